@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Block devices: what mm/ and hv/ need, what drivers/ supply.
+ *
+ * A request moves whole 4 KiB pages between frames and a run of blocks.  It is
+ * submitted, may be in flight beside many others, and is completed by calling
+ * done() from block_poll(), never from inside submit() and never in interrupt
+ * context, so that its owner may take any lock.
+ */
+#ifndef SPILLWAY_BASE_BLOCK_H
+#define SPILLWAY_BASE_BLOCK_H
+
+#include "base/list.h"
+#include "base/types.h"
+
+#define BLOCK_MAX_PAGES 64 /* pages of one request */
+
+enum block_op {
+    BLOCK_READ,
+    BLOCK_WRITE,
+    BLOCK_FLUSH, /* no pages: all completed writes reach stable storage */
+};
+
+enum block_status {
+    BLOCK_OK = 0,
+    BLOCK_ERROR = -1,   /* the device reported a failure of this request */
+    BLOCK_TIMEOUT = -2, /* no answer; the device was reset */
+    BLOCK_RANGE = -3,   /* beyond the end of the device */
+};
+
+struct block_request {
+    struct list link; /* owned by the driver from submit to done */
+    enum block_op op;
+    uint64_t block; /* first 4 KiB block on the device */
+    uint32_t pages; /* 1..BLOCK_MAX_PAGES; 0 for BLOCK_FLUSH */
+    pfn_t page[BLOCK_MAX_PAGES];
+    /* Called once, by block_poll, no locks held, interrupts off. */
+    void (*done)(struct block_request *request, enum block_status status);
+    void *owner;             /* for the submitter */
+    uint64_t driver_data[2]; /* for the driver */
+};
+
+struct block_device;
+
+struct block_ops {
+    /*
+     * Queues the request.  Any context, any lock below RANK_BLOCK held.  Never
+     * fails and never waits: what the hardware has no room for is queued.
+     */
+    void (*submit)(struct block_device *device, struct block_request *request);
+    /* Completes what has finished, starts what waits, watches time-outs.  No locks held. */
+    void (*poll)(struct block_device *device);
+};
+
+struct block_device {
+    struct list link; /* drivers/block.c: all devices */
+    const struct block_ops *ops;
+    char name[16];     /* nvme0, nvme0p2, vd0, ata0 */
+    char partuuid[40]; /* of a GPT partition, lower case; else empty */
+    uint64_t blocks;   /* capacity in 4 KiB blocks */
+    bool read_only;
+    void *driver;
+    /* Counters, maintained by the driver. */
+    uint64_t reads, writes, read_pages, written_pages, errors;
+};
+
+/* Finds every disk and partition; call once on the boot CPU before block_find. */
+void block_init(void);
+/* The device of that name (or "PARTUUID=..."), or NULL. */
+struct block_device *block_find(const char *name);
+/* All devices: *cursor is NULL at first; returns NULL at the end. */
+struct block_device *block_next(struct block_device *previous);
+/* Polls every device; called by every CPU's main loop.  No locks held. */
+void block_poll(void);
+/* Any request that has not been completed yet?  Cheap: for the idle loop. */
+bool block_busy(void);
+
+static inline void block_submit(struct block_device *device, struct block_request *request)
+{
+    device->ops->submit(device, request);
+}
+
+#endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Contract: what drivers/ need of the machine.  Implemented in arch/x86/platform.c.
+ */
+#ifndef SPILLWAY_DRIVERS_PLATFORM_H
+#define SPILLWAY_DRIVERS_PLATFORM_H
+
+#include "base/types.h"
+
+/* ---- ports ---- */
+static inline uint8_t port_in8(uint16_t port)
+{
+    uint8_t v;
+    __asm__ volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+static inline uint16_t port_in16(uint16_t port)
+{
+    uint16_t v;
+    __asm__ volatile("inw %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+static inline uint32_t port_in32(uint16_t port)
+{
+    uint32_t v;
+    __asm__ volatile("inl %1, %0" : "=a"(v) : "Nd"(port));
+    return v;
+}
+static inline void port_out8(uint16_t port, uint8_t v)
+{
+    __asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(port));
+}
+static inline void port_out16(uint16_t port, uint16_t v)
+{
+    __asm__ volatile("outw %0, %1" : : "a"(v), "Nd"(port));
+}
+static inline void port_out32(uint16_t port, uint32_t v)
+{
+    __asm__ volatile("outl %0, %1" : : "a"(v), "Nd"(port));
+}
+
+/* ---- memory ---- */
+
+/* Maps device registers uncached, for ever.  NULL if the tables run out. */
+volatile void *platform_map(hpa_t address, uint64_t bytes);
+/* Physically contiguous zeroed memory below 4 GiB for rings and descriptors, page aligned, at boot
+ * only, never freed.  *address is what the device is told.  NULL if there is none. */
+void *platform_dma_alloc(uint64_t bytes, hpa_t *address);
+/* The memory of a frame, through the direct map. */
+void *platform_frame_ptr(pfn_t frame);
+
+/* ---- time ---- */
+uint64_t platform_clock_ns(void);
+/* Busy wait; boot time and device reset only. */
+void platform_delay_us(unsigned us);
+
+/* ---- interrupts ---- */
+
+/* Called in interrupt context, interrupts off: note it and return.  The EOI is done by the caller.
+ * The main loop of the interrupted CPU runs block_poll() soon after. */
+typedef void (*platform_irq_handler)(void *owner);
+
+/* Reserves a vector that reaches handler(owner) on the given CPU.  Negative: none is left. */
+int platform_irq_alloc(unsigned cpu, platform_irq_handler handler, void *owner);
+/* Routes ISA interrupt `irq` (edge, active high) to the vector by the IOAPIC.  False: no IOAPIC. */
+bool platform_irq_route_isa(unsigned irq, int vector);
+/* What to write into an MSI or MSI-X table entry for the vector. */
+void platform_irq_msi(int vector, uint64_t *address, uint32_t *data);
+
+unsigned platform_cpu_count(void);
+unsigned platform_cpu_id(void);
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A virtual CPU.
+ *
+ * Life cycle: created with its VM; RUNNABLE <-> RUNNING by the scheduler;
+ * RUNNING -> HALTED (HLT), PARKED (waits for memory), WAIT_SIPI (INIT), PAUSED,
+ * and back to RUNNABLE by vcpu_wake(); destroyed with its VM, when not RUNNING.
+ */
+#ifndef SPILLWAY_HV_VCPU_H
+#define SPILLWAY_HV_VCPU_H
+
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "base/types.h"
+#include "hv/arch.h"
+#include "hv/backend.h"
+#include "mm/space.h"
+
+struct lapic;
+struct vm;
+
+enum gpr {
+    /* x86 instruction encoding order */
+    GPR_RAX,
+    GPR_RCX,
+    GPR_RDX,
+    GPR_RBX,
+    GPR_RSP,
+    GPR_RBP,
+    GPR_RSI,
+    GPR_RDI,
+    GPR_R8,
+    GPR_R9,
+    GPR_R10,
+    GPR_R11,
+    GPR_R12,
+    GPR_R13,
+    GPR_R14,
+    GPR_R15,
+    GPR_COUNT,
+};
+
+/* Current after every exit, loaded before every entry. */
+struct guest_registers {
+    uint64_t gpr[GPR_COUNT];
+    uint64_t rip;
+    uint64_t rflags;
+    uint64_t cr2;
+    uint64_t dr[4]; /* DR0-DR3, valid while the vCPU is not loaded */
+    uint64_t dr6;
+};
+
+enum event_type {
+    /* as in the VM-entry interruption-information field */
+    EVENT_INTERRUPT = 0,
+    EVENT_NMI = 2,
+    EVENT_EXCEPTION = 3,
+    EVENT_SOFTWARE_INTERRUPT = 4,
+    EVENT_SOFTWARE_EXCEPTION = 6,
+};
+
+/* An event to deliver at the next entry. */
+struct guest_event {
+    bool valid;
+    bool has_error_code;
+    uint8_t vector;
+    uint8_t type; /* enum event_type */
+    uint32_t error_code;
+    uint8_t length; /* of the instruction, for the software types */
+};
+
+enum vcpu_state {
+    VCPU_WAIT_SIPI, /* never started, or after INIT */
+    VCPU_RUNNABLE,  /* on a run queue */
+    VCPU_RUNNING,   /* loaded on `cpu` */
+    VCPU_HALTED,    /* HLT: until an interrupt is pending */
+    VCPU_PARKED,    /* waits for a page or a frame: until its waiter is woken */
+    VCPU_STOPPED,   /* its VM is paused, ended or being torn down */
+};
+
+struct vcpu {
+    /* First, so that assembly finds it: see arch/x86/asm_offsets.c */
+    struct guest_registers regs;
+
+    struct vm *vm;
+    struct space *space;
+    unsigned index; /* within its VM; also its APIC id */
+    unsigned id;    /* unique in the machine, from 0: basis of the VPID */
+
+    struct guest_event event; /* written by this vCPU's own CPU only */
+
+    /* Requests from other CPUs; hv/vcpu.c.  Looked at before every entry. */
+    _Atomic uint32_t requests; /* VCPU_REQUEST_* */
+    uint8_t sipi_vector;
+
+    struct lapic *lapic; /* hv/vdev/lapic.c */
+
+    /* Backend */
+    void *backend_data;       /* struct vmx_vcpu or struct svm_vcpu */
+    struct guest_xstate *fpu; /* arch/x86/fpu.c */
+    uint64_t tlb_gen;         /* hv/tlb.h */
+    unsigned tlb_cpu;         /* where it last entered a guest; UINT32_MAX: nowhere */
+
+    /* MSRs that are ours to keep (arch/x86/guest_msr.c) */
+    uint64_t msr_kvm_system_time, msr_kvm_wall_clock, msr_apic_base, msr_misc_enable;
+    uint64_t msr_tsc_aux, msr_tsc_offset, msr_kvm_steal_time, msr_kvm_eoi;
+    uint64_t msr_mtrr_def_type, msr_mtrr_fixed[11], msr_mtrr_variable[16];
+    uint64_t xcr0;
+
+    /* Scheduler, under RANK_SCHED */
+    struct list run_link;
+    _Atomic uint32_t state; /* enum vcpu_state */
+    unsigned cpu;           /* runs there, or ran there last */
+    uint64_t vruntime_ns;
+    bool wake_pending; /* woken between deciding to sleep and sleeping */
+
+    /* Memory */
+    struct mm_waiter waiter; /* at most one wait at a time */
+    uint64_t park_start_ns;  /* 0: not parked */
+
+    /* Counters */
+    uint64_t exits[EXIT_KIND_COUNT];
+    uint64_t run_ns, stall_ns, steal_ns;
+};
+
+#define VCPU_REQUEST_INIT  BIT(0)
+#define VCPU_REQUEST_SIPI  BIT(1)
+#define VCPU_REQUEST_NMI   BIT(2)
+#define VCPU_REQUEST_STOP  BIT(3) /* leave the guest and become STOPPED */
+#define VCPU_REQUEST_EVENT BIT(4) /* look at the local APIC again */
+#define VCPU_REQUEST_CLOCK BIT(5) /* write the kvmclock page again */
+
+/* Something is pending for the vCPU: wakes it if HALTED, kicks its CPU if RUNNING.  Any context,
+ * locks below RANK_SCHED may be held. */
+void vcpu_notify(struct vcpu *vcpu);
+/* Sets request bits, then as vcpu_notify; INIT and SIPI reach a vCPU in any state. */
+void vcpu_request(struct vcpu *vcpu, uint32_t requests);
+
+/* Queue an exception for the next entry.  Own CPU only, nothing else pending. */
+static inline void vcpu_inject_exception(struct vcpu *vcpu, uint8_t vector)
+{
+    vcpu->event = (struct guest_event){.valid = true, .vector = vector, .type = EVENT_EXCEPTION};
+}
+
+static inline void vcpu_inject_fault(struct vcpu *vcpu, uint8_t vector, uint32_t error_code)
+{
+    vcpu->event = (struct guest_event){.valid = true,
+                                       .vector = vector,
+                                       .type = EVENT_EXCEPTION,
+                                       .has_error_code = true,
+                                       .error_code = error_code};
+}
+
+#endif

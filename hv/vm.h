@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A virtual machine: one address space, its vCPUs, its devices, how it ended. */
+#ifndef SPILLWAY_HV_VM_H
+#define SPILLWAY_HV_VM_H
+
+#include "base/list.h"
+#include "base/lock.h"
+#include "hv/vcpu.h"
+
+#define VM_NAME_MAX  32
+#define VM_VCPUS_MAX 8
+
+enum vm_state {
+    VM_STOPPED, /* never started, or ended; holds no memory */
+    VM_RUNNING,
+    VM_PAUSED,
+    VM_ENDING, /* vCPUs are being stopped, memory is being freed */
+};
+
+enum vm_outcome {
+    VM_OUTCOME_NONE,
+    VM_OUTCOME_OK,     /* power-off, or 0 written to the status port */
+    VM_OUTCOME_FAILED, /* with exit_code and a reason in the log */
+    VM_OUTCOME_KILLED, /* by the operator */
+    VM_OUTCOME_RESET,  /* the guest asked for a reset: started again */
+};
+
+struct vm_config;  /* hv/config.h */
+struct vm_devices; /* hv/vdev/devices.h */
+
+struct vm {
+    struct list link;
+    struct spinlock lock; /* state, outcome, exit_code */
+    const struct vm_config *config;
+    const char *name;
+    unsigned index;
+    enum vm_state state;
+    enum vm_outcome outcome;
+    uint32_t exit_code;
+    struct space *space;
+    unsigned vcpu_count;
+    struct vcpu *vcpu[VM_VCPUS_MAX];
+    struct vm_devices *devices;
+    uint64_t memory_pages;
+    uint64_t tsc_khz;
+    /* Accesses that nobody owns, counted and shown. */
+    _Atomic uint64_t unowned_io, unowned_mmio, unowned_msr;
+};
+
+/* The guest ended itself well (power-off, status 0) or with a code.  Called from its own vCPU. */
+void vm_end(struct vm *vm, enum vm_outcome outcome, uint32_t code);
+/* The guest cannot go on: logs the reason, stops all of its vCPUs.  Any context without locks
+ * of rank RANK_VM or above. */
+void vm_fail(struct vm *vm, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The guest asked for a reset (keyboard controller, 0xcf9, ACPI reset register). */
+void vm_reset_request(struct vm *vm);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The paging store: a disk or partition with our superblock, cut into 4 KiB slots that are handed
+ * out in 2 MiB clusters per space, in guest-address order.  Contents last one boot.
+ *
+ * Each slot has a checksum (kept in RAM) that is verified on read.  A failed or corrupt read loses
+ * that page (MM_LOST for its VM); a failed write keeps the page in RAM and retires the slot.
+ *
+ * On disk, block 0: struct store_superblock; block 1..: slots.
+ */
+#ifndef SPILLWAY_MM_STORE_H
+#define SPILLWAY_MM_STORE_H
+
+#include "base/block.h"
+#include "base/types.h"
+
+#define STORE_MAGIC   "SPILLWAY-STORE\0"
+#define STORE_VERSION 1
+
+/* Little-endian, at byte 0 of the disk or partition; the rest of the 4 KiB is zero.
+ * tools/spillway mkstore writes the same. */
+struct store_superblock {
+    char magic[16];
+    uint32_t version;
+    uint32_t block_size; /* 4096 */
+    uint64_t blocks;     /* of the store, this one included; <= capacity of the device */
+    uint8_t uuid[16];
+    uint64_t checksum; /* XXH64, seed 0, of the 48 bytes before */
+};
+_Static_assert(sizeof(struct store_superblock) == 56, "on-disk format");
+
+struct store;
+
+struct store_stats {
+    uint64_t slots, slots_used;
+    uint64_t reads, writes, read_pages, written_pages, errors, retired;
+};
+
+enum store_probe {
+    STORE_VALID,
+    STORE_BLANK,   /* the first MiB is all zero */
+    STORE_FOREIGN, /* something else is there: never written */
+    STORE_UNREADABLE,
+};
+
+/*
+ * Starts reading the first MiB of the device; done(context, result) is called from block_poll().
+ * Boot code polls until then.
+ */
+bool store_probe_start(struct block_device *device,
+                       void (*done)(void *context, enum store_probe result), void *context);
+/* Writes a superblock on a device that was probed STORE_BLANK; done likewise with STORE_VALID. */
+bool store_format_start(struct block_device *device,
+                        void (*done)(void *context, enum store_probe result), void *context);
+/* Opens a device that was probed STORE_VALID (the probed superblock is remembered).  NULL: memory.
+ */
+struct store *store_open(struct block_device *device);
+void store_get_stats(const struct store *store, struct store_stats *stats);
+const char *store_device_name(const struct store *store);
+
+/* Admission: promises `pages` to a VM, or refuses.  Released when the VM's space is drained. */
+bool store_reserve(struct store *store, uint64_t pages);
+void store_release(struct store *store, uint64_t pages);
+
+#endif
