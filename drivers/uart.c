@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* 16550 UART.  PC16550D data sheet, "8.0 Registers". */
+#include "drivers/uart.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+
+/* Register offsets; DLL and DLM are behind LCR.DLAB. */
+enum {
+    UART_RBR = 0, /* read: received byte */
+    UART_THR = 0, /* write: byte to send */
+    UART_DLL = 0,
+    UART_IER = 1,
+    UART_DLM = 1,
+    UART_IIR = 2, /* read */
+    UART_FCR = 2, /* write */
+    UART_LCR = 3,
+    UART_MCR = 4,
+    UART_LSR = 5,
+    UART_SCR = 7,
+};
+
+#define IER_RECEIVE 0x01
+#define IIR_FIFO    0xc0 /* both set: working FIFOs */
+#define FCR_ENABLE  0x01
+#define FCR_CLEAR   0x06
+#define LCR_8N1     0x03
+#define LCR_DLAB    0x80
+#define MCR_DTR     0x01
+#define MCR_RTS     0x02
+#define MCR_OUT2    0x08 /* connects the interrupt line on a PC */
+#define LSR_DATA    0x01
+#define LSR_THRE    0x20
+
+#define UART_CLOCK      115200 /* 1.8432 MHz / 16 */
+#define UART_FIFO_BYTES 16
+/* Reads of LSR, about 1 us each on hardware: longer than a full FIFO takes at 1200 baud. */
+#define UART_WAIT_READS 200000
+
+static const struct {
+    uint16_t port;
+    uint8_t irq;
+} com_ports[] = {{0x3f8, 4}, {0x2f8, 3}, {0x3e8, 4}, {0x2e8, 3}};
+
+bool uart_parse(const char *text, uint16_t *port, unsigned *baud)
+{
+    unsigned long speed = UART_CLOCK, base = 0;
+    char *end = NULL;
+
+    if (strncmp(text, "com", 3) == 0 && text[3] >= '1' && text[3] <= '4') {
+        base = com_ports[text[3] - '1'].port;
+        text += 4;
+    } else if (text[0] == '0' && (text[1] == 'x' || text[1] == 'X')) {
+        base = strtoul(text, &end, 16);
+        text = end;
+    }
+    if (*text == ',') {
+        speed = strtoul(text + 1, &end, 10);
+        text = end;
+    }
+    if (*text != '\0' || base == 0 || base > 0xfff8 || speed == 0 || speed > UART_CLOCK ||
+        UART_CLOCK % speed != 0) {
+        return false;
+    }
+    *port = (uint16_t)base;
+    *baud = (unsigned)speed;
+    return true;
+}
+
+static uint8_t uart_read(const struct uart *uart, unsigned reg)
+{
+    return port_in8((uint16_t)(uart->port + reg));
+}
+
+static void uart_set(const struct uart *uart, unsigned reg, uint8_t value)
+{
+    port_out8((uint16_t)(uart->port + reg), value);
+}
+
+bool uart_init(struct uart *uart, uint16_t port, unsigned baud)
+{
+    unsigned divisor = baud != 0 && baud <= UART_CLOCK ? UART_CLOCK / baud : 1;
+
+    memset(uart, 0, sizeof(*uart));
+    spin_init(&uart->lock, RANK_UART, "uart");
+    uart->port = port;
+    uart_set(uart, UART_IER, 0);
+    uart_set(uart, UART_LCR, LCR_8N1 | LCR_DLAB);
+    uart_set(uart, UART_DLL, (uint8_t)divisor);
+    uart_set(uart, UART_DLM, (uint8_t)(divisor >> 8));
+    uart_set(uart, UART_LCR, LCR_8N1);
+    uart_set(uart, UART_FCR, FCR_ENABLE | FCR_CLEAR);
+    uart_set(uart, UART_MCR, MCR_DTR | MCR_RTS | MCR_OUT2);
+    uart->fifo = (uart_read(uart, UART_IIR) & IIR_FIFO) == IIR_FIFO ? UART_FIFO_BYTES : 1;
+    /* An absent port floats high; reserved bits of LCR and IER read as written or as zero. */
+    uart->present = uart_read(uart, UART_LCR) == LCR_8N1 && uart_read(uart, UART_LSR) != 0xff;
+    return uart->present;
+}
+
+/* True once at least one byte may be written to THR. */
+static bool uart_wait_room(struct uart *uart)
+{
+    unsigned reads = uart->stuck ? 1 : UART_WAIT_READS;
+
+    if (uart->room != 0) {
+        return true;
+    }
+    for (; reads != 0; reads--) {
+        if (uart_read(uart, UART_LSR) & LSR_THRE) {
+            uart->room = uart->fifo;
+            uart->stuck = false;
+            return true;
+        }
+        __builtin_ia32_pause();
+    }
+    uart->stuck = true;
+    return false;
+}
+
+void uart_write_unlocked(struct uart *uart, const char *data, size_t size)
+{
+    if (!uart->present) {
+        return;
+    }
+    for (size_t i = 0; i < size; i++) {
+        if (uart_wait_room(uart)) {
+            uart->room--;
+            uart_set(uart, UART_THR, (uint8_t)data[i]);
+        }
+    }
+}
+
+void uart_write(struct uart *uart, const char *data, size_t size)
+{
+    spin_lock(&uart->lock);
+    uart_write_unlocked(uart, data, size);
+    spin_unlock(&uart->lock);
+}
+
+void uart_put(struct uart *uart, char c)
+{
+    uart_write(uart, &c, 1);
+}
+
+int uart_get_unlocked(struct uart *uart)
+{
+    if (!uart->present || !(uart_read(uart, UART_LSR) & LSR_DATA)) {
+        return -1;
+    }
+    return uart_read(uart, UART_RBR);
+}
+
+int uart_get(struct uart *uart)
+{
+    spin_lock(&uart->lock);
+    int c = uart_get_unlocked(uart);
+    spin_unlock(&uart->lock);
+    return c;
+}
+
+bool uart_rx_interrupt_enable(struct uart *uart, unsigned cpu, platform_irq_handler handler,
+                              void *owner)
+{
+    for (size_t i = 0; uart->present && i < ARRAY_SIZE(com_ports); i++) {
+        if (com_ports[i].port != uart->port) {
+            continue;
+        }
+        int vector = platform_irq_alloc(cpu, handler, owner);
+        if (vector < 0 || !platform_irq_route_isa(com_ports[i].irq, vector)) {
+            return false;
+        }
+        spin_lock(&uart->lock);
+        uart_set(uart, UART_IER, IER_RECEIVE);
+        spin_unlock(&uart->lock);
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * 16550 serial port by I/O port, 8N1.
+ *
+ * Usable from the first instruction on: needs no memory, no interrupt and no
+ * clock.  Life cycle: uart_init(), then any of the calls below from any CPU.
+ * Locks: `lock` (RANK_UART) is taken by all but the *_unlocked calls, which are
+ * for panic, when its holder may be stopped for ever.
+ */
+#ifndef SPILLWAY_DRIVERS_UART_H
+#define SPILLWAY_DRIVERS_UART_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/lock.h"
+#include "drivers/platform.h"
+
+struct uart {
+    struct spinlock lock; /* protects all below */
+    uint16_t port;        /* first of eight I/O ports */
+    bool present;         /* something answered at uart_init */
+    bool stuck;           /* the last byte could not be sent: try once, do not wait */
+    unsigned fifo;        /* bytes the transmit FIFO holds when it is empty */
+    unsigned room;        /* bytes that may be sent before THRE is looked at again */
+};
+
+/*
+ * "com1" .. "com4" or "0xPORT", optionally ",SPEED" (default 115200).  False, and nothing
+ * changed, if the text is neither.  The speed must divide 115200.
+ */
+bool uart_parse(const char *text, uint16_t *port, unsigned *baud);
+
+/* Sets the speed and 8N1, empties the FIFOs, masks the interrupts.  False if no UART answers;
+ * the other calls are then harmless and do nothing. */
+bool uart_init(struct uart *uart, uint16_t port, unsigned baud);
+
+/* Sends one byte; waits for room, but not for ever: a byte a dead port will not take is lost. */
+void uart_put(struct uart *uart, char c);
+/* Sends `size` bytes in one piece (no other CPU's bytes between). */
+void uart_write(struct uart *uart, const char *data, size_t size);
+/* The same without the lock: panic only. */
+void uart_write_unlocked(struct uart *uart, const char *data, size_t size);
+
+/* Next received byte 0..255, or -1 if there is none. */
+int uart_get(struct uart *uart);
+int uart_get_unlocked(struct uart *uart);
+
+/*
+ * Interrupt on receive, delivered to `cpu` as handler(owner).  The line is an edge: after an
+ * interrupt read with uart_get() until it returns -1, or there will not be another.  False if the
+ * port has no known IRQ (not one of com1..com4), no vector is left or there is no IOAPIC; poll
+ * then.
+ */
+bool uart_rx_interrupt_enable(struct uart *uart, unsigned cpu, platform_irq_handler handler,
+                              void *owner);
+
+#endif
