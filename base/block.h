@@ -58,6 +58,7 @@ struct block_device {
     char name[16];     /* nvme0, nvme0p2, vd0, ata0 */
     char partuuid[40]; /* of a GPT partition, lower case; else empty */
     uint64_t blocks;   /* capacity in 4 KiB blocks */
+    uint64_t start;    /* first block on the disk: 0, or where the partition begins */
     bool read_only;
     void *driver;
     /* Counters, maintained by the driver. */

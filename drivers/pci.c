@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* PCI configuration space.  PCI Local Bus Specification 3.0, chapter 6 "Configuration Space". */
+#include "drivers/pci.h"
+
+#include "base/bits.h"
+#include "base/log.h"
+#include "drivers/platform.h"
+
+#define PCI_PORT_ADDRESS 0xcf8
+#define PCI_PORT_DATA    0xcfc
+#define PCI_ADDRESS_ON   0x80000000u
+
+enum {
+    PCI_VENDOR = 0x00,
+    PCI_COMMAND = 0x04,
+    PCI_STATUS = 0x06,
+    PCI_CLASS = 0x08,
+    PCI_HEADER = 0x0e,
+    PCI_BAR0 = 0x10,
+    PCI_CAPABILITIES = 0x34,
+};
+
+#define COMMAND_IO        0x0001
+#define COMMAND_MEMORY    0x0002
+#define COMMAND_MASTER    0x0004
+#define COMMAND_NO_INTX   0x0400
+#define STATUS_CAP_LIST   0x0010
+#define HEADER_MULTI      0x80
+#define HEADER_TYPE       0x7f
+#define BAR_IO            0x1u
+#define BAR_TYPE          0x6u
+#define BAR_TYPE_64       0x4u
+#define MSI_ENABLE        0x0001
+#define MSI_COUNT         0x0070
+#define MSI_64            0x0080
+#define MSIX_ENABLE       0x8000
+#define MSIX_MASK_ALL     0x4000
+#define MSIX_SIZE         0x07ff
+#define MSIX_BIR          0x7u
+#define MSIX_ENTRY_WORDS  4
+#define MSIX_ENTRY_MASKED 1u
+
+static struct pci_device devices[PCI_MAX_DEVICES];
+static unsigned device_count;
+
+static void config_select(const struct pci_device *dev, unsigned offset)
+{
+    port_out32(PCI_PORT_ADDRESS, PCI_ADDRESS_ON | (uint32_t)dev->bus << 16 |
+                                     (uint32_t)dev->slot << 11 | (uint32_t)dev->function << 8 |
+                                     (offset & 0xfcu));
+}
+
+uint32_t pci_read32(const struct pci_device *dev, unsigned offset)
+{
+    config_select(dev, offset);
+    return port_in32(PCI_PORT_DATA);
+}
+
+uint16_t pci_read16(const struct pci_device *dev, unsigned offset)
+{
+    return (uint16_t)(pci_read32(dev, offset) >> (offset & 2) * 8);
+}
+
+uint8_t pci_read8(const struct pci_device *dev, unsigned offset)
+{
+    return (uint8_t)(pci_read32(dev, offset) >> (offset & 3) * 8);
+}
+
+void pci_write32(const struct pci_device *dev, unsigned offset, uint32_t value)
+{
+    config_select(dev, offset);
+    port_out32(PCI_PORT_DATA, value);
+}
+
+void pci_write16(const struct pci_device *dev, unsigned offset, uint16_t value)
+{
+    config_select(dev, offset);
+    port_out16((uint16_t)(PCI_PORT_DATA + (offset & 2)), value);
+}
+
+unsigned pci_find_capability(const struct pci_device *dev, uint8_t id, unsigned previous)
+{
+    unsigned at;
+
+    if (!(pci_read16(dev, PCI_STATUS) & STATUS_CAP_LIST)) {
+        return 0;
+    }
+    at = pci_read8(dev, previous ? previous + 1 : PCI_CAPABILITIES) & 0xfcu;
+    /* At most 48 capabilities fit; a device whose list is a ring must not hang us. */
+    for (unsigned i = 0; at >= 0x40 && i < 48; i++) {
+        if (pci_read8(dev, at) == id) {
+            return at;
+        }
+        at = pci_read8(dev, at + 1) & 0xfcu;
+    }
+    return 0;
+}
+
+/* False when the table is full. */
+static bool pci_add_function(const struct pci_device *probe, uint32_t id)
+{
+    if (device_count == PCI_MAX_DEVICES) {
+        log_warn("pci: more than %d functions, the rest is ignored", PCI_MAX_DEVICES);
+        return false;
+    }
+    struct pci_device *dev = &devices[device_count++];
+
+    *dev = *probe;
+    dev->vendor = (uint16_t)id;
+    dev->device = (uint16_t)(id >> 16);
+    dev->class_code = pci_read32(dev, PCI_CLASS) >> 8;
+    dev->header = pci_read8(dev, PCI_HEADER) & HEADER_TYPE;
+    dev->msi = (uint8_t)pci_find_capability(dev, PCI_CAP_MSI, 0);
+    dev->msix = (uint8_t)pci_find_capability(dev, PCI_CAP_MSIX, 0);
+    if (dev->msix) {
+        dev->msix_entries = (uint16_t)((pci_read16(dev, dev->msix + 2u) & MSIX_SIZE) + 1);
+    }
+    return true;
+}
+
+static bool pci_scan_slot(unsigned bus, unsigned slot)
+{
+    struct pci_device probe = {.bus = (uint8_t)bus, .slot = (uint8_t)slot};
+    unsigned functions = 1;
+
+    for (unsigned f = 0; f < functions; f++) {
+        probe.function = (uint8_t)f;
+        uint32_t id = pci_read32(&probe, PCI_VENDOR);
+        if ((id & 0xffff) == 0xffff || id == 0) {
+            continue;
+        }
+        if (f == 0 && (pci_read8(&probe, PCI_HEADER) & HEADER_MULTI)) {
+            functions = 8;
+        }
+        if (!pci_add_function(&probe, id)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
+ * Every bus number is tried instead of following the bridges: the firmware has numbered them, and
+ * a second root bus hangs below no bridge.  8192 reads, 20 ms.
+ */
+unsigned pci_init(void)
+{
+    device_count = 0;
+    for (unsigned bus = 0; bus < 256; bus++) {
+        for (unsigned slot = 0; slot < 32; slot++) {
+            if (!pci_scan_slot(bus, slot)) {
+                return device_count;
+            }
+        }
+    }
+    return device_count;
+}
+
+struct pci_device *pci_next(struct pci_device *previous)
+{
+    struct pci_device *next = previous ? previous + 1 : devices;
+
+    return next < devices + device_count ? next : NULL;
+}
+
+/* What the size register pair answers to all ones; the old value is put back. */
+static uint32_t bar_probe(const struct pci_device *dev, unsigned offset)
+{
+    uint32_t old = pci_read32(dev, offset);
+
+    pci_write32(dev, offset, ~0u);
+    uint32_t answer = pci_read32(dev, offset);
+    pci_write32(dev, offset, old);
+    return answer;
+}
+
+/* PCI 3.0, 6.2.5.1 "Address Maps". */
+struct pci_bar pci_bar_read(const struct pci_device *dev, unsigned index)
+{
+    struct pci_bar bar = {0};
+    unsigned offset = PCI_BAR0 + 4 * index;
+    uint16_t command = pci_read16(dev, PCI_COMMAND);
+    uint32_t low, mask;
+
+    if (index >= (dev->header == 0 ? PCI_BARS : 2u)) {
+        return bar;
+    }
+    pci_write16(dev, PCI_COMMAND, command & (uint16_t) ~(COMMAND_IO | COMMAND_MEMORY));
+    low = pci_read32(dev, offset);
+    mask = bar_probe(dev, offset);
+    if (low & BAR_IO) {
+        bar.is_io = true;
+        bar.address = low & 0xfffcu;
+        bar.size = (~(mask & 0xfffcu) + 1) & 0xffffu;
+    } else if ((low & BAR_TYPE) == BAR_TYPE_64 && index + 1 < PCI_BARS) {
+        uint64_t wide = (uint64_t)bar_probe(dev, offset + 4) << 32 | (mask & ~0xfu);
+        bar.address = (uint64_t)pci_read32(dev, offset + 4) << 32 | (low & ~0xfu);
+        bar.size = wide ? ~wide + 1 : 0;
+    } else {
+        bar.address = low & ~0xfu;
+        bar.size = (mask & ~0xfu) ? ~(mask & ~0xfu) + 1u : 0;
+    }
+    pci_write16(dev, PCI_COMMAND, command);
+    if (bar.address == 0) {
+        bar.size = 0;
+    }
+    return bar;
+}
+
+volatile void *pci_bar_map(const struct pci_device *dev, unsigned index, uint64_t offset,
+                           uint64_t bytes)
+{
+    struct pci_bar bar = pci_bar_read(dev, index);
+
+    if (bar.is_io || offset > bar.size || bytes > bar.size - offset) {
+        return NULL;
+    }
+    return platform_map(hpa(bar.address + offset), bytes);
+}
+
+void pci_enable(const struct pci_device *dev)
+{
+    uint16_t command = pci_read16(dev, PCI_COMMAND);
+
+    pci_write16(dev, PCI_COMMAND, command | COMMAND_IO | COMMAND_MEMORY | COMMAND_MASTER);
+}
+
+static void pci_intx_off(const struct pci_device *dev)
+{
+    pci_write16(dev, PCI_COMMAND, pci_read16(dev, PCI_COMMAND) | COMMAND_NO_INTX);
+}
+
+/* PCI 3.0, 6.8.2 "MSI-X Capability and Table Structures". */
+bool pci_msix_enable(struct pci_device *dev)
+{
+    if (!dev->msix) {
+        return false;
+    }
+    uint16_t control = pci_read16(dev, dev->msix + 2u);
+    uint32_t where = pci_read32(dev, dev->msix + 4u);
+    uint64_t bytes = (uint64_t)dev->msix_entries * MSIX_ENTRY_WORDS * 4;
+    volatile void *table = pci_bar_map(dev, where & MSIX_BIR, where & ~MSIX_BIR, bytes);
+
+    if (!table) {
+        return false;
+    }
+    dev->msix_table = table;
+    /* Enable under the function mask: a masked, disabled device might use INTx meanwhile. */
+    pci_write16(dev, dev->msix + 2u, control | MSIX_ENABLE | MSIX_MASK_ALL);
+    for (unsigned i = 0; i < dev->msix_entries; i++) {
+        dev->msix_table[i * MSIX_ENTRY_WORDS + 3] = MSIX_ENTRY_MASKED;
+    }
+    pci_intx_off(dev);
+    pci_write16(dev, dev->msix + 2u, (uint16_t)((control | MSIX_ENABLE) & ~MSIX_MASK_ALL));
+    return true;
+}
+
+bool pci_msix_route(struct pci_device *dev, unsigned entry, int vector)
+{
+    uint64_t address;
+    uint32_t data;
+
+    if (!dev->msix_table || entry >= dev->msix_entries || vector < 0) {
+        return false;
+    }
+    volatile uint32_t *slot = dev->msix_table + entry * MSIX_ENTRY_WORDS;
+
+    platform_irq_msi(vector, &address, &data);
+    slot[3] = MSIX_ENTRY_MASKED;
+    slot[0] = (uint32_t)address;
+    slot[1] = (uint32_t)(address >> 32);
+    slot[2] = data;
+    slot[3] = 0;
+    return true;
+}
+
+/* PCI 3.0, 6.8.1 "MSI Capability Structure". */
+bool pci_msi_route(struct pci_device *dev, int vector)
+{
+    uint64_t address;
+    uint32_t data;
+
+    if (!dev->msi || vector < 0) {
+        return false;
+    }
+    uint16_t control = pci_read16(dev, dev->msi + 2u);
+    unsigned data_at = dev->msi + (control & MSI_64 ? 12u : 8u);
+
+    platform_irq_msi(vector, &address, &data);
+    pci_write16(dev, dev->msi + 2u, control & (uint16_t)~MSI_ENABLE);
+    pci_write32(dev, dev->msi + 4u, (uint32_t)address);
+    if (control & MSI_64) {
+        pci_write32(dev, dev->msi + 8u, (uint32_t)(address >> 32));
+    }
+    pci_write16(dev, data_at, (uint16_t)data);
+    pci_intx_off(dev);
+    pci_write16(dev, dev->msi + 2u, (uint16_t)((control & ~MSI_COUNT) | MSI_ENABLE));
+    return true;
+}
