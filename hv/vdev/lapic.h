@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The local APIC of one vCPU, in software: xAPIC registers at the page that
+ * IA32_APIC_BASE names, x2APIC registers as MSRs, and the timer.
+ *
+ * What other CPUs touch is atomic: an interrupt is delivered by setting a bit
+ * of IRR (and TMR), then the flag `pending`, then vcpu_notify(); no lock of the
+ * target is taken.  ISR and the registers are written by the vCPU's own CPU
+ * only.  The timer's state is under the APIC's lock (RANK_VLAPIC), since its
+ * fire() may run on another CPU.
+ */
+#ifndef SPILLWAY_HV_VDEV_LAPIC_H
+#define SPILLWAY_HV_VDEV_LAPIC_H
+
+#include "base/types.h"
+
+struct lapic;
+struct vcpu;
+struct vm;
+
+#define LAPIC_BASE_DEFAULT 0xfee00000ull
+#define LAPIC_BASE_BSP     BIT(8)  /* IA32_APIC_BASE: boot processor */
+#define LAPIC_BASE_X2APIC  BIT(10) /* x2APIC mode */
+#define LAPIC_BASE_ENABLE  BIT(11) /* xAPIC global enable */
+
+/* Delivery modes, as in the ICR, LVT and IOAPIC redirection entries. */
+enum lapic_delivery {
+    LAPIC_FIXED = 0,
+    LAPIC_LOWEST = 1,
+    LAPIC_SMI = 2,
+    LAPIC_NMI = 4,
+    LAPIC_INIT = 5,
+    LAPIC_STARTUP = 6,
+    LAPIC_EXTINT = 7,
+};
+
+/* An interrupt message: from an ICR, an IOAPIC pin or an MSI. */
+struct lapic_message {
+    uint32_t destination; /* 0xff in xAPIC and IOAPIC messages, 0xffffffff in x2APIC: everyone */
+    uint8_t vector;
+    uint8_t delivery; /* enum lapic_delivery */
+    bool logical;
+    bool level;  /* trigger mode: EOI is broadcast to the IOAPIC */
+    bool x2apic; /* destination is 32 bits wide */
+};
+
+/* In reset state; also sets vcpu->msr_apic_base.  NULL: out of memory. */
+struct lapic *lapic_create(struct vcpu *vcpu);
+/* The vCPU is stopped.  NULL is allowed. */
+void lapic_destroy(struct lapic *lapic);
+/* RESET, or INIT (init: keeps IA32_APIC_BASE and the APIC id).  Own CPU, or vCPU stopped. */
+void lapic_reset(struct lapic *lapic, bool init);
+
+/* Highest vector that may be delivered now (above PPR), or -1.  Own CPU; takes no lock. */
+int lapic_highest_pending(struct lapic *lapic);
+/* The CPU takes that vector, which lapic_highest_pending returned: IRR -> ISR.  Own CPU. */
+void lapic_accept(struct lapic *lapic, unsigned vector);
+
+/* Sets the vector pending and wakes or kicks the vCPU.  Any context, locks below RANK_SCHED. */
+void lapic_deliver(struct vcpu *vcpu, unsigned vector, bool level);
+/* Delivers to all vCPUs of the VM that the message names.  Same context.  Number of targets. */
+unsigned lapic_send(struct vm *vm, const struct lapic_message *message);
+
+/* MSRs of the local APIC: IA32_APIC_BASE, IA32_TSC_DEADLINE, 0x800-0x8ff. */
+bool lapic_owns_msr(uint32_t msr);
+/* Own CPU, no locks held.  False: #GP. */
+bool lapic_msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value);
+bool lapic_msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value);
+
+/* CR8: bits 7:4 of TPR.  Own CPU. */
+void lapic_set_tpr(struct lapic *lapic, uint64_t cr8);
+uint64_t lapic_get_tpr(struct lapic *lapic);
+/* The guest's TSC has jumped (IA32_TSC or TSC_ADJUST written): arms a TSC deadline again. */
+void lapic_tsc_changed(struct vcpu *vcpu);
+/* IA32_TSC_DEADLINE as the guest reads it: 0 when not armed. */
+uint64_t lapic_tsc_deadline(struct lapic *lapic);
+
+/* Is this vCPU's xAPIC page at that address (and its APIC in xAPIC mode)? */
+bool lapic_owns_mmio(const struct vcpu *vcpu, gpa_t address);
+/* offset into the page; size 1, 2, 4, 8.  Own CPU, no locks held. */
+uint64_t lapic_mmio_read(struct vcpu *vcpu, unsigned offset, unsigned size);
+void lapic_mmio_write(struct vcpu *vcpu, unsigned offset, unsigned size, uint64_t value);
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The small port devices of a PC that a guest with hardware-reduced ACPI still
+ * looks at: CMOS RTC (0x70/0x71), PIT (0x40-0x43) and port 0x61, keyboard
+ * controller (0x60/0x64: only its reset line), 0xCF9, ACPI sleep and reset
+ * registers, status port 0xF4, POST port 0x80.  Under the VM's device lock;
+ * what ends or resets the VM is returned as an action, for the caller to do
+ * after unlocking.
+ */
+#ifndef SPILLWAY_HV_VDEV_PLATFORM_IO_H
+#define SPILLWAY_HV_VDEV_PLATFORM_IO_H
+
+#include "base/types.h"
+
+/* ACPI registers in system I/O space; the FADT names them (hv/vdev/acpi.c). */
+#define ACPI_SLEEP_CONTROL_PORT 0x600
+#define ACPI_SLEEP_STATUS_PORT  0x601
+#define RESET_CONTROL_PORT      0xcf9
+#define RESET_CONTROL_VALUE     0x06
+#define STATUS_PORT             0xf4
+#define ACPI_SLEEP_TYPE_S5      5
+
+enum platform_action {
+    PLATFORM_NONE,
+    PLATFORM_RESET,
+    PLATFORM_POWER_OFF,
+    PLATFORM_STATUS, /* the value written is the status */
+};
+
+struct pit_channel {
+    uint8_t mode;        /* 0-5 */
+    uint8_t access;      /* 1: low byte, 2: high byte, 3: low then high */
+    bool write_high;     /* access 3: the next byte written is the high one */
+    bool read_high;      /* access 3: the next byte read is the high one */
+    bool latched;        /* `latch` waits to be read */
+    bool status_latched; /* `status` waits to be read, before the count */
+    bool gate;
+    uint16_t latch;
+    uint8_t status;
+    uint32_t reload;   /* 1..65536 */
+    uint64_t start_ns; /* when counting began */
+};
+
+struct vdev_platform {
+    uint8_t cmos_index;
+    uint8_t cmos[128];
+    struct pit_channel pit[3];
+    uint8_t port61; /* bits 1:0 as written */
+    uint8_t kbc_command;
+    uint8_t sleep_control;
+    uint8_t reset_control;
+};
+
+void vdev_platform_reset(struct vdev_platform *platform);
+/* size 1, 2, 4.  True: the port is one of these, *value is set. */
+bool vdev_platform_in(struct vdev_platform *platform, uint16_t port, unsigned size,
+                      uint32_t *value);
+/* True: the port is one of these; *action says what the VM shall do. */
+bool vdev_platform_out(struct vdev_platform *platform, uint16_t port, unsigned size, uint32_t value,
+                       enum platform_action *action);
+
+#endif
