@@ -139,6 +139,27 @@ void uart_write(struct uart *uart, const char *data, size_t size)
     spin_unlock(&uart->lock);
 }
 
+size_t uart_write_ready(struct uart *uart, const char *data, size_t size)
+{
+    size_t sent = 0;
+
+    spin_lock(&uart->lock);
+    while (uart->present && sent < size) {
+        if (uart->room == 0) {
+            if (!(uart_read(uart, UART_LSR) & LSR_THRE)) {
+                break;
+            }
+            uart->room = uart->fifo;
+        }
+        uart->room--;
+        uart_set(uart, UART_THR, (uint8_t)data[sent++]);
+    }
+    /* A port that is not there takes everything: nobody will ever read it. */
+    sent = uart->present ? sent : size;
+    spin_unlock(&uart->lock);
+    return sent;
+}
+
 void uart_put(struct uart *uart, char c)
 {
     uart_write(uart, &c, 1);

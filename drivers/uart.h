@@ -40,6 +40,8 @@ bool uart_init(struct uart *uart, uint16_t port, unsigned baud);
 void uart_put(struct uart *uart, char c);
 /* Sends `size` bytes in one piece (no other CPU's bytes between). */
 void uart_write(struct uart *uart, const char *data, size_t size);
+/* Sends what the FIFO takes now, without waiting; how many bytes that was. */
+size_t uart_write_ready(struct uart *uart, const char *data, size_t size);
 /* The same without the lock: panic only. */
 void uart_write_unlocked(struct uart *uart, const char *data, size_t size);
 
