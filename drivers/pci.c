@@ -225,6 +225,13 @@ void pci_enable(const struct pci_device *dev)
     pci_write16(dev, PCI_COMMAND, command | COMMAND_IO | COMMAND_MEMORY | COMMAND_MASTER);
 }
 
+void pci_master_disable(const struct pci_device *dev)
+{
+    uint16_t command = pci_read16(dev, PCI_COMMAND);
+
+    pci_write16(dev, PCI_COMMAND, command & (uint16_t)~COMMAND_MASTER);
+}
+
 static void pci_intx_off(const struct pci_device *dev)
 {
     pci_write16(dev, PCI_COMMAND, pci_read16(dev, PCI_COMMAND) | COMMAND_NO_INTX);

@@ -60,6 +60,8 @@ volatile void *pci_bar_map(const struct pci_device *dev, unsigned index, uint64_
 
 /* Lets the device decode its BARs and write to memory. */
 void pci_enable(const struct pci_device *dev);
+/* Stops all DMA of a device that cannot be reset.  The one call allowed after boot. */
+void pci_master_disable(const struct pci_device *dev);
 
 /* Switches MSI-X on with every entry masked.  False: the device has none. */
 bool pci_msix_enable(struct pci_device *dev);

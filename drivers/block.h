@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * How disk drivers and drivers/block.c meet.  base/block.h is the users' side.
+ */
+#ifndef SPILLWAY_DRIVERS_BLOCK_H
+#define SPILLWAY_DRIVERS_BLOCK_H
+
+#include "base/block.h"
+#include "base/types.h"
+
+/* No answer for this long: abort the command, or reset the device. */
+#define BLOCK_COMMAND_TIMEOUT_NS 10000000000ull
+/* How often in-flight commands are looked at for that. */
+#define BLOCK_TIMEOUT_CHECK_NS 500000000ull
+/* How often a command is issued again after a reset or an error that may pass. */
+#define BLOCK_RETRIES 2
+
+/*
+ * Adds a whole disk, named `prefix` and the number of disks with that prefix.  The device has
+ * its ops, blocks, read_only and driver set and stays for ever.  At boot, from a probe function.
+ */
+void block_add_disk(struct block_device *device, const char *prefix);
+
+/* Each finds its devices on the PCI bus and adds their disks; called by block_init. */
+void nvme_probe(void);
+void virtio_blk_probe(void);
+void ata_probe(void);
+
+#endif

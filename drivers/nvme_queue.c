@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * NVMe I/O queues: submit, completion, time-outs, controller reset.
+ *
+ * A command that is not answered within BLOCK_COMMAND_TIMEOUT_NS is aborted; if the
+ * same time passes again, the controller is reset and all that was in flight is issued
+ * again, BLOCK_RETRIES times.  While a reset runs on one CPU the others only queue.
+ */
+#include "base/log.h"
+#include "drivers/block.h"
+#include "drivers/nvme.h"
+#include "drivers/platform.h"
+
+#define PRP_LIST_ENTRIES (NVME_PRP_LIST_BYTES / sizeof(uint64_t))
+_Static_assert(PRP_LIST_ENTRIES >= BLOCK_MAX_PAGES - 1, "a PRP list holds one request");
+_Static_assert(NVME_IO_DEPTH <= 64, "slots are bits of one word");
+
+/* What the time-out scan of one queue asks for; acted upon without its lock. */
+struct nvme_alarm {
+    bool abort;
+    bool reset;
+    uint16_t command;
+};
+
+struct nvme_queue *nvme_queue_new(struct nvme_controller *c, uint16_t id, uint16_t depth)
+{
+    hpa_t self, lists;
+    struct nvme_queue *q = platform_dma_alloc(sizeof(*q), &self);
+
+    if (!q) {
+        return NULL;
+    }
+    block_queue_init(&q->requests);
+    q->controller = c;
+    q->id = id;
+    q->vector = -1;
+    q->ring.depth = depth;
+    q->ring.sq = platform_dma_alloc(depth * sizeof(struct nvme_command), &q->sq_address);
+    q->ring.cq = platform_dma_alloc(depth * sizeof(struct nvme_completion), &q->cq_address);
+    q->prp_lists = platform_dma_alloc((uint64_t)depth * NVME_PRP_LIST_BYTES, &lists);
+    q->prp_address = lists;
+    /* One slot less than entries: a ring with as many commands as entries would look empty. */
+    q->slots_free = BITS(depth - 2, 0);
+    return q->ring.sq && q->ring.cq && q->prp_lists ? q : NULL;
+}
+
+static struct nvme_namespace *slice_namespace(const struct block_slice *slice)
+{
+    return block_request_device(slice->request)->driver;
+}
+
+static enum nvme_io_opcode slice_opcode(const struct block_slice *slice)
+{
+    switch (slice->request->op) {
+    case BLOCK_READ:
+        return NVME_IO_READ;
+    case BLOCK_WRITE:
+        return NVME_IO_WRITE;
+    default:
+        return NVME_IO_FLUSH;
+    }
+}
+
+/* Puts the command of a slot on the ring; the doorbell is the caller's. */
+static void slot_issue(struct nvme_queue *q, unsigned index)
+{
+    struct nvme_slot *slot = &q->slot[index];
+    const struct block_slice *slice = &slot->slice;
+    const struct nvme_namespace *ns = slice_namespace(slice);
+    struct nvme_command command;
+
+    nvme_command_io(&command, slice_opcode(slice), ns->nsid, block_slice_start(slice), slice->count,
+                    ns->lba_shift);
+    command.id = (uint16_t)index;
+    if (slice->count != 0) {
+        nvme_prp_set(&command, slice->request->page + slice->first, slice->count,
+                     q->prp_lists + index * PRP_LIST_ENTRIES,
+                     hpa(q->prp_address.v + index * NVME_PRP_LIST_BYTES));
+    }
+    slot->deadline = platform_clock_ns() + BLOCK_COMMAND_TIMEOUT_NS;
+    slot->aborted = false;
+    nvme_ring_push(&q->ring, &command);
+}
+
+static void ring_doorbell(struct nvme_queue *q)
+{
+    /* Release: entries and PRP lists are in memory before the doorbell says so. */
+    atomic_thread_fence(memory_order_release);
+    *q->sq_doorbell = q->ring.sq_tail;
+}
+
+/* Gives the controller as many waiting slices as it has room for.  Lock held. */
+static void queue_start(struct nvme_queue *q)
+{
+    uint16_t tail = q->ring.sq_tail;
+    struct block_slice slice;
+
+    if (atomic_load_explicit(&q->controller->dead, memory_order_relaxed)) {
+        block_queue_fail_waiting(&q->requests, BLOCK_TIMEOUT);
+        return;
+    }
+    while (!q->stopped && q->slots_free != 0 &&
+           block_queue_take(&q->requests, q->controller->max_pages, &slice)) {
+        unsigned index = (unsigned)__builtin_ctzll(q->slots_free);
+
+        q->slots_free &= ~BIT(index);
+        q->slots_used |= BIT(index);
+        q->slot[index].slice = slice;
+        q->slot[index].retries = 0;
+        slot_issue(q, index);
+    }
+    if (q->ring.sq_tail != tail) {
+        ring_doorbell(q);
+    }
+}
+
+static void slot_end(struct nvme_queue *q, unsigned index, enum block_status status)
+{
+    q->slots_used &= ~BIT(index);
+    q->slots_free |= BIT(index);
+    block_queue_end(&q->requests, &q->slot[index].slice, status);
+}
+
+/* A command failed: once more if that may help, else tell its owner.  True: issued again. */
+static bool slot_failed(struct nvme_queue *q, unsigned index, uint16_t status)
+{
+    static const char *const verbs[] = {"flush", "write", "read"};
+    struct nvme_slot *slot = &q->slot[index];
+    const struct block_slice *slice = &slot->slice;
+
+    log_error("%s: %s of %u blocks at %llu: %s (%04x)%s", slice_namespace(slice)->device.name,
+              verbs[slice_opcode(slice)], slice->count,
+              (unsigned long long)block_slice_start(slice), nvme_status_name(status), status >> 1,
+              status & NVME_STATUS_DNR ? ", no retry" : "");
+    if (!(status & NVME_STATUS_DNR) && slot->retries < BLOCK_RETRIES) {
+        slot->retries++;
+        slot_issue(q, index);
+        return true;
+    }
+    slot_end(q, index, slot->aborted ? BLOCK_TIMEOUT : BLOCK_ERROR);
+    return false;
+}
+
+/* Takes all completions off the ring.  Lock held. */
+static void queue_reap(struct nvme_queue *q)
+{
+    struct nvme_completion done;
+    bool again = false, any = false;
+
+    while (nvme_ring_pop(&q->ring, &done)) {
+        any = true;
+        if (done.id >= NVME_IO_DEPTH || !(q->slots_used & BIT(done.id))) {
+            log_error("nvme: queue %u: completion of command %u, which is not in flight", q->id,
+                      done.id);
+        } else if ((done.status & NVME_STATUS_RESULT) == 0) {
+            slot_end(q, done.id, BLOCK_OK);
+        } else {
+            again |= slot_failed(q, done.id, done.status);
+        }
+    }
+    if (any) {
+        *q->cq_doorbell = q->ring.cq_head;
+    }
+    if (again) {
+        ring_doorbell(q);
+    }
+}
+
+/* Lock held. */
+static void queue_check_timeouts(struct nvme_queue *q, uint64_t now, struct nvme_alarm *alarm)
+{
+    q->next_check = now + BLOCK_TIMEOUT_CHECK_NS;
+    for (uint64_t left = q->slots_used; left != 0; left &= left - 1) {
+        unsigned index = (unsigned)__builtin_ctzll(left);
+        struct nvme_slot *slot = &q->slot[index];
+
+        if (now < slot->deadline) {
+            continue;
+        }
+        if (slot->aborted) {
+            alarm->reset = true;
+            return;
+        }
+        slot->aborted = true;
+        slot->deadline = now + BLOCK_COMMAND_TIMEOUT_NS;
+        alarm->abort = true;
+        alarm->command = (uint16_t)index;
+        log_error("%s: queue %u command %u: no answer, aborting it",
+                  slice_namespace(&slot->slice)->device.name, q->id, index);
+        return;
+    }
+}
+
+/* After a reset: issue again what was in flight, or fail it all. */
+static void queue_resume(struct nvme_queue *q, bool alive)
+{
+    spin_lock(&q->requests.lock);
+    q->stopped = false;
+    for (uint64_t left = q->slots_used; left != 0; left &= left - 1) {
+        unsigned index = (unsigned)__builtin_ctzll(left);
+        struct nvme_slot *slot = &q->slot[index];
+
+        if (!alive || slot->retries == BLOCK_RETRIES) {
+            slot_end(q, index, BLOCK_TIMEOUT);
+        } else {
+            slot->retries++;
+            slot_issue(q, index);
+        }
+    }
+    if (alive && q->slots_used != 0) {
+        ring_doorbell(q);
+    }
+    queue_start(q);
+    spin_unlock(&q->requests.lock);
+}
+
+/*
+ * One CPU does it, for as long as the controller takes to stop and start (CAP.TO); the guests of
+ * the others run on.
+ */
+static void controller_reset(struct nvme_controller *c)
+{
+    if (atomic_exchange_explicit(&c->admin_busy, true, memory_order_acquire)) {
+        return;
+    }
+    log_error("nvme: resetting the controller");
+    for (unsigned i = 0; i < c->queues; i++) {
+        spin_lock(&c->queue[i]->requests.lock);
+        c->queue[i]->stopped = true;
+        spin_unlock(&c->queue[i]->requests.lock);
+    }
+    bool alive = nvme_admin_start(c) && nvme_admin_queue_count(c, c->queues) >= c->queues &&
+                 nvme_admin_create_queues(c);
+    if (!alive) {
+        log_error("nvme: reset failed, the device is given up");
+        pci_master_disable(c->pci);
+        atomic_store_explicit(&c->dead, true, memory_order_relaxed);
+    }
+    for (unsigned i = 0; i < c->queues; i++) {
+        queue_resume(c->queue[i], alive);
+    }
+    atomic_store_explicit(&c->admin_busy, false, memory_order_release);
+}
+
+static void nvme_submit(struct block_device *device, struct block_request *request)
+{
+    struct nvme_controller *c = ((struct nvme_namespace *)device->driver)->controller;
+    struct nvme_queue *q = c->queue[platform_cpu_id() % c->queues];
+
+    spin_lock(&q->requests.lock);
+    block_queue_add(&q->requests, device, request);
+    queue_start(q);
+    spin_unlock(&q->requests.lock);
+}
+
+static void queue_poll(struct nvme_queue *q, uint64_t now)
+{
+    struct nvme_alarm alarm = {0};
+
+    if (atomic_load_explicit(&q->requests.submitted, memory_order_relaxed) == 0) {
+        return;
+    }
+    /* Racy looks at the phase and the time: what is missed now is seen by the next poll. */
+    if (nvme_ring_pending(&q->ring) || now >= q->next_check) {
+        spin_lock(&q->requests.lock);
+        if (!q->stopped) {
+            queue_reap(q);
+            queue_start(q);
+            queue_check_timeouts(q, now, &alarm);
+        }
+        spin_unlock(&q->requests.lock);
+    }
+    if (alarm.abort) {
+        nvme_admin_abort(q->controller, q->id, alarm.command);
+    }
+    if (alarm.reset || (alarm.abort && nvme_admin_failed(q->controller))) {
+        controller_reset(q->controller);
+    }
+    block_queue_deliver(&q->requests);
+}
+
+/* All queues, not only this CPU's: the CPU that submitted may be away in a guest. */
+static void nvme_poll(struct block_device *device)
+{
+    struct nvme_controller *c = ((struct nvme_namespace *)device->driver)->controller;
+    unsigned cpu = platform_cpu_id();
+    uint64_t now = platform_clock_ns();
+
+    for (unsigned i = 0; i < c->queues; i++) {
+        queue_poll(c->queue[(cpu + i) % c->queues], now);
+    }
+}
+
+const struct block_ops nvme_block_ops = {
+    .submit = nvme_submit,
+    .poll = nvme_poll,
+};
