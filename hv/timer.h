@@ -20,6 +20,8 @@ struct timer {
     void (*fire)(struct timer *timer);
 };
 
+/* Once, before any other call. */
+void timer_init_cpus(void);
 void timer_init(struct timer *timer, void (*fire)(struct timer *timer));
 /* (Re)arms on this CPU; a deadline in the past fires from the next main-loop turn.  Locks below
  * RANK_TIMER may be held. */
@@ -28,7 +30,9 @@ void timer_set(struct timer *timer, uint64_t deadline_ns);
 void timer_cancel(struct timer *timer);
 /* As timer_cancel, and waits until fire() is not running anywhere.  Not from fire() itself. */
 void timer_cancel_sync(struct timer *timer);
-/* Main loop: runs what is due; returns the next deadline of this CPU, or TIMER_NEVER. */
-uint64_t timer_run(void);
+/* Next deadline of this CPU, or TIMER_NEVER.  Cheap. */
+uint64_t timer_next(void);
+/* Main loop: runs what is due on this CPU. */
+void timer_run(void);
 
 #endif

@@ -2,9 +2,10 @@
 /*
  * A virtual CPU.
  *
- * Life cycle: created with its VM; RUNNABLE <-> RUNNING by the scheduler;
- * RUNNING -> HALTED (HLT), PARKED (waits for memory), WAIT_SIPI (INIT), PAUSED,
- * and back to RUNNABLE by vcpu_wake(); destroyed with its VM, when not RUNNING.
+ * Life cycle: created STOPPED with its VM; RUNNABLE <-> RUNNING by the scheduler;
+ * RUNNING -> SLEEPING (HLT, waiting for SIPI), PARKED (waits for memory) or
+ * STOPPED (VM paused or ended), and back to RUNNABLE by whoever it waits for;
+ * destroyed with its VM, when STOPPED.
  */
 #ifndef SPILLWAY_HV_VCPU_H
 #define SPILLWAY_HV_VCPU_H
@@ -71,12 +72,18 @@ struct guest_event {
 };
 
 enum vcpu_state {
-    VCPU_WAIT_SIPI, /* never started, or after INIT */
-    VCPU_RUNNABLE,  /* on a run queue */
-    VCPU_RUNNING,   /* loaded on `cpu` */
-    VCPU_HALTED,    /* HLT: until an interrupt is pending */
-    VCPU_PARKED,    /* waits for a page or a frame: until its waiter is woken */
-    VCPU_STOPPED,   /* its VM is paused, ended or being torn down */
+    VCPU_STOPPED,  /* its VM is not running, is paused, or is being torn down */
+    VCPU_RUNNABLE, /* on the run queue */
+    VCPU_RUNNING,  /* loaded on `cpu` */
+    VCPU_SLEEPING, /* its activity is not ACTIVE: until a request or an interrupt */
+    VCPU_PARKED,   /* waits for a page or a frame: until its waiter is woken */
+};
+
+/* What the guest's CPU is doing, as in "activity state" of the VMCS. */
+enum vcpu_activity {
+    ACTIVITY_ACTIVE,
+    ACTIVITY_HALTED,    /* HLT: until an interrupt or NMI */
+    ACTIVITY_WAIT_SIPI, /* INIT */
 };
 
 struct vcpu {
@@ -113,7 +120,9 @@ struct vcpu {
     _Atomic uint32_t state; /* enum vcpu_state */
     unsigned cpu;           /* runs there, or ran there last */
     uint64_t vruntime_ns;
-    bool wake_pending; /* woken between deciding to sleep and sleeping */
+    enum vcpu_activity activity; /* own CPU only */
+    bool nmi_pending;            /* own CPU only */
+    bool wake_pending;           /* woken between deciding to sleep and sleeping */
 
     /* Memory */
     struct mm_waiter waiter; /* at most one wait at a time */

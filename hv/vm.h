@@ -12,6 +12,7 @@
 
 enum vm_state {
     VM_STOPPED, /* never started, or ended; holds no memory */
+    VM_LOADING, /* its kernel is being copied into its memory */
     VM_RUNNING,
     VM_PAUSED,
     VM_ENDING, /* vCPUs are being stopped, memory is being freed */
@@ -19,10 +20,10 @@ enum vm_state {
 
 enum vm_outcome {
     VM_OUTCOME_NONE,
-    VM_OUTCOME_OK,     /* power-off, or 0 written to the status port */
-    VM_OUTCOME_FAILED, /* with exit_code and a reason in the log */
-    VM_OUTCOME_KILLED, /* by the operator */
-    VM_OUTCOME_RESET,  /* the guest asked for a reset: started again */
+    VM_OUTCOME_OK,      /* power-off, or 0 written to the status port */
+    VM_OUTCOME_FAILED,  /* with exit_code and a reason in the log */
+    VM_OUTCOME_STOPPED, /* by the operator */
+    VM_OUTCOME_RESET,   /* the guest asked for a reset: started again */
 };
 
 struct vm_config;  /* hv/config.h */
@@ -43,6 +44,16 @@ struct vm {
     struct vm_devices *devices;
     uint64_t memory_pages;
     uint64_t tsc_khz;
+    uint64_t promised;             /* pages, hv/admission.h; 0 when stopped */
+    uint64_t min_pages, max_pages; /* live settings; see mm/space.h */
+    uint32_t shares;
+    uint64_t start_ns, end_ns;
+    bool restart; /* start again when it has ended */
+    /* Loading, by vm_poll() */
+    struct guest_load *load;
+    struct mm_waiter load_waiter;
+    _Atomic bool load_ready;
+    bool closed; /* ENDING: vCPUs are gone, the space is draining */
     /* Accesses that nobody owns, counted and shown. */
     _Atomic uint64_t unowned_io, unowned_mmio, unowned_msr;
 };

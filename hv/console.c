@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "hv/console.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/lock.h"
+#include "drivers/uart.h"
+#include "hv/config.h"
+#include "hv/vm.h"
+
+#define RING_BYTES  65536u /* power of two */
+#define DRAIN_BYTES 1024u  /* at most, in one go */
+#define PRINTF_MAX  512
+
+/*
+ *   console_write*, guest output --> ring --> console_drain --> UART
+ *
+ * head and tail count bytes for ever; their difference is what waits.
+ */
+static struct {
+    struct spinlock lock; /* all of this, and guests[] */
+    char ring[RING_BYTES];
+    uint64_t head, tail;
+    uint64_t lost; /* bytes that found the ring full */
+    struct uart uart;
+    bool open;
+    bool panicking;
+    bool prompt_shown;  /* the line holds the prompt: start a fresh one */
+    bool prompt_broken; /* and the prompt is to be shown again */
+    struct vm *attached;
+} console = {.lock = SPINLOCK_INIT(RANK_CONSOLE, "console")};
+
+static struct guest_console {
+    char line[CONSOLE_LINE_MAX]; /* not yet shown */
+    unsigned line_used;
+    char scrollback[CONSOLE_SCROLLBACK];
+    uint64_t written;
+} guests[CONFIG_VMS_MAX];
+
+static void lock(void)
+{
+    if (!console.panicking) {
+        spin_lock(&console.lock);
+    }
+}
+
+static void unlock(void)
+{
+    if (!console.panicking) {
+        spin_unlock(&console.lock);
+    }
+}
+
+static void put_locked(char c)
+{
+    if (console.head - console.tail == RING_BYTES) {
+        console.lost++;
+        return;
+    }
+    console.ring[console.head++ % RING_BYTES] = c;
+}
+
+static void write_locked(const char *text, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        if (text[i] == '\n') {
+            put_locked('\r');
+        }
+        put_locked(text[i]);
+    }
+}
+
+/* The cursor goes to the start of a line of its own. */
+static void fresh_line_locked(void)
+{
+    if (console.prompt_shown) {
+        write_locked("\n", 1);
+        console.prompt_shown = false;
+        console.prompt_broken = true;
+    }
+}
+
+void console_init(uint16_t port, unsigned baud)
+{
+    console.open = uart_init(&console.uart, port, baud);
+}
+
+static void on_receive(void *owner)
+{
+    (void)owner; /* the interrupt ends the halt or the guest; monitor_poll() reads */
+}
+
+void console_enable_interrupts(void)
+{
+    uart_rx_interrupt_enable(&console.uart, 0, on_receive, NULL);
+}
+
+void console_write_line(const char *line)
+{
+    lock();
+    fresh_line_locked();
+    write_locked(line, strlen(line));
+    write_locked("\n", 1);
+    unlock();
+}
+
+void console_write(const char *text, size_t bytes)
+{
+    lock();
+    write_locked(text, bytes);
+    unlock();
+}
+
+void console_printf(const char *format, ...)
+{
+    char text[PRINTF_MAX];
+    va_list args;
+    int bytes;
+
+    va_start(args, format);
+    bytes = vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    console_write(text, MIN((size_t)bytes, sizeof(text) - 1));
+}
+
+/* ---- guests ---- */
+
+static void show_guest_line_locked(struct vm *vm, struct guest_console *guest)
+{
+    fresh_line_locked();
+    write_locked(vm->name, strlen(vm->name));
+    write_locked("| ", 2);
+    write_locked(guest->line, guest->line_used);
+    write_locked("\n", 1);
+    guest->line_used = 0;
+}
+
+/* Detached: whole lines, and no control characters that could fool the operator's terminal. */
+static void collect_line_locked(struct vm *vm, struct guest_console *guest, char c)
+{
+    if (c == '\r') {
+        return;
+    }
+    if (c == '\n') {
+        show_guest_line_locked(vm, guest);
+        return;
+    }
+    if (guest->line_used == CONSOLE_LINE_MAX) {
+        show_guest_line_locked(vm, guest);
+    }
+    guest->line[guest->line_used++] = (unsigned char)c < ' ' && c != '\t' ? '.' : c;
+}
+
+void console_guest_output(struct vm *vm, char c)
+{
+    struct guest_console *guest = &guests[vm->index];
+
+    lock();
+    guest->scrollback[guest->written++ % CONSOLE_SCROLLBACK] = c;
+    if (console.attached == vm) {
+        put_locked(c);
+    } else if (console.attached == NULL) {
+        collect_line_locked(vm, guest, c);
+    }
+    unlock();
+}
+
+void console_guest_flush(struct vm *vm)
+{
+    lock();
+    if (console.attached == NULL && guests[vm->index].line_used != 0) {
+        show_guest_line_locked(vm, &guests[vm->index]);
+    }
+    unlock();
+}
+
+static void show_scrollback_locked(const struct guest_console *guest)
+{
+    uint64_t i = guest->written > CONSOLE_SCROLLBACK ? guest->written - CONSOLE_SCROLLBACK : 0;
+
+    for (; i < guest->written; i++) {
+        put_locked(guest->scrollback[i % CONSOLE_SCROLLBACK]);
+    }
+}
+
+void console_attach(struct vm *vm)
+{
+    lock();
+    if (console.attached != NULL) {
+        guests[console.attached->index].line_used = 0;
+    }
+    console.attached = vm;
+    console.prompt_shown = console.prompt_broken = false;
+    if (vm != NULL) {
+        show_scrollback_locked(&guests[vm->index]);
+    }
+    unlock();
+}
+
+struct vm *console_attached(void)
+{
+    return console.attached;
+}
+
+/* ---- the port ---- */
+
+int console_read(void)
+{
+    return console.open ? uart_get(&console.uart) : -1;
+}
+
+/* One contiguous piece from the ring to the port; false: nothing moved. */
+static bool drain_piece_locked(void)
+{
+    uint64_t at = console.tail % RING_BYTES;
+    size_t waiting = (size_t)(console.head - console.tail);
+    size_t piece = MIN(MIN(waiting, RING_BYTES - at), 16);
+    size_t sent;
+
+    if (piece == 0) {
+        return false;
+    }
+    sent = console.panicking ? (uart_write_unlocked(&console.uart, console.ring + at, piece), piece)
+                             : uart_write_ready(&console.uart, console.ring + at, piece);
+    console.tail += sent;
+    return sent != 0;
+}
+
+bool console_drain(void)
+{
+    bool more;
+
+    if (__atomic_load_n(&console.head, __ATOMIC_RELAXED) ==
+            __atomic_load_n(&console.tail, __ATOMIC_RELAXED) ||
+        !spin_trylock(&console.lock)) {
+        return false;
+    }
+    for (unsigned i = 0; i < DRAIN_BYTES / 16 && drain_piece_locked(); i++) {
+    }
+    more = console.head != console.tail;
+    spin_unlock(&console.lock);
+    return more;
+}
+
+void console_flush(void)
+{
+    lock();
+    while (console.head != console.tail) {
+        uint64_t at = console.tail % RING_BYTES;
+
+        if (console.panicking) {
+            uart_write_unlocked(&console.uart, console.ring + at, 1);
+        } else {
+            uart_write(&console.uart, console.ring + at, 1);
+        }
+        console.tail++;
+    }
+    unlock();
+}
+
+void console_panic_mode(void)
+{
+    console.panicking = true;
+    console.attached = NULL;
+    fresh_line_locked();
+}
+
+void console_set_prompt_shown(bool shown)
+{
+    lock();
+    console.prompt_shown = shown;
+    console.prompt_broken = false;
+    unlock();
+}
+
+bool console_prompt_broken(void)
+{
+    return console.prompt_broken;
+}

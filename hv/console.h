@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The serial console: one line to the outside, shared by the hypervisor's log,
+ * the monitor and every guest's serial port.
+ *
+ * Output goes into a ring and leaves it from the main loop (console_drain), so
+ * that nobody waits for a slow line.  While no guest console is attached,
+ * guest output is shown line by line behind `name| `; while one is attached,
+ * that guest's characters pass unchanged and all else waits in its scrollback
+ * or in the log.  Lock: RANK_CONSOLE.
+ */
+#ifndef SPILLWAY_HV_CONSOLE_H
+#define SPILLWAY_HV_CONSOLE_H
+
+#include "base/types.h"
+
+struct vm;
+
+#define CONSOLE_SCROLLBACK 4096 /* bytes kept of each guest */
+#define CONSOLE_LINE_MAX   200  /* a longer guest line is shown in pieces */
+
+/* One guest's side of the console; lives in hv/console.c, one for each VM index. */
+
+/* Opens the port.  Before that, lines only go to the log ring. */
+void console_init(uint16_t port, unsigned baud);
+/* Receive interrupts; after the interrupt controllers are up. */
+void console_enable_interrupts(void);
+
+/* A complete line of the hypervisor's, without newline. */
+void console_write_line(const char *line);
+/* Monitor output as it is; "\n" becomes CR LF. */
+void console_write(const char *text, size_t bytes);
+void console_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* A character from the guest's serial port.  From its vCPU's exit. */
+void console_guest_output(struct vm *vm, char c);
+/* The guest's unfinished line is shown: when it ends. */
+void console_guest_flush(struct vm *vm);
+
+/* Shows that guest's scrollback and passes its characters through; NULL: back to the monitor. */
+void console_attach(struct vm *vm);
+struct vm *console_attached(void);
+
+/* Next character from the line, or -1. */
+int console_read(void);
+/* Moves what the port takes now; true if more is waiting.  Main loop, any CPU. */
+bool console_drain(void);
+/* Empties the ring whatever it takes (bounded by a dead port): power-off, panic. */
+void console_flush(void);
+/* Panic: no locks from here on. */
+void console_panic_mode(void);
+
+/* The monitor's prompt is on the line (or not): so that lines can start on a fresh one. */
+void console_set_prompt_shown(bool shown);
+bool console_prompt_broken(void);
+
+#endif

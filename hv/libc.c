@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What newlib asks of its system: memory, a lock around malloc, an errno.
+ *
+ * The heap serves boot time and the creation of VMs only; nothing in the paging
+ * paths allocates from it.
+ */
+#include <errno.h>
+#include <reent.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/types.h"
+
+#define HEAP_BYTES (1024 * 1024)
+
+void *sbrk(ptrdiff_t increment);
+void *_sbrk_r(struct _reent *reent, ptrdiff_t increment);
+_Noreturn void __stack_chk_fail(void);
+void __malloc_lock(struct _reent *reent);
+void __malloc_unlock(struct _reent *reent);
+
+static uint8_t heap[HEAP_BYTES] __attribute__((aligned(16)));
+static size_t heap_used;
+static struct spinlock malloc_lock = SPINLOCK_INIT(RANK_LOG, "malloc");
+
+uintptr_t __stack_chk_guard;
+
+void __stack_chk_fail(void)
+{
+    panic("stack smashed: canary overwritten in the function above");
+}
+
+void *sbrk(ptrdiff_t increment)
+{
+    if (increment < 0 || (size_t)increment > HEAP_BYTES - heap_used) {
+        errno = ENOMEM;
+        return (void *)-1;
+    }
+    heap_used += (size_t)increment;
+    return heap + heap_used - increment;
+}
+
+void *_sbrk_r(struct _reent *reent, ptrdiff_t increment)
+{
+    (void)reent;
+    return sbrk(increment);
+}
+
+void __malloc_lock(struct _reent *reent)
+{
+    (void)reent;
+    spin_lock(&malloc_lock);
+}
+
+void __malloc_unlock(struct _reent *reent)
+{
+    (void)reent;
+    spin_unlock(&malloc_lock);
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "hv/loop.h"
+
+#include <stdatomic.h>
+
+#include "base/bits.h"
+#include "base/block.h"
+#include "hv/arch.h"
+#include "hv/console.h"
+#include "hv/monitor.h"
+#include "hv/run.h"
+#include "hv/sched.h"
+#include "hv/timer.h"
+#include "hv/vm_control.h"
+#include "mm/pager.h"
+
+#define DRAIN_NS 500000ull    /* the serial port takes 16 bytes in 1.4 ms */
+#define BUSY_NS  1000000ull   /* look at a disk that has requests, should an interrupt get lost */
+#define TICK_NS  100000000ull /* and at everything else */
+
+static _Atomic bool pager_work;
+static _Atomic bool vm_work;
+static uint64_t armed_ns[MAX_CPUS]; /* own CPU only: what arch_timer_arm was told; 0: fired */
+
+void loop_wake_pager(void)
+{
+    atomic_store_explicit(&pager_work, true, memory_order_release);
+}
+
+void loop_wake_vms(void)
+{
+    atomic_store_explicit(&vm_work, true, memory_order_release);
+    arch_cpu_kick(0);
+}
+
+bool loop_work_pending(void)
+{
+    return atomic_load_explicit(&pager_work, memory_order_relaxed) ||
+           atomic_load_explicit(&vm_work, memory_order_relaxed);
+}
+
+static void poll_pager(void)
+{
+    uint64_t deadline = pager_deadline();
+
+    if (!atomic_exchange(&pager_work, false) && arch_clock_ns() < deadline) {
+        return;
+    }
+    if (pager_run()) {
+        loop_wake_pager();
+    }
+}
+
+void loop_poll(void)
+{
+    timer_run();
+    block_poll();
+    poll_pager();
+    if (atomic_exchange(&vm_work, false)) {
+        vm_poll();
+    }
+    monitor_poll();
+    console_drain();
+}
+
+void loop_arm_timer(uint64_t limit_ns)
+{
+    unsigned cpu = arch_cpu_id();
+    uint64_t deadline = MIN(limit_ns, timer_next());
+
+    if (deadline != armed_ns[cpu]) {
+        armed_ns[cpu] = deadline;
+        arch_timer_arm(deadline);
+    }
+}
+
+/* When an idle CPU wants to look again, whatever interrupts come. */
+static uint64_t idle_limit(void)
+{
+    uint64_t now = arch_clock_ns();
+    uint64_t limit = MIN(now + TICK_NS, pager_deadline());
+
+    if (block_busy()) {
+        limit = MIN(limit, now + BUSY_NS);
+    }
+    if (console_drain()) {
+        limit = MIN(limit, now + DRAIN_NS);
+    }
+    return limit;
+}
+
+static void idle(void)
+{
+    sched_set_idle(true);
+    /* A wake-up before this look is seen by it; one after it kicks this CPU. */
+    if (!sched_waiting() && !loop_work_pending()) {
+        loop_arm_timer(idle_limit());
+        arch_idle();
+        armed_ns[arch_cpu_id()] = 0;
+    }
+    sched_set_idle(false);
+}
+
+void loop_run(void)
+{
+    for (;;) {
+        struct vcpu *vcpu;
+
+        loop_poll();
+        vcpu = sched_pick();
+        if (vcpu != NULL) {
+            run_vcpu(vcpu);
+        } else {
+            idle();
+        }
+    }
+}
+
+void loop_timer_fired(void)
+{
+    armed_ns[arch_cpu_id()] = 0;
+}

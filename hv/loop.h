@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Every CPU's main loop: work that is not a guest's, then a vCPU, else idle.
+ */
+#ifndef SPILLWAY_HV_LOOP_H
+#define SPILLWAY_HV_LOOP_H
+
+#include "base/types.h"
+
+/* Never returns. */
+_Noreturn void loop_run(void);
+/*
+ * One round of the work that is not a guest's: timers, disks, pager, VMs, monitor.  Bounded.  No
+ * locks held; a vCPU may be loaded.
+ */
+void loop_poll(void);
+/* Arms this CPU's timer for the next thing to do, at the latest at `limit_ns`. */
+void loop_arm_timer(uint64_t limit_ns);
+/* Interrupts were taken on this CPU: its timer may have fired and must be armed again. */
+void loop_timer_fired(void);
+/* There is work for loop_poll() on this CPU?  Cheap: looked at before every entry to a guest. */
+bool loop_work_pending(void);
+
+/* The pager has work. */
+void loop_wake_pager(void);
+/* A VM wants vm_poll(). */
+void loop_wake_vms(void);
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What there is once in the machine: backend, store, configuration.  Set at boot, then read-only.
+ */
+#ifndef SPILLWAY_HV_MACHINE_H
+#define SPILLWAY_HV_MACHINE_H
+
+#include "boot/handover.h"
+#include "hv/backend.h"
+#include "hv/config.h"
+#include "mm/store.h"
+
+const struct vcpu_backend *machine_backend(void);
+/* NULL: there is none. */
+struct store *machine_store(void);
+const struct config *machine_config(void);
+const struct handover *machine_handover(void);
+/* The file of that path in memory, or NULL. */
+const struct handover_file *machine_file(const char *path);
+
+/* All VMs have ended (or the operator said so): the last line, then power off. */
+_Noreturn void machine_power_off(void);
+_Noreturn void machine_reboot(void);
+
+#endif

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "hv/machine_store.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "hv/machine.h"
+
+struct probe {
+    bool finished;
+    enum store_probe result;
+};
+
+static void probe_done(void *context, enum store_probe result)
+{
+    struct probe *probe = context;
+
+    probe->result = result;
+    probe->finished = true;
+}
+
+static enum store_probe wait_for(const struct probe *probe)
+{
+    while (!probe->finished) {
+        block_poll();
+        __builtin_ia32_pause();
+    }
+    return probe->result;
+}
+
+static enum store_probe probe_device(struct block_device *device)
+{
+    struct probe probe = {0};
+
+    return store_probe_start(device, probe_done, &probe) ? wait_for(&probe) : STORE_UNREADABLE;
+}
+
+static const char *probe_name(enum store_probe result)
+{
+    switch (result) {
+    case STORE_VALID:
+        return "carries a store";
+    case STORE_BLANK:
+        return "is blank";
+    case STORE_FOREIGN:
+        return "holds something else";
+    case STORE_UNREADABLE:
+        break;
+    }
+    return "cannot be read";
+}
+
+static struct store *open_device(struct block_device *device)
+{
+    struct store *opened = store_open(device);
+
+    if (opened == NULL) {
+        log_error("store %s: no memory for its slot map", device->name);
+    }
+    return opened;
+}
+
+/* The one device with our superblock; two are a question for the operator. */
+static struct store *open_auto(void)
+{
+    struct block_device *found = NULL;
+
+    for (struct block_device *d = block_next(NULL); d != NULL; d = block_next(d)) {
+        enum store_probe result = probe_device(d);
+
+        log_info("disk %s: %lu MiB, %s", d->name, (unsigned long)(d->blocks / 256),
+                 probe_name(result));
+        if (result != STORE_VALID || d->read_only) {
+            continue;
+        }
+        if (found != NULL) {
+            log_error("store = auto: both %s and %s carry a store: name one; going on without",
+                      found->name, d->name);
+            return NULL;
+        }
+        found = d;
+    }
+    if (found == NULL) {
+        log_warn("store = auto: no disk carries our superblock (tools/spillway mkstore writes "
+                 "one); going on without");
+        return NULL;
+    }
+    /* Probed last, so that its superblock is the remembered one. */
+    return probe_device(found) == STORE_VALID ? open_device(found) : NULL;
+}
+
+static enum store_probe format_device(struct block_device *device)
+{
+    struct probe probe = {0};
+
+    log_warn("store %s: blank and format = yes: writing a superblock", device->name);
+    return store_format_start(device, probe_done, &probe) ? wait_for(&probe) : STORE_UNREADABLE;
+}
+
+static struct store *open_named(const char *name)
+{
+    struct block_device *device = block_find(name);
+    enum store_probe result;
+
+    if (device == NULL) {
+        log_error("store = %s: no such disk or partition; going on without", name);
+        return NULL;
+    }
+    result = probe_device(device);
+    if (result == STORE_BLANK && machine_config()->format) {
+        result = format_device(device);
+    }
+    if (result != STORE_VALID) {
+        log_error("store = %s: it %s, expected our superblock; not touched, going on without", name,
+                  probe_name(result));
+        return NULL;
+    }
+    return open_device(device);
+}
+
+struct store *machine_store_open(void)
+{
+    const char *wanted = machine_config()->store;
+    struct store *store = NULL;
+    struct store_stats stats;
+
+    if (strcmp(wanted, "none") == 0) {
+        log_info("no store, as configured");
+        return NULL;
+    }
+    store = strcmp(wanted, "auto") == 0 ? open_auto() : open_named(wanted);
+    if (store != NULL) {
+        store_get_stats(store, &stats);
+        log_info("store %s: %lu MiB in %lu slots", store_device_name(store),
+                 (unsigned long)(stats.slots / 256), (unsigned long)stats.slots);
+    }
+    return store;
+}

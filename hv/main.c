@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Boot, in order: configuration, console, features, memory, CPUs, disks, store, VMs, main loop. */
+#include "hv/main.h"
+
+#include <string.h>
+
+#include "base/block.h"
+#include "base/log.h"
+#include "hv/arch.h"
+#include "hv/console.h"
+#include "hv/loop.h"
+#include "hv/machine.h"
+#include "hv/machine_memory.h"
+#include "hv/machine_store.h"
+#include "hv/monitor.h"
+#include "hv/panic.h"
+#include "hv/timer.h"
+#include "hv/vm_control.h"
+
+static const struct handover *handover;
+static const struct vcpu_backend *backend;
+static struct store *store;
+static struct config config;
+static unsigned features_missing;
+
+const struct vcpu_backend *machine_backend(void)
+{
+    return backend;
+}
+
+struct store *machine_store(void)
+{
+    return store;
+}
+
+const struct config *machine_config(void)
+{
+    return &config;
+}
+
+const struct handover *machine_handover(void)
+{
+    return handover;
+}
+
+/* Paths are compared as the firmware does: either slash, upper and lower case alike, with or
+ * without the first slash. */
+static bool path_equal(const char *a, const char *b)
+{
+    a += *a == '\\' || *a == '/';
+    b += *b == '\\' || *b == '/';
+    for (; *a != '\0' && *b != '\0'; a++, b++) {
+        char x = *a == '/' ? '\\' : *a;
+        char y = *b == '/' ? '\\' : *b;
+
+        if (x != y && !((x ^ y) == 0x20 && (x | 0x20) >= 'a' && (x | 0x20) <= 'z')) {
+            return false;
+        }
+    }
+    return *a == *b;
+}
+
+const struct handover_file *machine_file(const char *path)
+{
+    for (uint32_t i = 1; i < handover->file_count; i++) {
+        if (path_equal(handover->file[i].path, path)) {
+            return &handover->file[i];
+        }
+    }
+    return NULL;
+}
+
+static bool file_exists(const char *path)
+{
+    return machine_file(path) != NULL;
+}
+
+/* ---- the end ---- */
+
+void machine_power_off(void)
+{
+    unsigned failed = vm_failed_count();
+
+    if (failed == 0) {
+        console_write_line("spillway: power off: all guests ok");
+    } else {
+        console_printf("spillway: power off: %u guest(s) failed\n", failed);
+    }
+    console_flush();
+    arch_power_off();
+}
+
+void machine_reboot(void)
+{
+    console_write_line("spillway: reboot");
+    console_flush();
+    arch_reset();
+}
+
+/* Something that the operator has to put right keeps us from starting. */
+static _Noreturn void refuse_boot(const char *why)
+{
+    log_error("%s", why);
+    console_printf("spillway: PANIC: %s\n", why);
+    console_flush();
+    arch_power_off();
+}
+
+/* ---- the beginning ---- */
+
+static void read_config(void)
+{
+    static char error[CONFIG_ERROR_MAX];
+    const struct handover_file *file = &handover->file[0];
+    bool good = config_parse(arch_ptr(hpa(file->address)), (size_t)file->bytes, file_exists,
+                             &config, error);
+
+    console_init(config.console_port != 0 ? config.console_port : 0x3f8,
+                 config.console_baud != 0 ? config.console_baud : 115200);
+    if (!good) {
+        refuse_boot(error);
+    }
+    panic_set_reset(config.panic_reset);
+}
+
+static void feature_missing(const char *feature)
+{
+    log_error("this CPU lacks: %s", feature);
+    features_missing++;
+}
+
+static void check_features(void)
+{
+    backend = arch_backend();
+    if (backend == NULL) {
+        refuse_boot("this CPU has neither VMX (Intel) nor SVM (AMD)");
+    }
+    if (!backend->check(feature_missing)) {
+        refuse_boot("required CPU features are missing, see the lines above");
+    }
+    log_info("virtualisation by %s, TSC %lu kHz", backend->name, (unsigned long)arch_tsc_khz());
+}
+
+static void cpu_main(void)
+{
+    if (!backend->cpu_enable()) {
+        panic("CPU %u: %s could not be enabled", arch_cpu_id(), backend->name);
+    }
+    loop_run();
+}
+
+static void start_autostart_vms(void)
+{
+    vm_list_lock();
+    for (unsigned i = 0; i < vm_count(); i++) {
+        if (vm_at(i)->config->autostart) {
+            vm_start(vm_at(i));
+        }
+    }
+    vm_list_unlock();
+}
+
+void hv_main(const struct handover *given)
+{
+    handover = given;
+    timer_init_cpus();
+    read_config();
+    log_info("Spillway: %u CPUs, %lu MiB of RAM", (unsigned)handover->cpu_count,
+             machine_memory_ram_mib());
+    check_features();
+    machine_memory_init();
+    arch_start_cpus(cpu_main);
+    log_info("%u of %u CPUs are up", arch_cpu_count(), (unsigned)handover->cpu_count);
+    console_enable_interrupts();
+    block_init();
+    store = machine_store_open();
+    machine_memory_report();
+    vm_init_all();
+    start_autostart_vms();
+    monitor_start();
+    cpu_main();
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The monitor: the operator's side of the serial console.
+ *
+ *   console_read --> monitor_poll --> line editor (hv/line_edit.h) --> command (hv/command.h)
+ *                        \--> the attached guest's serial port
+ *
+ * One CPU at a time is in it (trylock, RANK_MONITOR).
+ */
+#ifndef SPILLWAY_HV_MONITOR_H
+#define SPILLWAY_HV_MONITOR_H
+
+/* Shows the prompt for the first time. */
+void monitor_start(void);
+/* Takes the characters that have come, runs a complete command, refreshes `top`, ends the machine
+ * when its last VM has ended.  Main loop, any CPU; bounded. */
+void monitor_poll(void);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The end of the machine: base/log.h's panic(). */
+#include "hv/panic.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "hv/arch.h"
+#include "hv/console.h"
+#include "hv/log.h"
+
+#define PANIC_LOG_LINES 20
+
+static _Atomic bool panicking;
+static bool reset_after;
+
+void panic_set_reset(bool reset)
+{
+    reset_after = reset;
+}
+
+static void show_line(const char *line)
+{
+    console_printf("    %s\n", line);
+}
+
+void panic(const char *format, ...)
+{
+    char message[160];
+    va_list args;
+
+    if (atomic_exchange(&panicking, true)) {
+        /* A second panic, on this CPU or another: the first one is speaking. */
+        arch_power_off();
+    }
+    arch_panic_stop_others();
+    log_panic_mode();
+    console_panic_mode();
+    va_start(args, format);
+    vsnprintf(message, sizeof(message), format, args);
+    va_end(args);
+
+    console_printf("\nhypervisor panic on CPU %u: %s\n", arch_cpu_id(), message);
+    arch_panic_dump();
+    console_printf("last log lines:\n");
+    log_replay(PANIC_LOG_LINES, show_line);
+    console_printf("spillway: PANIC: %s\n", message);
+    console_flush();
+    if (reset_after) {
+        arch_reset();
+    }
+    arch_power_off();
+}

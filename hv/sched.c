@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "hv/sched.h"
+
+#include <stdatomic.h>
+
+#include "base/lock.h"
+#include "base/log.h"
+#include "hv/vcpu.h"
+#include "hv/vdev/lapic.h"
+
+#define AFFINITY_NS 2000000ull /* what staying on a CPU is worth */
+
+static struct spinlock sched_lock = SPINLOCK_INIT(RANK_SCHED, "sched");
+static struct list run_queue = LIST_INIT(run_queue); /* under sched_lock */
+static _Atomic unsigned queued;                      /* its length */
+static uint64_t min_vruntime;                        /* of what was picked last; under sched_lock */
+static _Atomic uint64_t idle_cpus;                   /* bit per CPU */
+
+static void enqueue(struct vcpu *vcpu)
+{
+    ASSERT(list_empty(&vcpu->run_link));
+    vcpu->state = VCPU_RUNNABLE;
+    list_push_back(&run_queue, &vcpu->run_link);
+    queued++;
+}
+
+/* After a sleep: neither punished nor given more than one slice of credit. */
+static void enqueue_woken(struct vcpu *vcpu)
+{
+    uint64_t floor = min_vruntime > SCHED_SLICE_NS ? min_vruntime - SCHED_SLICE_NS : 0;
+
+    vcpu->vruntime_ns = MAX(vcpu->vruntime_ns, floor);
+    enqueue(vcpu);
+}
+
+/* Some CPU shall come and pick: the one it ran on if that idles, else any idle one. */
+static void kick_idle_for(unsigned preferred)
+{
+    uint64_t idle = atomic_load(&idle_cpus);
+
+    if (idle == 0) {
+        return;
+    }
+    arch_cpu_kick(idle & BIT(preferred) ? preferred : (unsigned)__builtin_ctzll(idle));
+}
+
+static uint64_t effective_vruntime(const struct vcpu *vcpu, unsigned cpu)
+{
+    uint64_t bonus = vcpu->cpu == cpu ? AFFINITY_NS : 0;
+
+    return vcpu->vruntime_ns > bonus ? vcpu->vruntime_ns - bonus : 0;
+}
+
+struct vcpu *sched_pick(void)
+{
+    unsigned cpu = arch_cpu_id();
+    struct vcpu *best = NULL;
+
+    if (atomic_load_explicit(&queued, memory_order_relaxed) == 0) {
+        return NULL;
+    }
+    spin_lock(&sched_lock);
+    LIST_FOR_EACH (link, &run_queue) {
+        struct vcpu *vcpu = LIST_ENTRY(link, struct vcpu, run_link);
+
+        if (best == NULL || effective_vruntime(vcpu, cpu) < effective_vruntime(best, cpu)) {
+            best = vcpu;
+        }
+    }
+    if (best != NULL) {
+        list_remove(&best->run_link);
+        queued--;
+        best->state = VCPU_RUNNING;
+        best->cpu = cpu;
+        min_vruntime = MAX(min_vruntime, best->vruntime_ns);
+    }
+    spin_unlock(&sched_lock);
+    return best;
+}
+
+bool sched_waiting(void)
+{
+    return atomic_load_explicit(&queued, memory_order_relaxed) != 0;
+}
+
+void sched_start(struct vcpu *vcpu)
+{
+    spin_lock(&sched_lock);
+    ASSERT(vcpu->state == VCPU_STOPPED);
+    vcpu->wake_pending = false;
+    enqueue_woken(vcpu);
+    spin_unlock(&sched_lock);
+    kick_idle_for(vcpu->cpu);
+}
+
+void sched_yield(struct vcpu *vcpu)
+{
+    spin_lock(&sched_lock);
+    enqueue(vcpu);
+    spin_unlock(&sched_lock);
+}
+
+void sched_sleep(struct vcpu *vcpu)
+{
+    spin_lock(&sched_lock);
+    /* Under the lock, so that a request set after this look finds the vCPU SLEEPING. */
+    if (atomic_load(&vcpu->requests) != 0 || lapic_highest_pending(vcpu->lapic) >= 0) {
+        enqueue(vcpu);
+    } else {
+        vcpu->state = VCPU_SLEEPING;
+    }
+    spin_unlock(&sched_lock);
+}
+
+void sched_park(struct vcpu *vcpu)
+{
+    spin_lock(&sched_lock);
+    if (vcpu->wake_pending) {
+        vcpu->wake_pending = false;
+        enqueue(vcpu);
+    } else {
+        vcpu->state = VCPU_PARKED;
+    }
+    spin_unlock(&sched_lock);
+}
+
+void sched_stop(struct vcpu *vcpu)
+{
+    spin_lock(&sched_lock);
+    vcpu->state = VCPU_STOPPED;
+    spin_unlock(&sched_lock);
+}
+
+void sched_notify(struct vcpu *vcpu)
+{
+    unsigned cpu;
+    uint32_t state;
+
+    spin_lock(&sched_lock);
+    state = vcpu->state;
+    cpu = vcpu->cpu;
+    if (state == VCPU_SLEEPING) {
+        enqueue_woken(vcpu);
+    }
+    spin_unlock(&sched_lock);
+    if (state == VCPU_SLEEPING) {
+        kick_idle_for(cpu);
+    } else if (state == VCPU_RUNNING && cpu != arch_cpu_id()) {
+        arch_cpu_kick(cpu);
+    }
+}
+
+void sched_unpark(struct vcpu *vcpu)
+{
+    bool woken = false;
+
+    spin_lock(&sched_lock);
+    if (vcpu->state == VCPU_PARKED) {
+        enqueue_woken(vcpu);
+        woken = true;
+    } else if (vcpu->state == VCPU_RUNNING) {
+        vcpu->wake_pending = true;
+    }
+    spin_unlock(&sched_lock);
+    if (woken) {
+        kick_idle_for(vcpu->cpu);
+    }
+}
+
+void sched_account(struct vcpu *vcpu, uint64_t ns)
+{
+    vcpu->run_ns += ns;
+    vcpu->vruntime_ns += ns;
+}
+
+void sched_set_idle(bool idle)
+{
+    uint64_t bit = BIT(arch_cpu_id());
+
+    if (idle) {
+        atomic_fetch_or(&idle_cpus, bit);
+    } else {
+        atomic_fetch_and(&idle_cpus, ~bit);
+    }
+}
+
+bool sched_should_yield(const struct vcpu *current, uint64_t ran_ns)
+{
+    (void)current;
+    return ran_ns >= SCHED_SLICE_NS && sched_waiting();
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Figures for the operator: one struct, taken at one time, shown as text by the commands and as
+ * JSON by `stats json`.  Memory in 4 KiB pages.
+ */
+#ifndef SPILLWAY_HV_STATS_H
+#define SPILLWAY_HV_STATS_H
+
+#include "hv/vm_control.h"
+#include "mm/frame_alloc.h"
+#include "mm/store.h"
+
+struct vm_stats {
+    struct space_stats memory;
+    uint64_t exits, stall_us, run_us;
+};
+
+/* vm_list_lock held.  A stopped VM has all of its memory in `hole`. */
+void stats_of_vm(struct vm *vm, struct vm_stats *stats);
+/* False: there is no store; *stats is zero. */
+bool stats_of_store(struct store_stats *stats);
+
+/* One line of JSON on the console: all, or of one VM (not NULL).  vm_list_lock held. */
+void stats_print_json(struct vm *only);
+
+#endif
