@@ -169,6 +169,9 @@ static void queue_reap(struct nvme_queue *q)
 /* Lock held. */
 static void queue_check_timeouts(struct nvme_queue *q, uint64_t now, struct nvme_alarm *alarm)
 {
+    if (now < q->next_check) {
+        return;
+    }
     q->next_check = now + BLOCK_TIMEOUT_CHECK_NS;
     for (uint64_t left = q->slots_used; left != 0; left &= left - 1) {
         unsigned index = (unsigned)__builtin_ctzll(left);

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Requests on one IDE channel: submit, completion, time-outs, soft reset.
+ * Programming Interface for Bus Master IDE Controller 1.0, 3.1 "Data Transfer".
+ */
+#include <string.h>
+
+#include "base/log.h"
+#include "drivers/ata.h"
+#include "drivers/block.h"
+#include "drivers/platform.h"
+
+/* Bus-master registers. */
+enum {
+    BM_COMMAND = 0,
+    BM_STATUS = 2,
+    BM_TABLE = 4,
+};
+#define BM_COMMAND_START 0x01
+#define BM_COMMAND_READ  0x08 /* from the disk to memory */
+#define BM_STATUS_ERROR  0x02
+#define BM_STATUS_IRQ    0x04
+#define BM_STATUS_KEEP   0x60 /* DMA capable bits: written back as they are */
+
+#define ERROR_ICRC     0x80
+#define BUSY_READS     1000 /* looks at BSY before a command, about 1 us each */
+#define RESET_NS       5000000000ull
+#define RESET_PAUSE_NS 2000000ull /* ATA/ATAPI-7 Volume 2, 9.2 "Software reset protocol" */
+
+uint8_t ata_read(const struct ata_channel *ch, unsigned offset)
+{
+    return port_in8((uint16_t)(ch->command + offset));
+}
+
+void ata_write(const struct ata_channel *ch, unsigned offset, uint8_t value)
+{
+    port_out8((uint16_t)(ch->command + offset), value);
+}
+
+uint8_t ata_alternate_status(const struct ata_channel *ch)
+{
+    return port_in8(ch->control);
+}
+
+void ata_settle(const struct ata_channel *ch)
+{
+    for (int i = 0; i < 4; i++) {
+        ata_alternate_status(ch);
+    }
+}
+
+static struct ata_drive *slice_drive(const struct block_slice *slice)
+{
+    return block_request_device(slice->request)->driver;
+}
+
+static bool above_4g(pfn_t page)
+{
+    return page.v >= 1ull << (32 - PAGE_SHIFT);
+}
+
+/* Copies between the pages that are out of reach and their bounce pages. */
+static void bounce_copy(struct ata_channel *ch, enum block_op op)
+{
+    const struct block_slice *slice = &ch->slice;
+
+    if (slice->request->op != op) {
+        return;
+    }
+    for (uint32_t i = 0; i < slice->count; i++) {
+        pfn_t page = slice->request->page[slice->first + i];
+        uint8_t *bounce = ch->bounce + i * PAGE_SIZE;
+
+        if (!above_4g(page)) {
+            continue;
+        }
+        if (op == BLOCK_WRITE) {
+            memcpy(bounce, platform_frame_ptr(page), PAGE_SIZE);
+        } else {
+            memcpy(platform_frame_ptr(page), bounce, PAGE_SIZE);
+        }
+    }
+}
+
+static void dma_prepare(struct ata_channel *ch)
+{
+    const struct block_slice *slice = &ch->slice;
+    uint32_t address[BLOCK_MAX_PAGES];
+
+    for (uint32_t i = 0; i < slice->count; i++) {
+        pfn_t page = slice->request->page[slice->first + i];
+        address[i] =
+            (uint32_t)(above_4g(page) ? ch->bounce_address.v + i * PAGE_SIZE : pfn_to_hpa(page).v);
+    }
+    bounce_copy(ch, BLOCK_WRITE);
+    ata_prd_build(ch->prds, address, slice->count);
+    /* Release: the table and bounced data are in memory before the controller is told. */
+    atomic_thread_fence(memory_order_release);
+    port_out32((uint16_t)(ch->bus_master + BM_TABLE), (uint32_t)ch->prds_address.v);
+}
+
+static void bus_master_stop(struct ata_channel *ch)
+{
+    port_out8((uint16_t)(ch->bus_master + BM_COMMAND), 0);
+}
+
+/* IRQ and ERROR are cleared by writing ones. */
+static void bus_master_clear(struct ata_channel *ch)
+{
+    uint8_t status = port_in8((uint16_t)(ch->bus_master + BM_STATUS));
+
+    port_out8((uint16_t)(ch->bus_master + BM_STATUS),
+              (uint8_t)((status & BM_STATUS_KEEP) | BM_STATUS_ERROR | BM_STATUS_IRQ));
+}
+
+static void taskfile_write(struct ata_channel *ch, const struct ata_taskfile *t, uint8_t select)
+{
+    ata_write(ch, ATA_DEVICE, t->device | select);
+    ata_settle(ch);
+    if (t->lba48) {
+        /* Each register is two bytes deep: the high half goes first. */
+        ata_write(ch, ATA_COUNT, (uint8_t)(t->sectors >> 8));
+        ata_write(ch, ATA_LBA0, (uint8_t)(t->lba >> 24));
+        ata_write(ch, ATA_LBA1, (uint8_t)(t->lba >> 32));
+        ata_write(ch, ATA_LBA2, (uint8_t)(t->lba >> 40));
+    }
+    ata_write(ch, ATA_COUNT, (uint8_t)t->sectors);
+    ata_write(ch, ATA_LBA0, (uint8_t)t->lba);
+    ata_write(ch, ATA_LBA1, (uint8_t)(t->lba >> 8));
+    ata_write(ch, ATA_LBA2, (uint8_t)(t->lba >> 16));
+    ata_write(ch, ATA_COMMAND, t->command);
+}
+
+static bool drive_is_ready(const struct ata_channel *ch)
+{
+    for (int i = 0; i < BUSY_READS; i++) {
+        if (!(ata_alternate_status(ch) & (ATA_STATUS_BSY | ATA_STATUS_DRQ))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Gives `slice` to its drive.  Lock held. */
+static void slice_issue(struct ata_channel *ch)
+{
+    const struct block_slice *slice = &ch->slice;
+    const struct ata_drive *drive = slice_drive(slice);
+    uint8_t direction = slice->request->op == BLOCK_READ ? BM_COMMAND_READ : 0;
+    struct ata_taskfile taskfile;
+
+    ch->state = ATA_ACTIVE;
+    ch->deadline = platform_clock_ns() + BLOCK_COMMAND_TIMEOUT_NS;
+    ch->no_start = !drive_is_ready(ch);
+    if (ch->no_start) {
+        ch->deadline = 0; /* the next poll resets the channel */
+        return;
+    }
+    ata_taskfile_build(&taskfile, slice->request->op, drive->lba48, block_slice_start(slice),
+                       slice->count);
+    bus_master_stop(ch);
+    bus_master_clear(ch);
+    if (slice->count != 0) {
+        dma_prepare(ch);
+        port_out8((uint16_t)(ch->bus_master + BM_COMMAND), direction);
+    }
+    taskfile_write(ch, &taskfile, drive->select);
+    if (slice->count != 0) {
+        port_out8((uint16_t)(ch->bus_master + BM_COMMAND), direction | BM_COMMAND_START);
+    }
+}
+
+/* Starts the next slice if the channel is idle.  Lock held. */
+static void channel_start(struct ata_channel *ch)
+{
+    struct block_request *next = block_queue_peek(&ch->requests);
+
+    if (ch->state == ATA_DEAD) {
+        block_queue_fail_waiting(&ch->requests, BLOCK_TIMEOUT);
+        return;
+    }
+    if (ch->state != ATA_IDLE || !next) {
+        return;
+    }
+    const struct ata_drive *drive = block_request_device(next)->driver;
+    uint32_t max_pages = drive->lba48 ? BLOCK_MAX_PAGES : ATA_LBA28_MAX_PAGES;
+
+    block_queue_take(&ch->requests, max_pages, &ch->slice);
+    ch->retries = 0;
+    slice_issue(ch);
+}
+
+static void slice_end(struct ata_channel *ch, enum block_status status)
+{
+    ch->state = ATA_IDLE;
+    block_queue_end(&ch->requests, &ch->slice, status);
+}
+
+static void slice_failed(struct ata_channel *ch, uint8_t status, uint8_t bus_master)
+{
+    static const char *const verbs[] = {"read", "write", "flush"};
+    const struct block_slice *slice = &ch->slice;
+    uint8_t error = ata_read(ch, ATA_ERROR);
+    char words[64];
+
+    ata_error_describe(status & ATA_STATUS_ERR ? error : 0, words, sizeof(words));
+    log_error("%s: %s of %u blocks at %llu: status %02x, error %02x (%s), bus master %02x",
+              slice_drive(slice)->device.name, verbs[slice->request->op], slice->count,
+              (unsigned long long)block_slice_start(slice), status, error, words, bus_master);
+    /* A transfer that was damaged on the cable may go well the next time. */
+    if ((error & ERROR_ICRC) && ch->retries < BLOCK_RETRIES) {
+        ch->retries++;
+        slice_issue(ch);
+        return;
+    }
+    slice_end(ch, BLOCK_ERROR);
+}
+
+/*
+ * Has the command ended?  The IRQ bit says so for DMA, and that the data is in memory; a flush
+ * moves no data and ends with BSY.
+ */
+static bool command_ended(const struct ata_channel *ch, uint8_t bus_master)
+{
+    bool busy = (ata_alternate_status(ch) & ATA_STATUS_BSY) != 0;
+
+    if (ch->slice.count == 0) {
+        return !busy;
+    }
+    return !busy && (bus_master & (BM_STATUS_IRQ | BM_STATUS_ERROR)) != 0;
+}
+
+/* Lock held. */
+static void channel_reap(struct ata_channel *ch)
+{
+    uint8_t bus_master = port_in8((uint16_t)(ch->bus_master + BM_STATUS));
+
+    if (ch->no_start || !command_ended(ch, bus_master)) {
+        return;
+    }
+    bus_master_stop(ch);
+    uint8_t status = ata_read(ch, ATA_STATUS); /* takes the interrupt back */
+    bus_master_clear(ch);
+    if ((status & (ATA_STATUS_ERR | ATA_STATUS_DF)) ||
+        (ch->slice.count != 0 && (bus_master & BM_STATUS_ERROR))) {
+        slice_failed(ch, status, bus_master);
+        return;
+    }
+    bounce_copy(ch, BLOCK_READ);
+    slice_end(ch, BLOCK_OK);
+}
+
+/* ATA/ATAPI-7 Volume 2, 9.2 "Software reset protocol"; the end of it is left to polling. */
+static void channel_reset(struct ata_channel *ch, uint64_t now)
+{
+    log_error("%s: no answer, resetting the channel", slice_drive(&ch->slice)->device.name);
+    bus_master_stop(ch);
+    port_out8(ch->control, ATA_CONTROL_SRST);
+    platform_delay_us(5);
+    port_out8(ch->control, 0);
+    ch->state = ATA_RESETTING;
+    ch->retry = ch->retries < BLOCK_RETRIES;
+    ch->retries++;
+    ch->look_at = now + RESET_PAUSE_NS;
+    ch->deadline = now + RESET_NS;
+}
+
+static void channel_reset_poll(struct ata_channel *ch, uint64_t now)
+{
+    if (now < ch->look_at) {
+        return;
+    }
+    if (!(ata_alternate_status(ch) & ATA_STATUS_BSY)) {
+        ata_read(ch, ATA_STATUS);
+        bus_master_clear(ch);
+        if (ch->retry) {
+            slice_issue(ch);
+        } else {
+            slice_end(ch, BLOCK_TIMEOUT);
+        }
+    } else if (now >= ch->deadline) {
+        log_error("%s: channel does not come back, it is given up",
+                  slice_drive(&ch->slice)->device.name);
+        slice_end(ch, BLOCK_TIMEOUT);
+        ch->state = ATA_DEAD;
+    }
+}
+
+static void ata_submit(struct block_device *device, struct block_request *request)
+{
+    struct ata_channel *ch = ((struct ata_drive *)device->driver)->channel;
+
+    spin_lock(&ch->requests.lock);
+    block_queue_add(&ch->requests, device, request);
+    channel_start(ch);
+    spin_unlock(&ch->requests.lock);
+}
+
+static void ata_poll(struct block_device *device)
+{
+    struct ata_channel *ch = ((struct ata_drive *)device->driver)->channel;
+
+    if (atomic_load_explicit(&ch->requests.submitted, memory_order_relaxed) == 0) {
+        return;
+    }
+    uint64_t now = platform_clock_ns();
+
+    spin_lock(&ch->requests.lock);
+    if (ch->state == ATA_ACTIVE) {
+        channel_reap(ch);
+    }
+    if (ch->state == ATA_ACTIVE && now >= ch->deadline) {
+        channel_reset(ch, now);
+    } else if (ch->state == ATA_RESETTING) {
+        channel_reset_poll(ch, now);
+    }
+    channel_start(ch);
+    spin_unlock(&ch->requests.lock);
+    block_queue_deliver(&ch->requests);
+}
+
+const struct block_ops ata_block_ops = {
+    .submit = ata_submit,
+    .poll = ata_poll,
+};

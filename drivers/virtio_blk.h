@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * virtio block devices: structures shared by virtio_blk.c (probe, start, reset) and
+ * virtio_blk_queue.c (requests).  VIRTIO 1.1, 5.2 "Block Device".
+ *
+ * Locks: each queue has its block_queue lock; `busy` belongs to the CPU that resets.
+ */
+#ifndef SPILLWAY_DRIVERS_VIRTIO_BLK_H
+#define SPILLWAY_DRIVERS_VIRTIO_BLK_H
+
+#include "drivers/block_queue.h"
+#include "drivers/virtio_pci.h"
+
+#define VIRTIO_BLK_MAX_QUEUES 16
+#define VIRTIO_BLK_SLOTS      64
+#define VIRTIO_BLK_SEGMENTS   (BLOCK_MAX_PAGES + 2) /* header, pages, status */
+
+#define VIRTIO_BLK_F_SIZE_MAX BIT(1)
+#define VIRTIO_BLK_F_SEG_MAX  BIT(2)
+#define VIRTIO_BLK_F_RO       BIT(5)
+#define VIRTIO_BLK_F_BLK_SIZE BIT(6)
+#define VIRTIO_BLK_F_FLUSH    BIT(9)
+#define VIRTIO_BLK_F_MQ       BIT(12)
+
+/* 5.2.6 "Device Operation". */
+struct virtio_blk_header {
+    uint32_t type;
+    uint32_t reserved4;
+    uint64_t sector; /* of 512 bytes, whatever BLK_SIZE says */
+};
+_Static_assert(sizeof(struct virtio_blk_header) == 16, "virtio_blk_req");
+
+/* What the device reads and writes for one request, beside the pages. */
+struct virtio_blk_dma {
+    struct virtio_blk_header header;
+    uint8_t status;
+    uint8_t pad17[15];
+    struct virtio_descriptor table[VIRTIO_BLK_SEGMENTS];
+};
+
+struct virtio_blk_slot {
+    struct block_slice slice;
+    uint64_t deadline; /* platform_clock_ns */
+    uint8_t retries;
+};
+
+struct virtio_blk;
+
+struct virtio_blk_queue {
+    struct block_queue requests; /* its lock protects all below */
+    struct virtio_ring ring;
+    struct virtio_blk *owner;
+    hpa_t parts[3]; /* descriptors, avail, used */
+    volatile uint16_t *notify;
+    struct virtio_blk_dma *dma; /* one for each slot */
+    hpa_t dma_address;
+    struct virtio_blk_slot slot[VIRTIO_BLK_SLOTS];
+    uint64_t slots_free; /* bit i: slot[i] is free */
+    uint64_t slots_used;
+    uint64_t next_check;         /* when to look for time-outs */
+    _Atomic uint64_t interrupts; /* noted by the handler */
+    uint16_t index;
+    int vector; /* negative: polled */
+    bool stopped;
+};
+
+struct virtio_blk {
+    struct block_device device;
+    struct virtio_pci pci;
+    uint64_t features;
+    uint32_t max_pages;   /* of one request to the device */
+    uint32_t max_segment; /* bytes of one descriptor */
+    atomic_bool busy;     /* a reset is under way */
+    atomic_bool dead;     /* a reset failed: all requests fail */
+    unsigned queues;
+    struct virtio_blk_queue *queue[VIRTIO_BLK_MAX_QUEUES];
+};
+
+/* ---- virtio_blk_queue.c ---- */
+
+extern const struct block_ops virtio_blk_ops;
+/* Memory of one more queue, or NULL. */
+struct virtio_blk_queue *virtio_blk_queue_new(struct virtio_blk *b, unsigned index, uint16_t size);
+
+/*
+ * Segments of a request: header, pages (neighbours joined up to max_segment), status.  Pure.
+ * Returns their number.
+ */
+unsigned virtio_blk_segments(struct virtio_segment *out, hpa_t dma, const pfn_t *page,
+                             uint32_t count, bool read, uint32_t max_segment);
+
+/* ---- virtio_blk.c ---- */
+
+/* Negotiates, enables all queues (which are stopped, their rings reset) and starts the device. */
+bool virtio_blk_start(struct virtio_blk *b);
+
+#endif

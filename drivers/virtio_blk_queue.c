@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * virtio-blk requests: submit, completion, time-outs, device reset.
+ *
+ * virtio has no way to abort one request: a time-out resets the device, and all that
+ * was in flight is issued again, BLOCK_RETRIES times.
+ */
+#include "base/log.h"
+#include "drivers/block.h"
+#include "drivers/platform.h"
+#include "drivers/virtio_blk.h"
+
+_Static_assert(VIRTIO_BLK_SLOTS == 64, "slots are the bits of one word");
+
+enum {
+    BLK_T_IN = 0,
+    BLK_T_OUT = 1,
+    BLK_T_FLUSH = 4,
+};
+
+#define BLK_S_OK      0
+#define BLK_S_IOERR   1
+#define BLK_S_UNSUPP  2
+#define BLK_S_PENDING 0xff /* ours: the device has not written it */
+
+#define SECTORS_PER_BLOCK 8
+
+struct virtio_blk_queue *virtio_blk_queue_new(struct virtio_blk *b, unsigned index, uint16_t size)
+{
+    hpa_t self, dma;
+    struct virtio_blk_queue *q = platform_dma_alloc(sizeof(*q), &self);
+
+    if (!q) {
+        return NULL;
+    }
+    block_queue_init(&q->requests);
+    q->owner = b;
+    q->index = (uint16_t)index;
+    q->vector = -1;
+    q->slots_free = ~0ull;
+    q->ring.size = size;
+    q->ring.descriptors = platform_dma_alloc(size * sizeof(struct virtio_descriptor), &q->parts[0]);
+    q->ring.avail = platform_dma_alloc(sizeof(struct virtio_avail), &q->parts[1]);
+    q->ring.used = platform_dma_alloc(sizeof(struct virtio_used), &q->parts[2]);
+    q->dma = platform_dma_alloc(VIRTIO_BLK_SLOTS * sizeof(struct virtio_blk_dma), &dma);
+    q->dma_address = dma;
+    return q->ring.descriptors && q->ring.avail && q->ring.used && q->dma ? q : NULL;
+}
+
+unsigned virtio_blk_segments(struct virtio_segment *out, hpa_t dma, const pfn_t *page,
+                             uint32_t count, bool read, uint32_t max_segment)
+{
+    unsigned n = 0;
+
+    out[n++] = (struct virtio_segment){dma, sizeof(struct virtio_blk_header), false};
+    for (uint32_t i = 0; i < count; i++) {
+        struct virtio_segment *last = &out[n - 1];
+
+        if (i != 0 && page[i].v == page[i - 1].v + 1 && last->bytes + PAGE_SIZE <= max_segment) {
+            last->bytes += (uint32_t)PAGE_SIZE;
+        } else {
+            out[n++] = (struct virtio_segment){pfn_to_hpa(page[i]), (uint32_t)PAGE_SIZE, read};
+        }
+    }
+    out[n++] =
+        (struct virtio_segment){hpa(dma.v + offsetof(struct virtio_blk_dma, status)), 1, true};
+    return n;
+}
+
+static uint32_t slice_type(const struct block_slice *slice)
+{
+    switch (slice->request->op) {
+    case BLOCK_READ:
+        return BLK_T_IN;
+    case BLOCK_WRITE:
+        return BLK_T_OUT;
+    default:
+        return BLK_T_FLUSH;
+    }
+}
+
+/* Adds the request of a slot to the ring; publishing it is the caller's. */
+static void slot_issue(struct virtio_blk_queue *q, unsigned index)
+{
+    struct virtio_segment segments[VIRTIO_BLK_SEGMENTS];
+    struct virtio_blk_slot *slot = &q->slot[index];
+    struct virtio_blk_dma *dma = &q->dma[index];
+    hpa_t address = hpa(q->dma_address.v + index * sizeof(*dma));
+    const struct block_slice *slice = &slot->slice;
+    uint32_t type = slice_type(slice);
+
+    dma->header.type = type;
+    dma->header.reserved4 = 0;
+    dma->header.sector = type == BLK_T_FLUSH ? 0 : block_slice_start(slice) * SECTORS_PER_BLOCK;
+    dma->status = BLK_S_PENDING;
+    slot->deadline = platform_clock_ns() + BLOCK_COMMAND_TIMEOUT_NS;
+    unsigned count = virtio_blk_segments(segments, address, slice->request->page + slice->first,
+                                         slice->count, type == BLK_T_IN, q->owner->max_segment);
+    if (q->owner->features & VIRTIO_F_INDIRECT) {
+        virtio_ring_add_indirect(&q->ring, segments, count, dma->table,
+                                 hpa(address.v + offsetof(struct virtio_blk_dma, table)),
+                                 (uint16_t)index);
+    } else {
+        virtio_ring_add(&q->ring, segments, count, (uint16_t)index);
+    }
+}
+
+static void queue_notify(struct virtio_blk_queue *q)
+{
+    if (virtio_ring_publish(&q->ring)) {
+        *q->notify = q->index;
+    }
+}
+
+/* Room for the largest request in the ring? */
+static bool ring_has_room(const struct virtio_blk_queue *q)
+{
+    unsigned need = q->owner->features & VIRTIO_F_INDIRECT ? 1 : q->owner->max_pages + 2;
+
+    return q->ring.free_count >= need;
+}
+
+/* Gives the device as many waiting slices as it has room for.  Lock held. */
+static void queue_start(struct virtio_blk_queue *q)
+{
+    uint16_t before = q->ring.avail_index;
+    struct block_slice slice;
+
+    if (atomic_load_explicit(&q->owner->dead, memory_order_relaxed)) {
+        block_queue_fail_waiting(&q->requests, BLOCK_TIMEOUT);
+        return;
+    }
+    while (!q->stopped && q->slots_free != 0 && ring_has_room(q) &&
+           block_queue_take(&q->requests, q->owner->max_pages, &slice)) {
+        unsigned index = (unsigned)__builtin_ctzll(q->slots_free);
+
+        if (slice.count == 0 && !(q->owner->features & VIRTIO_BLK_F_FLUSH)) {
+            /* 5.2.6.2: without FLUSH a completed write is in stable storage already. */
+            block_queue_end(&q->requests, &slice, BLOCK_OK);
+            continue;
+        }
+        q->slots_free &= ~BIT(index);
+        q->slots_used |= BIT(index);
+        q->slot[index].slice = slice;
+        q->slot[index].retries = 0;
+        slot_issue(q, index);
+    }
+    if (q->ring.avail_index != before) {
+        queue_notify(q);
+    }
+}
+
+static void slot_end(struct virtio_blk_queue *q, unsigned index, enum block_status status)
+{
+    q->slots_used &= ~BIT(index);
+    q->slots_free |= BIT(index);
+    block_queue_end(&q->requests, &q->slot[index].slice, status);
+}
+
+/* True: it was issued again. */
+static bool slot_failed(struct virtio_blk_queue *q, unsigned index, uint8_t status)
+{
+    static const char *const names[] = {"completed", "I/O error", "not supported"};
+    static const char *const verbs[] = {"read", "write", "?", "?", "flush"};
+    struct virtio_blk_slot *slot = &q->slot[index];
+    const struct block_slice *slice = &slot->slice;
+
+    log_error("%s: %s of %u blocks at %llu: %s (%02x)", q->owner->device.name,
+              verbs[slice_type(slice)], slice->count, (unsigned long long)block_slice_start(slice),
+              status <= BLK_S_UNSUPP ? names[status] : "no status", status);
+    if (status != BLK_S_UNSUPP && slot->retries < BLOCK_RETRIES) {
+        slot->retries++;
+        slot_issue(q, index);
+        return true;
+    }
+    slot_end(q, index, BLOCK_ERROR);
+    return false;
+}
+
+/* Takes all used chains.  Lock held. */
+static void queue_reap(struct virtio_blk_queue *q)
+{
+    bool again = false;
+    int token;
+
+    while ((token = virtio_ring_pop(&q->ring)) != -1) {
+        if (token < 0 || !(q->slots_used & BIT(token))) {
+            log_error("%s: completion of a request that is not in flight", q->owner->device.name);
+            continue;
+        }
+        uint8_t status = q->dma[token].status;
+        if (status == BLK_S_OK) {
+            slot_end(q, (unsigned)token, BLOCK_OK);
+        } else {
+            again |= slot_failed(q, (unsigned)token, status);
+        }
+    }
+    if (again) {
+        queue_notify(q);
+    }
+}
+
+/* True: a request is overdue.  Lock held. */
+static bool queue_overdue(struct virtio_blk_queue *q, uint64_t now)
+{
+    if (now < q->next_check) {
+        return false;
+    }
+    q->next_check = now + BLOCK_TIMEOUT_CHECK_NS;
+    for (uint64_t left = q->slots_used; left != 0; left &= left - 1) {
+        if (now >= q->slot[__builtin_ctzll(left)].deadline) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* After a reset: issue again what was in flight, or fail it all. */
+static void queue_resume(struct virtio_blk_queue *q, bool alive)
+{
+    spin_lock(&q->requests.lock);
+    q->stopped = false;
+    for (uint64_t left = q->slots_used; left != 0; left &= left - 1) {
+        unsigned index = (unsigned)__builtin_ctzll(left);
+        struct virtio_blk_slot *slot = &q->slot[index];
+
+        if (!alive || slot->retries == BLOCK_RETRIES) {
+            slot_end(q, index, BLOCK_TIMEOUT);
+        } else {
+            slot->retries++;
+            slot_issue(q, index);
+        }
+    }
+    if (alive && q->slots_used != 0) {
+        queue_notify(q);
+    }
+    queue_start(q);
+    spin_unlock(&q->requests.lock);
+}
+
+static void device_reset(struct virtio_blk *b)
+{
+    if (atomic_exchange_explicit(&b->busy, true, memory_order_acquire)) {
+        return;
+    }
+    log_error("%s: no answer, resetting the device", b->device.name);
+    for (unsigned i = 0; i < b->queues; i++) {
+        spin_lock(&b->queue[i]->requests.lock);
+        b->queue[i]->stopped = true;
+        spin_unlock(&b->queue[i]->requests.lock);
+    }
+    bool alive = virtio_blk_start(b);
+    if (!alive) {
+        log_error("%s: reset failed, the device is given up", b->device.name);
+        pci_master_disable(b->pci.pci);
+        atomic_store_explicit(&b->dead, true, memory_order_relaxed);
+    }
+    for (unsigned i = 0; i < b->queues; i++) {
+        queue_resume(b->queue[i], alive);
+    }
+    atomic_store_explicit(&b->busy, false, memory_order_release);
+}
+
+static void virtio_blk_submit(struct block_device *device, struct block_request *request)
+{
+    struct virtio_blk *b = device->driver;
+    struct virtio_blk_queue *q = b->queue[platform_cpu_id() % b->queues];
+
+    spin_lock(&q->requests.lock);
+    block_queue_add(&q->requests, device, request);
+    queue_start(q);
+    spin_unlock(&q->requests.lock);
+}
+
+static void queue_poll(struct virtio_blk_queue *q, uint64_t now)
+{
+    bool overdue = false;
+
+    if (atomic_load_explicit(&q->requests.submitted, memory_order_relaxed) == 0) {
+        return;
+    }
+    /* Racy looks at the index and the time: what is missed now is seen by the next poll. */
+    if (virtio_ring_pending(&q->ring) || now >= q->next_check) {
+        spin_lock(&q->requests.lock);
+        if (!q->stopped) {
+            queue_reap(q);
+            queue_start(q);
+            overdue = queue_overdue(q, now);
+        }
+        spin_unlock(&q->requests.lock);
+    }
+    if (overdue) {
+        device_reset(q->owner);
+    }
+    block_queue_deliver(&q->requests);
+}
+
+/* All queues, not only this CPU's: the CPU that submitted may be away in a guest. */
+static void virtio_blk_poll(struct block_device *device)
+{
+    struct virtio_blk *b = device->driver;
+    unsigned cpu = platform_cpu_id();
+    uint64_t now = platform_clock_ns();
+
+    for (unsigned i = 0; i < b->queues; i++) {
+        queue_poll(b->queue[(cpu + i) % b->queues], now);
+    }
+}
+
+const struct block_ops virtio_blk_ops = {
+    .submit = virtio_blk_submit,
+    .poll = virtio_blk_poll,
+};

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "drivers/virtio_pci.h"
+
+#include "base/log.h"
+#include "drivers/platform.h"
+
+/* 4.1.4 "Virtio Structure PCI Capabilities": offsets in struct virtio_pci_cap. */
+enum {
+    CAP_TYPE = 3,
+    CAP_BAR = 4,
+    CAP_OFFSET = 8,
+    CAP_LENGTH = 12,
+    CAP_NOTIFY_MULTIPLIER = 16,
+};
+
+enum {
+    CFG_COMMON = 1,
+    CFG_NOTIFY = 2,
+    CFG_DEVICE = 4,
+};
+
+/* 2.1 "Device Status Field". */
+#define STATUS_ACKNOWLEDGE 1u
+#define STATUS_DRIVER      2u
+#define STATUS_DRIVER_OK   4u
+#define STATUS_FEATURES_OK 8u
+#define STATUS_NEEDS_RESET 64u
+#define STATUS_GONE        0xffu
+
+#define RESET_TIMEOUT_US 1000000u
+#define POLL_US          10u
+
+static void map_structure(struct virtio_pci *v, unsigned cap)
+{
+    unsigned bar = pci_read8(v->pci, cap + CAP_BAR);
+    uint32_t offset = pci_read32(v->pci, cap + CAP_OFFSET);
+    uint32_t bytes = pci_read32(v->pci, cap + CAP_LENGTH);
+    unsigned type = pci_read8(v->pci, cap + CAP_TYPE);
+
+    if (bar >= PCI_BARS || (type != CFG_COMMON && type != CFG_NOTIFY && type != CFG_DEVICE)) {
+        return;
+    }
+    volatile void *at = pci_bar_map(v->pci, bar, offset, bytes);
+
+    /* 4.1.4.1: of several structures of a type the first usable one is meant. */
+    if (!at) {
+        return;
+    }
+    if (type == CFG_COMMON && !v->common && bytes >= sizeof(struct virtio_common)) {
+        v->common = at;
+    } else if (type == CFG_NOTIFY && !v->notify) {
+        v->notify = at;
+        v->notify_bytes = bytes;
+        v->notify_multiplier = pci_read32(v->pci, cap + CAP_NOTIFY_MULTIPLIER);
+    } else if (type == CFG_DEVICE && !v->config) {
+        v->config = at;
+        v->config_bytes = bytes;
+    }
+}
+
+bool virtio_pci_map(struct virtio_pci *v, struct pci_device *pci)
+{
+    v->pci = pci;
+    for (unsigned cap = pci_find_capability(pci, PCI_CAP_VENDOR, 0); cap != 0;
+         cap = pci_find_capability(pci, PCI_CAP_VENDOR, cap)) {
+        map_structure(v, cap);
+    }
+    return v->common && v->notify && v->config;
+}
+
+bool virtio_pci_reset(struct virtio_pci *v)
+{
+    v->common->status = 0;
+    for (unsigned waited = 0; waited < RESET_TIMEOUT_US; waited += POLL_US) {
+        if (v->common->status == 0) {
+            return true;
+        }
+        platform_delay_us(POLL_US);
+    }
+    log_error("virtio: device does not reset");
+    return false;
+}
+
+static uint64_t read_features(struct virtio_pci *v)
+{
+    v->common->device_feature_select = 0;
+    uint32_t low = v->common->device_feature;
+    v->common->device_feature_select = 1;
+    return low | (uint64_t)v->common->device_feature << 32;
+}
+
+static void write_features(struct virtio_pci *v, uint64_t features)
+{
+    v->common->driver_feature_select = 0;
+    v->common->driver_feature = (uint32_t)features;
+    v->common->driver_feature_select = 1;
+    v->common->driver_feature = (uint32_t)(features >> 32);
+}
+
+bool virtio_pci_negotiate(struct virtio_pci *v, uint64_t wanted, uint64_t *features)
+{
+    if (!virtio_pci_reset(v)) {
+        return false;
+    }
+    v->common->status = STATUS_ACKNOWLEDGE;
+    v->common->status = STATUS_ACKNOWLEDGE | STATUS_DRIVER;
+    *features = read_features(v) & (wanted | VIRTIO_F_VERSION_1);
+    if (!(*features & VIRTIO_F_VERSION_1)) {
+        log_warn("virtio: device without VERSION_1");
+        return false;
+    }
+    write_features(v, *features);
+    v->common->status = STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK;
+    if (!(v->common->status & STATUS_FEATURES_OK)) {
+        log_warn("virtio: device refuses our features %llx", (unsigned long long)*features);
+        return false;
+    }
+    return true;
+}
+
+uint16_t virtio_pci_queue_size(struct virtio_pci *v, unsigned index)
+{
+    if (index >= v->common->queues) {
+        return 0;
+    }
+    v->common->queue_select = (uint16_t)index;
+    uint16_t size = v->common->queue_size;
+    return MIN(size, (uint16_t)VIRTIO_RING_MAX);
+}
+
+static void write_address(volatile uint32_t pair[2], hpa_t address)
+{
+    pair[0] = (uint32_t)address.v;
+    pair[1] = (uint32_t)(address.v >> 32);
+}
+
+volatile uint16_t *virtio_pci_queue_enable(struct virtio_pci *v, unsigned index, uint16_t size,
+                                           const hpa_t parts[3], uint16_t vector, bool *has_vector)
+{
+    v->common->queue_select = (uint16_t)index;
+    v->common->queue_size = size;
+    v->common->queue_vector = vector;
+    /* 4.1.5.1.2 "MSI-X Vector Configuration": the device answers NO_VECTOR if it has no room. */
+    *has_vector = vector != VIRTIO_NO_VECTOR && v->common->queue_vector == vector;
+    write_address(v->common->queue_descriptors, parts[0]);
+    write_address(v->common->queue_avail, parts[1]);
+    write_address(v->common->queue_used, parts[2]);
+    uint64_t at = (uint64_t)v->common->queue_notify * v->notify_multiplier;
+    if (at + sizeof(uint16_t) > v->notify_bytes) {
+        return NULL;
+    }
+    v->common->queue_enable = 1;
+    return (volatile uint16_t *)(v->notify + at);
+}
+
+void virtio_pci_run(struct virtio_pci *v)
+{
+    v->common->config_vector = VIRTIO_NO_VECTOR;
+    v->common->status = STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK | STATUS_DRIVER_OK;
+}
+
+bool virtio_pci_failed(const struct virtio_pci *v)
+{
+    uint8_t status = v->common->status;
+
+    return status == STATUS_GONE || (status & STATUS_NEEDS_RESET) != 0;
+}

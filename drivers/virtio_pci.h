@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * virtio over PCI, the modern transport.
+ * VIRTIO 1.1, 4.1.4 "Virtio Structure PCI Capabilities", 3.1.1 "Driver Requirements:
+ * Device Initialization".
+ */
+#ifndef SPILLWAY_DRIVERS_VIRTIO_PCI_H
+#define SPILLWAY_DRIVERS_VIRTIO_PCI_H
+
+#include "base/bits.h"
+#include "drivers/pci.h"
+#include "drivers/virtio_ring.h"
+
+#define VIRTIO_VENDOR 0x1af4
+
+#define VIRTIO_F_INDIRECT  BIT(28)
+#define VIRTIO_F_VERSION_1 BIT(32)
+
+/* 4.1.4.3 "Common configuration structure layout". */
+struct virtio_common {
+    uint32_t device_feature_select;
+    uint32_t device_feature;
+    uint32_t driver_feature_select;
+    uint32_t driver_feature;
+    uint16_t config_vector;
+    uint16_t queues;
+    uint8_t status;
+    uint8_t generation;
+    uint16_t queue_select;
+    uint16_t queue_size;
+    uint16_t queue_vector;
+    uint16_t queue_enable;
+    uint16_t queue_notify;
+    uint32_t queue_descriptors[2];
+    uint32_t queue_avail[2];
+    uint32_t queue_used[2];
+};
+_Static_assert(sizeof(struct virtio_common) == 56, "virtio_pci_common_cfg");
+_Static_assert(offsetof(struct virtio_common, queue_descriptors) == 32, "virtio_pci_common_cfg");
+
+#define VIRTIO_NO_VECTOR 0xffffu
+
+struct virtio_pci {
+    struct pci_device *pci;
+    volatile struct virtio_common *common;
+    volatile uint8_t *notify;
+    uint64_t notify_bytes;
+    uint32_t notify_multiplier;
+    volatile uint8_t *config; /* of the device type */
+    uint64_t config_bytes;
+};
+
+/* Finds and maps the structures.  False: not a modern device. */
+bool virtio_pci_map(struct virtio_pci *v, struct pci_device *pci);
+/* Resets the device and waits for that. */
+bool virtio_pci_reset(struct virtio_pci *v);
+/* Reset, acknowledge, negotiate VERSION_1 and what of `wanted` is offered.  Result in *features. */
+bool virtio_pci_negotiate(struct virtio_pci *v, uint64_t wanted, uint64_t *features);
+/* Size of queue `index`, limited to VIRTIO_RING_MAX; 0: there is no such queue. */
+uint16_t virtio_pci_queue_size(struct virtio_pci *v, unsigned index);
+/* Tells the device of a ring and of its MSI-X entry (or VIRTIO_NO_VECTOR); where to notify it,
+ * or NULL.  *has_vector: the device took the entry. */
+volatile uint16_t *virtio_pci_queue_enable(struct virtio_pci *v, unsigned index, uint16_t size,
+                                           const hpa_t parts[3], uint16_t vector, bool *has_vector);
+/* The last step: the device may work. */
+void virtio_pci_run(struct virtio_pci *v);
+/* The device asks to be reset, or is gone. */
+bool virtio_pci_failed(const struct virtio_pci *v);
+
+#endif
