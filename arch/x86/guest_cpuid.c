@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * CPUID: a look-up in the policy, then what differs by vCPU.  On the hot path: no backend call but
+ * for leaf 1.
+ */
+#include "arch/x86/guest_policy.h"
+#include "hv/vcpu.h"
+#include "hv/vm.h"
+
+/* Linux, Documentation/virt/kvm/x86/cpuid.rst */
+#define KVM_LEAF_SIGNATURE       0x40000000u
+#define KVM_LEAF_FEATURES        0x40000001u
+#define KVM_LEAF_TIMING          0x40000010u
+#define KVM_FEATURE_CLOCKSOURCE  (1u << 0)
+#define KVM_FEATURE_NOP_IO_DELAY (1u << 1)
+#define KVM_FEATURE_CLOCKSOURCE2 (1u << 3)
+#define KVM_FEATURE_CLOCK_STABLE (1u << 24)
+#define SPILLWAY_LEAF_SIGNATURE  0x40000100u
+#define SPILLWAY_LEAF_FEATURES   0x40000101u
+#define SPILLWAY_ABI_VERSION     1u
+
+#define APIC_BUS_KHZ 1000000u /* hv/vdev/lapic counts nanoseconds */
+
+#define XSAVE_HEADER_END 576u
+
+/* Smallest n with 1 << n >= count. */
+static unsigned log2_ceil(unsigned count)
+{
+    return count <= 1 ? 0 : 32 - (unsigned)__builtin_clz(count - 1);
+}
+
+static void fix_leaf1(struct vcpu *vcpu, struct cpuid_result *out)
+{
+    unsigned count = vcpu->vm->vcpu_count;
+    struct guest_state state;
+
+    arch_backend()->get_state(vcpu, &state);
+    out->ebx |= (vcpu->index << 24) | (count << 16);
+    out->edx |= count > 1 ? CPUID_1_EDX_HTT : 0;
+    out->ecx |= (state.cr4 & CR4_OSXSAVE) ? CPUID_1_ECX_OSXSAVE : 0;
+}
+
+/* One core per vCPU, one thread per core; the last-level cache is shared by all. */
+static struct cpuid_result leaf4(const struct vcpu *vcpu, uint32_t subleaf)
+{
+    const struct guest_policy *policy = guest_policy();
+    unsigned cores = 1u << log2_ceil(vcpu->vm->vcpu_count);
+    struct cpuid_result out = {0};
+
+    if (subleaf < POLICY_CACHE_LEAVES) {
+        out = policy->cache[subleaf];
+    }
+    if (out.eax & 0x1f) {
+        unsigned level = (out.eax >> 5) & 7;
+
+        out.eax |= (cores - 1) << 26;
+        out.eax |= level >= 3 ? (cores - 1) << 14 : 0;
+    }
+    return out;
+}
+
+/* Extended topology: level 0 threads, level 1 cores. */
+static struct cpuid_result leaf_b(const struct vcpu *vcpu, uint32_t subleaf)
+{
+    unsigned count = vcpu->vm->vcpu_count;
+    struct cpuid_result out = {.ecx = subleaf & 0xff, .edx = vcpu->index};
+
+    if (subleaf == 0) {
+        out.ebx = 1;
+        out.ecx |= 1u << 8;
+    } else if (subleaf == 1) {
+        out.eax = log2_ceil(count);
+        out.ebx = count;
+        out.ecx |= 2u << 8;
+    }
+    return out;
+}
+
+/* Size of the XSAVE area for the components of `mask`; standard or compact form. */
+static uint32_t xsave_bytes(const struct guest_policy *policy, uint64_t mask, bool compact)
+{
+    uint32_t end = XSAVE_HEADER_END;
+
+    for (unsigned i = 2; i < POLICY_XSAVE_LEAVES; i++) {
+        const struct cpuid_result *component = &policy->xsave[i];
+
+        if (!(mask & BIT(i)) || component->eax == 0) {
+            continue;
+        }
+        if (compact) {
+            end = (component->ecx & 2) ? (uint32_t)ALIGN_UP(end, 64) : end;
+            end += component->eax;
+        } else {
+            end = MAX(end, component->eax + component->ebx);
+        }
+    }
+    return end;
+}
+
+static struct cpuid_result leaf_d(const struct vcpu *vcpu, uint32_t subleaf)
+{
+    const struct guest_policy *policy = guest_policy();
+    struct cpuid_result out = {0};
+
+    if (subleaf >= POLICY_XSAVE_LEAVES || policy->xcr0_allowed == 0) {
+        return out;
+    }
+    out = policy->xsave[subleaf];
+    if (subleaf == 0) {
+        out.ebx = xsave_bytes(policy, vcpu->xcr0, false);
+    } else if (subleaf == 1 && (out.eax & 2)) {
+        out.ebx = xsave_bytes(policy, vcpu->xcr0, true);
+    }
+    return out;
+}
+
+static struct cpuid_result basic(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf)
+{
+    struct cpuid_result out = {0};
+
+    switch (leaf) {
+    case 1:
+        out = guest_policy()->basic[1];
+        fix_leaf1(vcpu, &out);
+        return out;
+    case 4:
+        return leaf4(vcpu, subleaf);
+    case 7:
+        return subleaf == 0 ? guest_policy()->basic[7] : out;
+    case 0xb:
+        return leaf_b(vcpu, subleaf);
+    case 0xd:
+        return leaf_d(vcpu, subleaf);
+    default:
+        return leaf < POLICY_BASIC_LEAVES ? guest_policy()->basic[leaf] : out;
+    }
+}
+
+static struct cpuid_result extended(const struct vcpu *vcpu, uint32_t leaf)
+{
+    const struct guest_policy *policy = guest_policy();
+    unsigned count = vcpu->vm->vcpu_count;
+    struct cpuid_result out = {0};
+
+    if (leaf - 0x80000000u >= POLICY_EXTENDED_LEAVES) {
+        return out;
+    }
+    out = policy->extended[leaf - 0x80000000u];
+    if (leaf == 0x80000001u && policy->amd && count > 1) {
+        out.ecx |= CPUID_81_ECX_CMP_LEGACY;
+    } else if (leaf == 0x80000008u && policy->amd) {
+        out.ecx = (count - 1) | (log2_ceil(count) << 12);
+    }
+    return out;
+}
+
+static struct cpuid_result hypervisor(const struct vcpu *vcpu, uint32_t leaf)
+{
+    switch (leaf) {
+    case KVM_LEAF_SIGNATURE: /* KVMKVMKVM */
+        return (struct cpuid_result){KVM_LEAF_TIMING, 0x4b4d564b, 0x564b4d56, 0x0000004d};
+    case KVM_LEAF_FEATURES:
+        return (struct cpuid_result){.eax = KVM_FEATURE_CLOCKSOURCE | KVM_FEATURE_NOP_IO_DELAY |
+                                            KVM_FEATURE_CLOCKSOURCE2 | KVM_FEATURE_CLOCK_STABLE};
+    case KVM_LEAF_TIMING:
+        return (struct cpuid_result){.eax = (uint32_t)vcpu->vm->tsc_khz, .ebx = APIC_BUS_KHZ};
+    case SPILLWAY_LEAF_SIGNATURE: /* Spillway */
+        return (struct cpuid_result){SPILLWAY_LEAF_FEATURES, 0x6c697053, 0x7961776c, 0};
+    case SPILLWAY_LEAF_FEATURES:
+        return (struct cpuid_result){.eax = SPILLWAY_ABI_VERSION};
+    default:
+        return (struct cpuid_result){0};
+    }
+}
+
+void arch_guest_cpuid(struct vcpu *vcpu)
+{
+    uint64_t *gpr = vcpu->regs.gpr;
+    uint32_t leaf = (uint32_t)gpr[GPR_RAX], subleaf = (uint32_t)gpr[GPR_RCX];
+    struct cpuid_result out;
+
+    switch (leaf >> 28) {
+    case 0:
+        out = basic(vcpu, leaf, subleaf);
+        break;
+    case 4:
+        out = hypervisor(vcpu, leaf);
+        break;
+    case 8:
+        out = extended(vcpu, leaf);
+        break;
+    default:
+        out = (struct cpuid_result){0};
+        break;
+    }
+    gpr[GPR_RAX] = out.eax;
+    gpr[GPR_RBX] = out.ebx;
+    gpr[GPR_RCX] = out.ecx;
+    gpr[GPR_RDX] = out.edx;
+}

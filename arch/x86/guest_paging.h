@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Effects of control-register and MSR writes on the CPU that runs the vCPU (guest_cr.c,
+ * guest_hardware.c). */
+#ifndef SPILLWAY_ARCH_X86_GUEST_PAGING_H
+#define SPILLWAY_ARCH_X86_GUEST_PAGING_H
+
+struct vcpu;
+
+/* The next entry flushes all translations of the vCPU: emulated writes of CR0, CR3, CR4 and EFER do
+ * not flush by themselves. */
+void guest_flush_translations(struct vcpu *vcpu);
+/* vcpu->msr_tsc_aux into the hardware; vCPU loaded. */
+void guest_load_tsc_aux(struct vcpu *vcpu);
+/* vcpu->xcr0 into the hardware; vCPU loaded; checked by the caller. */
+void guest_load_xcr0(struct vcpu *vcpu);
+
+#endif

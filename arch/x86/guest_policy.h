@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What CPU our guests have: host features, cut down to what works on both backends.
+ *
+ * Computed once, at the first use, from the host's CPUID; the same for every guest.  Pure
+ * functions afterwards, any context.
+ */
+#ifndef SPILLWAY_ARCH_X86_GUEST_POLICY_H
+#define SPILLWAY_ARCH_X86_GUEST_POLICY_H
+
+#include "arch/x86/cpu.h"
+#include "base/types.h"
+
+#define POLICY_BASIC_LEAVES    0xe /* 0 .. 0xd */
+#define POLICY_EXTENDED_LEAVES 9   /* 0x80000000 .. 0x80000008 */
+#define POLICY_XSAVE_LEAVES    19  /* 0xd: 0, 1, then one per state component up to 18 */
+#define POLICY_CACHE_LEAVES    5   /* 4: caches, the last one empty */
+
+/* CPUID of a guest, without what differs between vCPUs. */
+struct guest_policy {
+    struct cpuid_result basic[POLICY_BASIC_LEAVES]; /* subleaf 0 */
+    struct cpuid_result extended[POLICY_EXTENDED_LEAVES];
+    struct cpuid_result xsave[POLICY_XSAVE_LEAVES];
+    struct cpuid_result cache[POLICY_CACHE_LEAVES];
+    uint64_t cr4_allowed, efer_allowed, xcr0_allowed;
+    unsigned physical_bits;
+    bool amd; /* AMD or Hygon: decides which vendor MSRs exist */
+    bool has_tsc_aux;
+};
+
+const struct guest_policy *guest_policy(void);
+
+/* Width of a guest-physical address. */
+static inline unsigned guest_physical_bits(void)
+{
+    return guest_policy()->physical_bits;
+}
+
+#endif
