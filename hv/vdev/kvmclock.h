@@ -10,6 +10,7 @@
 #ifndef SPILLWAY_HV_VDEV_KVMCLOCK_H
 #define SPILLWAY_HV_VDEV_KVMCLOCK_H
 
+#include "base/bits.h"
 #include "mm/space.h"
 
 struct vcpu;

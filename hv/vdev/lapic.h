@@ -12,6 +12,7 @@
 #ifndef SPILLWAY_HV_VDEV_LAPIC_H
 #define SPILLWAY_HV_VDEV_LAPIC_H
 
+#include "base/bits.h"
 #include "base/types.h"
 
 struct lapic;

@@ -34,7 +34,6 @@ struct pit_channel {
     bool read_high;      /* access 3: the next byte read is the high one */
     bool latched;        /* `latch` waits to be read */
     bool status_latched; /* `status` waits to be read, before the count */
-    bool gate;
     uint16_t latch;
     uint8_t status;
     uint32_t reload;   /* 1..65536 */

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "hv/vdev/devices.h"
+
+#include <stdlib.h>
+
+#include "hv/arch.h"
+#include "hv/console.h"
+#include "hv/vm.h"
+
+static void uart_output(void *owner, char c)
+{
+    struct vm_devices *devices = owner;
+
+    console_guest_output(devices->vm, c);
+}
+
+static void uart_set_irq(void *owner, bool level)
+{
+    struct vm_devices *devices = owner;
+
+    ioapic_set_pin(&devices->ioapic, VUART_IRQ, level);
+}
+
+bool vm_devices_create(struct vm *vm)
+{
+    struct vm_devices *devices = calloc(1, sizeof(*devices));
+
+    if (devices == NULL) {
+        return false;
+    }
+    spin_init(&devices->lock, RANK_VDEV, "devices");
+    devices->vm = vm;
+    ioapic_init(&devices->ioapic, vm);
+    vuart_init(&devices->uart, devices, uart_output, uart_set_irq);
+    vdev_platform_reset(&devices->platform);
+    devices->clock_base_tsc = arch_tsc();
+    vm->devices = devices;
+    return true;
+}
+
+void vm_devices_reset(struct vm *vm)
+{
+    struct vm_devices *devices = vm->devices;
+
+    spin_lock(&devices->lock);
+    ioapic_reset(&devices->ioapic);
+    vuart_reset(&devices->uart);
+    vdev_platform_reset(&devices->platform);
+    devices->clock_base_tsc = arch_tsc();
+    spin_unlock(&devices->lock);
+}
+
+void vm_devices_destroy(struct vm *vm)
+{
+    free(vm->devices);
+    vm->devices = NULL;
+}
+
+bool uart_receive(struct vm *vm, char c)
+{
+    struct vm_devices *devices = vm->devices;
+    bool queued;
+
+    if (devices == NULL) {
+        return false;
+    }
+    spin_lock(&devices->lock);
+    queued = vuart_input(&devices->uart, c);
+    spin_unlock(&devices->lock);
+    return queued;
+}
+
+void vm_devices_eoi(struct vm *vm, unsigned vector)
+{
+    struct vm_devices *devices = vm->devices;
+
+    if (devices == NULL) {
+        return;
+    }
+    spin_lock(&devices->lock);
+    ioapic_eoi(&devices->ioapic, vector);
+    spin_unlock(&devices->lock);
+}
