@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Spillway.  `make` builds build/BOOTX64.EFI; `make run` boots the demo; `make test` tests everything.
+# `make help` lists the targets.
+
+BUILD ?= build
+EMU   ?= qemu
+DISK  ?= nvme
+CC    := gcc
+CLANG := clang-14
+
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.SECONDARY:
+
+.PHONY: all
+all: $(BUILD)/BOOTX64.EFI
+
+# ---- flags ----
+
+WARNINGS := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wvla -Wcast-qual -Wstrict-prototypes -Werror
+
+NEWLIB      := $(BUILD)/newlib/libc
+GCC_INCLUDE := $(shell $(CC) -print-file-name=include 2>/dev/null)
+
+# What both the hypervisor and its C library are compiled with: no FPU register is ever touched, so
+# that a guest's vector state can stay in the CPU while the hypervisor runs.
+FREESTANDING := -ffreestanding -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-pic -fno-pie \
+                -O2 -g -fno-omit-frame-pointer -fno-strict-aliasing -fno-asynchronous-unwind-tables \
+                -fcf-protection=none
+LIBC_HEADERS := -nostdinc -isystem $(GCC_INCLUDE) -isystem $(BUILD)/libc -isystem $(NEWLIB)/include
+CFLAGS       := -std=c11 $(FREESTANDING) -fstack-protector-strong -mstack-protector-guard=global \
+                $(WARNINGS) -I. -I$(BUILD) $(LIBC_HEADERS) $(EXTRA_CFLAGS)
+NASMFLAGS    := -felf64 -g -Fdwarf -I./ -I$(BUILD)/ -w+error
+
+# ---- the hypervisor ----
+
+SOURCE_DIRS := base hv hv/vdev mm drivers arch/x86 arch/x86/vmx arch/x86/svm
+C_SOURCES   := $(filter-out arch/x86/asm_offsets.c,$(wildcard $(SOURCE_DIRS:%=%/*.c)))
+ASM_SOURCES := $(wildcard $(SOURCE_DIRS:%=%/*.asm))
+ASL_SOURCES := $(wildcard hv/vdev/*.asl)
+OBJECTS     := $(C_SOURCES:%.c=$(BUILD)/%.o) $(ASM_SOURCES:%.asm=$(BUILD)/%.asm.o)
+# Made before anything is compiled.
+GENERATED   := $(BUILD)/libc/newlib.h $(ASL_SOURCES:%.asl=$(BUILD)/%.hex)
+
+$(BUILD)/%.o: %.c | $(GENERATED)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/%.asm.o: %.asm $(BUILD)/asm_offsets.inc
+	@mkdir -p $(@D)
+	nasm $(NASMFLAGS) -MD $(@:.o=.d) -MQ $@ $< -o $@
+
+# C constants for NASM: asm_offsets.c holds asm volatile("\n.ascii \"->NAME %0\"" : : "i"(value)).
+$(BUILD)/asm_offsets.inc: $(wildcard arch/x86/asm_offsets.c) Makefile | $(GENERATED)
+	@mkdir -p $(@D)
+	if [ -f arch/x86/asm_offsets.c ]; then \
+	    $(CC) $(CFLAGS) -MMD -MP -MT $@ -MF $(BUILD)/asm_offsets.d -S arch/x86/asm_offsets.c \
+	        -o $(BUILD)/asm_offsets.s; \
+	else : > $(BUILD)/asm_offsets.s; fi
+	sed -n 's/^.*->\([A-Za-z_0-9]*\) [$$]*\(-*[0-9xa-fA-F]*\).*$$/%define \1 \2/p' \
+	    $(BUILD)/asm_offsets.s > $@
+
+# DSDT: AML as a C array.
+$(BUILD)/%.hex: %.asl
+	@mkdir -p $(@D)
+	iasl -p $(BUILD)/$* -tc $< > $(BUILD)/$*.log || { cat $(BUILD)/$*.log; exit 1; }
+
+# Two passes: the symbol table of the first link is linked into the second, behind all text.
+LINK := ld -nostdlib -static -z max-page-size=4096 -z noexecstack --fatal-warnings --build-id=none \
+        -T arch/x86/hypervisor.ld
+
+$(BUILD)/symbols0.o: tools/mksymbols
+	@mkdir -p $(@D)
+	tools/mksymbols < /dev/null | as -o $@
+
+$(BUILD)/hypervisor.pass1: $(OBJECTS) $(BUILD)/libc.a $(BUILD)/symbols0.o arch/x86/hypervisor.ld
+	$(LINK) $(OBJECTS) $(BUILD)/symbols0.o $(BUILD)/libc.a -o $@
+
+$(BUILD)/hypervisor.elf: $(BUILD)/hypervisor.pass1 tools/mksymbols tools/check-elf
+	nm $< | tools/mksymbols > $(BUILD)/symbols.S
+	as $(BUILD)/symbols.S -o $(BUILD)/symbols.o
+	$(LINK) $(OBJECTS) $(BUILD)/symbols.o $(BUILD)/libc.a -o $@
+	tools/check-elf $@
+
+# Without debug sections: what the loader carries.
+$(BUILD)/hypervisor.stripped: $(BUILD)/hypervisor.elf
+	strip -o $@ $<
+
+# ---- newlib: the files a kernel needs, compiled with our own flags ----
+
+NEWLIB_FILES := \
+    $(addprefix stdlib/,abs labs llabs div ldiv lldiv atoi atol atoll strtol strtoll strtoul strtoull \
+        rand_r mlock calloc malloc realloc reallocarray) \
+    $(addprefix search/,bsearch qsort) \
+    $(addprefix string/,bcmp bzero bcopy explicit_bzero memccpy memchr memcmp memmem memmove mempcpy \
+        memrchr rawmemchr stpcpy stpncpy strcasecmp strcasestr strcat strchr strchrnul strcmp strcpy \
+        strcspn strdup strdup_r strlcat strlcpy strlen strlwr strncasecmp strncat strncmp strncpy \
+        strndup strndup_r strnlen strnstr strpbrk strrchr strsep strspn strstr strtok strtok_r strupr \
+        strverscmp) \
+    $(addprefix ctype/,ctype_ isalnum isalpha isascii isblank iscntrl isdigit islower isprint ispunct \
+        isspace isupper isxdigit toascii tolower toupper) \
+    $(addprefix stdio/,snprintf vsnprintf sprintf vsprintf) \
+    $(addprefix reent/,impure reent sbrkr) errno/errno \
+    $(addprefix locale/,locale localeconv) stdlib/mbtowc_r stdlib/wctomb_r
+NEWLIB_MALLOC  := MALLOC FREE CALLOC REALLOC MALLOC_USABLE_SIZE
+NEWLIB_OBJECTS := $(NEWLIB_FILES:%=$(BUILD)/libc/%.o) $(BUILD)/libc/svfiprintf.o \
+                  $(NEWLIB_MALLOC:%=$(BUILD)/libc/nano-%.o) \
+                  $(BUILD)/libc/memcpy.o $(BUILD)/libc/memset.o $(BUILD)/libc/setjmp.o
+
+# Loops must not become calls of the very function that they implement.
+NEWLIB_CFLAGS := -std=gnu11 $(FREESTANDING) -fno-tree-loop-distribute-patterns -w $(LIBC_HEADERS) \
+                 -I$(NEWLIB)/stdlib -I$(NEWLIB)/string -I$(NEWLIB)/stdio -I$(NEWLIB)/ctype \
+                 -D_COMPILING_NEWLIB -DMISSING_SYSCALL_NAMES -D_svfprintf_r=_svfiprintf_r -D__USER_LABEL_PREFIX__= \
+                 -D_I386MACH_NEED_SOTYPE_FUNCTION
+
+# The two headers that newlib's configure would write.
+define NEWLIB_H
+#ifndef __NEWLIB_H__
+#define __NEWLIB_H__ 1
+#define _NEWLIB_VERSION "3.3.0"
+#define _WANT_IO_C99_FORMATS 1
+#define _WANT_IO_LONG_LONG 1
+#define _WANT_REENT_SMALL 1
+#define _MB_LEN_MAX 1
+#define _LITE_EXIT 1
+#define _HAVE_LONG_DOUBLE 1
+#define _HAVE_CC_INHIBIT_LOOP_TO_LIBCALL 1
+#endif
+endef
+export NEWLIB_H
+
+$(BUILD)/libc/newlib.h: Makefile
+	@mkdir -p $(@D) $(BUILD)/newlib
+	tar xf $(firstword $(wildcard /usr/src/newlib/newlib-*.tar.xz)) -C $(BUILD)/newlib \
+	    --strip-components=2 --wildcards '*/newlib/libc/*'
+	echo "$$NEWLIB_H" > $@
+	printf '#define _NEWLIB_VERSION "3.3.0"\n#define __NEWLIB__ 3\n#define __NEWLIB_MINOR__ 3\n' \
+	    > $(BUILD)/libc/_newlib_version.h
+
+define newlib_object
+	@mkdir -p $(@D)
+	@$(CC) $(NEWLIB_CFLAGS) $(1) -c -o $@
+endef
+
+$(BUILD)/libc/%.o: | $(BUILD)/libc/newlib.h
+	$(call newlib_object,$(NEWLIB)/$*.c)
+$(BUILD)/libc/svfiprintf.o: | $(BUILD)/libc/newlib.h
+	$(call newlib_object,-DSTRING_ONLY -DINTEGER_ONLY $(NEWLIB)/stdio/vfprintf.c)
+$(BUILD)/libc/nano-%.o: | $(BUILD)/libc/newlib.h
+	$(call newlib_object,-DDEFINE_$* $(NEWLIB)/stdlib/nano-mallocr.c)
+$(BUILD)/libc/memcpy.o $(BUILD)/libc/memset.o $(BUILD)/libc/setjmp.o: | $(BUILD)/libc/newlib.h
+	$(call newlib_object,$(NEWLIB)/machine/x86_64/$(basename $(@F)).S)
+
+$(BUILD)/libc.a: $(NEWLIB_OBJECTS)
+	@rm -f $@
+	@ar rcs $@ $^
+
+# ---- the loader: a UEFI application with the hypervisor inside ----
+
+PAYLOAD        ?= $(BUILD)/hypervisor.stripped
+LOADER_SOURCES := $(wildcard boot/*.c)
+LOADER_OBJECTS := $(LOADER_SOURCES:%.c=$(BUILD)/%.efi.o) $(BUILD)/boot/payload.efi.o
+LOADER_CFLAGS  := -std=c11 -ffreestanding -fpic -fshort-wchar -fno-stack-protector -mno-red-zone \
+                  -mgeneral-regs-only -fcf-protection=none -fno-strict-aliasing -maccumulate-outgoing-args \
+                  -O2 -g -DGNU_EFI_USE_MS_ABI $(WARNINGS) -I. \
+                  -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
+
+$(BUILD)/boot/%.efi.o: boot/%.c
+	@mkdir -p $(@D)
+	$(CC) $(LOADER_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/boot/payload.efi.o: boot/payload.S $(PAYLOAD)
+	@mkdir -p $(@D)
+	$(CC) -DPAYLOAD='"$(PAYLOAD)"' -c $< -o $@
+
+$(BUILD)/loader.so: $(LOADER_OBJECTS)
+	ld -nostdlib -znocombreloc -z noexecstack --no-warn-rwx-segments -shared -Bsymbolic \
+	    -T /usr/lib/elf_x86_64_efi.lds /usr/lib/crt0-efi-x86_64.o $(LOADER_OBJECTS) \
+	    -L /usr/lib -lgnuefi -o $@
+
+$(BUILD)/BOOTX64.EFI: $(BUILD)/loader.so
+	objcopy -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j '.rel*' -j '.rela*' \
+	    -j .reloc --target efi-app-x86_64 --subsystem=10 $< $@
+
+-include $(OBJECTS:.o=.d) $(LOADER_OBJECTS:.o=.d) $(BUILD)/asm_offsets.d

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * spillway.conf and the files that it names, from the volume that the loader came from.  The scan
+ * is light: which keys name a file.  hv/config.c checks everything.
+ */
+#include "boot/loader.h"
+
+#define CONFIG_NAME  "spillway.conf"
+#define CONFIG_BYTES (1u << 20)
+
+static EFI_FILE_HANDLE volume;
+
+static void volume_open(void)
+{
+    EFI_GUID image_guid = LOADED_IMAGE_PROTOCOL;
+    EFI_GUID system_guid = SIMPLE_FILE_SYSTEM_PROTOCOL;
+    void *image, *file_system;
+
+    if (loader.boot->HandleProtocol(loader.image, &image_guid, &image) != EFI_SUCCESS ||
+        loader.boot->HandleProtocol(((EFI_LOADED_IMAGE *)image)->DeviceHandle, &system_guid,
+                                    &file_system) != EFI_SUCCESS ||
+        ((EFI_FILE_IO_INTERFACE *)file_system)->OpenVolume(file_system, &volume) != EFI_SUCCESS) {
+        loader_fail("configuration", "%s: cannot open the boot volume", CONFIG_NAME);
+    }
+}
+
+/* Opens by the path as configured, either slash.  False: no such file. */
+static bool file_open(const char *path, EFI_FILE_HANDLE *file)
+{
+    CHAR16 wide[HANDOVER_PATH_MAX + 1];
+    unsigned i = 0;
+
+    for (; path[i] != '\0' && i < HANDOVER_PATH_MAX; i++) {
+        wide[i] = path[i] == '/' ? '\\' : (CHAR16)(unsigned char)path[i];
+    }
+    wide[i] = 0;
+    return volume->Open(volume, file, wide, EFI_FILE_MODE_READ, 0) == EFI_SUCCESS;
+}
+
+/* Size of a regular file; false for a directory. */
+static bool file_size(EFI_FILE_HANDLE file, uint64_t *bytes)
+{
+    EFI_GUID info_guid = EFI_FILE_INFO_ID;
+    union {
+        EFI_FILE_INFO info;
+        char space[sizeof(EFI_FILE_INFO) + 2 * 256];
+    } buffer;
+    UINTN size = sizeof(buffer);
+
+    if (file->GetInfo(file, &info_guid, &size, &buffer) != EFI_SUCCESS ||
+        (buffer.info.Attribute & EFI_FILE_DIRECTORY)) {
+        return false;
+    }
+    *bytes = buffer.info.FileSize;
+    return true;
+}
+
+/* One Read call, straight into the file's final place.  False: no such file. */
+static bool file_read(const char *path, struct handover_file *out)
+{
+    EFI_FILE_HANDLE file;
+    uint64_t bytes;
+
+    if (!file_open(path, &file)) {
+        return false;
+    }
+    if (!file_size(file, &bytes)) {
+        file->Close(file);
+        return false;
+    }
+    void *place = pages_alloc(PAGES(bytes) + 1, 0); /* the page beyond stays zero: text ends */
+    UINTN size = bytes;
+    if (file->Read(file, &size, place) != EFI_SUCCESS || size != bytes) {
+        loader_fail("configuration", "%s: read error", path);
+    }
+    file->Close(file);
+    memcpy(out->path, path, string_length(path) + 1);
+    out->address = (uint64_t)(uintptr_t)place;
+    out->bytes = bytes;
+    return true;
+}
+
+/* A file that is already loaded under any spelling of the path, or NULL. */
+static const struct handover_file *file_find(const char *path)
+{
+    const struct handover *h = loader.handover;
+
+    for (uint32_t i = 1; i < h->file_count; i++) {
+        if (path_equal(h->file[i].path, path)) {
+            return &h->file[i];
+        }
+    }
+    return NULL;
+}
+
+static bool path_same(const char *a, const char *b)
+{
+    size_t length = string_length(a);
+
+    return length == string_length(b) && memcmp(a, b, length) == 0;
+}
+
+/* Two spellings of one file share its memory, under two entries: hv/ finds each as written. */
+static void file_add(unsigned line, const char *key, const char *path)
+{
+    struct handover *h = loader.handover;
+    const struct handover_file *known = file_find(path);
+
+    for (uint32_t i = 1; i < h->file_count; i++) {
+        if (path_same(h->file[i].path, path)) {
+            return;
+        }
+    }
+    if (h->file_count == HANDOVER_MAX_FILES) {
+        loader_fail("configuration", "%s:%u: %s = %s: more than %u files", CONFIG_NAME, line, key,
+                    path, HANDOVER_MAX_FILES - 1);
+    }
+    struct handover_file *file = &h->file[h->file_count];
+    if (known != NULL) {
+        *file = *known;
+        memcpy(file->path, path, string_length(path) + 1);
+    } else {
+        if (!file_read(path, file)) {
+            loader_fail("configuration", "%s:%u: %s = %s: no such file", CONFIG_NAME, line, key,
+                        path);
+        }
+        loader_print("spillway: loaded %s, %lu KiB\n", path, (file->bytes + 1023) / 1024);
+    }
+    h->file_count++;
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r';
+}
+
+/* Copies [from, to) without blanks at its ends and cut to `size`; true if it fitted. */
+static bool copy_trimmed(char *out, size_t size, const char *from, const char *to)
+{
+    while (from < to && is_blank(*from)) {
+        from++;
+    }
+    while (to > from && is_blank(to[-1])) {
+        to--;
+    }
+    size_t length = (size_t)(to - from);
+    bool fits = length < size;
+    if (!fits) {
+        length = size - 1;
+    }
+    memcpy(out, from, length);
+    out[length] = '\0';
+    return fits;
+}
+
+static bool key_names_file(const char *key)
+{
+    return path_same(key, "kernel") || path_same(key, "initrd") || path_same(key, "module");
+}
+
+/* A comment starts with # or ; at the start of the line or after a blank. */
+static const char *comment_start(const char *line, const char *end)
+{
+    for (const char *c = line; c < end; c++) {
+        if ((*c == '#' || *c == ';') && (c == line || is_blank(c[-1]))) {
+            return c;
+        }
+    }
+    return end;
+}
+
+static void scan_line(unsigned number, const char *line, const char *end)
+{
+    char key[16], path[HANDOVER_PATH_MAX];
+    const char *equals = line;
+
+    end = comment_start(line, end);
+    while (equals < end && *equals != '=') {
+        equals++;
+    }
+    if (equals == end || !copy_trimmed(key, sizeof(key), line, equals) || !key_names_file(key)) {
+        return;
+    }
+    if (!copy_trimmed(path, sizeof(path), equals + 1, end)) {
+        loader_fail("configuration", "%s:%u: %s = %s...: expected a path of at most %u characters",
+                    CONFIG_NAME, number, key, path, HANDOVER_PATH_MAX - 1);
+    }
+    if (path[0] != '\0') { /* an empty value: hv/config.c has the message */
+        file_add(number, key, path);
+    }
+}
+
+void files_load(void)
+{
+    struct handover *h = loader.handover;
+
+    volume_open();
+    if (!file_read(CONFIG_NAME, &h->file[0])) {
+        loader_fail("configuration", "%s: no such file on the boot volume", CONFIG_NAME);
+    }
+    h->file_count = 1;
+    if (h->file[0].bytes > CONFIG_BYTES) {
+        loader_fail("configuration", "%s: larger than 1 MiB", CONFIG_NAME);
+    }
+    const char *line = (const char *)(uintptr_t)h->file[0].address;
+    const char *stop = line + h->file[0].bytes;
+    for (unsigned number = 1; line < stop; number++) {
+        const char *end = line;
+        while (end < stop && *end != '\n') {
+            end++;
+        }
+        scan_line(number, line, end);
+        line = end + 1;
+    }
+}
