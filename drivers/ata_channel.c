@@ -222,12 +222,10 @@ static void slice_failed(struct ata_channel *ch, uint8_t status, uint8_t bus_mas
  */
 static bool command_ended(const struct ata_channel *ch, uint8_t bus_master)
 {
-    bool busy = (ata_alternate_status(ch) & ATA_STATUS_BSY) != 0;
-
-    if (ch->slice.count == 0) {
-        return !busy;
+    if (ch->slice.count != 0 && !(bus_master & (BM_STATUS_IRQ | BM_STATUS_ERROR))) {
+        return false;
     }
-    return !busy && (bus_master & (BM_STATUS_IRQ | BM_STATUS_ERROR)) != 0;
+    return !(ata_alternate_status(ch) & ATA_STATUS_BSY);
 }
 
 /* Lock held. */
