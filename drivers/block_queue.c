@@ -11,6 +11,9 @@
 #define PROGRESS_INFLIGHT BITS(31, 16) /* slices in the hardware */
 #define PROGRESS_STATUS   BITS(39, 32) /* minus enum block_status of the first failure */
 
+#define REPORT_FIRST 16
+#define REPORT_EVERY 1024
+
 static _Atomic unsigned outstanding;
 
 void block_queue_init(struct block_queue *queue)
@@ -35,6 +38,13 @@ uint64_t block_slice_start(const struct block_slice *slice)
 unsigned block_queue_outstanding(void)
 {
     return atomic_load_explicit(&outstanding, memory_order_relaxed);
+}
+
+bool block_report_error(const struct block_device *device)
+{
+    uint64_t errors = __atomic_load_n(&device->errors, __ATOMIC_RELAXED);
+
+    return errors < REPORT_FIRST || errors % REPORT_EVERY == 0;
 }
 
 static uint32_t request_units(const struct block_request *request)
@@ -66,13 +76,17 @@ static enum block_status request_check(const struct block_device *device,
     }
     if (request->pages == 0 || request->pages > BLOCK_MAX_PAGES ||
         request->pages > device->blocks || request->block > device->blocks - request->pages) {
-        log_error("%s: request for %u blocks at %llu, the device has %llu", device->name,
-                  request->pages, (unsigned long long)request->block,
-                  (unsigned long long)device->blocks);
+        if (block_report_error(device)) {
+            log_error("%s: request for %u blocks at %llu, the device has %llu", device->name,
+                      request->pages, (unsigned long long)request->block,
+                      (unsigned long long)device->blocks);
+        }
         return BLOCK_RANGE;
     }
     if (request->op == BLOCK_WRITE && device->read_only) {
-        log_error("%s: write to a read-only device", device->name);
+        if (block_report_error(device)) {
+            log_error("%s: write to a read-only device", device->name);
+        }
         return BLOCK_ERROR;
     }
     return BLOCK_OK;

@@ -56,6 +56,12 @@ struct block_device *block_request_device(const struct block_request *request);
 /* First 4 KiB block of the slice, counted from the start of the whole disk. */
 uint64_t block_slice_start(const struct block_slice *slice);
 
+/*
+ * Shall this failure be logged?  The first ones of a device, then one in 1024: a guest that can
+ * make requests fail shall not drown the log.
+ */
+bool block_report_error(const struct block_device *device);
+
 /* Requests in all queues of the machine that are not delivered. */
 unsigned block_queue_outstanding(void);
 

@@ -128,10 +128,12 @@ static bool slot_failed(struct nvme_queue *q, unsigned index, uint16_t status)
     struct nvme_slot *slot = &q->slot[index];
     const struct block_slice *slice = &slot->slice;
 
-    log_error("%s: %s of %u blocks at %llu: %s (%04x)%s", slice_namespace(slice)->device.name,
-              verbs[slice_opcode(slice)], slice->count,
-              (unsigned long long)block_slice_start(slice), nvme_status_name(status), status >> 1,
-              status & NVME_STATUS_DNR ? ", no retry" : "");
+    if (block_report_error(&slice_namespace(slice)->device)) {
+        log_error("%s: %s of %u blocks at %llu: %s (%04x)%s", slice_namespace(slice)->device.name,
+                  verbs[slice_opcode(slice)], slice->count,
+                  (unsigned long long)block_slice_start(slice), nvme_status_name(status),
+                  status >> 1, status & NVME_STATUS_DNR ? ", no retry" : "");
+    }
     if (!(status & NVME_STATUS_DNR) && slot->retries < BLOCK_RETRIES) {
         slot->retries++;
         slot_issue(q, index);

@@ -165,9 +165,12 @@ static bool slot_failed(struct virtio_blk_queue *q, unsigned index, uint8_t stat
     struct virtio_blk_slot *slot = &q->slot[index];
     const struct block_slice *slice = &slot->slice;
 
-    log_error("%s: %s of %u blocks at %llu: %s (%02x)", q->owner->device.name,
-              verbs[slice_type(slice)], slice->count, (unsigned long long)block_slice_start(slice),
-              status <= BLK_S_UNSUPP ? names[status] : "no status", status);
+    if (block_report_error(&q->owner->device)) {
+        log_error("%s: %s of %u blocks at %llu: %s (%02x)", q->owner->device.name,
+                  verbs[slice_type(slice)], slice->count,
+                  (unsigned long long)block_slice_start(slice),
+                  status <= BLK_S_UNSUPP ? names[status] : "no status", status);
+    }
     if (status != BLK_S_UNSUPP && slot->retries < BLOCK_RETRIES) {
         slot->retries++;
         slot_issue(q, index);
