@@ -16,23 +16,24 @@
 
 /* Taken in this order, top to bottom. */
 enum lock_rank {
-    RANK_MONITOR, /* hv: monitor command in progress */
-    RANK_VM_LIST, /* hv: list of VMs */
-    RANK_VM,      /* hv: one VM's life-cycle state */
-    RANK_VDEV,    /* hv: one VM's virtual devices (IOAPIC, UART, ...) */
-    RANK_VLAPIC,  /* hv: one vCPU's local APIC */
-    RANK_SCHED,   /* hv: run queues */
-    RANK_TIMER,   /* hv: one CPU's timer list */
-    RANK_PAGER,   /* mm: the pager's own state; always by trylock */
-    RANK_SPACE,   /* mm: one address space: tables, generation lists, counters */
-    RANK_PAGE_IO, /* mm: pool of page I/O requests and their waiters */
-    RANK_STORE,   /* mm: slot map */
-    RANK_TMEM,    /* mm: one tmem bucket */
-    RANK_BUDDY,   /* mm: buddy free lists */
-    RANK_BLOCK,   /* drivers: one block queue */
-    RANK_CONSOLE, /* hv: console multiplexer */
-    RANK_LOG,     /* hv: log ring */
-    RANK_UART,    /* drivers: one UART */
+    RANK_MONITOR,     /* hv: monitor command in progress */
+    RANK_VM_LIST,     /* hv: list of VMs */
+    RANK_VM,          /* hv: one VM's life-cycle state */
+    RANK_VDEV,        /* hv: one VM's virtual devices (IOAPIC, UART, ...) */
+    RANK_VLAPIC,      /* hv: one vCPU's local APIC */
+    RANK_SCHED,       /* hv: run queues */
+    RANK_TIMER,       /* hv: one CPU's timer list */
+    RANK_PAGER,       /* mm: the pager's own state; always by trylock */
+    RANK_SPACE,       /* mm: one address space: tables, generation lists, counters */
+    RANK_PAGE_IO,     /* mm: pool of page I/O requests and their waiters */
+    RANK_STORE,       /* mm: slot map */
+    RANK_TMEM,        /* mm: one tmem bucket */
+    RANK_FRAME_CACHE, /* mm: one CPU's cache of single frames */
+    RANK_BUDDY,       /* mm: buddy free lists */
+    RANK_BLOCK,       /* drivers: one block queue */
+    RANK_CONSOLE,     /* hv: console multiplexer */
+    RANK_LOG,         /* hv: log ring */
+    RANK_UART,        /* drivers: one UART */
     RANK_COUNT,
 };
 
@@ -72,11 +73,16 @@ static inline void lock_note_release(const struct spinlock *l)
 #else
 /*
  * Rank checker, base/lock_debug.c: keeps the locks held by this CPU and panics
- * when one is waited for out of order.
+ * when one is waited for out of order.  lock_cpu_id() is supplied by the environment (hv/mm_env.c,
+ * tests/unit/support.c): this CPU, below 64.
  */
+unsigned lock_cpu_id(void);
 void lock_note_wait(const struct spinlock *l);
 void lock_note_held(const struct spinlock *l);
 void lock_note_release(const struct spinlock *l);
+/* This CPU, below LOCK_MAX_CPUS.  Supplied by hv/ and by the host tests. */
+unsigned lock_cpu_id(void);
+#define LOCK_MAX_CPUS 64
 #endif
 
 static inline void spin_lock(struct spinlock *l)

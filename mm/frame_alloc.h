@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The physical allocator: blocks of 2^order frames, 4 KiB to 1 GiB, naturally aligned.
+ *
+ *     frame_alloc(order 0) --> this CPU's cache --\   refilled and drained in batches
+ *     frame_alloc(order n) ------------------------+--> buddy free lists, one per order
+ *
+ * It never waits and never reclaims.  Free memory is measured against three watermarks:
+ *
+ *     high   the pager stops reclaiming, pages may be handed out generously
+ *     low    below: mm_pager_wake() on every refill, freed frames bypass the caches
+ *     min    the reserve: only for ALLOC_RESERVE (reclaim's own needs)
+ *
+ * Life: frame_db_init(), frame_alloc_add_range() for each range of RAM; then use, from any CPU.
+ * Locks: one per CPU cache (RANK_FRAME_CACHE), one for the free lists (RANK_BUDDY), taken inside.
+ */
+#ifndef SPILLWAY_MM_FRAME_ALLOC_H
+#define SPILLWAY_MM_FRAME_ALLOC_H
+
+#include "base/types.h"
+
+#define FRAME_ORDER_2M  9u
+#define FRAME_ORDER_MAX 18u /* 1 GiB */
+
+enum alloc_use {
+    ALLOC_META,
+    ALLOC_GUEST,
+    ALLOC_TMEM,
+    ALLOC_COMPRESSED,
+    ALLOC_USE_COUNT,
+};
+
+/* May take what is below the min watermark. */
+#define ALLOC_RESERVE (1u << 0)
+
+struct frame_stats {
+    uint64_t frames; /* == free + guest + compressed + tmem + meta */
+    uint64_t free, guest, compressed, tmem, meta;
+};
+
+/* Frames first..first+count-1, RESERVED until now, become free memory.  Boot.  Also recomputes the
+ * default watermarks. */
+void frame_alloc_add_range(pfn_t first, uint64_t count);
+
+/*
+ * A block of 2^order frames; false: none (the pager has been woken).  Its contents are whatever was
+ * there.  All fields of all its frames are reset: links, slot, io: FRAME_NONE, the rest 0.
+ * Locks below RANK_FRAME_CACHE may be held.
+ */
+bool frame_alloc(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out);
+/* The same, filled with zeroes. */
+bool frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out);
+/* Gives the block that begins at `first` back, whatever its order.  Freeing what is not the
+ * beginning of an allocated block panics. */
+void frame_free(pfn_t first);
+
+/* Makes an allocated block 2^order blocks of one frame each; the new ones have reset fields, the
+ * first keeps its own. */
+void frame_alloc_split(pfn_t first);
+/* The reverse: 2^order single frames, aligned, all allocated for the same use, become one block. */
+void frame_alloc_join(pfn_t first, unsigned order);
+
+/* In frames; min <= low <= high. */
+void frame_alloc_set_watermarks(uint64_t min, uint64_t low, uint64_t high);
+/* Free frames, those in the caches of CPUs not counted.  One load, no lock: a hint. */
+uint64_t frame_alloc_free_count(void);
+uint64_t frame_alloc_min(void);
+uint64_t frame_alloc_low(void);
+uint64_t frame_alloc_high(void);
+
+/* Gives what all CPUs' caches hold back to the free lists. */
+void frame_alloc_drain(void);
+
+/* One consistent snapshot: the sum rule holds.  Takes every lock: not for hot paths. */
+void frame_alloc_get_stats(struct frame_stats *stats);
+
+static inline struct frame_stats frame_stats_get(void)
+{
+    struct frame_stats stats;
+
+    frame_alloc_get_stats(&stats);
+    return stats;
+}
+
+#endif
