@@ -77,7 +77,7 @@ static void print_mem(void)
 {
     struct frame_stats f;
 
-    frame_alloc_get_stats(&f);
+    f = frame_stats_get();
     console_printf("pool   %lu MiB: %lu free, %lu guests, %lu compressed, %lu tmem, %lu meta\n",
                    mib(f.frames), mib(f.free), mib(f.guest), mib(f.compressed), mib(f.tmem),
                    mib(f.meta));
@@ -355,15 +355,18 @@ static void run_help(unsigned count, char **words)
     }
 }
 
+/* Cuts the line into words at blanks. */
 static unsigned split(char *line, char **words)
 {
+    static const char blanks[] = " \t";
     unsigned count = 0;
-    char *rest = line;
-    char *word;
 
-    while (count < WORDS_MAX && (word = strsep(&rest, " \t")) != NULL) {
-        if (*word != '\0') {
-            words[count++] = word;
+    for (line += strspn(line, blanks); *line != '\0' && count < WORDS_MAX;) {
+        words[count++] = line;
+        line += strcspn(line, blanks);
+        if (*line != '\0') {
+            *line++ = '\0';
+            line += strspn(line, blanks);
         }
     }
     return count;

@@ -179,4 +179,5 @@ void hv_main(const struct handover *given)
     start_autostart_vms();
     monitor_start();
     cpu_main();
+    __builtin_unreachable(); /* loop_run() never returns */
 }

@@ -18,6 +18,11 @@ uint64_t mm_clock_ns(void)
     return arch_clock_ns();
 }
 
+unsigned lock_cpu_id(void)
+{
+    return arch_cpu_id();
+}
+
 unsigned mm_cpu_id(void)
 {
     return arch_cpu_id();

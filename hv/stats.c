@@ -44,7 +44,7 @@ static void print_host(void)
 {
     struct frame_stats f;
 
-    frame_alloc_get_stats(&f);
+    f = frame_stats_get();
     text_add(&json, "{\"uptime_us\":%lu", (unsigned long)(arch_clock_ns() / 1000));
     field("cpus", arch_cpu_count());
     field("frames", f.frames);

@@ -103,7 +103,7 @@ static bool reserve_promise(struct vm *vm, char *message, size_t bytes)
     struct frame_stats frames;
     uint64_t need = admission_need(vm->memory_pages);
 
-    frame_alloc_get_stats(&frames);
+    frames = frame_stats_get();
     a.pool = frames.frames;
     if (machine_store() != NULL) {
         struct store_stats store;

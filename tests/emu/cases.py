@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The whole-machine tests, as data: what boots, what it must say, how it must end."""
+import hashlib
+import os
+import re
+import subprocess
+import time
+
+from machine import BUILD, Failure, Machine, TOOL, guest_file
+
+VMLINUZ = guest_file("vmlinuz")
+INITRD = guest_file("initrd.img")
+LAST_OK = r"^spillway: power off: all guests ok$"
+
+
+def linux_vm(name, memory, memcheck, vcpus=1, seed=1, extra="", **keys):
+    """A [vm] section that runs memcheck in Debian's kernel."""
+    lines = [f"[vm {name}]", "kernel = \\guest\\vmlinuz", "initrd = \\guest\\initrd.img",
+             f"cmdline = console=ttyS0 quiet memcheck={memcheck} seed={seed} {extra}",
+             f"memory = {memory}", f"vcpus = {vcpus}"]
+    lines += [f"{key} = {value}" for key, value in keys.items()]
+    return "\n".join(lines) + "\n"
+
+
+def bare_vm(name, guest, memory="32M", **keys):
+    lines = [f"[vm {name}]", f"kernel = \\guest\\{guest}", f"memory = {memory}"]
+    lines += [f"{key} = {value}" for key, value in keys.items()]
+    return "\n".join(lines) + "\n"
+
+
+def host(**keys):
+    return "[host]\n" + "".join(f"{key.replace('_', '-')} = {value}\n"
+                                for key, value in keys.items())
+
+
+LINUX_FILES = (f"{VMLINUZ}=\\guest\\vmlinuz", f"{INITRD}=\\guest\\initrd.img")
+
+
+def bare_file(name):
+    return f"{guest_file(name)}=\\guest\\{name}"
+
+
+class Case:
+    """One test: boot(s), then checks.  `machines` collects what was booted, for the logs."""
+
+    def __init__(self, name, function, emu="qemu", **machine):
+        self.name = f"{name}-{emu}"
+        self.emu = emu
+        self.function = function
+        self.machine = machine
+
+    def run(self, machines):
+        def boot(config, files=(), **override):
+            options = dict(self.machine)
+            options.update(override)
+            machine = Machine(config, files, emu=self.emu, **options)
+            machines.append(machine)
+            return machine
+
+        self.function(boot)
+
+
+def expect_end(machine, last=LAST_OK, status=0, seconds=600):
+    got = machine.finish(seconds)
+    lines = [line for line in machine.text.split("\n") if line.strip()]
+    if not lines or not re.search(last, lines[-1]):
+        raise Failure(f"last line is '{lines[-1] if lines else ''}', expected /{last}/")
+    if got != status:
+        raise Failure(f"exit status {got}, expected {status}")
+
+
+# ---- overcommit ----
+
+def watch(machine, vms, seconds):
+    """Samples the figures every second until every VM has said PASS; the last sample."""
+    last = None
+    end = time.monotonic() + seconds
+    passed = set()
+    while len(passed) < len(vms):
+        if time.monotonic() > end:
+            raise Failure(f"only {sorted(passed)} passed within {seconds} s")
+        fail = re.search(r"memcheck: FAIL.*|spillway: PANIC.*", machine.text)
+        if fail:
+            raise Failure(fail.group(0))
+        if machine.socket is None:
+            raise Failure("the machine ended early")
+        last = machine.stats()
+        machine.pump(1.0)
+        passed = {name for name in vms
+                  if re.search(rf"^{name}\| .*memcheck: PASS", machine.text, re.M)}
+    return last
+
+
+def overcommit(guests, memory, memcheck, pool, threads=1, vcpus=1, seconds=900, drops=True):
+    names = [f"vm{i}" for i in range(guests)]
+
+    def run(boot):
+        config = host(pool=pool, store="auto", when_idle="monitor")
+        for i, name in enumerate(names):
+            config += linux_vm(name, memory, memcheck, vcpus=vcpus, seed=i + 1,
+                               extra=f"threads={threads}")
+        machine = boot(config, LINUX_FILES, timeout=seconds)
+        machine.expect("^spillway> ")
+        watch(machine, names, seconds)
+        for name in names:
+            machine.expect(rf"vm {name}: ended well", 60)
+        last = machine.stats()
+        machine.send("poweroff\r")
+        expect_end(machine)
+        # Counters live in the spaces; they are shown until the VM is gone, so take the most seen.
+        seen = [int(n) for n in re.findall(r'"page_outs":(\d+)', machine.text)]
+        if max(seen, default=0) == 0:
+            raise Failure("no page was ever paged out")
+        seen = [int(n) for n in re.findall(r'"clean_drops":(\d+)', machine.text)]
+        if drops and max(seen, default=0) == 0:
+            raise Failure("no clean page was ever dropped")
+        if last["store"]["slots_used"] != 0:
+            raise Failure(f"{last['store']['slots_used']} slots leaked")
+        if last["host"]["frames_guest"] != 0:
+            raise Failure(f"{last['host']['frames_guest']} guest frames leaked")
+
+    return run
+
+
+# ---- small ones ----
+
+def console(boot):
+    machine = boot(host(store="none", when_idle="monitor") +
+                   linux_vm("alpha", "128M", "16M", autostart="no"), LINUX_FILES)
+    machine.expect("^spillway> ")
+    for word in ("vms", "stats", "console", "poweroff"):
+        if word not in machine.command("help"):
+            raise Failure(f"help does not list {word}")
+    if "stopped" not in machine.command("vms"):
+        raise Failure("vms does not show alpha as stopped")
+    checks = (("frobnicate", "expected one of those that 'help' lists"),
+              ("start", "expected start NAME"), ("start nobody", "expected one of alpha"),
+              ("pause alpha", "expected a VM that is running"),
+              ("set alpha min", "expected set NAME KEY=VALUE"),
+              ("set alpha min=1Q", "expected KEY=NUMBER"), ("log loud", "expected error, warn"))
+    for command, expected in checks:
+        answer = machine.command(command)
+        if expected not in answer:
+            raise Failure(f"'{command}' answered '{answer}', expected '{expected}'")
+    machine.stats()
+    machine.send("start alphx\x7fa\r")
+    machine.expect(r"vm alpha: started", 30)
+    machine.command("pause alpha")
+    if "paused" not in machine.command("vms"):
+        raise Failure("vms does not show alpha as paused")
+    time.sleep(0.5)
+    machine.command("resume alpha")
+    machine.command("console alpha", 1) if False else machine.send("console alpha\r")
+    machine.expect(r"Ctrl-\] detaches", 10)
+    machine.expect(r"memcheck: PASS", 120)
+    machine.send("\x1d")
+    machine.expect("vm alpha: ended well", 60)
+    machine.send("poweroff\r")
+    expect_end(machine)
+
+
+def one_guest(boot):
+    machine = boot(host(store="auto") + linux_vm("alpha", "128M", "48M"), LINUX_FILES)
+    machine.expect(r"^alpha\| .*memcheck: PASS", 240)
+    expect_end(machine)
+
+
+def refused(boot):
+    machine = boot(host(pool="64M", store="auto") +
+                   linux_vm("big", "512M", "16M") + bare_vm("small", "bench.elf", "64M"),
+                   LINUX_FILES + (bare_file("bench.elf"),), store="128M")
+    machine.expect(r"vm big: not started: needs \d+ MiB at the worst, expected at most \d+ MiB: "
+                   r"pool \d+ \+ store \d+ - promised \d+ MiB", 120)
+    machine.expect(r"^small\| bench: first-touch \d+", 120)
+    expect_end(machine, r"^spillway: power off: 1 guest\(s\) failed$", 1)
+
+
+def wrong_configuration(boot):
+    for text, expected in (
+            ("[host]\npoool = 1G\n", r"spillway.conf:2: unknown key 'poool': expected one of pool"),
+            ("[vm a]\nkernel = \\nowhere\nmemory = 64M\n", r"spillway.conf:2.*nowhere"),
+            ("[host]\nstore = none\n[vm a]\nmemory = 64M\n", r"spillway.conf:4: VM 'a': expected")):
+        machine = boot(text)
+        machine.expect(expected, 60)
+        expect_end(machine, r"^spillway: PANIC: .*", 3)
+        if "started" in machine.text:
+            raise Failure("a guest was started all the same")
+
+
+def digest(path):
+    with open(path, "rb") as disk:
+        return hashlib.sha256(disk.read()).hexdigest()
+
+
+def foreign_disks(boot):
+    """Neither a blank disk nor a foreign one is written, whatever the configuration says."""
+    path = os.path.join(BUILD, f"foreign-{os.getpid()}.img")
+    text = b"This disk holds somebody's data. " * 2000
+    try:
+        for name, content, conf, says in (
+                ("blank", b"", "auto", "is blank"), ("foreign", text, "auto", "something else"),
+                ("foreign", text, "nvme0", "something else"), ("blank", b"", "nvme0", "is blank")):
+            with open(path, "wb") as disk:
+                disk.write(content)
+                disk.truncate(64 << 20)
+            before = digest(path)
+            keys = {"store": conf, "format": "yes"} if name == "foreign" else {"store": conf}
+            machine = boot(host(pool="64M", **keys) + bare_vm("a", "bench.elf", "48M"),
+                           (bare_file("bench.elf"),), store=path)
+            machine.expect(says, 60)
+            expect_end(machine)
+            if digest(path) != before:
+                raise Failure(f"the {name} disk was written with store = {conf}")
+        # format = yes on a blank, named disk is the one case that writes.
+        with open(path, "wb") as disk:
+            disk.truncate(64 << 20)
+        machine = boot(host(pool="64M", store="nvme0", format="yes") +
+                       bare_vm("a", "bench.elf", "48M"), (bare_file("bench.elf"),), store=path)
+        machine.expect(r"store nvme0: \d+ MiB in \d+ slots", 60)
+        expect_end(machine)
+        refused_again = subprocess.run([TOOL, "mkstore", path], check=False, capture_output=True)
+        if refused_again.returncode == 0:
+            raise Failure("mkstore overwrote a disk that is not blank")
+    finally:
+        os.unlink(path)
+
+
+def bad_guests(boot):
+    """One triple-faults, one runs wild, the third does not notice."""
+    machine = boot(host(pool="256M", store="auto", when_idle="poweroff") +
+                   bare_vm("triple", "triple.elf") + bare_vm("wild", "wild.elf") +
+                   linux_vm("good", "128M", "48M"),
+                   LINUX_FILES + (bare_file("triple.elf"), bare_file("wild.elf")))
+    machine.expect(r"vm triple: failed: triple fault on vCPU 0", 120)
+    machine.expect(r"^wild\| wild: PASS", 240)
+    machine.expect(r"^good\| .*memcheck: PASS", 240)
+    expect_end(machine, r"^spillway: power off: 1 guest\(s\) failed$", 1)
+
+
+CASES = [
+    Case("console", console, memory="512M"),
+    Case("wrong-configuration", wrong_configuration, memory="256M"),
+    Case("refused", refused, memory="512M"),
+    Case("one-guest-nvme", one_guest, memory="512M", disk="nvme"),
+    Case("one-guest-virtio", one_guest, memory="512M", disk="virtio"),
+    Case("one-guest-ata", one_guest, memory="512M", disk="ata"),
+    Case("foreign-disks", foreign_disks, memory="256M"),
+    Case("bad-guests", bad_guests, memory="512M", cpus=2),
+    Case("overcommit-2to1-nvme", overcommit(3, "256M", "200M", "384M")),
+    Case("overcommit-2to1-nvme-2cpus", overcommit(3, "256M", "200M", "384M"), cpus=2),
+    Case("overcommit-2to1-virtio", overcommit(3, "256M", "200M", "384M"), disk="virtio"),
+    Case("overcommit-2to1-ata-2cpus", overcommit(3, "256M", "200M", "384M"), disk="ata", cpus=2),
+    Case("overcommit-3to1-2cpus", overcommit(4, "192M", "128M", "256M"), cpus=2),
+    Case("smp-2", overcommit(2, "192M", "128M", "192M", threads=2, vcpus=2), cpus=2),
+    Case("smp-4", overcommit(2, "192M", "128M", "192M", threads=4, vcpus=4), cpus=2),
+    Case("console", console, emu="bochs", memory="512M", disk="ata"),
+    Case("bad-guests", bad_guests, emu="bochs", memory="512M", disk="ata"),
+    Case("overcommit-2to1", overcommit(3, "256M", "200M", "384M", seconds=1500), emu="bochs",
+         disk="ata"),
+]

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SOURCES: hv/config.c hv/admission.c hv/line_edit.c drivers/uart.c */
+/* spillway.conf, admission and the line editor: pure logic of hv/. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/bits.h"
+#include "hv/admission.h"
+#include "hv/config.h"
+#include "hv/line_edit.h"
+
+static bool file_there(const char *path)
+{
+    return strstr(path, "missing") == NULL;
+}
+
+static struct config config;
+static char error[CONFIG_ERROR_MAX];
+
+static bool parse(const char *text)
+{
+    /* From the heap, without a terminating NUL: reading past the end is seen by ASan. */
+    size_t bytes = strlen(text);
+    char *copy = malloc(bytes);
+    bool good;
+
+    memcpy(copy, text, bytes);
+    error[0] = '\0';
+    good = config_parse(copy, bytes, file_there, &config, error);
+    free(copy);
+    return good;
+}
+
+static void whole_file(void **state)
+{
+    (void)state;
+    assert_true(parse("# demo\n[host]\npool = 384M   ; RAM\nstore=nvme0p2\r\nformat = yes\n"
+                      "console = com2,57600\nwhen-idle = monitor\npanic = reset\n\n"
+                      "[vm alpha]\nkernel = \\guest\\vmlinuz\ninitrd = /guest/initrd.img\n"
+                      "cmdline = console=ttyS0 root=#1 quiet\nmemory = 256M\nvcpus = 4\n"
+                      "autostart = no\nmin = 16M\nmax = 128M\nshares = 200\n"
+                      "[vm beta]\nkernel=k\nmemory=0x4000000"));
+    assert_int_equal(config.pool, 384ull << 20);
+    assert_string_equal(config.store, "nvme0p2");
+    assert_true(config.format && !config.idle_poweroff && config.panic_reset);
+    assert_int_equal(config.console_port, 0x2f8);
+    assert_int_equal(config.console_baud, 57600);
+    assert_int_equal(config.vm_count, 2);
+    assert_string_equal(config.vm[0].name, "alpha");
+    assert_string_equal(config.vm[0].kernel, "\\guest\\vmlinuz");
+    assert_string_equal(config.vm[0].cmdline, "console=ttyS0 root=#1 quiet");
+    assert_int_equal(config.vm[0].memory, 256ull << 20);
+    assert_int_equal(config.vm[0].vcpus, 4);
+    assert_false(config.vm[0].autostart);
+    assert_int_equal(config.vm[0].min, 16ull << 20);
+    assert_int_equal(config.vm[0].max, 128ull << 20);
+    assert_int_equal(config.vm[0].shares, 200);
+    assert_int_equal(config.vm[1].memory, 64ull << 20);
+    assert_int_equal(config.vm[1].vcpus, 1);
+    assert_true(config.vm[1].autostart);
+}
+
+static void defaults(void **state)
+{
+    (void)state;
+    assert_true(parse(""));
+    assert_int_equal(config.pool, 0);
+    assert_string_equal(config.store, "auto");
+    assert_true(config.idle_poweroff);
+    assert_int_equal(config.console_port, 0x3f8);
+}
+
+static void errors(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *error; /* must be contained, line number first */
+    } bad[] = {
+        {"[host]\npoool = 1G\n", "spillway.conf:2: unknown key 'poool': expected one of pool,"},
+        {"[host]\npool = 1Q\n", "spillway.conf:2: bad value '1Q': expected a size"},
+        {"[host]\npool = 4097\n", "spillway.conf:2: bad value '4097'"},
+        {"[host]\npool = 99999999999999999999G\n", "spillway.conf:2: bad value"},
+        {"[host]\npool = -1M\n", "spillway.conf:2: bad value '-1M'"},
+        {"[host]\nformat = maybe\n", "spillway.conf:2: bad value 'maybe': expected yes or no"},
+        {"[host]\nstore = sda\n", "spillway.conf:2: bad value 'sda': expected auto, none"},
+        {"[host]\nconsole = com9\n", "spillway.conf:2: bad value 'com9': expected com1..com4"},
+        {"[host]\nwhen-idle = sleep\n", "expected poweroff or monitor"},
+        {"[host]\n[host]\n", "spillway.conf:2: duplicate section 'host'"},
+        {"[host\n", "spillway.conf:1: bad section"},
+        {"[disk]\n", "spillway.conf:1: bad section 'disk': expected [host] or [vm NAME]"},
+        {"pool = 1G\n", "spillway.conf:1: key outside of a section 'pool'"},
+        {"[host]\npool\n", "spillway.conf:2: bad line 'pool': expected KEY = VALUE"},
+        {"[host]\npool=64M\npool=64M\n", "spillway.conf:3: duplicate key 'pool'"},
+        {"[vm a]\nkernel=k\nmemory=64M\n[vm a]\n", "spillway.conf:4: duplicate VM name 'a'"},
+        {"[vm a/b]\n", "spillway.conf:1: bad VM name 'a/b'"},
+        {"[vm ]\n", "spillway.conf:1: bad VM name ''"},
+        {"[vm a]\nkernel=missing\n", "spillway.conf:2: no such file 'missing'"},
+        {"[vm a]\nmemory=64M\n", "VM 'a': expected a line 'kernel = PATH'"},
+        {"[vm a]\nkernel=k\n[host]\n", "VM 'a': expected a line 'memory = SIZE'"},
+        {"[vm a]\nkernel=k\nmemory=64M\nvcpus=9\n", "spillway.conf:4: bad value '9'"},
+        {"[vm a]\nkernel=k\nmemory=64M\nvcpus=0\n", "expected a number, 1 to 8"},
+        {"[vm a]\nkernel=k\nmemory=64M\nmin=65M\n", "min of VM 'a': expected no more than"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        assert_false(parse(bad[i].text));
+        if (strstr(error, bad[i].error) == NULL) {
+            fail_msg("for %s got: %s; expected: %s", bad[i].text, error, bad[i].error);
+        }
+        assert_null(strchr(error, '\n'));
+    }
+}
+
+static void random_text(void **state)
+{
+    static const char alphabet[] = "[]host vm=#;\n\r\\/ kernelmory0123456789MGK\t\x80\xff";
+    unsigned seed = 20261121;
+
+    (void)state;
+    for (unsigned round = 0; round < 20000; round++) {
+        char text[200];
+        size_t bytes = (size_t)rand_r(&seed) % (sizeof(text) - 1);
+
+        for (size_t i = 0; i < bytes; i++) {
+            text[i] = alphabet[(size_t)rand_r(&seed) % (sizeof(alphabet) - 1)];
+        }
+        text[bytes] = '\0';
+        parse(text);
+    }
+}
+
+static void sizes(void **state)
+{
+    uint64_t bytes;
+
+    (void)state;
+    assert_true(config_parse_size("16k", &bytes) && bytes == 16384);
+    assert_true(config_parse_size("2G", &bytes) && bytes == 2ull << 30);
+    assert_false(config_parse_size("", &bytes));
+    assert_false(config_parse_size("1MM", &bytes));
+    assert_false(config_parse_size("99999999999T", &bytes));
+}
+
+static void admission(void **state)
+{
+    struct admission a = {.pool = 98304, .store = 131072, .promised = 0};
+    char message[160] = "";
+
+    (void)state;
+    assert_true(admission_check(&a, admission_need(65536), 0, message, sizeof(message)));
+    a.promised = 3 * admission_need(65536);
+    assert_false(admission_check(&a, admission_need(65536), 0, message, sizeof(message)));
+    assert_non_null(strstr(message, "expected at most"));
+    assert_non_null(strstr(message, "store 512"));
+    a.promised = UINT64_MAX;
+    assert_false(admission_check(&a, 1, 0, message, sizeof(message)));
+    a.promised = 0;
+    assert_false(admission_check(&a, 1, 98304, message, sizeof(message)));
+    assert_non_null(strstr(message, "half of the pool"));
+}
+
+static char echoed[512];
+
+static void echo(const char *text, size_t bytes)
+{
+    strncat(echoed, text, bytes);
+}
+
+static bool type(struct line_edit *edit, const char *keys)
+{
+    bool complete = false;
+
+    for (; *keys != '\0'; keys++) {
+        complete = line_edit_input(edit, *keys);
+    }
+    return complete;
+}
+
+static void line_editor(void **state)
+{
+    struct line_edit edit = {.echo = echo};
+
+    (void)state;
+    assert_false(type(&edit, "vmx\x7fs"));
+    assert_string_equal(edit.line, "vms");
+    assert_string_equal(echoed, "vmx\b \bs");
+    assert_true(type(&edit, "\r"));
+    line_edit_clear(&edit);
+    assert_true(type(&edit, "mem\n"));
+    line_edit_clear(&edit);
+    type(&edit, "\x1b[A");
+    assert_string_equal(edit.line, "mem");
+    type(&edit, "\x1b[A\x1b[A");
+    assert_string_equal(edit.line, "vms");
+    type(&edit, "\x1b[B\x1b[B");
+    assert_string_equal(edit.line, "");
+    type(&edit, "junk\x15");
+    assert_string_equal(edit.line, "");
+    for (unsigned i = 0; i < 2 * LINE_EDIT_MAX; i++) {
+        echoed[0] = '\0';
+        line_edit_input(&edit, 'x');
+    }
+    assert_int_equal(strlen(edit.line), LINE_EDIT_MAX - 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whole_file),  cmocka_unit_test(defaults), cmocka_unit_test(errors),
+        cmocka_unit_test(random_text), cmocka_unit_test(sizes),    cmocka_unit_test(admission),
+        cmocka_unit_test(line_editor),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
