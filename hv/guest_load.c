@@ -44,14 +44,13 @@ unsigned load_memory_map(const struct guest_load *load, struct load_range range[
 
 /* ---- plan ---- */
 
-bool load_error(char *error, const char *format, ...)
+void load_set_error(char *error, const char *format, ...)
 {
     va_list args;
 
     va_start(args, format);
     (void)vsnprintf(error, GUEST_LOAD_ERROR_MAX, format, args);
     va_end(args);
-    return false;
 }
 
 /* All of [address, address + bytes) is RAM that a kernel may be loaded into. */
@@ -137,7 +136,7 @@ bool load_add_initrd(struct guest_load *load, uint64_t limit, uint64_t *address,
 bool load_add_cmdline(struct guest_load *load, size_t limit, char *error)
 {
     const char *cmdline = load->image.cmdline != NULL ? load->image.cmdline : "";
-    size_t bytes = strnlen(cmdline, PAGE_SIZE);
+    size_t bytes = strlen(cmdline);
 
     limit = MIN(limit, PAGE_SIZE);
     if (bytes >= limit) {
@@ -286,7 +285,7 @@ struct guest_load *guest_load_start(struct vm *vm, const struct guest_image *ima
     struct guest_load *load = calloc(1, sizeof(*load));
 
     if (load == NULL) {
-        (void)load_error(error, "out of hypervisor memory");
+        load_set_error(error, "out of hypervisor memory");
         return NULL;
     }
     load->vm = vm;

@@ -122,8 +122,10 @@ static inline void put32(void *p, uint32_t v)
 
 /* ---- guest_load.c ---- */
 
-/* Formats the reason; returns false, so that `return load_error(...)` ends a check. */
-bool load_error(char *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Formats the reason into `error`. */
+void load_set_error(char *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same with the value false, so that `return load_error(...)` ends a check. */
+#define load_error(...) (load_set_error(__VA_ARGS__), false)
 /* Adds a segment; it must lie in RAM and overlap no other.  False: error is set. */
 bool load_add(struct guest_load *load, const char *what, uint64_t address, const uint8_t *data,
               uint64_t data_bytes, uint64_t memory_bytes, char *error);
