@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The pager: decides when and from whom to reclaim, and when to scan.
+ *
+ * Memory is short when free frames fall below the low watermark, and stays so until those that
+ * are free or on their way out reach the high one.  The victim is who pays least per page: the
+ * space with the fewest shares per page it holds, idle pages counting several times (Waldspurger,
+ * "Memory Resource Management in VMware ESX Server", section "Reclaiming Idle Memory").
+ */
+#include "mm/pager.h"
+
+#include "mm/env.h"
+#include "mm/page_io.h"
+#include "mm/space_internal.h"
+
+#define BATCH            64u
+#define IDLE_TAX         4u            /* 1 / (1 - 75%): what an idle page costs */
+#define SCAN_PERIOD_NS   2000000000ull /* without pressure */
+#define SCAN_PRESSURE_NS 100000000ull  /* when the old generations run out */
+#define FUTILE_NS        5000000ull    /* how long a space that gave nothing is left alone */
+#define RETRY_NS         1000000ull    /* when waiters are there and nothing can be done */
+#define OLD_ENOUGH       2u            /* generations: fewer and reclaim is guessing */
+
+static struct {
+    struct spinlock lock; /* all but the atomics; by trylock in pager_run */
+    struct space *space[SPACE_MAX];
+    uint64_t futile_until[SPACE_MAX];
+    unsigned used; /* entries of space[] in use or once in use */
+    bool short_of_memory;
+    bool blocked; /* short, and nobody could give anything */
+    _Atomic uint64_t deadline;
+    _Atomic bool again; /* somebody wanted a step while one was running */
+} pager = {.lock = SPINLOCK_INIT(RANK_PAGER, "pager"), .deadline = UINT64_MAX};
+
+bool pager_add_space(struct space *space)
+{
+    bool added = false;
+
+    spin_lock(&pager.lock);
+    for (unsigned i = 0; i < SPACE_MAX && !added; i++) {
+        if (pager.space[i] == NULL) {
+            pager.space[i] = space;
+            pager.futile_until[i] = 0;
+            pager.used = MAX(pager.used, i + 1);
+            space->id = (uint16_t)i;
+            space->scan_next_ns = mm_clock_ns() + SCAN_PERIOD_NS;
+            added = true;
+        }
+    }
+    atomic_store(&pager.deadline, 0);
+    spin_unlock(&pager.lock);
+    return added;
+}
+
+void pager_remove_space(struct space *space)
+{
+    spin_lock(&pager.lock);
+    if (pager.space[space->id] == space) {
+        pager.space[space->id] = NULL;
+    }
+    spin_unlock(&pager.lock);
+}
+
+/* ---- whom to take from ---------------------------------------------------------------------- */
+
+/* Fields of a space read without its lock: hints. */
+static uint64_t peek(const uint64_t *field)
+{
+    return __atomic_load_n(field, __ATOMIC_RELAXED);
+}
+
+static uint64_t outgoing_pages(void)
+{
+    uint64_t pages = 0;
+
+    for (unsigned i = 0; i < pager.used; i++) {
+        if (pager.space[i] != NULL) {
+            pages += peek(&pager.space[i]->out_pages);
+        }
+    }
+    return pages;
+}
+
+static uint64_t active_pages(const struct space *space)
+{
+    const struct generations *g = &space->generations;
+    uint64_t pages = peek(&g->list[g->youngest % GENERATIONS].pages);
+
+    if (g->youngest != g->oldest) {
+        pages += peek(&g->list[(uint8_t)(g->youngest - 1) % GENERATIONS].pages);
+    }
+    return pages;
+}
+
+/* Idle-taxed pages per share, in 1/1024. */
+static uint64_t burden(const struct space *space)
+{
+    uint64_t resident = peek(&space->where[WHERE_RESIDENT]);
+    uint64_t active = MIN(active_pages(space), resident);
+
+    return (active + (resident - active) * IDLE_TAX) * 1024 / space->shares;
+}
+
+static struct space *choose_space(uint64_t now)
+{
+    struct space *chosen = NULL;
+    uint64_t most = 0;
+
+    for (unsigned i = 0; i < pager.used; i++) {
+        struct space *space = pager.space[i];
+
+        if (space == NULL || now < pager.futile_until[i] ||
+            peek(&space->where[WHERE_RESIDENT]) <= peek(&space->min_pages)) {
+            continue;
+        }
+        uint64_t pages = burden(space);
+
+        if (chosen == NULL || pages > most) {
+            chosen = space;
+            most = pages;
+        }
+    }
+    return chosen;
+}
+
+static struct space *choose_over_max(uint64_t now)
+{
+    for (unsigned i = 0; i < pager.used; i++) {
+        struct space *space = pager.space[i];
+
+        /* At the limit the next fault would have to wait, so keep a batch of room. */
+        if (space != NULL && now >= pager.futile_until[i] && space->max_pages != 0 &&
+            peek(&space->where[WHERE_RESIDENT]) + BATCH > peek(&space->max_pages)) {
+            return space;
+        }
+    }
+    return NULL;
+}
+
+/* ---- steps ---------------------------------------------------------------------------------- */
+
+static bool reclaim_from(struct space *space, unsigned target, uint64_t now)
+{
+    if (reclaim_batch(space, target) > 0) {
+        return true;
+    }
+    /* All accessed, all in flight, store full: ignore_age and time will help. */
+    if (!space->ignore_age) {
+        pager.futile_until[space->id] = now + FUTILE_NS;
+    }
+    return true;
+}
+
+/* One batch if memory is short.  True: go on. */
+static bool step_reclaim(uint64_t now)
+{
+    uint64_t free = frame_alloc_free_count();
+    uint64_t coming = free + outgoing_pages();
+    struct space *space;
+
+    if (free < frame_alloc_low()) {
+        pager.short_of_memory = true;
+    }
+    if (coming >= frame_alloc_high()) {
+        pager.short_of_memory = false;
+    }
+    pager.blocked = false;
+    if (pager.short_of_memory) {
+        space = choose_space(now);
+        if (space != NULL) {
+            return reclaim_from(space, (unsigned)MIN(BATCH, frame_alloc_high() - coming), now);
+        }
+        pager.blocked = true;
+    }
+    space = choose_over_max(now);
+    if (space != NULL) {
+        return reclaim_from(space, BATCH, now);
+    }
+    return false;
+}
+
+static bool scan_is_due(const struct space *space, uint64_t now)
+{
+    uint64_t early = SCAN_PERIOD_NS - SCAN_PRESSURE_NS;
+
+    if (space->scanning || now >= space->scan_next_ns) {
+        return true;
+    }
+    return pager.short_of_memory && generation_count(&space->generations) <= OLD_ENOUGH &&
+           now + early >= space->scan_next_ns;
+}
+
+/* One slice of the first scan that is due.  True: go on. */
+static bool step_scan(uint64_t now)
+{
+    for (unsigned i = 0; i < pager.used; i++) {
+        struct space *space = pager.space[i];
+
+        if (space != NULL && scan_is_due(space, now)) {
+            if (!aging_step(space)) {
+                space->scan_next_ns = now + SCAN_PERIOD_NS;
+            }
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint64_t next_deadline(uint64_t now)
+{
+    uint64_t next = UINT64_MAX;
+
+    for (unsigned i = 0; i < pager.used; i++) {
+        if (pager.space[i] != NULL) {
+            next = MIN(next, pager.space[i]->scan_next_ns);
+        }
+    }
+    if (pager.blocked || wait_frames_wanted()) {
+        next = MIN(next, now + RETRY_NS);
+    }
+    return next;
+}
+
+/* Not before there is a page I/O for them: those who come for a read would only queue again. */
+static void wake_waiters(void)
+{
+    uint64_t free = frame_alloc_free_count();
+    uint64_t min = frame_alloc_min();
+
+    if (wait_frames_wanted() && free > min && page_io_available()) {
+        wait_wake_for_frames(free - min);
+    }
+}
+
+/* Whoever fails has seen the lock held after `again` was set, so the holder will see `again`. */
+static bool enter(void)
+{
+    if (spin_trylock(&pager.lock)) {
+        return true;
+    }
+    atomic_store(&pager.again, true);
+    return spin_trylock(&pager.lock);
+}
+
+bool pager_run(void)
+{
+    uint64_t now = mm_clock_ns();
+    bool more;
+
+    if (!enter()) {
+        return false;
+    }
+    more = step_reclaim(now);
+    more |= step_scan(now);
+    atomic_store(&pager.deadline, next_deadline(now));
+    spin_unlock(&pager.lock);
+    wake_waiters();
+    return atomic_exchange(&pager.again, false) || more;
+}
+
+uint64_t pager_deadline(void)
+{
+    return atomic_load_explicit(&pager.deadline, memory_order_relaxed);
+}

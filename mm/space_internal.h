@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * An address space from the inside: shared by space.c, fault.c, guest_copy.c, page_io.c, aging.c,
+ * reclaim.c and pager.c, and by nobody else.
+ *
+ * How a page moves (all under the space's lock):
+ *
+ *          fault              reclaim                 write done
+ *   HOLE ---------> FRAME ----------------> OUT -----------------------> SLOT
+ *   PATTERN ------>   ^  \--- same words: PATTERN, HOLE                   |
+ *                     |  \--- clean, valid slot: SLOT                     | fault: read
+ *                     |       fault: taken back                           v
+ *                     +<------------------- OUT        FRAME <---------- IN ---> LOST
+ *                     +<-- write failed --- OUT           read done    read failed
+ *
+ * A frame whose write is in flight (FRAME_IO_WRITE) is never chosen for reclaim and never freed,
+ * even if it has been taken back; frame->slot is the slot that is being written.
+ */
+#ifndef SPILLWAY_MM_SPACE_INTERNAL_H
+#define SPILLWAY_MM_SPACE_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "base/lock.h"
+#include "base/log.h"
+#include "mm/format.h"
+#include "mm/frame.h"
+#include "mm/frame_alloc.h"
+#include "mm/generation.h"
+#include "mm/space.h"
+#include "mm/store_internal.h"
+#include "mm/table.h"
+#include "mm/wait.h"
+
+#define SPACE_MAX       256u /* address spaces at a time */
+#define SPACE_MAX_SLOTS 16u
+#define GFN_LIMIT       TABLE_GFN_LIMIT
+#define REGION_SHIFT    TABLE_INDEX_BITS /* 2 MiB: one table page, one store cluster, one large page \
+                                          */
+#define REGION_PAGES (1u << REGION_SHIFT)
+
+/* As ACCESS_* of hv/backend.h. */
+#define FAULT_READ  BIT(0)
+#define FAULT_WRITE BIT(1)
+#define FAULT_EXEC  BIT(2)
+
+/* What an entry says; the kinds of absent entries are the format's `kind`. */
+enum page_kind {
+    PAGE_HOLE = 0, /* an entry of 0 */
+    PAGE_PATTERN = 1,
+    PAGE_SLOT = 2, /* payload: slot, and the low bits of the eviction clock above it */
+    PAGE_IN = 3,   /* payload: frame */
+    PAGE_OUT = 4,  /* payload: frame */
+    PAGE_LOST = 5,
+    PAGE_FRAME = 16,
+};
+
+#define SLOT_PAYLOAD_SHIFT 32
+#define SLOT_PAYLOAD_SLOT  BITS(31, 0)
+#define SLOT_PAYLOAD_STAMP BITS(55, 32)
+
+/* Where the pages of a space are; their sum is the size of its memory. */
+enum page_where {
+    WHERE_RESIDENT,
+    WHERE_HOLE,
+    WHERE_PATTERN,
+    WHERE_STORED,
+    WHERE_TRANSIT,
+    WHERE_LOST,
+    WHERE_COUNT,
+};
+
+struct memory_slot {
+    uint64_t base, pages;
+    uint32_t flags;
+    uint32_t *clusters; /* of the store, one per 2 MiB region; STORE_NONE: none yet */
+    pfn_t cluster_frames;
+};
+
+#define READ_WINDOW_MAX     32u /* pages */
+#define READ_WINDOW_START   8u
+#define READ_WINDOW_RESTART 4u
+#define READ_WINDOW_LOG     8u
+
+/* Reads ahead of which it is not known yet whether they were of use. */
+struct read_window {
+    uint64_t first; /* gfn */
+    uint16_t pages; /* 0: none */
+};
+
+struct space {
+    struct spinlock lock; /* all of the rest, unless said otherwise */
+    struct table table;
+    struct store *store; /* constant, may be NULL */
+    const char *name;    /* constant */
+    pfn_t self;          /* constant: the frame this struct is in */
+    uint16_t id;         /* constant: index in the pager's table, frame->space of its frames */
+    bool closed;
+    bool no_store_room; /* reported */
+    bool ignore_age;    /* nothing but accessed pages was found: take them nevertheless */
+
+    struct memory_slot slot[SPACE_MAX_SLOTS]; /* sorted by base */
+    unsigned slots;
+
+    struct generations generations;
+    uint64_t where[WHERE_COUNT];
+    uint64_t min_pages, max_pages;
+    uint32_t shares;
+
+    unsigned ios;       /* page I/O in flight */
+    uint64_t out_pages; /* pages of writes in flight that will free a frame */
+
+    /* Read-ahead (fault.c) */
+    struct read_window window[READ_WINDOW_LOG];
+    unsigned window_next;
+    unsigned read_ahead;    /* pages per read now, a power of two */
+    uint64_t last_read_gfn; /* behind the last read */
+    uint64_t eviction_clock;
+
+    /* Aging (aging.c) */
+    uint64_t scan_next_ns;
+    uint64_t scan_gfn; /* where the scan goes on */
+    bool scanning;
+    uint64_t scan_accessed; /* pages found accessed in this scan */
+
+    /* Tear-down (space.c) */
+    uint64_t drain_gfn;
+    unsigned drain_slot; /* index in slot[] */
+
+    uint64_t faults, faults_zero, page_ins, page_outs, clean_drops, refaults;
+    uint64_t readahead, readahead_hits, taken_back, large_maps, large_splits;
+
+    _Atomic uint64_t flush_gen; /* hv/tlb.c */
+};
+
+_Static_assert(sizeof(struct space) <= PAGE_SIZE, "a space fits a frame");
+
+/* ---- entries -------------------------------------------------------------------------------- */
+
+static inline enum page_kind entry_kind(const struct space *space, uint64_t entry, unsigned level)
+{
+    const struct table_format *format = space->table.format;
+
+    if (format->classify(entry, level) == ENTRY_LEAF) {
+        return PAGE_FRAME;
+    }
+    return (enum page_kind)format->absent_kind(entry);
+}
+
+static inline uint64_t entry_payload(const struct space *space, uint64_t entry)
+{
+    return space->table.format->absent_payload(entry);
+}
+
+static inline pfn_t entry_frame(const struct space *space, uint64_t entry, unsigned level)
+{
+    return space->table.format->pfn(entry, level);
+}
+
+static inline bool entry_accessed(const struct space *space, uint64_t entry)
+{
+    return space->table.format->flags(entry) & LEAF_ACCESSED;
+}
+
+static inline void entry_set_absent(struct space *space, uint64_t *entry, enum page_kind kind,
+                                    uint64_t payload)
+{
+    table_entry_set(entry, space->table.format->make_absent(kind, payload));
+}
+
+static inline uint64_t slot_payload(const struct space *space, uint32_t slot)
+{
+    return FIELD_PREP(SLOT_PAYLOAD_STAMP, space->eviction_clock) |
+           FIELD_PREP(SLOT_PAYLOAD_SLOT, slot);
+}
+
+/* ---- space.c -------------------------------------------------------------------------------- */
+
+struct memory_slot *space_find_slot(struct space *space, uint64_t page);
+
+static inline void space_move(struct space *space, enum page_where from, enum page_where to,
+                              uint64_t pages)
+{
+    ASSERT(space->where[from] >= pages);
+    space->where[from] -= pages;
+    space->where[to] += pages;
+}
+
+/* May the space have one more frame?  Also without the lock, as a hint. */
+bool space_may_grow(const struct space *space);
+/* The frame, just allocated, is for that page: sets its rmap, no flags, no slot. */
+void space_bind_frame(struct space *space, gfn_t page, pfn_t frame);
+/* Makes `entry` a leaf of the frame and puts the frame on the list of that age. */
+void space_map_frame(struct space *space, uint64_t *entry, gfn_t page, pfn_t frame, unsigned level,
+                     unsigned flags, unsigned age);
+/* The page has been used: settles whether it was worth reading ahead. */
+static inline void space_note_access(struct space *space, struct frame *frame)
+{
+    if (frame->flags & FRAME_READAHEAD) {
+        frame->flags &= (uint8_t)~FRAME_READAHEAD;
+        space->readahead_hits++;
+    }
+}
+/* Gives the slot of which the frame is a copy back to the store, if it has one. */
+void space_drop_copy(struct space *space, struct frame *frame);
+
+/* ---- fault.c -------------------------------------------------------------------------------- */
+
+/*
+ * Makes the page resident; on MM_OK *entry and *level are its leaf.  The lock is held.  `content`,
+ * if not NULL, is what the caller is going to write to all of the page: a page that is elsewhere is
+ * then not brought in first, and may already hold it on return.
+ */
+enum mm_result fault_page(struct space *space, gfn_t page, unsigned how, const void *content,
+                          struct mm_waiter *waiter, uint64_t **entry, unsigned *level);
+
+/* ---- reclaim.c ------------------------------------------------------------------------------ */
+
+/* Evicts up to `target` pages of the space; returns how many left or are leaving.  No locks. */
+unsigned reclaim_batch(struct space *space, unsigned target);
+
+/* ---- aging.c -------------------------------------------------------------------------------- */
+
+/* One slice of a scan; true: the scan goes on.  No locks. */
+bool aging_step(struct space *space);
+
+/* ---- pager.c -------------------------------------------------------------------------------- */
+
+/* Gives the space an id and puts it under the pager; false: too many spaces. */
+bool pager_add_space(struct space *space);
+/* On return the pager does not look at the space and never will. */
+void pager_remove_space(struct space *space);
+
+#endif

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/unit/fake_disk.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "mm/env.h"
+
+static uint64_t next_random(struct fake_disk *disk)
+{
+    /* xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators"). */
+    disk->random ^= disk->random >> 12;
+    disk->random ^= disk->random << 25;
+    disk->random ^= disk->random >> 27;
+    return disk->random * 0x2545f4914f6cdd1dull;
+}
+
+static bool chance(struct fake_disk *disk, unsigned permille)
+{
+    return permille != 0 && next_random(disk) % 1000 < permille;
+}
+
+/* Which half of the pages moves at submit, which at completion. */
+static void move_pages(struct fake_disk *disk, struct block_request *request, bool odd)
+{
+    for (uint32_t i = odd ? 1 : 0; i < request->pages; i += 2) {
+        uint8_t *at = disk->data + (request->block + i) * PAGE_SIZE;
+        void *page = mm_frame_ptr(request->page[i]);
+
+        if (request->op == BLOCK_WRITE) {
+            memcpy(at, page, PAGE_SIZE);
+        } else {
+            memcpy(page, at, PAGE_SIZE);
+            if (chance(disk, disk->corrupt_permille)) {
+                ((uint8_t *)page)[next_random(disk) % PAGE_SIZE] ^= 0x10;
+                disk->corrupted++;
+            }
+        }
+    }
+}
+
+static void disk_submit(struct block_device *device, struct block_request *request)
+{
+    struct fake_disk *disk = CONTAINER_OF(device, struct fake_disk, device);
+
+    if (request->pages == 0 || request->pages > BLOCK_MAX_PAGES) {
+        panic("fake disk: request of %u pages", request->pages);
+    }
+    if (request->op == BLOCK_WRITE && request->block + request->pages <= device->blocks) {
+        move_pages(disk, request, false);
+    }
+    list_push_back(&disk->queue, &request->link);
+    disk->queued++;
+}
+
+static bool counts_down(unsigned *counter)
+{
+    return *counter != 0 && --*counter == 0;
+}
+
+static bool shall_fail(struct fake_disk *disk, const struct block_request *request)
+{
+    bool bad = disk->bad_block != 0 && disk->bad_block >= request->block &&
+               disk->bad_block < request->block + request->pages;
+
+    if (request->op == BLOCK_READ) {
+        bad |= counts_down(&disk->fail_read_in) || chance(disk, disk->fail_read_permille);
+        disk->failed_reads += bad;
+    } else {
+        bad |= counts_down(&disk->fail_write_in) || chance(disk, disk->fail_write_permille);
+        disk->failed_writes += bad;
+    }
+    return bad;
+}
+
+static enum block_status perform(struct fake_disk *disk, struct block_request *request)
+{
+    if (request->block + request->pages > disk->device.blocks) {
+        return BLOCK_RANGE;
+    }
+    if (shall_fail(disk, request)) {
+        return BLOCK_ERROR;
+    }
+    if (request->op == BLOCK_READ) {
+        move_pages(disk, request, false);
+    }
+    move_pages(disk, request, true);
+    return BLOCK_OK;
+}
+
+bool fake_disk_step(struct fake_disk *disk)
+{
+    if (list_empty(&disk->queue)) {
+        return false;
+    }
+    struct list *item = disk->queue.next;
+
+    for (uint64_t skip = next_random(disk) % disk->queued; skip > 0; skip--) {
+        item = item->next;
+    }
+    struct block_request *request = LIST_ENTRY(item, struct block_request, link);
+
+    list_remove(item);
+    disk->queued--;
+    request->done(request, perform(disk, request));
+    return true;
+}
+
+void fake_disk_settle(struct fake_disk *disk)
+{
+    while (fake_disk_step(disk)) {
+    }
+}
+
+static void disk_poll(struct block_device *device)
+{
+    fake_disk_settle(CONTAINER_OF(device, struct fake_disk, device));
+}
+
+static const struct block_ops disk_ops = {.submit = disk_submit, .poll = disk_poll};
+
+void fake_disk_init(struct fake_disk *disk, uint64_t blocks, uint64_t seed)
+{
+    memset(disk, 0, sizeof(*disk));
+    list_init(&disk->queue);
+    list_init(&disk->device.link);
+    disk->device.ops = &disk_ops;
+    disk->device.blocks = blocks;
+    strcpy(disk->device.name, "fake0");
+    disk->random = seed | 1;
+    disk->data = calloc(blocks, PAGE_SIZE);
+    if (disk->data == NULL) {
+        panic("fake disk: no memory");
+    }
+}
+
+void fake_disk_free(struct fake_disk *disk)
+{
+    free(disk->data);
+    disk->data = NULL;
+}

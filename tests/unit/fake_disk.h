@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A block device in host memory whose requests complete late, in any order and, if told so, with
+ * failures.  A write takes half of its data when it is submitted and half when it completes, as
+ * DMA may.  Completion is by fake_disk_step(), or by block_op `poll`.
+ */
+#ifndef SPILLWAY_TESTS_UNIT_FAKE_DISK_H
+#define SPILLWAY_TESTS_UNIT_FAKE_DISK_H
+
+#include "base/block.h"
+
+struct fake_disk {
+    struct block_device device;
+    uint8_t *data;
+    struct list queue;
+    unsigned queued;
+    uint64_t random;
+    /* The n-th request from now fails (1: the next); 0: none does. */
+    unsigned fail_read_in, fail_write_in;
+    /* Of 1000 requests, so many fail; and of pages read, so many arrive changed. */
+    unsigned fail_read_permille, fail_write_permille, corrupt_permille;
+    uint64_t bad_block; /* fails always, read and write; 0: none */
+    uint64_t failed_reads, failed_writes, corrupted;
+};
+
+void fake_disk_init(struct fake_disk *disk, uint64_t blocks, uint64_t seed);
+void fake_disk_free(struct fake_disk *disk);
+/* Completes one request, chosen at random; false: there is none. */
+bool fake_disk_step(struct fake_disk *disk);
+/* Completes all, and those that completions submit. */
+void fake_disk_settle(struct fake_disk *disk);
+
+#endif
