@@ -80,9 +80,6 @@ unsigned lock_cpu_id(void);
 void lock_note_wait(const struct spinlock *l);
 void lock_note_held(const struct spinlock *l);
 void lock_note_release(const struct spinlock *l);
-/* This CPU, below LOCK_MAX_CPUS.  Supplied by hv/ and by the host tests. */
-unsigned lock_cpu_id(void);
-#define LOCK_MAX_CPUS 64
 #endif
 
 static inline void spin_lock(struct spinlock *l)

@@ -40,9 +40,13 @@ enum entry_class {
 struct table_format {
     const char *name;
     unsigned levels;       /* TABLE_LEVELS */
+    unsigned large_levels; /* highest level that may hold a LEAF */
     bool nonleaf_accessed; /* hardware sets the accessed flag of TABLE entries too */
+    /* The flags that hardware sets, one bit each, set: yes.  Level and class do not matter. */
+    uint64_t accessed_bit;
+    uint64_t dirty_bit;
 
-    /* Accessed is clear. */
+    /* All rights, accessed is clear. */
     uint64_t (*make_table)(pfn_t table);
     /* Readable, write-back; flags: LEAF_*.  `first` is aligned to the size of the level. */
     uint64_t (*make_leaf)(pfn_t first, unsigned level, unsigned flags);
@@ -51,19 +55,15 @@ struct table_format {
     enum entry_class (*classify)(uint64_t entry, unsigned level);
     /* Of a TABLE or LEAF. */
     pfn_t (*pfn)(uint64_t entry, unsigned level);
+    /* LEAF_* of a LEAF; of a TABLE only LEAF_ACCESSED has a meaning. */
+    unsigned (*flags)(uint64_t entry);
     /* Of an ABSENT. */
     unsigned (*absent_kind)(uint64_t entry);
     uint64_t (*absent_payload)(uint64_t entry);
-    /* LEAF_* of a LEAF; of a TABLE LEAF_ACCESSED or nothing.  0 for ABSENT. */
-    unsigned (*flags)(uint64_t entry);
-    /* A LEAF with exactly these LEAF_* flags. */
-    uint64_t (*with_flags)(uint64_t entry, unsigned flags);
-    /* A LEAF or TABLE whose accessed flag is clear. */
-    uint64_t (*clear_accessed)(uint64_t entry);
 };
 
 /* Pages (4 KiB) that one entry of the level decides. */
-static inline uint64_t table_level_pages(unsigned level)
+static inline uint64_t table_span(unsigned level)
 {
     return 1ull << (TABLE_INDEX_BITS * (level - 1));
 }
