@@ -63,7 +63,7 @@ struct table_format {
 };
 
 /* Pages (4 KiB) that one entry of the level decides. */
-static inline uint64_t table_span(unsigned level)
+static inline uint64_t table_level_pages(unsigned level)
 {
     return 1ull << (TABLE_INDEX_BITS * (level - 1));
 }

@@ -39,10 +39,6 @@ struct frame_stats {
     uint64_t free, guest, compressed, tmem, meta;
 };
 
-struct frame_watermarks {
-    uint64_t min, low, high; /* frames; min <= low <= high */
-};
-
 /* Frames first..first+count-1, RESERVED until now, become free memory.  Boot. */
 void frame_alloc_add_range(pfn_t first, uint64_t count);
 /* All ranges are there: sets the watermarks that suit the amount of memory.  Boot. */
@@ -60,20 +56,32 @@ bool frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_
  * beginning of an allocated block panics. */
 void frame_free(pfn_t first);
 
-/* Makes an allocated block single frames, each with the fields of the first (gfn counts up). */
-void frame_split(pfn_t first);
-/* The reverse: 2^order single frames, aligned, all allocated for the same use, become one block.
- * The fields of the first stay. */
-void frame_join(pfn_t first, unsigned order);
+/* Makes an allocated block 2^order blocks of one frame each; the new ones have reset fields, the
+ * first keeps its own. */
+void frame_alloc_split(pfn_t first);
+/* The reverse: 2^order single frames, aligned, all allocated for the same use, become one block. */
+void frame_alloc_join(pfn_t first, unsigned order);
 
-struct frame_watermarks frame_watermarks_get(void);
-void frame_watermarks_set(struct frame_watermarks marks);
-/* Free frames that can be had on this and any other CPU: those in caches are not counted.  One
- * load, no lock: a hint. */
-uint64_t frame_free_count(void);
+/* In frames; min <= low <= high. */
+void frame_alloc_set_watermarks(uint64_t min, uint64_t low, uint64_t high);
+/* Free frames, those in the caches of CPUs not counted.  One load, no lock: a hint. */
+uint64_t frame_alloc_free_count(void);
+uint64_t frame_alloc_min(void);
+uint64_t frame_alloc_low(void);
+uint64_t frame_alloc_high(void);
+
 /* Gives what all CPUs' caches hold back to the free lists. */
-void frame_caches_drain(void);
+void frame_alloc_drain(void);
+
 /* One consistent snapshot: the sum rule holds.  Takes every lock: not for hot paths. */
-struct frame_stats frame_stats_get(void);
+void frame_alloc_get_stats(struct frame_stats *stats);
+
+static inline struct frame_stats frame_stats_get(void)
+{
+    struct frame_stats stats;
+
+    frame_alloc_get_stats(&stats);
+    return stats;
+}
 
 #endif

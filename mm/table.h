@@ -64,9 +64,9 @@ static inline bool table_entry_cmpxchg(uint64_t *entry, uint64_t *expected, uint
 
 /* Clears the accessed flag of a LEAF or TABLE entry; was it set?  No flush: a CPU that has the
  * translation cached does not set it again until it walks again, which costs accuracy only. */
-static inline bool table_entry_clear_accessed(const struct table *table, uint64_t *entry)
+static inline bool table_entry_clear_accessed(const struct table_format *format, uint64_t *entry)
 {
-    uint64_t bit = table->format->accessed_bit;
+    uint64_t bit = format->accessed_bit;
 
     /* The load first: most pages of an idle guest are clear, and a locked operation is dear. */
     return (table_entry_get(entry) & bit) &&
@@ -109,24 +109,21 @@ void table_collapse_end(struct table *table, gfn_t page, pfn_t old);
 
 /* ---- ranges --------------------------------------------------------------------------------- */
 
-enum table_step {
-    TABLE_NEXT, /* go on: into the table, or behind the leaf */
-    TABLE_SKIP, /* pass over all that the entry decides */
-    TABLE_STOP, /* end the scan, this entry not done */
+struct table_scan {
+    /* A TABLE entry of level 2..4 that decides pages from `first` on: false skips all of them.
+     * NULL: enter all. */
+    bool (*enter)(struct table_scan *scan, gfn_t first, uint64_t *entry, unsigned level);
+    /* A LEAF; `first` is the first page that it maps.  False ends the scan. */
+    bool (*leaf)(struct table_scan *scan, gfn_t first, uint64_t *entry, unsigned level);
+    void *owner; /* the caller's */
 };
 
 /*
- * Sees a TABLE entry, then what is in it, and LEAF entries; never ABSENT ones.  `page` is the first
- * page of the range that the entry decides: its own first page, but for those that the range begins
- * in the middle of.  It may change the entry, but neither make nor free tables.
+ * Visits the leaves that decide pages of [first, end) in address order.  The callbacks may change
+ * the entry, but no other tables.  Returns where to go on: `end`, or the page after the leaf that
+ * ended the scan.
  */
-typedef enum table_step table_visitor(void *context, gfn_t page, unsigned level, uint64_t *entry,
-                                      enum entry_class class);
-
-/* Visits [first, end) in address order.  Returns where to go on: `end`, or the page of the entry at
- * which the visitor stopped. */
-gfn_t table_scan(const struct table *table, gfn_t first, gfn_t end, table_visitor *visit,
-                 void *context);
+gfn_t table_scan(struct table *table, gfn_t first, gfn_t end, struct table_scan *scan);
 
 /* What table_unmap takes away: every entry that was not a HOLE. */
 typedef void table_unmapped(void *owner, gfn_t first, uint64_t entry, unsigned level);
