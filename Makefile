@@ -43,7 +43,7 @@ ASM_SOURCES := $(wildcard $(SOURCE_DIRS:%=%/*.asm))
 ASL_SOURCES := $(wildcard hv/vdev/*.asl)
 OBJECTS     := $(C_SOURCES:%.c=$(BUILD)/%.o) $(ASM_SOURCES:%.asm=$(BUILD)/%.asm.o)
 # Made before anything is compiled.
-GENERATED   := $(BUILD)/libc/newlib.h $(ASL_SOURCES:%.asl=$(BUILD)/%.hex)
+GENERATED   := $(BUILD)/libc/newlib.h $(BUILD)/libc/xxhash.h $(ASL_SOURCES:%.asl=$(BUILD)/%.hex)
 
 $(BUILD)/%.o: %.c | $(GENERATED)
 	@mkdir -p $(@D)
@@ -140,6 +140,11 @@ $(BUILD)/libc/newlib.h: Makefile
 	printf '#define _NEWLIB_VERSION "3.3.0"\n#define __NEWLIB__ 3\n#define __NEWLIB_MINOR__ 3\n' \
 	    > $(BUILD)/libc/_newlib_version.h
 
+# The one header of the host's that the hypervisor uses: all of the library is in it.
+$(BUILD)/libc/xxhash.h: $(wildcard /usr/include/xxhash.h)
+	@mkdir -p $(@D)
+	cp $< $@
+
 define newlib_object
 	@mkdir -p $(@D)
 	@$(CC) $(NEWLIB_CFLAGS) $(1) -c -o $@
@@ -184,5 +189,39 @@ $(BUILD)/loader.so: $(LOADER_OBJECTS)
 $(BUILD)/BOOTX64.EFI: $(BUILD)/loader.so
 	objcopy -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j '.rel*' -j '.rela*' \
 	    -j .reloc --target efi-app-x86_64 --subsystem=10 $< $@
+
+# ---- guests: Debian's kernel, an initramfs, bare-metal test guests ----
+
+GUEST        := $(BUILD)/guest
+GUEST_CFLAGS := -std=gnu11 -O2 -static -s $(WARNINGS)
+BARE_GUESTS  := $(patsubst guests/bare/%.asm,$(GUEST)/%.elf,$(wildcard guests/bare/*.asm))
+
+.PHONY: guests
+guests: $(GUEST)/vmlinuz $(GUEST)/initrd.img $(BARE_GUESTS)
+
+$(GUEST)/vmlinuz: guests/linux-kernel
+	guests/linux-kernel fetch $(@D)
+	@touch $@
+
+$(GUEST)/init: guests/init/init.c
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_CFLAGS) $< -o $@
+
+$(GUEST)/memcheck: guests/memcheck/memcheck.c
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_CFLAGS) -pthread $< -o $@
+
+# Not compressed: unpacking takes an emulated guest longer than reading it takes the loader.
+$(GUEST)/initrd.img: $(GUEST)/init $(GUEST)/memcheck Makefile
+	rm -rf $(GUEST)/root
+	mkdir -p $(GUEST)/root/bin
+	cp $(GUEST)/init $(GUEST)/root/init
+	cp $(GUEST)/memcheck /bin/busybox $(GUEST)/root/bin/
+	cd $(GUEST)/root && find . | cpio --quiet -o -H newc -R 0:0 > ../initrd.img
+
+$(GUEST)/%.elf: guests/bare/%.asm guests/bare/bare.inc guests/bare/bare.ld
+	@mkdir -p $(@D)
+	nasm -felf32 -Iguests/bare/ $< -o $(GUEST)/$*.o
+	ld -m elf_i386 -nostdlib --no-warn-rwx-segments -T guests/bare/bare.ld $(GUEST)/$*.o -o $@
 
 -include $(OBJECTS:.o=.d) $(LOADER_OBJECTS:.o=.d) $(BUILD)/asm_offsets.d
