@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* SOURCES: arch/x86/decode.c arch/x86/decode_tables.c */
+/* LIBS: -lZydis -lZycore */
 /*
  * The instruction decoder against an independent one (Zydis): wherever Zydis accepts a byte
  * string, length and fields must agree.  Random byte strings in three modes, random strings with

@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SOURCES: arch/x86/decode.c arch/x86/decode_tables.c arch/x86/guest_alu.c arch/x86/guest_cpuid.c
+ * arch/x86/guest_cr.c arch/x86/guest_dump.c arch/x86/guest_fetch.c arch/x86/guest_mmio.c
+ * arch/x86/guest_msr.c arch/x86/guest_operand.c arch/x86/guest_policy.c arch/x86/guest_string_io.c
+ * arch/x86/guest_walk.c tests/unit/guest_fake.c */
+/*
+ * Instruction emulation against this CPU: every instruction that arch/x86/guest_mmio.c knows is run
+ * natively on a buffer and emulated on a device with the same contents; registers, flags and
+ * bytes must agree.  Then: parking at every step, page boundaries, string I/O, refusals.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/guest.h"
+#include "tests/unit/guest_fake.h"
+
+#define FLAGS  (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
+#define ROUNDS 40
+
+struct native {
+    uint64_t gpr[GPR_COUNT];
+    uint64_t rflags;
+};
+
+static uint8_t *code_page, *data_page;
+uint8_t *native_code;
+void native_run(struct native *n);
+
+/* Loads everything but RSP, calls the instruction, stores everything. */
+__asm__(".text\n"
+        ".globl native_run\n"
+        "native_run:\n"
+        "push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15; push %rdi\n"
+        "pushq 128(%rdi); popfq\n"
+        "mov 0(%rdi),%rax; mov 8(%rdi),%rcx; mov 16(%rdi),%rdx; mov 24(%rdi),%rbx\n"
+        "mov 40(%rdi),%rbp; mov 48(%rdi),%rsi; mov 64(%rdi),%r8; mov 72(%rdi),%r9\n"
+        "mov 80(%rdi),%r10; mov 88(%rdi),%r11; mov 96(%rdi),%r12; mov 104(%rdi),%r13\n"
+        "mov 112(%rdi),%r14; mov 120(%rdi),%r15; mov 56(%rdi),%rdi\n"
+        "call *native_code(%rip)\n"
+        "push %rdi; pushfq; mov 16(%rsp),%rdi\n"
+        "mov %rax,0(%rdi); mov %rcx,8(%rdi); mov %rdx,16(%rdi); mov %rbx,24(%rdi)\n"
+        "mov %rbp,40(%rdi); mov %rsi,48(%rdi); mov %r8,64(%rdi); mov %r9,72(%rdi)\n"
+        "mov %r10,80(%rdi); mov %r11,88(%rdi); mov %r12,96(%rdi); mov %r13,104(%rdi)\n"
+        "mov %r14,112(%rdi); mov %r15,120(%rdi)\n"
+        "popq 128(%rdi); popq 56(%rdi); cld\n"
+        "pop %rdi; pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx; ret\n");
+
+static uint64_t random_state = 0x5eed0003;
+
+static uint64_t next_random(void)
+{
+    random_state ^= random_state >> 12;
+    random_state ^= random_state << 25;
+    random_state ^= random_state >> 27;
+    return random_state * 0x2545f4914f6cdd1dull;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    code_page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
+                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    data_page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    native_code = code_page;
+    return code_page == MAP_FAILED || data_page == MAP_FAILED;
+}
+
+static enum exit_result emulate(void)
+{
+    struct vcpu_exit exit = {.kind = EXIT_KIND_MEMORY};
+
+    exit.memory.address = gpa(fake.device_base);
+    exit.memory.access = ACCESS_READ | ACCESS_WRITE;
+    return arch_guest_mmio(&fake.vcpu, &exit);
+}
+
+static void prepare(struct native *n, bool small)
+{
+    for (unsigned i = 0; i < GPR_COUNT; i++) {
+        n->gpr[i] = next_random() >> (next_random() & 63);
+        if (small) {
+            n->gpr[i] = (uint64_t)((int64_t)(next_random() & 1023) - 512);
+        }
+    }
+    for (unsigned i = 0; i < PAGE_SIZE; i++) {
+        data_page[i] = (uint8_t)next_random();
+    }
+    if (next_random() & 1) {
+        memcpy(data_page + 1024, &n->gpr[GPR_RAX], 8); /* let CMPXCHG succeed, CMP be equal */
+    }
+    n->gpr[GPR_RDI] = (uint64_t)data_page + 1024;
+    if (!small) {
+        n->gpr[GPR_RSI] = (uint64_t)data_page + 2048;
+    }
+    n->rflags = RFLAGS_FIXED | RFLAGS_IF | (next_random() & FLAGS);
+}
+
+static void compare(const struct native *n, const uint8_t *bytes, unsigned length)
+{
+    char text[64] = "";
+
+    for (unsigned i = 0; i < length; i++) {
+        snprintf(text + 3 * i, 4, "%02x ", bytes[i]);
+    }
+    for (unsigned i = 0; i < GPR_COUNT; i++) {
+        if (n->gpr[i] != fake.vcpu.regs.gpr[i]) {
+            fail_msg("%s: register %u is %#lx, on hardware %#lx", text, i,
+                     (unsigned long)fake.vcpu.regs.gpr[i], (unsigned long)n->gpr[i]);
+        }
+    }
+    if ((n->rflags ^ fake.vcpu.regs.rflags) & FLAGS) {
+        fail_msg("%s: flags %#lx, on hardware %#lx", text, (unsigned long)fake.vcpu.regs.rflags,
+                 (unsigned long)n->rflags);
+    }
+    if (memcmp(data_page, fake.device, PAGE_SIZE) != 0) {
+        fail_msg("%s: memory differs", text);
+    }
+}
+
+static void check(const uint8_t *bytes, unsigned length, bool small, unsigned count)
+{
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        struct native n;
+
+        prepare(&n, small);
+        n.gpr[GPR_RCX] = count ? count : n.gpr[GPR_RCX];
+        if (count && (round & 1)) {
+            n.rflags |= RFLAGS_DF;
+        }
+        fake_reset();
+        fake.device_base = (uint64_t)data_page;
+        memcpy(fake.device, data_page, PAGE_SIZE);
+        memcpy(fake.vcpu.regs.gpr, n.gpr, sizeof(n.gpr));
+        fake.vcpu.regs.rflags = n.rflags;
+        fake_code(bytes, length);
+        memcpy(code_page, bytes, length);
+        code_page[length] = 0xc3;
+        native_run(&n);
+        for (unsigned i = 0; i < 8 && fake.vcpu.regs.rip == 0x1000; i++) {
+            assert_int_equal(emulate(), EXIT_RESUME);
+            assert_false(fake.vcpu.event.valid);
+        }
+        assert_int_equal(fake.vcpu.regs.rip, 0x1000 + length);
+        n.gpr[GPR_RSP] = fake.vcpu.regs.gpr[GPR_RSP];
+        compare(&n, bytes, length);
+    }
+}
+
+/* One opcode with every prefix that makes sense and every register (or group member). */
+struct encoding {
+    uint8_t opcode[2]; /* 0f first, or 0 */
+    uint8_t groups;    /* bit mask of ModRM.reg values for group opcodes; 0: registers */
+    uint8_t immediate; /* 1: byte; 4: by operand size */
+    bool byte;         /* 8-bit register operand */
+    bool lock;
+    bool bit_string; /* the register moves the address */
+};
+
+static const struct encoding encodings[] = {
+    {.opcode = {0, 0x00}, .byte = true, .lock = true},
+    {.opcode = {0, 0x01}, .lock = true},
+    {.opcode = {0, 0x02}, .byte = true},
+    {.opcode = {0, 0x03}},
+    {.opcode = {0, 0x08}, .byte = true, .lock = true},
+    {.opcode = {0, 0x09}, .lock = true},
+    {.opcode = {0, 0x0b}},
+    {.opcode = {0, 0x10}, .byte = true, .lock = true},
+    {.opcode = {0, 0x11}, .lock = true},
+    {.opcode = {0, 0x13}},
+    {.opcode = {0, 0x18}, .byte = true, .lock = true},
+    {.opcode = {0, 0x19}, .lock = true},
+    {.opcode = {0, 0x1b}},
+    {.opcode = {0, 0x20}, .byte = true, .lock = true},
+    {.opcode = {0, 0x21}, .lock = true},
+    {.opcode = {0, 0x23}},
+    {.opcode = {0, 0x28}, .byte = true, .lock = true},
+    {.opcode = {0, 0x29}, .lock = true},
+    {.opcode = {0, 0x2b}},
+    {.opcode = {0, 0x30}, .byte = true, .lock = true},
+    {.opcode = {0, 0x31}, .lock = true},
+    {.opcode = {0, 0x33}},
+    {.opcode = {0, 0x38}, .byte = true},
+    {.opcode = {0, 0x39}},
+    {.opcode = {0, 0x3b}},
+    {.opcode = {0, 0x63}},
+    {.opcode = {0, 0x80}, .groups = 0xff, .immediate = 1},
+    {.opcode = {0, 0x81}, .groups = 0xff, .immediate = 4},
+    {.opcode = {0, 0x83}, .groups = 0xff, .immediate = 1},
+    {.opcode = {0, 0x84}, .byte = true},
+    {.opcode = {0, 0x85}},
+    {.opcode = {0, 0x86}, .byte = true, .lock = true},
+    {.opcode = {0, 0x87}, .lock = true},
+    {.opcode = {0, 0x88}, .byte = true},
+    {.opcode = {0, 0x89}},
+    {.opcode = {0, 0x8a}, .byte = true},
+    {.opcode = {0, 0x8b}},
+    {.opcode = {0, 0xc6}, .groups = 0x01, .immediate = 1},
+    {.opcode = {0, 0xc7}, .groups = 0x01, .immediate = 4},
+    {.opcode = {0, 0xf6}, .groups = 0x01, .immediate = 1},
+    {.opcode = {0, 0xf7}, .groups = 0x01, .immediate = 4},
+    {.opcode = {0, 0xf6}, .groups = 0x0c, .lock = true},
+    {.opcode = {0, 0xf7}, .groups = 0x0c, .lock = true},
+    {.opcode = {0, 0xfe}, .groups = 0x03, .lock = true},
+    {.opcode = {0, 0xff}, .groups = 0x03, .lock = true},
+    {.opcode = {0x0f, 0xa3}, .bit_string = true},
+    {.opcode = {0x0f, 0xab}, .bit_string = true, .lock = true},
+    {.opcode = {0x0f, 0xb3}, .bit_string = true, .lock = true},
+    {.opcode = {0x0f, 0xbb}, .bit_string = true, .lock = true},
+    {.opcode = {0x0f, 0xba}, .groups = 0x10, .immediate = 1},
+    {.opcode = {0x0f, 0xba}, .groups = 0xe0, .immediate = 1, .lock = true},
+    {.opcode = {0x0f, 0xb0}, .byte = true, .lock = true},
+    {.opcode = {0x0f, 0xb1}, .lock = true},
+    {.opcode = {0x0f, 0xb6}},
+    {.opcode = {0x0f, 0xb7}},
+    {.opcode = {0x0f, 0xbe}},
+    {.opcode = {0x0f, 0xbf}},
+    {.opcode = {0x0f, 0xc0}, .byte = true, .lock = true},
+    {.opcode = {0x0f, 0xc1}, .lock = true},
+    {.opcode = {0x0f, 0xc3}},
+    {.opcode = {0x0f, 0xae}, .groups = 0x80}, /* CLFLUSH */
+};
+
+static unsigned build(uint8_t *out, const struct encoding *e, unsigned reg, uint8_t prefix,
+                      uint8_t rex, bool lock)
+{
+    unsigned n = 0, immediate = e->immediate;
+
+    if (lock) {
+        out[n++] = 0xf0;
+    }
+    if (prefix) {
+        out[n++] = prefix;
+    }
+    if (rex) {
+        out[n++] = rex;
+    }
+    if (e->opcode[0]) {
+        out[n++] = e->opcode[0];
+    }
+    out[n++] = e->opcode[1];
+    out[n++] = (uint8_t)(0x47 | (reg << 3)); /* disp8(%rdi) */
+    out[n++] = 0x10;
+    if (immediate == 4 && prefix == 0x66 && !(rex & 8)) {
+        immediate = 2;
+    }
+    for (; immediate; immediate--) {
+        out[n++] = (uint8_t)next_random();
+    }
+    return n;
+}
+
+static void test_against_cpu(void **state)
+{
+    static const uint8_t prefixes[] = {0, 0x66};
+    static const uint8_t rexes[] = {0, 0x40, 0x48, 0x44, 0x4c};
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(encodings) * 8 * 2 * 5 * 2; i++) {
+        const struct encoding *e = &encodings[i / 160];
+        unsigned reg = i / 20 % 8;
+        uint8_t prefix = prefixes[i / 10 % 2], rex = rexes[i / 2 % 5];
+        bool lock = i % 2, is_rsp = reg == 4 && !(rex & 4);
+        uint8_t bytes[16];
+
+        if ((lock && !e->lock) || (e->bit_string && reg == 7 && !(rex & 4)) ||
+            (e->groups && !(e->groups & (1u << reg))) ||
+            (!e->groups && is_rsp && !(e->byte && rex == 0)) || (e->opcode[1] == 0xc3 && prefix) ||
+            (e->opcode[1] == 0xae && prefix)) {
+            continue;
+        }
+        unsigned length = build(bytes, e, reg, prefix, rex, lock);
+        check(bytes, length, e->bit_string, 0);
+    }
+}
+
+static void test_strings_against_cpu(void **state)
+{
+    static const uint8_t ops[] = {0xa4, 0xa5, 0xaa, 0xab, 0xac, 0xad};
+    static const uint8_t lead[][3] = {{0},       {1, 0x66},       {1, 0x48},
+                                      {1, 0xf3}, {2, 0xf3, 0x66}, {2, 0xf3, 0x48}};
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(ops); i++) {
+        for (unsigned l = 0; l < ARRAY_SIZE(lead); l++) {
+            uint8_t bytes[4];
+            unsigned n = lead[l][0];
+
+            memcpy(bytes, lead[l] + 1, n);
+            bytes[n] = ops[i];
+            check(bytes, n + 1, false, 1 + (unsigned)(next_random() % 100));
+        }
+    }
+}
+
+static void test_moffs(void **state)
+{
+    uint8_t bytes[] = {0x48, 0xa1, 0, 0, 0, 0, 0, 0, 0, 0};
+
+    (void)state;
+    for (uint8_t op = 0xa0; op <= 0xa3; op++) {
+        uint64_t address = (uint64_t)data_page + 24;
+
+        bytes[1] = op;
+        memcpy(bytes + 2, &address, 8);
+        check(bytes, sizeof(bytes), false, 0);
+    }
+}
+
+/* ---- parking ---- */
+
+/* Code, data and device behind page tables without A bits: many steps that can wait. */
+static void build_paged(const uint8_t *bytes, unsigned count)
+{
+    fake_reset();
+    fake_paging_on();
+    fake_map(0x1000, 0x1000, PTE_W, 0);
+    fake_map(0x7f0000000000, 0x30000, PTE_W, 0);
+    fake_map(0x7f0000001000, 0xfee00000, PTE_W, 0);
+    fake_code(bytes, count);
+    for (unsigned i = 0; i < PAGE_SIZE; i++) {
+        fake.device[i] = (uint8_t)(i * 7);
+        fake.ram[0x30000 + i] = (uint8_t)(i * 11);
+    }
+    for (unsigned i = 0; i < GPR_COUNT; i++) {
+        fake.vcpu.regs.gpr[i] = 0x1111111111111111ull * i;
+    }
+    fake.vcpu.regs.gpr[GPR_RDI] = 0x7f0000001000;
+    fake.vcpu.regs.gpr[GPR_RSI] = 0x7f0000000100;
+}
+
+/* Makes each call of the space in turn wait once: nothing may have happened then, and the outcome
+ * after the retry must be that of the run without a wait.  Only an operand that lies half in memory
+ * may read its device half again. */
+static unsigned park_sweep(const uint8_t *bytes, unsigned count, uint64_t rdi, bool crossing)
+{
+    static struct fake_machine wanted;
+    unsigned steps = 0;
+
+    build_paged(bytes, count);
+    fake.vcpu.regs.gpr[GPR_RDI] = rdi;
+    assert_int_equal(emulate(), EXIT_RESUME);
+    assert_false(fake.vcpu.event.valid);
+    wanted = fake;
+    for (unsigned at = 1;; at++, steps++) {
+        enum exit_result result;
+        struct guest_registers before;
+
+        build_paged(bytes, count);
+        fake.vcpu.regs.gpr[GPR_RDI] = rdi;
+        before = fake.vcpu.regs;
+        fake.wait_at = at;
+        result = emulate();
+        if (result == EXIT_RESUME) {
+            break;
+        }
+        assert_int_equal(result, EXIT_PARK);
+        assert_memory_equal(&before, &fake.vcpu.regs, sizeof(before));
+        if (!crossing) {
+            assert_int_equal(fake.device_access, 0);
+        }
+        for (unsigned i = 0; i < PAGE_SIZE; i++) {
+            assert_int_equal(fake.device[i], (uint8_t)(i * 7));
+        }
+        assert_int_equal(emulate(), EXIT_RESUME);
+        assert_memory_equal(&wanted.vcpu.regs, &fake.vcpu.regs, sizeof(before));
+        assert_memory_equal(wanted.device, fake.device, sizeof(fake.device));
+        assert_memory_equal(wanted.ram, fake.ram, sizeof(fake.ram));
+        if (!crossing) {
+            assert_int_equal(wanted.device_access, fake.device_access);
+        }
+    }
+    assert_int_equal(fake.failures, 0);
+    return steps;
+}
+
+static void test_park_everywhere(void **state)
+{
+    (void)state;
+    /* mov %eax, (%rdi) */
+    assert_in_range(park_sweep((const uint8_t *)"\x89\x07", 2, 0x7f0000001000, false), 10, 40);
+    /* lock add %eax, (%rdi), half in memory, half in the device */
+    assert_in_range(park_sweep((const uint8_t *)"\xf0\x01\x07", 3, 0x7f0000000ffe, true), 12, 60);
+    /* xchg %rax, (%rdi) with 3 bytes in memory */
+    park_sweep((const uint8_t *)"\x48\x87\x07", 3, 0x7f0000000ffd, true);
+    /* movsq from memory to the device */
+    park_sweep((const uint8_t *)"\x48\xa5", 2, 0x7f0000001010, false);
+}
+
+static void test_movs_device_to_memory(void **state)
+{
+    (void)state;
+    build_paged((const uint8_t *)"\xf3\xa4", 2);
+    fake.vcpu.regs.gpr[GPR_RSI] = 0x7f0000001000;
+    fake.vcpu.regs.gpr[GPR_RDI] = 0x7f0000000800;
+    fake.vcpu.regs.gpr[GPR_RCX] = 200;
+    /* Bounded: 64 elements at a time, and registers say where it stands. */
+    assert_int_equal(emulate(), EXIT_RESUME);
+    assert_int_equal(fake.vcpu.regs.gpr[GPR_RCX], 136);
+    assert_int_equal(fake.vcpu.regs.rip, 0x1000);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(emulate(), EXIT_RESUME);
+    }
+    assert_int_equal(fake.vcpu.regs.rip, 0x1002);
+    assert_memory_equal(fake.ram + 0x30800, fake.device, 200);
+    assert_int_equal(fake.device_access, 200);
+    assert_true(*fake_leaf(0x7f0000000000) & PTE_D);
+    assert_false(*fake_leaf(0x7f0000001000) & PTE_D);
+}
+
+static void test_string_ends_in_fault(void **state)
+{
+    (void)state;
+    /* rep stosq runs from the device page into one that is not mapped. */
+    build_paged((const uint8_t *)"\xf3\x48\xab", 3);
+    fake.vcpu.regs.gpr[GPR_RDI] = 0x7f0000001ff0;
+    fake.vcpu.regs.gpr[GPR_RCX] = 10;
+    assert_int_equal(emulate(), EXIT_RESUME);
+    assert_true(fake.vcpu.event.valid);
+    assert_int_equal(fake.vcpu.event.vector, VECTOR_PF);
+    assert_int_equal(fake.vcpu.event.error_code, PF_WRITE);
+    assert_true(fake.vcpu.regs.cr2 == 0x7f0000002000);
+    assert_int_equal(fake.vcpu.regs.gpr[GPR_RCX], 8);
+    assert_int_equal(fake.vcpu.regs.rip, 0x1000);
+}
+
+/* ---- port strings ---- */
+
+static enum exit_result string_io(uint16_t port, uint8_t size, bool in)
+{
+    struct vcpu_exit exit = {.kind = EXIT_KIND_IO};
+
+    exit.io.port = port;
+    exit.io.size = size;
+    exit.io.in = in;
+    exit.io.string = true;
+    return arch_guest_string_io(&fake.vcpu, &exit);
+}
+
+static void test_outs_ins(void **state)
+{
+    (void)state;
+    build_paged((const uint8_t *)"\xf3\x6e", 2); /* rep outsb */
+    fake.vcpu.regs.gpr[GPR_RCX] = 100;
+    fake.wait_at = 20;
+    for (unsigned i = 0; i < 8 && fake.vcpu.regs.rip == 0x1000; i++) {
+        string_io(0x3f8, 1, false);
+    }
+    assert_int_equal(fake.port_bytes, 100);
+    assert_memory_equal(fake.port_log, fake.ram + 0x30100, 100);
+    assert_int_equal(fake.vcpu.regs.rip, 0x1002);
+
+    build_paged((const uint8_t *)"\x66\x6d", 2); /* insw */
+    fake.vcpu.regs.gpr[GPR_RDI] = 0x7f0000000fff - 1;
+    assert_int_equal(string_io(0x1234, 2, true), EXIT_RESUME);
+    assert_int_equal(fake.ram[0x30ffe], 0x34);
+    assert_int_equal(fake.vcpu.regs.rip, 0x1002);
+    assert_true(fake.vcpu.regs.gpr[GPR_RDI] == 0x7f0000001000);
+}
+
+/* ---- what is refused ---- */
+
+static void test_refusals(void **state)
+{
+    static const struct {
+        const char *bytes;
+        unsigned length;
+        bool fails; /* the VM, else #UD */
+    } cases[] = {
+        {"\x0f\x29\x07", 3, true},     /* movaps %xmm0, (%rdi) */
+        {"\xff\x37", 2, true},         /* push (%rdi) */
+        {"\xd1\x27", 2, true},         /* shl (%rdi) */
+        {"\x0f\xc7\x0f", 3, true},     /* cmpxchg8b */
+        {"\xc5\xf8\x11\x07", 4, true}, /* vmovups */
+        {"\x50", 1, true},             /* push with a stack in a device */
+        {"\xf0\x89\x07", 3, false},    /* lock mov */
+        {"\xf0\x39\x07", 3, false},    /* lock cmp */
+        {"\x06", 1, false},            /* push %es in 64-bit mode */
+    };
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        build_paged((const uint8_t *)cases[i].bytes, cases[i].length);
+        assert_int_equal(emulate(), cases[i].fails ? EXIT_FAIL : EXIT_RESUME);
+        assert_int_equal(fake.failures, cases[i].fails ? 1 : 0);
+        assert_int_equal(fake.vcpu.event.valid, !cases[i].fails);
+        assert_int_equal(fake.vcpu.event.vector, cases[i].fails ? 0 : VECTOR_UD);
+        assert_int_equal(fake.device_access, 0);
+        assert_int_equal(fake.vcpu.regs.rip, 0x1000);
+    }
+    build_paged((const uint8_t *)"\x89\x07", 2);
+    vcpu_inject_exception(&fake.vcpu, VECTOR_GP); /* delivery was cut short */
+    assert_int_equal(emulate(), EXIT_FAIL);
+}
+
+/* Any bytes at all: never more than a failed VM, and never a device access with RIP unchanged but
+ * by a string instruction. */
+static void test_random_code(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 300000; i++) {
+        uint64_t bytes[2] = {next_random(), next_random()};
+
+        if (i % 64 == 0) {
+            build_paged((const uint8_t *)bytes, 15);
+        }
+        fake.vcpu.regs.rip = 0x1000;
+        fake.vcpu.event.valid = false;
+        fake_code(bytes, 15);
+        fake.vcpu.regs.gpr[GPR_RDI] = 0x7f0000001000;
+        fake.wait_at = fake.calls + (unsigned)(next_random() % 32);
+        enum exit_result result = emulate();
+        assert_in_range(result, EXIT_RESUME, EXIT_FAIL);
+        assert_in_range(fake.vcpu.regs.rip, 0x1000, 0x100f);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_against_cpu),
+        cmocka_unit_test(test_strings_against_cpu),
+        cmocka_unit_test(test_moffs),
+        cmocka_unit_test(test_park_everywhere),
+        cmocka_unit_test(test_movs_device_to_memory),
+        cmocka_unit_test(test_string_ends_in_fault),
+        cmocka_unit_test(test_outs_ins),
+        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_random_code),
+    };
+
+    return cmocka_run_group_tests_name("guest_emulate", tests, setup, NULL);
+}

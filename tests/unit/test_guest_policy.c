@@ -1,0 +1,584 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SOURCES: arch/x86/decode.c arch/x86/decode_tables.c arch/x86/guest_alu.c arch/x86/guest_cpuid.c
+ * arch/x86/guest_cr.c arch/x86/guest_dump.c arch/x86/guest_fetch.c arch/x86/guest_mmio.c
+ * arch/x86/guest_msr.c arch/x86/guest_operand.c arch/x86/guest_policy.c arch/x86/guest_string_io.c
+ * arch/x86/guest_walk.c tests/unit/guest_fake.c */
+/* Guest page-table walk, instruction length, CPUID, MSRs and control registers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/guest.h"
+#include "arch/x86/guest_policy.h"
+#include "tests/unit/guest_fake.h"
+
+#define LINEAR 0x7f0000003000ull
+#define FRAME  0x30000ull
+
+/* ---- walk ---- */
+
+static enum guest_result translate(uint64_t linear, unsigned access, uint8_t cpl, gpa_t *out)
+{
+    struct guest_context g;
+
+    fake.vcpu.event.valid = false;
+    fake.vcpu.regs.cr2 = 0;
+    fake.state.segment[SEG_SS].access = 0xc093 | (uint32_t)cpl << 5;
+    guest_context_init(&g, &fake.vcpu);
+    return guest_translate(&g, gva(linear), access, out);
+}
+
+static void expect_ok(uint64_t linear, unsigned access, uint8_t cpl, uint64_t physical)
+{
+    gpa_t out = {0};
+
+    assert_int_equal(translate(linear, access, cpl, &out), GUEST_OK);
+    assert_true(out.v == physical);
+}
+
+static void expect_fault(uint64_t linear, unsigned access, uint8_t cpl, uint32_t error)
+{
+    gpa_t out;
+
+    assert_int_equal(translate(linear, access, cpl, &out), GUEST_FAULT);
+    assert_true(fake.vcpu.event.valid);
+    assert_int_equal(fake.vcpu.event.vector, VECTOR_PF);
+    assert_int_equal(fake.vcpu.event.error_code, error);
+    assert_true(fake.vcpu.regs.cr2 == linear);
+}
+
+static void start(uint64_t rights, uint64_t leaf)
+{
+    fake_reset();
+    fake_paging_on();
+    fake_map(LINEAR, FRAME, rights, leaf);
+}
+
+static void test_rights(void **state)
+{
+    (void)state;
+    start(0, 0); /* supervisor, read-only */
+    expect_ok(LINEAR + 5, ACCESS_READ, 0, FRAME + 5);
+    expect_ok(LINEAR, ACCESS_EXEC, 0, FRAME);
+    expect_fault(LINEAR + 7, ACCESS_WRITE, 0, PF_PRESENT | PF_WRITE);
+    expect_fault(LINEAR, ACCESS_READ, 3, PF_PRESENT | PF_USER);
+    fake.state.cr0 &= ~CR0_WP;
+    expect_ok(LINEAR, ACCESS_WRITE, 0, FRAME);
+    expect_fault(LINEAR, ACCESS_WRITE, 3, PF_PRESENT | PF_USER | PF_WRITE);
+
+    start(PTE_W | PTE_U, PTE_NX);
+    expect_ok(LINEAR, ACCESS_WRITE, 3, FRAME);
+    expect_fault(LINEAR, ACCESS_EXEC, 3, PF_PRESENT | PF_USER | PF_FETCH);
+    expect_fault(LINEAR + PAGE_SIZE, ACCESS_READ, 3, PF_USER);
+    expect_fault(LINEAR + PAGE_SIZE, ACCESS_EXEC, 0, PF_FETCH);
+    fake.state.efer &= ~(uint64_t)EFER_NXE; /* NX is a reserved bit then */
+    expect_fault(LINEAR, ACCESS_READ, 3, PF_PRESENT | PF_USER | PF_RESERVED);
+}
+
+static void test_smep_smap(void **state)
+{
+    (void)state;
+    start(PTE_W | PTE_U, 0);
+    expect_ok(LINEAR, ACCESS_EXEC, 0, FRAME);
+    expect_ok(LINEAR, ACCESS_WRITE, 0, FRAME);
+    fake.state.cr4 |= CR4_SMEP | CR4_SMAP;
+    expect_fault(LINEAR, ACCESS_EXEC, 0, PF_PRESENT | PF_FETCH);
+    expect_fault(LINEAR, ACCESS_WRITE, 0, PF_PRESENT | PF_WRITE);
+    expect_ok(LINEAR, ACCESS_EXEC, 3, FRAME);
+    fake.vcpu.regs.rflags |= RFLAGS_AC;
+    expect_ok(LINEAR, ACCESS_WRITE, 0, FRAME);
+}
+
+static void test_accessed_dirty(void **state)
+{
+    (void)state;
+    start(PTE_W, 0);
+    expect_ok(LINEAR, ACCESS_READ, 0, FRAME);
+    assert_true((*fake_leaf(LINEAR) & (PTE_A | PTE_D)) == PTE_A);
+    expect_ok(LINEAR, ACCESS_WRITE, 0, FRAME);
+    assert_true((*fake_leaf(LINEAR) & (PTE_A | PTE_D)) == (PTE_A | PTE_D));
+    /* The root's entry has A, not D: 0x2000 is the root, index 254. */
+    uint64_t *top = (uint64_t *)(void *)(fake.ram + 0x2000 + 8 * ((LINEAR >> 39) & 511));
+    assert_true((*top & (PTE_A | PTE_D)) == PTE_A);
+}
+
+static void test_large_pages_and_reserved(void **state)
+{
+    uint64_t *pdpte, *pde;
+
+    (void)state;
+    start(PTE_W, 0);
+    pdpte = (uint64_t *)(void *)(fake.ram + 0x3000 + 8 * ((LINEAR >> 30) & 511));
+    pde = (uint64_t *)(void *)(fake.ram + 0x4000 + 8 * ((LINEAR >> 21) & 511));
+    *pde = 0x600000 | PTE_P | PTE_W | PTE_PS;
+    expect_ok(LINEAR + 0x123456 - 0x3000, ACCESS_WRITE, 0, 0x600000 + 0x123456);
+    assert_true(*pde & PTE_D);
+    *pde = 0x602000 | PTE_P | PTE_PS; /* bit 13 is reserved */
+    expect_fault(LINEAR, ACCESS_READ, 0, PF_PRESENT | PF_RESERVED);
+    *pdpte = 0x40000000 | PTE_P | PTE_PS;
+    expect_ok(LINEAR, ACCESS_READ, 0, 0x40003000);
+    *pdpte = BIT(51) | PTE_P; /* beyond the physical width */
+    expect_fault(LINEAR, ACCESS_READ, 0, PF_PRESENT | PF_RESERVED);
+    *pdpte = 0x10000000 | PTE_P; /* a table where no memory is: reads as all ones */
+    expect_fault(LINEAR, ACCESS_READ, 0, PF_PRESENT | PF_RESERVED);
+}
+
+static void test_32bit_modes(void **state)
+{
+    uint32_t *small;
+    uint64_t *big;
+
+    (void)state;
+    fake_reset();
+    fake.state.segment[SEG_CS].access = 0xc09b;
+    fake.state.efer = 0;
+    fake.state.cr0 |= CR0_PG | CR0_WP;
+    fake.state.cr3 = 0x2000;
+    fake.state.cr4 = CR4_PSE;
+    small = (uint32_t *)(void *)(fake.ram + 0x2000);
+    small[0x123] = 0x3000 | 7;
+    ((uint32_t *)(void *)(fake.ram + 0x3000))[0x45] = 0x30000 | 7;
+    expect_ok(0x123u << 22 | 0x45 << 12 | 0x678, ACCESS_WRITE, 3, 0x30678);
+    small[1] = 0x00c00000 | 0x83 | 2 << 13; /* PSE-36: physical bits 39:32 */
+    expect_ok(0x00412345, ACCESS_READ, 0, 0x200c12345);
+    /* PAE */
+    memset(fake.ram, 0, sizeof(fake.ram));
+    fake.state.cr4 = CR4_PAE;
+    fake.state.cr3 = 0x2020;
+    big = (uint64_t *)(void *)(fake.ram + 0x2020);
+    big[2] = 0x3000 | 1;
+    ((uint64_t *)(void *)(fake.ram + 0x3000))[5] = 0x4000 | 3;
+    ((uint64_t *)(void *)(fake.ram + 0x4000))[6] = 0x31000 | 3;
+    expect_ok(0x80000000u | 5 << 21 | 6 << 12 | 9, ACCESS_WRITE, 0, 0x31009);
+    assert_true(big[2] == (0x3000 | 1)); /* a PDPTE has no A bit */
+    expect_fault(0xc0000000u, ACCESS_READ, 0, 0);
+}
+
+/* ---- instruction length ---- */
+
+static void test_length_across_pages(void **state)
+{
+    struct vcpu_exit exit = {.kind = EXIT_KIND_CPUID};
+    unsigned length;
+
+    (void)state;
+    fake_reset();
+    fake_paging_on();
+    fake_map(LINEAR, FRAME, 0, 0);
+    fake_map(LINEAR + PAGE_SIZE, FRAME + 0x5000, 0, 0);
+    fake.vcpu.regs.rip = LINEAR + PAGE_SIZE - 1;
+    fake.ram[FRAME + PAGE_SIZE - 1] = 0x0f;
+    fake.ram[FRAME + 0x5000] = 0xa2;
+    assert_int_equal(arch_guest_instruction_length(&fake.vcpu, &exit, &length), EXIT_RESUME);
+    assert_int_equal(length, 2);
+    *fake_leaf(LINEAR + PAGE_SIZE) = 0;
+    assert_int_equal(arch_guest_instruction_length(&fake.vcpu, &exit, &length), EXIT_RESUME);
+    assert_int_equal(length, 0);
+    assert_int_equal(fake.vcpu.event.vector, VECTOR_PF);
+    assert_true(fake.vcpu.regs.cr2 == LINEAR + PAGE_SIZE);
+    /* One byte is enough here: the next page is not touched. */
+    fake.vcpu.event.valid = false;
+    fake.ram[FRAME + PAGE_SIZE - 1] = 0xf4;
+    assert_int_equal(arch_guest_instruction_length(&fake.vcpu, &exit, &length), EXIT_RESUME);
+    assert_int_equal(length, 1);
+    fake.calls = 0;
+    fake.wait_at = 3;
+    assert_int_equal(arch_guest_instruction_length(&fake.vcpu, &exit, &length), EXIT_PARK);
+}
+
+static void test_advance(void **state)
+{
+    (void)state;
+    fake_reset();
+    fake.vcpu.regs.rflags |= RFLAGS_RF | RFLAGS_TF;
+    arch_guest_advance(&fake.vcpu, 3);
+    assert_int_equal(fake.vcpu.regs.rip, 0x1003);
+    assert_false(fake.vcpu.regs.rflags & RFLAGS_RF);
+    assert_int_equal(fake.vcpu.event.vector, VECTOR_DB);
+    fake_reset();
+    fake.state.segment[SEG_CS].access = 0xc09b;
+    fake.vcpu.regs.rip = 0xfffffffe;
+    arch_guest_advance(&fake.vcpu, 2);
+    assert_int_equal(fake.vcpu.regs.rip, 0);
+}
+
+/* ---- CPUID ---- */
+
+static struct cpuid_result guest_cpuid(uint32_t leaf, uint32_t subleaf)
+{
+    uint64_t *gpr = fake.vcpu.regs.gpr;
+
+    gpr[GPR_RAX] = leaf;
+    gpr[GPR_RCX] = subleaf;
+    arch_guest_cpuid(&fake.vcpu);
+    return (struct cpuid_result){(uint32_t)gpr[GPR_RAX], (uint32_t)gpr[GPR_RBX],
+                                 (uint32_t)gpr[GPR_RCX], (uint32_t)gpr[GPR_RDX]};
+}
+
+static void test_cpuid_features(void **state)
+{
+    struct cpuid_result c, host = cpuid(0, 0);
+
+    (void)state;
+    fake_reset();
+    fake.vcpu.index = 2;
+    c = guest_cpuid(0, 0);
+    assert_true(c.ebx == host.ebx && c.ecx == host.ecx && c.edx == host.edx);
+    c = guest_cpuid(1, 0);
+    assert_int_equal(c.ebx >> 24, 2);
+    assert_int_equal((c.ebx >> 16) & 0xff, 4);
+    assert_true(c.edx & CPUID_1_EDX_HTT);
+    assert_false(c.ecx & (CPUID_1_ECX_VMX | CPUID_1_ECX_MONITOR | CPUID_1_ECX_PDCM));
+    assert_true(c.ecx & CPUID_1_ECX_X2APIC);
+    assert_true(c.ecx & CPUID_1_ECX_TSC_DEADLINE);
+    assert_true(c.ecx & CPUID_1_ECX_HYPERVISOR);
+    assert_false(c.ecx & CPUID_1_ECX_OSXSAVE);
+    fake.state.cr4 |= CR4_OSXSAVE;
+    assert_true(guest_cpuid(1, 0).ecx & CPUID_1_ECX_OSXSAVE);
+    c = guest_cpuid(7, 0);
+    assert_false(c.ecx & (CPUID_7_ECX_LA57 | CPUID_7_ECX_PKU | CPUID_7_ECX_CET_SS));
+    assert_false(c.edx & (CPUID_7_EDX_CET_IBT | CPUID_7_EDX_SPEC_CTRL | CPUID_7_EDX_ARCH_CAP));
+    assert_false(guest_cpuid(0x80000001, 0).ecx & CPUID_81_ECX_SVM);
+    assert_true(guest_cpuid(0x80000007, 0).edx & CPUID_87_EDX_INVARIANT_TSC);
+    c = guest_cpuid(0xa, 0);
+    assert_int_equal(c.eax | c.ebx | c.ecx | c.edx, 0);
+    c = guest_cpuid(0x20, 0);
+    assert_int_equal(c.eax | c.ebx | c.ecx | c.edx, 0);
+}
+
+static void test_cpuid_topology(void **state)
+{
+    struct cpuid_result c;
+
+    (void)state;
+    fake_reset();
+    fake.vcpu.index = 3;
+    c = guest_cpuid(0xb, 0);
+    assert_int_equal(c.ebx, 1);
+    assert_int_equal(c.ecx, 0x100);
+    assert_int_equal(c.edx, 3);
+    c = guest_cpuid(0xb, 1);
+    assert_int_equal(c.eax, 2);
+    assert_int_equal(c.ebx, 4);
+    assert_int_equal(c.ecx, 0x201);
+    assert_int_equal(guest_cpuid(0xb, 2).ebx, 0);
+    fake.vm.vcpu_count = 1;
+    assert_false(guest_cpuid(1, 0).edx & CPUID_1_EDX_HTT);
+    assert_int_equal(guest_cpuid(0xb, 1).eax, 0);
+    fake.vm.vcpu_count = 5;
+    assert_int_equal(guest_cpuid(0xb, 1).eax, 3);
+}
+
+static void test_cpuid_xsave(void **state)
+{
+    uint64_t mask = guest_policy()->xcr0_allowed;
+
+    (void)state;
+    fake_reset();
+    if (mask == 0) {
+        skip();
+    }
+    assert_int_equal(guest_cpuid(0xd, 0).ebx, 576);
+    assert_int_equal(guest_cpuid(0xd, 0).eax, mask);
+    fake.vcpu.xcr0 = mask;
+    assert_int_equal(guest_cpuid(0xd, 0).ebx, guest_cpuid(0xd, 0).ecx);
+    if (xgetbv(0) == mask) {
+        assert_int_equal(guest_cpuid(0xd, 0).ebx, cpuid(0xd, 0).ebx);
+    }
+    for (unsigned i = 2; i < 64; i++) {
+        struct cpuid_result c = guest_cpuid(0xd, i), host = cpuid(0xd, i);
+
+        assert_int_equal(c.eax, (mask & BIT(i)) ? host.eax : 0);
+        assert_int_equal(c.ebx, (mask & BIT(i)) ? host.ebx : 0);
+    }
+    assert_false(guest_cpuid(0xd, 1).eax & CPUID_D_1_EAX_XSAVES);
+}
+
+static void test_cpuid_hypervisor(void **state)
+{
+    struct cpuid_result c;
+
+    (void)state;
+    fake_reset();
+    c = guest_cpuid(0x40000000, 0);
+    assert_memory_equal(&c.ebx, "KVMKVMKVM\0\0\0", 12);
+    assert_true(c.eax >= 0x40000001);
+    assert_int_equal(guest_cpuid(0x40000001, 0).eax, BIT(0) | BIT(1) | BIT(3) | BIT(24));
+    assert_int_equal(guest_cpuid(0x40000010, 0).eax, 1000000);
+    c = guest_cpuid(0x40000100, 0);
+    assert_memory_equal(&c.ebx, "Spillway\0\0\0\0", 12);
+    assert_int_equal(guest_cpuid(c.eax, 0).eax, 1);
+}
+
+/* ---- MSRs ---- */
+
+static const struct vcpu_exit msr_exit = {.kind = EXIT_KIND_WRMSR, .length = 2};
+
+static bool write_msr(uint32_t msr, uint64_t value)
+{
+    uint64_t *gpr = fake.vcpu.regs.gpr;
+
+    fake.vcpu.regs.rip = 0x1000;
+    fake.vcpu.event.valid = false;
+    gpr[GPR_RCX] = msr;
+    gpr[GPR_RAX] = value | 0xdead00000000; /* the upper half does not count */
+    gpr[GPR_RDX] = value >> 32 | 0xdead00000000;
+    assert_int_equal(arch_guest_wrmsr(&fake.vcpu, &msr_exit), EXIT_RESUME);
+    assert_int_equal(fake.vcpu.regs.rip, fake.vcpu.event.valid ? 0x1000 : 0x1002);
+    return !fake.vcpu.event.valid;
+}
+
+static bool read_msr(uint32_t msr, uint64_t *value)
+{
+    uint64_t *gpr = fake.vcpu.regs.gpr;
+
+    fake.vcpu.event.valid = false;
+    gpr[GPR_RCX] = msr;
+    assert_int_equal(arch_guest_rdmsr(&fake.vcpu, &msr_exit), EXIT_RESUME);
+    *value = gpr[GPR_RDX] << 32 | gpr[GPR_RAX];
+    return !fake.vcpu.event.valid;
+}
+
+static void expect_msr(uint32_t msr, uint64_t wanted)
+{
+    uint64_t value;
+
+    assert_true(read_msr(msr, &value));
+    assert_true(value == wanted);
+}
+
+static void test_msr_efer_pat(void **state)
+{
+    (void)state;
+    fake_reset();
+    expect_msr(MSR_EFER, EFER_LME | EFER_LMA);
+    assert_true(write_msr(MSR_EFER, EFER_LME | EFER_SCE | EFER_NXE));
+    expect_msr(MSR_EFER, EFER_LME | EFER_LMA | EFER_SCE | EFER_NXE);
+    assert_int_equal(fake.vcpu.tlb_cpu, UINT32_MAX);
+    assert_false(write_msr(MSR_EFER, EFER_LME | EFER_SVME));
+    fake.state.cr0 |= CR0_PG;
+    assert_false(write_msr(MSR_EFER, 0));
+    assert_true(write_msr(MSR_IA32_PAT, 0x0007010600070106));
+    assert_true(fake.state.pat == 0x0007010600070106);
+    assert_false(write_msr(MSR_IA32_PAT, 0x0007010600070102));
+    assert_false(write_msr(MSR_IA32_PAT, 0x8007010600070106));
+}
+
+static void test_msr_mtrr(void **state)
+{
+    (void)state;
+    fake_reset();
+    expect_msr(MSR_IA32_MTRR_DEF_TYPE, 0x806);
+    assert_true(write_msr(MSR_IA32_MTRR_DEF_TYPE, 0xc06));
+    expect_msr(MSR_IA32_MTRR_DEF_TYPE, 0xc06);
+    assert_false(write_msr(MSR_IA32_MTRR_DEF_TYPE, 0xc02));
+    assert_true(write_msr(MSR_IA32_MTRR_FIX4K_F8000, 0x0606060606060606));
+    expect_msr(MSR_IA32_MTRR_FIX4K_F8000, 0x0606060606060606);
+    assert_false(write_msr(MSR_IA32_MTRR_FIX4K_F8000, 3));
+    assert_true(write_msr(MSR_IA32_MTRR_PHYSBASE0, 0xc0000000));
+    assert_true(write_msr(MSR_IA32_MTRR_PHYSBASE0 + 1, 0xfc0000800));
+    assert_false(write_msr(MSR_IA32_MTRR_PHYSBASE0 + 1, 1));
+    assert_false(write_msr(MSR_IA32_MTRR_PHYSMASK7 + 1, 0));
+}
+
+static void test_msr_tsc(void **state)
+{
+    (void)state;
+    fake_reset();
+    fake.tsc = 1000000;
+    fake.vcpu.msr_tsc_offset = (uint64_t)-1000000;
+    expect_msr(MSR_IA32_TSC, 0);
+    assert_true(write_msr(MSR_IA32_TSC, 5000));
+    expect_msr(MSR_IA32_TSC, 5000);
+    expect_msr(MSR_IA32_TSC_ADJUST, 5000);
+    assert_true(write_msr(MSR_IA32_TSC_ADJUST, 0));
+    expect_msr(MSR_IA32_TSC, 0);
+    /* The clock page is away: nothing moves. */
+    fake.calls = 0;
+    fake.wait_at = 1;
+    fake.vcpu.regs.gpr[GPR_RCX] = MSR_IA32_TSC;
+    assert_int_equal(arch_guest_wrmsr(&fake.vcpu, &msr_exit), EXIT_PARK);
+    expect_msr(MSR_IA32_TSC, 0);
+}
+
+static void test_msr_others(void **state)
+{
+    uint64_t value;
+
+    (void)state;
+    fake_reset();
+    assert_false(read_msr(0x12345678, &value));
+    assert_int_equal(fake.vcpu.event.vector, VECTOR_GP);
+    assert_false(write_msr(0x40000000, 0));
+    assert_false(write_msr(MSR_IA32_VMX_BASIC, 0));
+    assert_int_equal(fake.vm.unowned_msr, 3);
+    assert_true(write_msr(0x4b564d01, 0x5001));
+    expect_msr(0x4b564d01, 0x5001);
+    assert_false(write_msr(0x4b564d01, 1ull << 40));
+    assert_false(write_msr(0x4b564d02, 1)); /* asynchronous page faults: not offered */
+    assert_true(write_msr(MSR_IA32_X2APIC_BASE + 0x0b, 0));
+    assert_false(write_msr(MSR_IA32_X2APIC_BASE + 0x0b, ~0ull));
+    assert_true(write_msr(MSR_IA32_BIOS_SIGN_ID, 0));
+    assert_true(read_msr(MSR_IA32_BIOS_SIGN_ID, &value));
+    assert_true(write_msr(MSR_IA32_MISC_ENABLE, 0));
+    assert_true(write_msr(MSR_IA32_DEBUGCTL, 0));
+    assert_false(write_msr(MSR_IA32_DEBUGCTL, BIT(6)));
+}
+
+/* Any MSR, any value: never anything but done or #GP. */
+static void test_msr_random(void **state)
+{
+    uint64_t value;
+
+    (void)state;
+    fake_reset();
+    for (unsigned i = 0; i < 200000; i++) {
+        uint32_t msr = (uint32_t)random() & 0x1fff;
+
+        msr |= (i % 3 == 1) ? 0xc0000000 : (i % 3 == 2 ? 0xc0010000 : 0);
+        read_msr(msr, &value);
+        write_msr(msr, (uint64_t)random() << (random() & 63));
+    }
+}
+
+/* ---- control registers ---- */
+
+static bool move_cr(uint8_t number, bool write, uint64_t value)
+{
+    struct vcpu_exit exit = {.kind = EXIT_KIND_CR, .length = 3};
+
+    exit.cr.number = number;
+    exit.cr.gpr = GPR_RBX;
+    exit.cr.write = write;
+    fake.vcpu.event.valid = false;
+    if (write) {
+        fake.vcpu.regs.gpr[GPR_RBX] = value;
+    }
+    assert_int_equal(arch_guest_cr_access(&fake.vcpu, &exit), EXIT_RESUME);
+    return !fake.vcpu.event.valid;
+}
+
+static void test_cr_checks(void **state)
+{
+    (void)state;
+    fake_reset();
+    fake.state.efer = EFER_LME; /* on the way into long mode */
+    fake.state.segment[SEG_CS].access = 0xc09b;
+    fake.state.cr4 = 0;
+    assert_false(move_cr(0, true, CR0_PE | CR0_PG)); /* without PAE */
+    assert_true(move_cr(4, true, CR4_PAE));
+    assert_true(move_cr(0, true, CR0_PE | CR0_PG | CR0_WP));
+    assert_true(fake.state.efer & EFER_LMA);
+    assert_true(fake.state.cr0 == (CR0_PE | CR0_PG | CR0_WP | CR0_ET));
+    assert_false(move_cr(4, true, 0)); /* PAE is needed now */
+    assert_false(move_cr(0, true, CR0_PG));
+    assert_false(move_cr(0, true, CR0_PE | CR0_PG | CR0_NW));
+    fake.state.segment[SEG_CS].access = 0xa09b;
+    assert_false(move_cr(0, true, CR0_PE)); /* not from 64-bit code */
+    assert_false(move_cr(4, true, CR4_PAE | CR4_VMXE));
+    assert_false(move_cr(4, true, CR4_PAE | CR4_LA57));
+    assert_false(move_cr(4, true, CR4_PAE | CR4_PKE));
+    assert_false(move_cr(0, true, BIT(32) | CR0_PE | CR0_PG));
+    assert_false(move_cr(3, true, BIT(60)));
+    assert_true(move_cr(3, true, 0x5000));
+    assert_true(move_cr(3, false, 0));
+    assert_int_equal(fake.vcpu.regs.gpr[GPR_RBX], 0x5000);
+    assert_true(move_cr(8, false, 0));
+    assert_int_equal(fake.vcpu.regs.gpr[GPR_RBX], 5);
+    assert_false(move_cr(8, true, 16));
+    assert_false(move_cr(5, false, 0));
+}
+
+static void test_cr_decoded(void **state)
+{
+    struct vcpu_exit exit = {.kind = EXIT_KIND_CR};
+
+    (void)state;
+    exit.cr.gpr = 0xff;
+    exit.cr.write = true;
+    fake_reset();
+    fake_code("\x0f\x22\xc3", 3); /* mov %rbx, %cr0 */
+    fake.vcpu.regs.gpr[GPR_RBX] = CR0_PE | CR0_MP;
+    assert_int_equal(arch_guest_cr_access(&fake.vcpu, &exit), EXIT_RESUME);
+    assert_true(fake.state.cr0 == (CR0_PE | CR0_MP | CR0_ET));
+    assert_int_equal(fake.vcpu.regs.rip, 0x1003);
+    fake_code("\x0f\x01\xf0", 3); /* lmsw %ax: cannot clear PE */
+    fake.vcpu.regs.gpr[GPR_RAX] = CR0_TS;
+    assert_int_equal(arch_guest_cr_access(&fake.vcpu, &exit), EXIT_RESUME);
+    assert_true(fake.state.cr0 == (CR0_PE | CR0_TS | CR0_ET));
+    fake_code("\x0f\x06", 2); /* clts */
+    assert_int_equal(arch_guest_cr_access(&fake.vcpu, &exit), EXIT_RESUME);
+    assert_true(fake.state.cr0 == (CR0_PE | CR0_ET));
+    assert_int_equal(fake.vcpu.regs.rip, 0x1008);
+}
+
+static bool set_xcr0(uint64_t value)
+{
+    struct vcpu_exit exit = {.kind = EXIT_KIND_XSETBV, .length = 3};
+
+    fake.vcpu.event.valid = false;
+    fake.vcpu.regs.gpr[GPR_RAX] = value & 0xffffffff;
+    fake.vcpu.regs.gpr[GPR_RDX] = value >> 32;
+    assert_int_equal(arch_guest_xsetbv(&fake.vcpu, &exit), EXIT_RESUME);
+    return !fake.vcpu.event.valid;
+}
+
+static void test_xsetbv(void **state)
+{
+    (void)state;
+    fake_reset();
+    assert_false(set_xcr0(XCR0_X87)); /* CR4.OSXSAVE is clear */
+    assert_int_equal(fake.vcpu.event.vector, VECTOR_UD);
+    fake.state.cr4 |= CR4_OSXSAVE;
+    if (guest_policy()->xcr0_allowed & XCR0_AVX) {
+        assert_true(set_xcr0(XCR0_X87 | XCR0_SSE | XCR0_AVX));
+        assert_true(fake.vcpu.xcr0 == (XCR0_X87 | XCR0_SSE | XCR0_AVX));
+        assert_false(set_xcr0(XCR0_X87 | XCR0_AVX));
+    }
+    assert_false(set_xcr0(XCR0_SSE));
+    assert_false(set_xcr0(XCR0_X87 | XCR0_PKRU));
+    assert_false(set_xcr0(XCR0_X87 | XCR0_SSE | XCR0_OPMASK));
+    fake.vcpu.regs.gpr[GPR_RCX] = 1;
+    assert_false(set_xcr0(XCR0_X87));
+}
+
+/* ---- dump ---- */
+
+static void test_dump_is_quiet(void **state)
+{
+    struct vcpu_exit exit = {.kind = EXIT_KIND_UNKNOWN};
+    struct vcpu before;
+
+    (void)state;
+    fake_reset();
+    fake_paging_on(); /* nothing is mapped: neither code nor stack can be read */
+    before = fake.vcpu;
+    arch_guest_dump(&fake.vcpu, &exit);
+    assert_memory_equal(&before, &fake.vcpu, sizeof(before));
+    fake_reset();
+    arch_guest_dump(&fake.vcpu, NULL);
+    assert_int_equal(fake.failures, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_rights),           cmocka_unit_test(test_smep_smap),
+        cmocka_unit_test(test_accessed_dirty),   cmocka_unit_test(test_large_pages_and_reserved),
+        cmocka_unit_test(test_32bit_modes),      cmocka_unit_test(test_length_across_pages),
+        cmocka_unit_test(test_advance),          cmocka_unit_test(test_cpuid_features),
+        cmocka_unit_test(test_cpuid_topology),   cmocka_unit_test(test_cpuid_xsave),
+        cmocka_unit_test(test_cpuid_hypervisor), cmocka_unit_test(test_msr_efer_pat),
+        cmocka_unit_test(test_msr_mtrr),         cmocka_unit_test(test_msr_tsc),
+        cmocka_unit_test(test_msr_others),       cmocka_unit_test(test_msr_random),
+        cmocka_unit_test(test_cr_checks),        cmocka_unit_test(test_cr_decoded),
+        cmocka_unit_test(test_xsetbv),           cmocka_unit_test(test_dump_is_quiet),
+    };
+
+    return cmocka_run_group_tests_name("guest_policy", tests, NULL, NULL);
+}
