@@ -7,12 +7,12 @@
 #define SPILLWAY_BASE_XXHASH_H
 
 #define XXH_INLINE_ALL
-#define XXH_NO_XXH3
 #define XXH_NO_STDLIB
 #define XXH_NO_STREAM
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wcast-qual"
 #pragma GCC diagnostic ignored "-Wshadow"
+#pragma GCC diagnostic ignored "-Wunused-function"
 #include <xxhash.h>
 #pragma GCC diagnostic pop
 

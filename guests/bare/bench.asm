@@ -1,7 +1,7 @@
 ; SPDX-License-Identifier: BSD-2-Clause
 ; Cost of an exit and of a first touch, in TSC ticks (instructions on Bochs).  The loop's own cost is
 ; measured and taken off.  Prints `bench: NAME TICKS` and ends well.
-%include "guests/bare/bare.inc"
+%include "bare.inc"
 
 ROUNDS      equ 10000
 PAGES       equ 8192                ; 32 MiB, from 16 MiB on: each touched once

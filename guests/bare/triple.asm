@@ -1,6 +1,6 @@
 ; SPDX-License-Identifier: BSD-2-Clause
 ; Triple-faults: the VM has to fail with a dump, and nobody else may notice.
-%include "guests/bare/bare.inc"
+%include "bare.inc"
 
 section .text
 main:

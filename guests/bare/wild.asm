@@ -2,7 +2,7 @@
 ; Runs wild: every port but those that end it, random MSRs, random addresses that no memory owns.
 ; Unowned ports read all-ones, unknown MSRs give #GP, unowned addresses read all-ones; then it says
 ; PASS and ends well.  The host has to survive all of it.
-%include "guests/bare/bare.inc"
+%include "bare.inc"
 
 MSR_ROUNDS  equ 3000
 MMIO_ROUNDS equ 3000
