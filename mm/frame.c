@@ -3,31 +3,23 @@
 
 #include <string.h>
 
-#include "base/log.h"
+struct frame *frame_db;
+uint64_t frame_db_count;
 
-static struct frame *frames;
-static uint64_t frame_count;
+_Static_assert(FRAME_STATE_RESERVED == 0,
+               "zeroed memory is a database of frames that are not ours");
 
-uint64_t frame_db_bytes(pfn_t highest)
+size_t frame_db_bytes(pfn_t highest)
 {
     return (highest.v + 1) * sizeof(struct frame);
 }
 
 void frame_db_init(void *memory, pfn_t highest)
 {
-    ASSERT(highest.v < FRAME_NONE);
-    frames = memory;
-    frame_count = highest.v + 1;
-    memset(frames, 0, frame_db_bytes(highest));
-}
-
-struct frame *frame_get(pfn_t frame)
-{
-    ASSERT(frame.v < frame_count);
-    return &frames[frame.v];
-}
-
-pfn_t frame_highest(void)
-{
-    return pfn(frame_count - 1);
+    if (highest.v >= FRAME_NONE) {
+        panic("frame 0x%lx: more memory than frame numbers have bits", (unsigned long)highest.v);
+    }
+    memset(memory, 0, frame_db_bytes(highest));
+    frame_db = memory;
+    frame_db_count = highest.v + 1;
 }

@@ -1,283 +1,272 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * How a frame's struct tells what the frame is:
+ *
+ *     state      order            links
+ *     FREE       of the block     buddy list of that order: first frame of a free block
+ *     CACHED     0                none: in one CPU's cache
+ *     allocated  of the block     the owner's: first frame of an allocated block
+ *     any        ORDER_TAIL       none: some other frame of a block, free or allocated
+ *
+ * The buddy algorithm asks only for the buddy of a block that is not free as a whole: the frame
+ * there begins a block of the same order or a smaller one, so that its state and order are current.
+ */
 #include "mm/frame_alloc.h"
 
-#include <stdatomic.h>
 #include <string.h>
 
 #include "base/bits.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "mm/env.h"
+#include "mm/frame.h"
 
-#define CACHE_FRAMES 64u
-#define CACHE_BATCH  32u
-/* min = 1/512 of memory, low = 3 x, high = 4 x that, within bounds. */
-#define MIN_SHARE 512u
-#define MIN_LEAST 128u
+#define CACHE_FRAMES 64u /* a CPU keeps so many at most ... */
+#define CACHE_BATCH  32u /* ... and gets or gives so many at a time */
+
+/* Watermarks: min is 1/256 of memory within these bounds, low twice, high three times that. */
+#define MIN_SHARE 256u
+#define MIN_LEAST 64u
 #define MIN_MOST  4096u
 
-static struct {
-    struct spinlock lock; /* head[], and the structs of FREE frames that are not in a cache */
-    uint32_t head[FRAME_ORDER_MAX + 1];
-} buddy;
+_Static_assert(FRAME_STATE_META + ALLOC_COMPRESSED == FRAME_STATE_COMPRESSED &&
+                   FRAME_STATE_META + ALLOC_GUEST == FRAME_STATE_GUEST &&
+                   FRAME_STATE_META + ALLOC_TMEM == FRAME_STATE_TMEM,
+               "state and use are in the same order");
 
-/* One CPU's single frames; FREE, but not in the buddy lists. */
+static struct {
+    struct spinlock lock;               /* all of this */
+    uint32_t head[FRAME_ORDER_MAX + 1]; /* of the lists of free blocks */
+    uint64_t free;                      /* frames in them; read without the lock as a hint */
+    uint64_t frames;
+    int64_t used[ALLOC_USE_COUNT]; /* by blocks; like the caches' figures */
+    struct frame_watermarks {
+        uint64_t min, low, high;
+    } mark;
+    bool initialised;
+} buddy = {.lock = SPINLOCK_INIT(RANK_BUDDY, "buddy")};
+
+/* One CPU's free single frames.  The lock is for drains and snapshots by other CPUs. */
 static struct cache {
-    struct spinlock lock; /* frame[], count */
+    struct spinlock lock; /* all of this */
     uint32_t count;
+    /* Frames in use, by use: those taken on this CPU less those given back here.  One CPU's figure
+     * may be negative, the sum of all is true. */
+    int64_t used[ALLOC_USE_COUNT];
     uint32_t frame[CACHE_FRAMES];
-    /* What this CPU has taken minus what it has given back, by use.  Only sums mean anything. */
-    _Atomic int64_t used[FRAME_STATE_COUNT];
 } __attribute__((aligned(64))) caches[MM_MAX_CPUS];
 
-static uint64_t total_frames;
-static _Atomic uint64_t free_frames;
-static struct frame_watermarks watermarks;
-static bool initialised;
-
-/* ---- buddy lists, under buddy.lock ---- */
-
-static void list_push(unsigned order, uint32_t number)
+/* Others read `state` while its owner changes it: to them both values mean "not FREE". */
+static void set_state(struct frame *frame, enum frame_state state)
 {
-    struct frame *frame = frame_get(pfn(number));
+    __atomic_store_n(&frame->state, (uint8_t)state, __ATOMIC_RELAXED);
+}
 
-    frame->state = FRAME_STATE_FREE;
+static enum frame_state state_of(const struct frame *frame)
+{
+    return (enum frame_state)__atomic_load_n(&frame->state, __ATOMIC_RELAXED);
+}
+
+static bool is_allocated(enum frame_state state)
+{
+    return state >= FRAME_STATE_META;
+}
+
+/* ---- free lists: buddy.lock is held --------------------------------------------------------- */
+
+static void push_block(uint32_t number, unsigned order)
+{
+    struct frame *frame = &frame_db[number];
+    uint32_t head = buddy.head[order];
+
     frame->order = (uint8_t)order;
     frame->prev = FRAME_NONE;
-    frame->next = buddy.head[order];
-    if (frame->next != FRAME_NONE) {
-        frame_get(pfn(frame->next))->prev = number;
+    frame->next = head;
+    set_state(frame, FRAME_STATE_FREE);
+    if (head != FRAME_NONE) {
+        frame_db[head].prev = number;
     }
     buddy.head[order] = number;
 }
 
-static void list_take(unsigned order, uint32_t number)
+static void unlink_block(uint32_t number)
 {
-    struct frame *frame = frame_get(pfn(number));
+    struct frame *frame = &frame_db[number];
 
     if (frame->prev == FRAME_NONE) {
-        buddy.head[order] = frame->next;
+        buddy.head[frame->order] = frame->next;
     } else {
-        frame_get(pfn(frame->prev))->next = frame->next;
+        frame_db[frame->prev].next = frame->next;
     }
     if (frame->next != FRAME_NONE) {
-        frame_get(pfn(frame->next))->prev = frame->prev;
+        frame_db[frame->next].prev = frame->prev;
     }
-    /* Not the first frame of a free block any more. */
-    frame->order = UINT8_MAX;
+    frame->order = FRAME_ORDER_TAIL;
 }
 
-static bool is_free_block(uint32_t number, unsigned order)
+static bool is_free_block(uint64_t number, unsigned order)
 {
-    if (number > frame_highest().v) {
-        return false;
-    }
-    const struct frame *frame = frame_get(pfn(number));
-
-    return frame->state == FRAME_STATE_FREE && frame->order == order;
+    return frame_db_covers(pfn(number)) && state_of(&frame_db[number]) == FRAME_STATE_FREE &&
+           frame_db[number].order == order;
 }
 
-static void buddy_give(uint32_t number, unsigned order)
+static void give_block(uint32_t number, unsigned order)
 {
-    while (order < FRAME_ORDER_MAX) {
+    buddy.free += 1ull << order;
+    for (; order < FRAME_ORDER_MAX; order++) {
         uint32_t other = number ^ (1u << order);
 
         if (!is_free_block(other, order)) {
             break;
         }
-        list_take(order, other);
-        frame_get(pfn(number))->order = UINT8_MAX;
-        number = MIN(number, other);
-        order++;
+        unlink_block(other);
+        /* The upper half becomes an inner frame: whoever frees it twice shall not get through. */
+        frame_db[number | other].order = FRAME_ORDER_TAIL;
+        number &= other;
     }
-    list_push(order, number);
-}
-
-static bool buddy_take(unsigned order, uint32_t *number)
-{
-    unsigned from = order;
-
-    while (from <= FRAME_ORDER_MAX && buddy.head[from] == FRAME_NONE) {
-        from++;
-    }
-    if (from > FRAME_ORDER_MAX) {
-        return false;
-    }
-    *number = buddy.head[from];
-    list_take(from, *number);
-    while (from > order) {
-        from--;
-        list_push(from, *number + (1u << from));
-    }
-    return true;
-}
-
-/* ---- caches ---- */
-
-/* Frames in a cache are FREE with an order that no free block has, so that they do not merge. */
-static void cache_refill(struct cache *cache)
-{
-    uint32_t number;
-
-    spin_lock(&buddy.lock);
-    while (cache->count < CACHE_BATCH && buddy_take(0, &number)) {
-        cache->frame[cache->count++] = number;
-    }
-    spin_unlock(&buddy.lock);
-}
-
-static void cache_drain(struct cache *cache, uint32_t keep)
-{
-    spin_lock(&buddy.lock);
-    while (cache->count > keep) {
-        buddy_give(cache->frame[--cache->count], 0);
-    }
-    spin_unlock(&buddy.lock);
-}
-
-/* Memory is short: what other CPUs keep goes back to the lists.  A busy cache is left alone. */
-static void drain_all_caches(void)
-{
-    for (unsigned i = 0; i < MM_MAX_CPUS; i++) {
-        if (caches[i].count != 0 && spin_trylock(&caches[i].lock)) {
-            cache_drain(&caches[i], 0);
-            spin_unlock(&caches[i].lock);
-        }
-    }
-}
-
-static bool cache_take(uint32_t *number)
-{
-    struct cache *cache = &caches[mm_cpu_id()];
-    bool found = false;
-
-    spin_lock(&cache->lock);
-    if (cache->count == 0) {
-        cache_refill(cache);
-    }
-    if (cache->count != 0) {
-        *number = cache->frame[--cache->count];
-        found = true;
-    }
-    spin_unlock(&cache->lock);
-    return found;
-}
-
-static void cache_give(uint32_t number)
-{
-    struct cache *cache = &caches[mm_cpu_id()];
-
-    frame_get(pfn(number))->order = UINT8_MAX;
-    spin_lock(&cache->lock);
-    if (cache->count == CACHE_FRAMES) {
-        cache_drain(cache, CACHE_FRAMES - CACHE_BATCH);
-    }
-    cache->frame[cache->count++] = number;
-    spin_unlock(&cache->lock);
-}
-
-/* ---- the interface ---- */
-
-static void initialise(void)
-{
-    spin_init(&buddy.lock, RANK_BUDDY, "buddy");
-    for (unsigned i = 0; i <= FRAME_ORDER_MAX; i++) {
-        buddy.head[i] = FRAME_NONE;
-    }
-    for (unsigned i = 0; i < MM_MAX_CPUS; i++) {
-        spin_init(&caches[i].lock, RANK_FRAME_CACHE, "frame cache");
-    }
-    initialised = true;
-}
-
-void frame_alloc_add_range(pfn_t first, uint64_t count)
-{
-    if (!initialised) {
-        initialise();
-    }
-    total_frames += count;
-    atomic_fetch_add(&free_frames, count);
-    spin_lock(&buddy.lock);
-    for (uint64_t number = first.v, end = first.v + count; number < end;) {
-        unsigned order = FRAME_ORDER_MAX;
-
-        while (!IS_ALIGNED(number, 1ull << order) || number + (1ull << order) > end) {
-            order--;
-        }
-        buddy_give((uint32_t)number, order);
-        number += 1ull << order;
-    }
-    spin_unlock(&buddy.lock);
-}
-
-void frame_alloc_ready(void)
-{
-    uint64_t min = MIN(MAX(total_frames / MIN_SHARE, MIN_LEAST), MIN_MOST);
-
-    watermarks = (struct frame_watermarks){.min = min, .low = 3 * min, .high = 4 * min};
+    push_block(number, order);
 }
 
 static bool take_block(unsigned order, uint32_t *number)
 {
-    bool found;
+    unsigned from = order;
 
-    if (order == 0 && cache_take(number)) {
-        return true;
+    while (buddy.head[from] == FRAME_NONE) {
+        if (from++ == FRAME_ORDER_MAX) {
+            return false;
+        }
     }
+    *number = buddy.head[from];
+    unlink_block(*number);
+    while (from > order) {
+        from--;
+        push_block(*number + (1u << from), from);
+    }
+    buddy.free -= 1ull << order;
+    return true;
+}
+
+/* Frames that may be taken now. */
+static uint64_t allowance(unsigned flags)
+{
+    if (flags & ALLOC_RESERVE) {
+        return buddy.free;
+    }
+    return buddy.free > buddy.mark.min ? buddy.free - buddy.mark.min : 0;
+}
+
+/* ---- caches: cache->lock is held ------------------------------------------------------------ */
+
+static void drain_cache(struct cache *cache, uint32_t keep)
+{
     spin_lock(&buddy.lock);
-    found = buddy_take(order, number);
+    while (cache->count > keep) {
+        give_block(cache->frame[--cache->count], 0);
+    }
     spin_unlock(&buddy.lock);
-    if (!found) {
-        drain_all_caches();
-        spin_lock(&buddy.lock);
-        found = buddy_take(order, number);
-        spin_unlock(&buddy.lock);
+}
+
+/* Fills an empty cache: by a batch as long as that leaves the reserve alone, else by one frame, so
+ * that nobody without a right to it finds reserved frames here.  True: the pager shall know. */
+static bool refill_cache(struct cache *cache, unsigned flags)
+{
+    uint64_t batch;
+    bool low;
+
+    spin_lock(&buddy.lock);
+    batch = MIN(allowance(0), CACHE_BATCH);
+    if (batch == 0) {
+        batch = MIN(allowance(flags), 1u);
+    }
+    while (cache->count < batch && take_block(0, &cache->frame[cache->count])) {
+        set_state(&frame_db[cache->frame[cache->count]], FRAME_STATE_CACHED);
+        cache->count++;
+    }
+    low = buddy.free < buddy.mark.low;
+    spin_unlock(&buddy.lock);
+    return low;
+}
+
+/* ---- taking --------------------------------------------------------------------------------- */
+
+static void reset_frame(struct frame *frame, enum alloc_use use, uint8_t order)
+{
+    frame->next = FRAME_NONE;
+    frame->prev = FRAME_NONE;
+    frame->slot = FRAME_NONE;
+    frame->io = FRAME_NONE;
+    frame->gfn = 0;
+    frame->space = 0;
+    frame->map_count = 0;
+    frame->order = order;
+    frame->generation = 0;
+    frame->flags = 0;
+    set_state(frame, FRAME_STATE_META + use);
+}
+
+static bool take_single(enum alloc_use use, unsigned flags, uint32_t *number)
+{
+    struct cache *cache = &caches[mm_cpu_id()];
+    bool found = false, low = false;
+
+    spin_lock(&cache->lock);
+    if (cache->count == 0) {
+        low = refill_cache(cache, flags);
+    }
+    if (cache->count != 0) {
+        *number = cache->frame[--cache->count];
+        cache->used[use]++;
+        reset_frame(&frame_db[*number], use, 0);
+        found = true;
+    }
+    spin_unlock(&cache->lock);
+    if (low) {
+        mm_pager_wake();
     }
     return found;
 }
 
-/* Takes `count` off the free frames if the caller may have so many. */
-static bool reserve(uint64_t count, unsigned flags)
+static bool take_large(unsigned order, enum alloc_use use, unsigned flags, uint32_t *number)
 {
-    uint64_t floor = flags & ALLOC_RESERVE ? 0 : watermarks.min;
-    uint64_t before = atomic_fetch_sub_explicit(&free_frames, count, memory_order_relaxed);
+    bool found, low;
 
-    if (before < count + watermarks.low || before > INT64_MAX) {
+    spin_lock(&buddy.lock);
+    found = allowance(flags) >= 1ull << order && take_block(order, number);
+    if (found) {
+        buddy.used[use] += (int64_t)(1ull << order);
+        for (uint32_t i = 0; i < 1u << order; i++) {
+            reset_frame(&frame_db[*number + i], use, i == 0 ? (uint8_t)order : FRAME_ORDER_TAIL);
+        }
+    }
+    low = buddy.free < buddy.mark.low;
+    spin_unlock(&buddy.lock);
+    if (low) {
         mm_pager_wake();
     }
-    if ((int64_t)before < (int64_t)(count + floor)) {
-        atomic_fetch_add_explicit(&free_frames, count, memory_order_relaxed);
-        return false;
-    }
-    return true;
+    return found;
 }
 
-static void init_frame(struct frame *frame, unsigned order, enum alloc_use use)
+static bool take(unsigned order, enum alloc_use use, unsigned flags, uint32_t *number)
 {
-    *frame = (struct frame){.next = FRAME_NONE,
-                            .prev = FRAME_NONE,
-                            .slot = FRAME_NONE,
-                            .io = FRAME_NONE,
-                            .state = (uint8_t)use,
-                            .order = (uint8_t)order};
+    return order == 0 ? take_single(use, flags, number) : take_large(order, use, flags, number);
 }
 
 bool frame_alloc(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out)
 {
-    uint64_t count = 1ull << order;
     uint32_t number;
 
-    ASSERT(order <= FRAME_ORDER_MAX);
-    if (!reserve(count, flags)) {
+    ASSERT(use < ALLOC_USE_COUNT);
+    if (order > FRAME_ORDER_MAX) {
         return false;
     }
-    if (!take_block(order, &number)) {
-        atomic_fetch_add_explicit(&free_frames, count, memory_order_relaxed);
-        mm_pager_wake();
-        return false;
+    if (!take(order, use, flags, &number)) {
+        /* What other CPUs keep may be what is missing. */
+        frame_alloc_drain();
+        if (!take(order, use, flags, &number)) {
+            mm_pager_wake();
+            return false;
+        }
     }
-    init_frame(frame_get(pfn(number)), order, use);
-    atomic_fetch_add_explicit(&caches[mm_cpu_id()].used[use], (int64_t)count, memory_order_relaxed);
     *out = pfn(number);
     return true;
 }
@@ -287,83 +276,217 @@ bool frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_
     if (!frame_alloc(order, use, flags, out)) {
         return false;
     }
-    for (uint64_t i = 0; i < 1ull << order; i++) {
-        memset(mm_frame_ptr(pfn(out->v + i)), 0, PAGE_SIZE);
-    }
+    memset(mm_frame_ptr(*out), 0, PAGE_SIZE << order);
     return true;
+}
+
+/* ---- giving back ---------------------------------------------------------------------------- */
+
+static void free_single(uint32_t number, enum alloc_use use)
+{
+    struct cache *cache = &caches[mm_cpu_id()];
+    /* Somebody may be waiting for it on another CPU. */
+    bool is_short = frame_alloc_free_count() < frame_alloc_low();
+
+    spin_lock(&cache->lock);
+    if (cache->count == CACHE_FRAMES) {
+        drain_cache(cache, CACHE_FRAMES - CACHE_BATCH);
+    }
+    set_state(&frame_db[number], FRAME_STATE_CACHED);
+    cache->frame[cache->count++] = number;
+    cache->used[use]--;
+    if (is_short) {
+        drain_cache(cache, 0);
+    }
+    spin_unlock(&cache->lock);
 }
 
 void frame_free(pfn_t first)
 {
     struct frame *frame = frame_get(first);
+    enum frame_state state = state_of(frame);
     unsigned order = frame->order;
 
-    ASSERT(frame->state > FRAME_STATE_FREE && order <= FRAME_ORDER_MAX);
-    atomic_fetch_sub_explicit(&caches[mm_cpu_id()].used[frame->state], (int64_t)(1ull << order),
-                              memory_order_relaxed);
-    frame->state = FRAME_STATE_FREE;
-    if (order == 0) {
-        cache_give((uint32_t)first.v);
-    } else {
-        spin_lock(&buddy.lock);
-        buddy_give((uint32_t)first.v, order);
-        spin_unlock(&buddy.lock);
+    if (!is_allocated(state) || order > FRAME_ORDER_MAX) {
+        panic("frame 0x%lx is freed, but is in state %u, order %u", (unsigned long)first.v,
+              (unsigned)state, order);
     }
-    atomic_fetch_add_explicit(&free_frames, 1ull << order, memory_order_relaxed);
+    if (order == 0) {
+        free_single((uint32_t)first.v, (enum alloc_use)(state - FRAME_STATE_META));
+        return;
+    }
+    spin_lock(&buddy.lock);
+    buddy.used[state - FRAME_STATE_META] -= (int64_t)(1ull << order);
+    give_block((uint32_t)first.v, order);
+    spin_unlock(&buddy.lock);
 }
 
-void frame_split(pfn_t first)
+void frame_alloc_drain(void)
+{
+    for (unsigned i = 0; i < MM_MAX_CPUS; i++) {
+        struct cache *cache = &caches[i];
+
+        /* Unlocked look: one that fills just now is as good as one that fills just after. */
+        if (__atomic_load_n(&cache->count, __ATOMIC_RELAXED) != 0) {
+            spin_lock(&cache->lock);
+            drain_cache(cache, 0);
+            spin_unlock(&cache->lock);
+        }
+    }
+}
+
+/* ---- blocks and single frames --------------------------------------------------------------- */
+
+void frame_alloc_split(pfn_t first)
 {
     struct frame *frame = frame_get(first);
-    uint64_t count = 1ull << frame->order;
+    enum frame_state state = state_of(frame);
+    unsigned order = frame->order;
 
+    if (!is_allocated(state) || order > FRAME_ORDER_MAX) {
+        panic("frame 0x%lx is no block to split", (unsigned long)first.v);
+    }
     frame->order = 0;
-    for (uint64_t i = 1; i < count; i++) {
-        frame[i] = *frame;
-        frame[i].gfn += i;
+    for (uint32_t i = 1; i < 1u << order; i++) {
+        reset_frame(&frame[i], (enum alloc_use)(state - FRAME_STATE_META), 0);
     }
 }
 
-uint64_t frame_free_count(void)
+void frame_alloc_join(pfn_t first, unsigned order)
 {
-    uint64_t count = atomic_load_explicit(&free_frames, memory_order_relaxed);
+    struct frame *frame = frame_get(first);
 
-    return count > INT64_MAX ? 0 : count;
+    ASSERT(order <= FRAME_ORDER_MAX && IS_ALIGNED(first.v, 1ull << order));
+    for (uint32_t i = 0; i < 1u << order; i++) {
+        if (state_of(&frame[i]) != state_of(frame) || frame[i].order != 0) {
+            panic("frames at 0x%lx are no %u single ones", (unsigned long)first.v, 1u << order);
+        }
+    }
+    for (uint32_t i = 1; i < 1u << order; i++) {
+        frame[i].order = FRAME_ORDER_TAIL;
+    }
+    frame->order = (uint8_t)order;
 }
 
-/* Sum over the CPUs; one that is caught between two CPUs counts for neither. */
-static uint64_t used_by(enum alloc_use use)
-{
-    int64_t sum = 0;
+/* ---- figures -------------------------------------------------------------------------------- */
 
+uint64_t frame_alloc_free_count(void)
+{
+    return __atomic_load_n(&buddy.free, __ATOMIC_RELAXED);
+}
+
+uint64_t frame_alloc_min(void)
+{
+    return __atomic_load_n(&buddy.mark.min, __ATOMIC_RELAXED);
+}
+
+uint64_t frame_alloc_low(void)
+{
+    return __atomic_load_n(&buddy.mark.low, __ATOMIC_RELAXED);
+}
+
+uint64_t frame_alloc_high(void)
+{
+    return __atomic_load_n(&buddy.mark.high, __ATOMIC_RELAXED);
+}
+
+void frame_alloc_set_watermarks(uint64_t min, uint64_t low, uint64_t high)
+{
+    ASSERT(min <= low && low <= high);
+    spin_lock(&buddy.lock);
+    buddy.mark = (struct frame_watermarks){.min = min, .low = low, .high = high};
+    spin_unlock(&buddy.lock);
+}
+
+/* All caches at once.  They have one rank, so they are not waited for by spin_lock(): only a
+ * snapshot holds more than one, and always takes them in this order, which excludes a deadlock. */
+static void lock_all(void)
+{
     for (unsigned i = 0; i < MM_MAX_CPUS; i++) {
-        sum += atomic_load_explicit(&caches[i].used[use], memory_order_relaxed);
+        while (!spin_trylock(&caches[i].lock)) {
+            __builtin_ia32_pause();
+        }
     }
-    return sum > 0 ? (uint64_t)sum : 0;
+    spin_lock(&buddy.lock);
 }
 
-struct frame_stats frame_stats_get(void)
+static void unlock_all(void)
 {
-    struct frame_stats stats = {
-        .frames = total_frames,
-        .guest = used_by(ALLOC_GUEST),
-        .compressed = used_by(ALLOC_COMPRESSED),
-        .tmem = used_by(ALLOC_TMEM),
-        .meta = used_by(ALLOC_META),
+    spin_unlock(&buddy.lock);
+    for (unsigned i = MM_MAX_CPUS; i-- > 0;) {
+        spin_unlock(&caches[i].lock);
+    }
+}
+
+void frame_alloc_get_stats(struct frame_stats *stats)
+{
+    int64_t used[ALLOC_USE_COUNT];
+    uint64_t cached = 0;
+
+    lock_all();
+    memcpy(used, buddy.used, sizeof(used));
+    for (unsigned i = 0; i < MM_MAX_CPUS; i++) {
+        cached += caches[i].count;
+        for (unsigned use = 0; use < ALLOC_USE_COUNT; use++) {
+            used[use] += caches[i].used[use];
+        }
+    }
+    *stats = (struct frame_stats){
+        .frames = buddy.frames,
+        .free = buddy.free + cached,
+        .guest = (uint64_t)used[ALLOC_GUEST],
+        .compressed = (uint64_t)used[ALLOC_COMPRESSED],
+        .tmem = (uint64_t)used[ALLOC_TMEM],
+        .meta = (uint64_t)used[ALLOC_META],
     };
-    uint64_t used = stats.guest + stats.compressed + stats.tmem + stats.meta;
-
-    stats.free = total_frames - MIN(used, total_frames);
-    return stats;
+    unlock_all();
 }
 
-const struct frame_watermarks *frame_get_watermarks(void)
+/* ---- boot ----------------------------------------------------------------------------------- */
+
+static void initialise(void)
 {
-    return &watermarks;
+    for (unsigned i = 0; i <= FRAME_ORDER_MAX; i++) {
+        buddy.head[i] = FRAME_NONE;
+    }
+    for (unsigned i = 0; i < MM_MAX_CPUS; i++) {
+        spin_init(&caches[i].lock, RANK_FRAME_CACHE, "frame cache");
+    }
+    buddy.initialised = true;
 }
 
-void frame_set_watermarks(struct frame_watermarks marks)
+void frame_alloc_add_range(pfn_t first, uint64_t count)
 {
-    ASSERT(marks.min <= marks.low && marks.low <= marks.high);
-    watermarks = marks;
+    uint64_t end = first.v + count;
+
+    if (!buddy.initialised) {
+        initialise();
+    }
+    if (count != 0 && !frame_db_covers(pfn(end - 1))) {
+        panic("RAM up to frame 0x%lx is not in the frame database", (unsigned long)end);
+    }
+    spin_lock(&buddy.lock);
+    for (uint64_t number = first.v; number < end;) {
+        unsigned order = 0;
+
+        while (order < FRAME_ORDER_MAX && IS_ALIGNED(number, 2ull << order) &&
+               number + (2ull << order) <= end) {
+            order++;
+        }
+        ASSERT(state_of(&frame_db[number]) == FRAME_STATE_RESERVED);
+        for (uint64_t i = 0; i < 1ull << order; i++) {
+            frame_db[number + i].order = FRAME_ORDER_TAIL;
+        }
+        give_block((uint32_t)number, order);
+        number += 1ull << order;
+    }
+    buddy.frames += count;
+    spin_unlock(&buddy.lock);
+}
+
+void frame_alloc_ready(void)
+{
+    uint64_t min = MIN(MAX(buddy.frames / MIN_SHARE, MIN_LEAST), MIN_MOST);
+
+    frame_alloc_set_watermarks(min, 2 * min, 3 * min);
 }

@@ -76,8 +76,9 @@ static uint64_t absent_payload(uint64_t entry)
 
 const struct table_format ept_format = {
     .name = "EPT",
-    .levels = 4,
+    .levels = TABLE_LEVELS,
     .large_levels = 3,
+    .nonleaf_accessed = true,
     .make_table = make_table,
     .make_leaf = make_leaf,
     .make_absent = make_absent,
