@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/unit/vdev_fake.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "hv/console.h"
+#include "hv/machine.h"
+#include "hv/timer.h"
+
+struct vdev_fake vfake;
+
+/* ---- hv/arch.h ---- */
+
+unsigned arch_cpu_id(void)
+{
+    return 0;
+}
+
+unsigned arch_cpu_count(void)
+{
+    return 1;
+}
+
+uint64_t arch_clock_ns(void)
+{
+    return vfake.clock_ns;
+}
+
+uint64_t arch_tsc(void)
+{
+    return vfake.clock_ns * (VFAKE_TSC_KHZ / 1000000);
+}
+
+uint64_t arch_tsc_khz(void)
+{
+    return VFAKE_TSC_KHZ;
+}
+
+uint64_t arch_boot_epoch(void)
+{
+    return vfake.epoch;
+}
+
+/* ---- hv/vcpu.h, hv/vm.h, hv/console.h ---- */
+
+void vcpu_notify(struct vcpu *vcpu)
+{
+    vfake.notified[vcpu->index]++;
+}
+
+void vcpu_request(struct vcpu *vcpu, uint32_t requests)
+{
+    vfake.requested[vcpu->index] |= requests;
+}
+
+void vm_end(struct vm *vm, enum vm_outcome outcome, uint32_t code)
+{
+    (void)vm;
+    vfake.ends++;
+    vfake.outcome = outcome;
+    vfake.code = code;
+}
+
+void vm_reset_request(struct vm *vm)
+{
+    (void)vm;
+    vfake.resets++;
+}
+
+void console_guest_output(struct vm *vm, char c)
+{
+    (void)vm;
+    if (vfake.output_bytes < sizeof(vfake.output)) {
+        vfake.output[vfake.output_bytes++] = c;
+    }
+}
+
+/* ---- mm/space.h ---- */
+
+static bool waits(void)
+{
+    vfake.calls++;
+    return vfake.calls == vfake.wait_at || (vfake.wait_often && vfake.calls % 2 == 1);
+}
+
+static bool owned(gpa_t at, size_t bytes)
+{
+    return at.v <= vfake.memory_bytes && bytes <= vfake.memory_bytes - at.v;
+}
+
+enum mm_result space_read(struct space *space, gpa_t from, void *to, size_t bytes,
+                          struct mm_waiter *waiter)
+{
+    (void)space;
+    (void)waiter;
+    if (!owned(from, bytes)) {
+        return MM_NO_SLOT;
+    }
+    if (waits()) {
+        return MM_WAIT;
+    }
+    memcpy(to, vfake.memory + from.v, bytes);
+    return MM_OK;
+}
+
+enum mm_result space_write(struct space *space, gpa_t to, const void *from, size_t bytes,
+                           struct mm_waiter *waiter)
+{
+    (void)space;
+    (void)waiter;
+    if (!owned(to, bytes) || bytes > PAGE_SIZE) {
+        return MM_NO_SLOT;
+    }
+    if (waits()) {
+        return MM_WAIT;
+    }
+    memcpy(vfake.memory + to.v, from, bytes);
+    vfake.writes++;
+    return MM_OK;
+}
+
+void space_cancel_wait(struct mm_waiter *waiter)
+{
+    (void)waiter;
+    vfake.cancels++;
+}
+
+/* ---- hv/machine.h ---- */
+
+static void set_state(struct vcpu *vcpu, const struct guest_state *state)
+{
+    (void)vcpu;
+    vfake.states++;
+    vfake.state = *state;
+}
+
+static const struct vcpu_backend backend = {.name = "fake", .set_state = set_state};
+
+const struct vcpu_backend *machine_backend(void)
+{
+    return &backend;
+}
+
+/* ---- the test's side ---- */
+
+void vfake_start(unsigned vcpus)
+{
+    memset(&vfake, 0, sizeof(vfake));
+    vfake.clock_ns = 1000000000;
+    timer_init_cpus();
+    vfake.vm.name = "fake";
+    vfake.vm.tsc_khz = VFAKE_TSC_KHZ;
+    vfake.vm.vcpu_count = vcpus;
+    (void)vm_devices_create(&vfake.vm);
+    for (unsigned i = 0; i < vcpus; i++) {
+        struct vcpu *vcpu = &vfake.vcpu[i];
+
+        vcpu->vm = &vfake.vm;
+        vcpu->index = i;
+        vcpu->lapic = lapic_create(vcpu);
+        vfake.vm.vcpu[i] = vcpu;
+        lapic_mmio_write(vcpu, 0xf0, 4, 0x1ff);
+    }
+}
+
+void vfake_stop(void)
+{
+    for (unsigned i = 0; i < vfake.vm.vcpu_count; i++) {
+        lapic_destroy(vfake.vcpu[i].lapic);
+    }
+    vm_devices_destroy(&vfake.vm);
+    free(vfake.memory);
+    vfake.memory = NULL;
+}
+
+void vfake_advance(uint64_t ns)
+{
+    vfake.clock_ns += ns;
+    timer_run();
+}
+
+void vfake_memory(uint64_t bytes)
+{
+    free(vfake.memory);
+    vfake.memory = calloc(1, bytes);
+    vfake.memory_bytes = bytes;
+    vfake.vm.memory_pages = bytes >> PAGE_SHIFT;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A VM without a machine, for the tests of hv/vdev/ and hv/guest_load: time that the test moves,
+ * vCPUs that note who told them what, guest memory as a sparse array whose calls can be made to
+ * wait.
+ */
+#ifndef SPILLWAY_TESTS_UNIT_VDEV_FAKE_H
+#define SPILLWAY_TESTS_UNIT_VDEV_FAKE_H
+
+#include "hv/vcpu.h"
+#include "hv/vdev/devices.h"
+#include "hv/vdev/lapic.h"
+#include "hv/vm.h"
+
+#define VFAKE_TSC_KHZ 2000000ull /* two ticks a nanosecond */
+
+struct vdev_fake {
+    struct vm vm;
+    struct vcpu vcpu[VM_VCPUS_MAX];
+    uint64_t clock_ns; /* TSC = 2 * clock_ns */
+    uint64_t epoch;
+    unsigned notified[VM_VCPUS_MAX];
+    uint32_t requested[VM_VCPUS_MAX];
+    /* console_guest_output */
+    char output[1024];
+    unsigned output_bytes;
+    /* vm_end, vm_reset_request */
+    unsigned ends, resets;
+    enum vm_outcome outcome;
+    uint32_t code;
+    /* guest memory */
+    uint64_t memory_bytes; /* one slot from 0 */
+    uint8_t *memory;
+    unsigned calls;   /* of space_read and space_write */
+    unsigned wait_at; /* the call of that number answers MM_WAIT; 0: none */
+    bool wait_often;  /* every other call answers MM_WAIT */
+    unsigned writes;  /* that were done */
+    unsigned cancels; /* space_cancel_wait */
+    /* backend->set_state */
+    unsigned states;
+    struct guest_state state;
+};
+
+extern struct vdev_fake vfake;
+
+/* Fresh VM with that many vCPUs, in xAPIC mode with software-enabled APICs, and its devices. */
+void vfake_start(unsigned vcpus);
+/* Frees it all. */
+void vfake_stop(void);
+/* Moves the clock and runs the timers that are due. */
+void vfake_advance(uint64_t ns);
+/* Guest memory of that size, zeroed. */
+void vfake_memory(uint64_t bytes);
+
+#endif
