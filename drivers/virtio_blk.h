@@ -58,6 +58,7 @@ struct virtio_blk_queue {
     uint64_t slots_free; /* bit i: slot[i] is free */
     uint64_t slots_used;
     uint64_t next_check;         /* when to look for time-outs */
+    uint64_t last_answer;        /* when the device last completed anything */
     _Atomic uint64_t interrupts; /* noted by the handler */
     uint16_t index;
     int vector; /* negative: polled */

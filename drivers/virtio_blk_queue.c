@@ -25,6 +25,9 @@ enum {
 
 #define SECTORS_PER_BLOCK 8
 
+/* A device that answers others is slow, not dead: it gets this many times longer. */
+#define PATIENCE 6
+
 struct virtio_blk_queue *virtio_blk_queue_new(struct virtio_blk *b, unsigned index, uint16_t size)
 {
     hpa_t self, dma;
@@ -181,12 +184,13 @@ static bool slot_failed(struct virtio_blk_queue *q, unsigned index, uint8_t stat
 }
 
 /* Takes all used chains.  Lock held. */
-static void queue_reap(struct virtio_blk_queue *q)
+static void queue_reap(struct virtio_blk_queue *q, uint64_t now)
 {
     bool again = false;
     int token;
 
     while ((token = virtio_ring_pop(&q->ring)) != -1) {
+        q->last_answer = now;
         if (token < 0 || !(q->slots_used & BIT(token))) {
             log_error("%s: completion of a request that is not in flight", q->owner->device.name);
             continue;
@@ -206,12 +210,17 @@ static void queue_reap(struct virtio_blk_queue *q)
 /* True: a request is overdue.  Lock held. */
 static bool queue_overdue(struct virtio_blk_queue *q, uint64_t now)
 {
+    uint64_t grace = (PATIENCE - 1) * BLOCK_COMMAND_TIMEOUT_NS;
+
     if (now < q->next_check) {
         return false;
     }
     q->next_check = now + BLOCK_TIMEOUT_CHECK_NS;
+    if (now >= q->last_answer + BLOCK_COMMAND_TIMEOUT_NS) {
+        grace = 0;
+    }
     for (uint64_t left = q->slots_used; left != 0; left &= left - 1) {
-        if (now >= q->slot[__builtin_ctzll(left)].deadline) {
+        if (now >= q->slot[__builtin_ctzll(left)].deadline + grace) {
             return true;
         }
     }
@@ -286,7 +295,7 @@ static void queue_poll(struct virtio_blk_queue *q, uint64_t now)
     if (virtio_ring_pending(&q->ring) || now >= q->next_check) {
         spin_lock(&q->requests.lock);
         if (!q->stopped) {
-            queue_reap(q);
+            queue_reap(q, now);
             queue_start(q);
             overdue = queue_overdue(q, now);
         }
