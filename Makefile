@@ -155,7 +155,7 @@ $(BUILD)/libc/%.o: | $(BUILD)/libc/newlib.h
 $(BUILD)/libc/svfiprintf.o: | $(BUILD)/libc/newlib.h
 	$(call newlib_object,-DSTRING_ONLY -DINTEGER_ONLY $(NEWLIB)/stdio/vfprintf.c)
 $(BUILD)/libc/nano-%.o: | $(BUILD)/libc/newlib.h
-	$(call newlib_object,-DDEFINE_$* $(NEWLIB)/stdlib/nano-mallocr.c)
+	$(call newlib_object,-DDEFINE_$* -DINTERNAL_NEWLIB $(NEWLIB)/stdlib/nano-mallocr.c)
 $(BUILD)/libc/memcpy.o $(BUILD)/libc/memset.o $(BUILD)/libc/setjmp.o: | $(BUILD)/libc/newlib.h
 	$(call newlib_object,$(NEWLIB)/machine/x86_64/$(basename $(@F)).S)
 
@@ -205,7 +205,8 @@ $(GUEST)/vmlinuz: guests/linux-kernel
 
 $(GUEST)/init: guests/init/init.c
 	@mkdir -p $(@D)
-	$(CC) $(GUEST_CFLAGS) $< -o $@
+	$(CC) $(GUEST_CFLAGS) -ffreestanding -fno-stack-protector -nostdlib -fno-asynchronous-unwind-tables \
+	    -Wl,--build-id=none -Wl,-z,noseparate-code $< -o $@
 
 $(GUEST)/memcheck: guests/memcheck/memcheck.c
 	@mkdir -p $(@D)

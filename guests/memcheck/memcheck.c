@@ -36,7 +36,7 @@ struct options {
 static struct options options = {
     .passes = 1, .seed = 1, .threads = 1, .random = UINT64_MAX, .hot = UINT64_MAX, .rewrite = 25};
 static uint64_t (*memory)[PAGE_WORDS];
-static uint32_t *version;
+static uint16_t *version; /* wraps: only neighbours must differ */
 static uint64_t pages;
 static pthread_barrier_t barrier;
 static atomic_bool failed;
