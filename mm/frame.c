@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "mm/frame_alloc.h"
+
 struct frame *frame_db;
 uint64_t frame_db_count;
 
@@ -22,4 +24,5 @@ void frame_db_init(void *memory, pfn_t highest)
     memset(memory, 0, frame_db_bytes(highest));
     frame_db = memory;
     frame_db_count = highest.v + 1;
+    frame_alloc_init();
 }

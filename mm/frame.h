@@ -56,7 +56,8 @@ extern uint64_t frame_db_count;
 
 /* Bytes of memory that frame_db_init() needs for frames 0..highest. */
 size_t frame_db_bytes(pfn_t highest);
-/* `memory`: that many bytes, 32-byte aligned, of any content; kept for ever.  All frames RESERVED.
+/* `memory`: that many bytes, 32-byte aligned, of any content; kept for ever.  All frames RESERVED,
+ * the allocator empty.
  * `highest` is below FRAME_NONE (16 TiB). */
 void frame_db_init(void *memory, pfn_t highest);
 

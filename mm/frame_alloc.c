@@ -43,8 +43,7 @@ static struct {
     struct frame_watermarks {
         uint64_t min, low, high;
     } mark;
-    bool initialised;
-} buddy = {.lock = SPINLOCK_INIT(RANK_BUDDY, "buddy")};
+} buddy;
 
 /* One CPU's free single frames.  The lock is for drains and snapshots by other CPUs. */
 static struct cache {
@@ -444,24 +443,23 @@ void frame_alloc_get_stats(struct frame_stats *stats)
 
 /* ---- boot ----------------------------------------------------------------------------------- */
 
-static void initialise(void)
+void frame_alloc_init(void)
 {
+    memset(&buddy, 0, sizeof(buddy));
+    memset(caches, 0, sizeof(caches));
+    spin_init(&buddy.lock, RANK_BUDDY, "buddy");
     for (unsigned i = 0; i <= FRAME_ORDER_MAX; i++) {
         buddy.head[i] = FRAME_NONE;
     }
     for (unsigned i = 0; i < MM_MAX_CPUS; i++) {
         spin_init(&caches[i].lock, RANK_FRAME_CACHE, "frame cache");
     }
-    buddy.initialised = true;
 }
 
 void frame_alloc_add_range(pfn_t first, uint64_t count)
 {
     uint64_t end = first.v + count;
 
-    if (!buddy.initialised) {
-        initialise();
-    }
     if (count != 0 && !frame_db_covers(pfn(end - 1))) {
         panic("RAM up to frame 0x%lx is not in the frame database", (unsigned long)end);
     }

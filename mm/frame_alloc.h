@@ -39,6 +39,8 @@ struct frame_stats {
     uint64_t free, guest, compressed, tmem, meta;
 };
 
+/* Forgets all memory.  Called by frame_db_init(). */
+void frame_alloc_init(void);
 /* Frames first..first+count-1, RESERVED until now, become free memory.  Boot. */
 void frame_alloc_add_range(pfn_t first, uint64_t count);
 /* All ranges are there: sets the watermarks that suit the amount of memory.  Boot. */

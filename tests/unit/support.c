@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "tests/unit/support.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/lock.h"
+#include "base/log.h"
+
+static _Thread_local unsigned this_cpu;
+static int printed_level = LOG_WARN;
+static uint64_t random_state = 1;
+
+bool support_panic_expected;
+char support_panic_text[256];
+jmp_buf support_panic_jump;
+
+void support_set_cpu(unsigned cpu)
+{
+    this_cpu = cpu;
+}
+
+unsigned support_cpu(void)
+{
+    return this_cpu;
+}
+
+unsigned lock_cpu_id(void)
+{
+    return this_cpu;
+}
+
+void support_log_level(int level)
+{
+    printed_level = level;
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+    va_list args;
+
+    if ((int)level > printed_level) {
+        return;
+    }
+    va_start(args, format);
+    fprintf(stderr, "log: ");
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "\n");
+    va_end(args);
+}
+
+void panic(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(support_panic_text, sizeof(support_panic_text), format, args);
+    va_end(args);
+    if (support_panic_expected) {
+        longjmp(support_panic_jump, 1);
+    }
+    fprintf(stderr, "PANIC: %s\n", support_panic_text);
+    abort();
+}
+
+uint64_t support_seed(uint64_t fallback)
+{
+    const char *text = getenv("SEED");
+    uint64_t seed = text == NULL ? fallback : strtoull(text, NULL, 0);
+
+    printf("seed %llu\n", (unsigned long long)seed);
+    fflush(stdout);
+    random_state = seed * 2 + 1;
+    return seed;
+}
+
+uint64_t support_random(void)
+{
+    random_state ^= random_state >> 12;
+    random_state ^= random_state << 25;
+    random_state ^= random_state >> 27;
+    return random_state * 0x2545f4914f6cdd1dull;
+}
+
+uint64_t support_random_below(uint64_t below)
+{
+    return (support_random() >> 16) % below;
+}
