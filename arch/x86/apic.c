@@ -150,7 +150,6 @@ static void apic_send(uint32_t destination, uint64_t command)
     wait_for_icr();
     registers[APIC_ICR_HIGH / 4] = destination << 24;
     registers[APIC_ICR_LOW / 4] = (uint32_t)command;
-    wait_for_icr();
 }
 
 void apic_send_vector(uint32_t destination, unsigned vector)

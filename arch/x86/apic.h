@@ -17,7 +17,8 @@ uint32_t apic_enable_cpu(void);
 uint32_t apic_id(void);
 void apic_eoi(void);
 
-/* Send; return when the APIC has taken the command. */
+/* Send, after the command before has left; do not wait for delivery.  Not from an NMI: it may have
+ * come between the two halves of another send. */
 void apic_send_vector(uint32_t apic_id, unsigned vector);
 void apic_send_nmi(uint32_t apic_id);
 void apic_send_init(uint32_t apic_id);

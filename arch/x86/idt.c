@@ -103,6 +103,11 @@ static const char *exception_name(uint64_t vector)
     return name != NULL ? name : "reserved exception";
 }
 
+static bool in_guard_page(const struct percpu *cpu, uint64_t address)
+{
+    return address < cpu->stack_bottom && address >= cpu->stack_bottom - PAGE_SIZE;
+}
+
 static _Noreturn void exception_panic(struct interrupt_frame *frame)
 {
     struct percpu *cpu = percpu_self();
@@ -110,6 +115,10 @@ static _Noreturn void exception_panic(struct interrupt_frame *frame)
     /* An exception while one is being reported keeps the first one's registers. */
     if (cpu->fault == NULL) {
         cpu->fault = frame;
+    }
+    /* A push below the stack cannot be reported on that stack: it comes as #DF. */
+    if (frame->vector == VECTOR_DF && in_guard_page(cpu, read_cr2())) {
+        panic("stack overflow at %#lx", frame->rip);
     }
     if (frame->vector == VECTOR_PF) {
         panic("%s at %#lx: %s %#lx, error code %#lx", exception_name(frame->vector), frame->rip,

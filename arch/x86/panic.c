@@ -102,8 +102,8 @@ static void dump_backtrace(uint64_t rbp)
     for (unsigned depth = 0; depth < BACKTRACE_MAX && readable(rbp); depth++) {
         const uint64_t *frame = (const uint64_t *)rbp;
 
-        if (frame[1] == 0) {
-            return;
+        if (frame[1] < HANDOVER_DIRECT_BASE) {
+            return; /* the loader, or the trampoline */
         }
         dump_address("   ", frame[1]);
         rbp = frame[0];
