@@ -72,7 +72,7 @@ static void mask_pics(void)
     port_out8(PIC2_DATA, 0xff);
 }
 
-void ioapic_init(void)
+void ioapic_setup(void)
 {
     struct acpi_ioapic found = {IOAPIC_DEFAULT, 0};
     uint32_t version;

@@ -9,7 +9,7 @@
 #include "base/types.h"
 
 /* Masks every pin of the IOAPIC, and both PICs. */
-void ioapic_init(void);
+void ioapic_setup(void);
 /* Sends ISA interrupt `irq` as `vector` to the CPU with that APIC id, unmasked.  False: no IOAPIC,
  * no such pin, or an APIC id that it cannot address. */
 bool ioapic_route_isa(unsigned irq, unsigned vector, uint32_t apic_id);

@@ -102,7 +102,7 @@ static _Noreturn void start_machine(const struct handover *handover)
     acpi_init(hpa(handover->acpi_rsdp));
     apic_init();
     boot_cpu.apic_id = apic_enable_cpu();
-    ioapic_init();
+    ioapic_setup();
     time_init(handover);
     time_enable_cpu();
     smp_init(handover);
