@@ -117,7 +117,7 @@ static void controller_identify(struct nvme_controller *c)
              reg_read(c, NVME_VS) >> 8 & 0xff, c->max_pages);
 }
 
-/* Doorbells that BAR 0 has room for: a device need not implement sixteen queues. */
+/* Doorbells that BAR 0 has room for: a device need not implement that many queues. */
 static unsigned queues_in_bar(const struct nvme_controller *c)
 {
     uint64_t size = pci_bar_read(c->pci, 0).size;

@@ -13,7 +13,7 @@
 #include "drivers/nvme_ring.h"
 #include "drivers/pci.h"
 
-#define NVME_MAX_QUEUES     16
+#define NVME_MAX_QUEUES     8
 #define NVME_MAX_NAMESPACES 4
 #define NVME_ADMIN_DEPTH    16
 #define NVME_IO_DEPTH       64

@@ -11,7 +11,7 @@
 #include "drivers/block_queue.h"
 #include "drivers/virtio_pci.h"
 
-#define VIRTIO_BLK_MAX_QUEUES 16
+#define VIRTIO_BLK_MAX_QUEUES 4
 #define VIRTIO_BLK_SLOTS      64
 #define VIRTIO_BLK_SEGMENTS   (BLOCK_MAX_PAGES + 2) /* header, pages, status */
 
