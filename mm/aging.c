@@ -38,8 +38,12 @@ static bool visit_leaf(struct table_scan *scan, gfn_t first, uint64_t *entry, un
     if (!(frame_get(frame)->flags & FRAME_PINNED) &&
         table_entry_clear_accessed(space->table.format, entry)) {
         space_note_access(space, frame_get(frame));
-        generation_touch(&space->generations, frame);
         space->scan_accessed += table_level_pages(level);
+        /* One hot page of 512 must not keep the others: under pressure a large page grows old and
+         * is split, and its pages are judged one by one. */
+        if (level == 1 || frame_alloc_free_count() > frame_alloc_high()) {
+            generation_touch(&space->generations, frame);
+        }
     }
     return --slice->budget != 0;
 }

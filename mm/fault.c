@@ -5,6 +5,9 @@
 #include "mm/pattern.h"
 #include "mm/space_internal.h"
 
+#define FILL_AHEAD_MAX 16u /* pages of a sequence filled per fault */
+#define LARGE_SPARE    4u  /* times the high watermark has to be free for a large page */
+
 /* The faulting page and how it is wanted, decoded once. */
 struct fault {
     struct space *space;
@@ -59,6 +62,125 @@ static enum mm_result fill(const struct fault *fault, uint64_t word, enum page_w
     space_move(space, from, WHERE_RESIDENT, 1);
     space_map_frame(space, fault->entry, fault->page, frame, 1, leaf_flags(fault->how), 0);
     return MM_OK;
+}
+
+/* ---- ahead of a sequence -------------------------------------------------------------------- */
+
+/* How many pages right behind this one, looking that way, are resident: that far a sequence is
+ * likely to go on. */
+static unsigned run_behind(const struct fault *fault, int64_t step)
+{
+    unsigned index = (unsigned)(fault->page.v & (REGION_PAGES - 1)), run = 0;
+    unsigned room = step > 0 ? index : REGION_PAGES - 1 - index;
+
+    room = MIN(room, FILL_AHEAD_MAX);
+    while (run < room) {
+        uint64_t value = table_entry_get(fault->entry - step * (int64_t)(run + 1));
+
+        if (entry_kind(fault->space, value, 1) != PAGE_FRAME) {
+            break;
+        }
+        run++;
+    }
+    return run;
+}
+
+/* Fills one more page, not counted as accessed; false: it is no hole, or memory is not plenty. */
+static bool fill_ahead(const struct fault *fault, int64_t offset)
+{
+    struct fault ahead = *fault;
+
+    ahead.entry += offset;
+    ahead.page.v += (uint64_t)offset;
+    if (table_entry_get(ahead.entry) != 0 ||
+        ahead.page.v - fault->slot->base >= fault->slot->pages ||
+        frame_alloc_free_count() <= frame_alloc_low()) {
+        return false;
+    }
+    pfn_t frame;
+
+    if (!take_frame(ahead.space, ahead.page.v, ahead.slot->flags, &frame)) {
+        return false;
+    }
+    page_fill(mm_frame_ptr(frame), 0);
+    space_move(ahead.space, WHERE_HOLE, WHERE_RESIDENT, 1);
+    space_map_frame(ahead.space, ahead.entry, ahead.page, frame, 1, 0, 1);
+    return true;
+}
+
+/* A guest that fills its memory in order, up or down, takes one fault for many pages. */
+static void fill_sequence(const struct fault *fault)
+{
+    unsigned index = (unsigned)(fault->page.v & (REGION_PAGES - 1));
+    int64_t step = 1;
+    unsigned run = run_behind(fault, step);
+
+    if (run == 0) {
+        step = -1;
+        run = run_behind(fault, step);
+    }
+    run = MIN(run, step > 0 ? REGION_PAGES - 1 - index : index);
+    for (unsigned i = 1; i <= run && fill_ahead(fault, step * (int64_t)i); i++) {
+    }
+}
+
+static enum mm_result fill_hole(const struct fault *fault)
+{
+    enum mm_result result = fill(fault, 0, WHERE_HOLE);
+
+    if (result == MM_OK && fault->content == NULL) {
+        fill_sequence(fault);
+    }
+    return result;
+}
+
+/* ---- large pages ---------------------------------------------------------------------------- */
+
+static bool large_possible(const struct fault *fault, unsigned level)
+{
+    uint64_t base = ALIGN_DOWN(fault->page.v, REGION_PAGES);
+    const struct memory_slot *slot = fault->slot;
+
+    return level >= 2 && fault->content == NULL && table_entry_get(fault->entry) == 0 &&
+           fault->space->table.format->large_levels >= 2 && base >= slot->base &&
+           base + REGION_PAGES <= slot->base + slot->pages && fault->space->max_pages == 0 &&
+           frame_alloc_free_count() > LARGE_SPARE * frame_alloc_high() + REGION_PAGES;
+}
+
+static void zero_block(pfn_t first)
+{
+    for (uint64_t i = 0; i < REGION_PAGES; i++) {
+        page_fill(mm_frame_ptr(pfn(first.v + i)), 0);
+    }
+}
+
+/* All 512 pages of the region at once.  False: no block, or no frame for a table. */
+static bool fill_large(const struct fault *fault)
+{
+    struct space *space = fault->space;
+    gfn_t base = gfn(ALIGN_DOWN(fault->page.v, REGION_PAGES));
+    pfn_t first;
+
+    if (!frame_alloc(FRAME_ORDER_2M, ALLOC_GUEST, 0, &first)) {
+        return false;
+    }
+    zero_block(first);
+    space_bind_frame(space, base, first);
+    if (!table_map_large(&space->table, base, first,
+                         LEAF_WRITABLE | LEAF_EXEC | leaf_flags(fault->how))) {
+        frame_free(first);
+        return false;
+    }
+    frame_get(first)->map_count = 1;
+    if (fault->slot->flags & SLOT_PINNED) {
+        frame_get(first)->flags |= FRAME_PINNED;
+    } else {
+        generation_add(&space->generations, first, 0);
+    }
+    space_move(space, WHERE_HOLE, WHERE_RESIDENT, REGION_PAGES);
+    space->faults_zero++;
+    space->large_maps++;
+    return true;
 }
 
 /* What the slot holds is not wanted any more. */
@@ -247,7 +369,7 @@ static enum mm_result bring_in(const struct fault *fault, uint64_t value)
 
     switch (entry_kind(space, value, 1)) {
     case PAGE_HOLE:
-        return fill(fault, 0, WHERE_HOLE);
+        return fill_hole(fault);
     case PAGE_PATTERN:
         return fill(fault, pattern_decode(payload), WHERE_PATTERN);
     case PAGE_SLOT:
@@ -282,6 +404,10 @@ enum mm_result fault_page(struct space *space, gfn_t page, unsigned how, const v
     }
     fault.entry = table_leaf(&space->table, page, level);
     if (*level > 1 && entry_kind(space, table_entry_get(fault.entry), *level) != PAGE_FRAME) {
+        if (large_possible(&fault, *level) && fill_large(&fault)) {
+            *entry = table_leaf(&space->table, page, level);
+            return MM_OK;
+        }
         fault.entry = table_leaf_alloc(&space->table, page);
         *level = 1;
         if (fault.entry == NULL) {

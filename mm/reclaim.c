@@ -92,6 +92,28 @@ static void take_neighbours(struct batch *batch, uint64_t *entry, gfn_t page)
     }
 }
 
+/* A large page goes piece by piece, each with its own age.  False: no frame for the table. */
+static bool split_large(struct space *space, pfn_t first)
+{
+    gfn_t page = gfn(frame_get(first)->gfn);
+    unsigned age = generation_age(&space->generations, first);
+
+    if (!table_split(&space->table, page)) {
+        return false;
+    }
+    generation_remove(&space->generations, first);
+    frame_alloc_split(first);
+    for (uint64_t i = 0; i < REGION_PAGES; i++) {
+        pfn_t number = pfn(first.v + i);
+
+        space_bind_frame(space, gfn(page.v + i), number);
+        frame_get(number)->map_count = 1;
+        generation_add(&space->generations, number, age);
+    }
+    space->large_splits++;
+    return true;
+}
+
 static void choose_victims(struct batch *batch)
 {
     struct space *space = batch->space;
@@ -103,11 +125,16 @@ static void choose_victims(struct batch *batch)
         }
         gfn_t page = gfn(frame_get(frame)->gfn);
         unsigned level;
+
+        if (frame_get(frame)->flags & FRAME_IO_WRITE ||
+            (frame_get(frame)->order > 0 && !split_large(space, frame))) {
+            generation_touch(&space->generations, frame);
+            continue;
+        }
         uint64_t *entry = table_leaf(&space->table, page, &level);
 
-        if (frame_get(frame)->flags & FRAME_IO_WRITE) {
-            generation_touch(&space->generations, frame);
-        } else if (space->ignore_age || !second_chance(space, entry, frame)) {
+        ASSERT(level == 1);
+        if (space->ignore_age || !second_chance(space, entry, frame)) {
             take_victim(batch, entry, frame);
             take_neighbours(batch, entry, page);
         }
