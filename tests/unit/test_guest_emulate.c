@@ -2,7 +2,7 @@
 /* SOURCES: arch/x86/decode.c arch/x86/decode_tables.c arch/x86/guest_alu.c arch/x86/guest_cpuid.c
  * arch/x86/guest_cr.c arch/x86/guest_dump.c arch/x86/guest_fetch.c arch/x86/guest_mmio.c
  * arch/x86/guest_msr.c arch/x86/guest_operand.c arch/x86/guest_policy.c arch/x86/guest_string_io.c
- * arch/x86/guest_walk.c tests/unit/guest_fake.c */
+ * arch/x86/guest_walk.c tests/unit/guest/guest_fake.c */
 /*
  * Instruction emulation against this CPU: every instruction that arch/x86/guest_mmio.c knows is run
  * natively on a buffer and emulated on a device with the same contents; registers, flags and
@@ -19,10 +19,10 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest.h"
-#include "tests/unit/guest_fake.h"
+#include "tests/unit/guest/guest_fake.h"
 
 #define FLAGS  (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
-#define ROUNDS 40
+#define ROUNDS 12
 
 struct native {
     uint64_t gpr[GPR_COUNT];
@@ -504,7 +504,7 @@ static void test_refusals(void **state)
 static void test_random_code(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < 300000; i++) {
+    for (unsigned i = 0; i < 100000; i++) {
         uint64_t bytes[2] = {next_random(), next_random()};
 
         if (i % 64 == 0) {

@@ -2,7 +2,7 @@
 /* SOURCES: arch/x86/decode.c arch/x86/decode_tables.c arch/x86/guest_alu.c arch/x86/guest_cpuid.c
  * arch/x86/guest_cr.c arch/x86/guest_dump.c arch/x86/guest_fetch.c arch/x86/guest_mmio.c
  * arch/x86/guest_msr.c arch/x86/guest_operand.c arch/x86/guest_policy.c arch/x86/guest_string_io.c
- * arch/x86/guest_walk.c tests/unit/guest_fake.c */
+ * arch/x86/guest_walk.c tests/unit/guest/guest_fake.c */
 /* Guest page-table walk, instruction length, CPUID, MSRs and control registers. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +15,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest.h"
 #include "arch/x86/guest_policy.h"
-#include "tests/unit/guest_fake.h"
+#include "tests/unit/guest/guest_fake.h"
 
 #define LINEAR 0x7f0000003000ull
 #define FRAME  0x30000ull

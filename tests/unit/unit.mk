@@ -28,7 +28,7 @@ UNIT_LIBRARY := $(sort $(wildcard mm/*.c base/*.c) arch/x86/vmx/ept_format.c \
 
 # Words behind "NAME:" in the comments at the top of a test.
 unit-words = $(shell sed -n '1,12p' tests/unit/$(2).c | tr '\n' ' ' | \
-             sed -n 's|.*/\* $(1): \([^*]*\( \* [^*/]*\)*\)\*/.*|\1|p' | tr -d '*')
+             sed -n 's|.*/\* $(1): ||p' | sed 's|\*/.*||' | tr -d '*')
 unit-extra = $(filter-out $(UNIT_LIBRARY),$(call unit-words,SOURCES,$(1)))
 
 .PHONY: unit

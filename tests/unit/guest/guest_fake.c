@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "tests/unit/guest_fake.h"
+#include "tests/unit/guest/guest_fake.h"
 
 #include <stdlib.h>
 #include <string.h>
