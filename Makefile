@@ -7,6 +7,10 @@ EMU   ?= qemu
 DISK  ?= nvme
 CC    := gcc
 CLANG := clang-14
+CPUS  ?= $(if $(filter bochs,$(EMU)),1,2)
+
+# V=1 shows every command.
+Q := $(if $(V),,@)
 
 ifeq ($(filter -j%,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(shell nproc)
@@ -47,26 +51,29 @@ GENERATED   := $(BUILD)/libc/newlib.h $(BUILD)/libc/xxhash.h $(ASL_SOURCES:%.asl
 
 $(BUILD)/%.o: %.c | $(GENERATED)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+	@echo '  CC      $<'
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(BUILD)/%.asm.o: %.asm $(BUILD)/asm_offsets.inc
 	@mkdir -p $(@D)
-	nasm $(NASMFLAGS) -MD $(@:.o=.d) -MQ $@ $< -o $@
+	@echo '  NASM    $<'
+	$(Q)nasm $(NASMFLAGS) -MD $(@:.o=.d) -MQ $@ $< -o $@
 
 # C constants for NASM: asm_offsets.c holds asm volatile("\n.ascii \"->NAME %0\"" : : "i"(value)).
 $(BUILD)/asm_offsets.inc: $(wildcard arch/x86/asm_offsets.c) Makefile | $(GENERATED)
 	@mkdir -p $(@D)
-	if [ -f arch/x86/asm_offsets.c ]; then \
+	$(Q)if [ -f arch/x86/asm_offsets.c ]; then \
 	    $(CC) $(CFLAGS) -MMD -MP -MT $@ -MF $(BUILD)/asm_offsets.d -S arch/x86/asm_offsets.c \
 	        -o $(BUILD)/asm_offsets.s; \
 	else : > $(BUILD)/asm_offsets.s; fi
-	sed -n 's/^.*->\([A-Za-z_0-9]*\) [$$]*\(-*[0-9xa-fA-F]*\).*$$/%define \1 \2/p' \
+	$(Q)sed -n 's/^.*->\([A-Za-z_0-9]*\) [$$]*\(-*[0-9xa-fA-F]*\).*$$/%define \1 \2/p' \
 	    $(BUILD)/asm_offsets.s > $@
 
 # DSDT: AML as a C array.
 $(BUILD)/%.hex: %.asl
 	@mkdir -p $(@D)
-	iasl -p $(BUILD)/$* -tc $< > $(BUILD)/$*.log || { cat $(BUILD)/$*.log; exit 1; }
+	@echo '  IASL    $<'
+	$(Q)iasl -p $(BUILD)/$* -tc $< > $(BUILD)/$*.log || { cat $(BUILD)/$*.log; exit 1; }
 
 # Two passes: the symbol table of the first link is linked into the second, behind all text.
 LINK := ld -nostdlib -static -z max-page-size=4096 -z noexecstack --fatal-warnings --build-id=none \
@@ -74,20 +81,22 @@ LINK := ld -nostdlib -static -z max-page-size=4096 -z noexecstack --fatal-warnin
 
 $(BUILD)/symbols0.o: tools/mksymbols
 	@mkdir -p $(@D)
-	tools/mksymbols < /dev/null | as -o $@
+	$(Q)tools/mksymbols < /dev/null | as -o $@
 
 $(BUILD)/hypervisor.pass1: $(OBJECTS) $(BUILD)/libc.a $(BUILD)/symbols0.o arch/x86/hypervisor.ld
-	$(LINK) $(OBJECTS) $(BUILD)/symbols0.o $(BUILD)/libc.a -o $@
+	@echo '  LD      $@'
+	$(Q)$(LINK) $(OBJECTS) $(BUILD)/symbols0.o $(BUILD)/libc.a -o $@
 
 $(BUILD)/hypervisor.elf: $(BUILD)/hypervisor.pass1 tools/mksymbols tools/check-elf
-	nm $< | tools/mksymbols > $(BUILD)/symbols.S
-	as $(BUILD)/symbols.S -o $(BUILD)/symbols.o
-	$(LINK) $(OBJECTS) $(BUILD)/symbols.o $(BUILD)/libc.a -o $@
-	tools/check-elf $@
+	@echo '  LD      $@'
+	$(Q)nm $< | tools/mksymbols > $(BUILD)/symbols.S
+	$(Q)as $(BUILD)/symbols.S -o $(BUILD)/symbols.o
+	$(Q)$(LINK) $(OBJECTS) $(BUILD)/symbols.o $(BUILD)/libc.a -o $@
+	$(Q)tools/check-elf $@
 
 # Without debug sections: what the loader carries.
 $(BUILD)/hypervisor.stripped: $(BUILD)/hypervisor.elf
-	strip -o $@ $<
+	$(Q)strip -o $@ $<
 
 # ---- newlib: the files a kernel needs, compiled with our own flags ----
 
@@ -134,10 +143,11 @@ export NEWLIB_H
 
 $(BUILD)/libc/newlib.h: Makefile
 	@mkdir -p $(@D) $(BUILD)/newlib
-	tar xf $(firstword $(wildcard /usr/src/newlib/newlib-*.tar.xz)) -C $(BUILD)/newlib \
+	@echo '  TAR     newlib'
+	$(Q)tar xf $(firstword $(wildcard /usr/src/newlib/newlib-*.tar.xz)) -C $(BUILD)/newlib \
 	    --strip-components=2 --wildcards '*/newlib/libc/*'
-	echo "$$NEWLIB_H" > $@
-	printf '#define _NEWLIB_VERSION "3.3.0"\n#define __NEWLIB__ 3\n#define __NEWLIB_MINOR__ 3\n' \
+	$(Q)echo "$$NEWLIB_H" > $@
+	$(Q)printf '#define _NEWLIB_VERSION "3.3.0"\n#define __NEWLIB__ 3\n#define __NEWLIB_MINOR__ 3\n' \
 	    > $(BUILD)/libc/_newlib_version.h
 
 # The one header of the host's that the hypervisor uses: all of the library is in it.
@@ -147,7 +157,7 @@ $(BUILD)/libc/xxhash.h: $(wildcard /usr/include/xxhash.h)
 
 define newlib_object
 	@mkdir -p $(@D)
-	@$(CC) $(NEWLIB_CFLAGS) $(1) -c -o $@
+	$(Q)$(CC) $(NEWLIB_CFLAGS) $(1) -c -o $@
 endef
 
 $(BUILD)/libc/%.o: | $(BUILD)/libc/newlib.h
@@ -161,7 +171,8 @@ $(BUILD)/libc/memcpy.o $(BUILD)/libc/memset.o $(BUILD)/libc/setjmp.o: | $(BUILD)
 
 $(BUILD)/libc.a: $(NEWLIB_OBJECTS)
 	@rm -f $@
-	@ar rcs $@ $^
+	@echo '  AR      $@'
+	$(Q)ar rcs $@ $^
 
 # ---- the loader: a UEFI application with the hypervisor inside ----
 
@@ -175,19 +186,22 @@ LOADER_CFLAGS  := -std=c11 -ffreestanding -fpic -fshort-wchar -fno-stack-protect
 
 $(BUILD)/boot/%.efi.o: boot/%.c
 	@mkdir -p $(@D)
-	$(CC) $(LOADER_CFLAGS) -MMD -MP -c $< -o $@
+	@echo '  CC      $<'
+	$(Q)$(CC) $(LOADER_CFLAGS) -MMD -MP -c $< -o $@
 
 $(BUILD)/boot/payload.efi.o: boot/payload.S $(PAYLOAD)
 	@mkdir -p $(@D)
-	$(CC) -DPAYLOAD='"$(PAYLOAD)"' -c $< -o $@
+	$(Q)$(CC) -DPAYLOAD='"$(PAYLOAD)"' -c $< -o $@
 
 $(BUILD)/loader.so: $(LOADER_OBJECTS)
-	ld -nostdlib -znocombreloc -z noexecstack --no-warn-rwx-segments -shared -Bsymbolic \
+	@echo '  LD      $@'
+	$(Q)ld -nostdlib -znocombreloc -z noexecstack --no-warn-rwx-segments -shared -Bsymbolic \
 	    -T /usr/lib/elf_x86_64_efi.lds /usr/lib/crt0-efi-x86_64.o $(LOADER_OBJECTS) \
 	    -L /usr/lib -lgnuefi -o $@
 
 $(BUILD)/BOOTX64.EFI: $(BUILD)/loader.so
-	objcopy -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j '.rel*' -j '.rela*' \
+	@echo '  EFI     $@'
+	$(Q)objcopy -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j '.rel*' -j '.rela*' \
 	    -j .reloc --target efi-app-x86_64 --subsystem=10 $< $@
 
 # ---- guests: Debian's kernel, an initramfs, bare-metal test guests ----
@@ -200,29 +214,112 @@ BARE_GUESTS  := $(patsubst guests/bare/%.asm,$(GUEST)/%.elf,$(wildcard guests/ba
 guests: $(GUEST)/vmlinuz $(GUEST)/initrd.img $(BARE_GUESTS)
 
 $(GUEST)/vmlinuz: guests/linux-kernel
-	guests/linux-kernel fetch $(@D)
+	@echo '  FETCH   linux-image-cloud-amd64'
+	$(Q)guests/linux-kernel fetch $(@D)
 	@touch $@
 
 $(GUEST)/init: guests/init/init.c
 	@mkdir -p $(@D)
-	$(CC) $(GUEST_CFLAGS) -ffreestanding -fno-stack-protector -nostdlib -fno-asynchronous-unwind-tables \
+	@echo '  CC      $<'
+	$(Q)$(CC) $(GUEST_CFLAGS) -ffreestanding -fno-stack-protector -nostdlib -fno-asynchronous-unwind-tables \
 	    -Wl,--build-id=none -Wl,-z,noseparate-code $< -o $@
 
 $(GUEST)/memcheck: guests/memcheck/memcheck.c
 	@mkdir -p $(@D)
-	$(CC) $(GUEST_CFLAGS) -pthread $< -o $@
+	@echo '  CC      $<'
+	$(Q)$(CC) $(GUEST_CFLAGS) -pthread $< -o $@
 
 # Not compressed: unpacking takes an emulated guest longer than reading it takes the loader.
 $(GUEST)/initrd.img: $(GUEST)/init $(GUEST)/memcheck Makefile
-	rm -rf $(GUEST)/root
-	mkdir -p $(GUEST)/root/bin
-	cp $(GUEST)/init $(GUEST)/root/init
-	cp $(GUEST)/memcheck /bin/busybox $(GUEST)/root/bin/
-	cd $(GUEST)/root && find . | cpio --quiet -o -H newc -R 0:0 > ../initrd.img
+	@echo '  CPIO    $@'
+	$(Q)rm -rf $(GUEST)/root
+	$(Q)mkdir -p $(GUEST)/root/bin
+	$(Q)cp $(GUEST)/init $(GUEST)/root/init
+	$(Q)cp $(GUEST)/memcheck /bin/busybox $(GUEST)/root/bin/
+	$(Q)cd $(GUEST)/root && find . | cpio --quiet -o -H newc -R 0:0 > ../initrd.img
 
 $(GUEST)/%.elf: guests/bare/%.asm guests/bare/bare.inc guests/bare/bare.ld
 	@mkdir -p $(@D)
-	nasm -felf32 -Iguests/bare/ $< -o $(GUEST)/$*.o
-	ld -m elf_i386 -nostdlib --no-warn-rwx-segments -T guests/bare/bare.ld $(GUEST)/$*.o -o $@
+	@echo '  NASM    $<'
+	$(Q)nasm -felf32 -Iguests/bare/ $< -o $(GUEST)/$*.o
+	$(Q)ld -m elf_i386 -nostdlib --no-warn-rwx-segments -T guests/bare/bare.ld $(GUEST)/$*.o -o $@
+
+# ---- run ----
+
+.PHONY: packages run demo
+packages:
+	@tools/install-packages
+
+# The second make starts when everything that it asks about itself is installed.
+run: packages
+	@$(MAKE) --no-print-directory demo
+
+demo: $(BUILD)/demo.img
+	tools/spillway run --image $< --emu $(EMU) --disk $(DISK) --cpus $(CPUS) --memory 768M --store 1G
+
+$(BUILD)/demo.img: guests/demo.conf $(BUILD)/BOOTX64.EFI $(GUEST)/vmlinuz $(GUEST)/initrd.img \
+                   tools/spillway
+	BUILD=$(BUILD) tools/spillway image --config $< --file $(GUEST)/vmlinuz \
+	    --file $(GUEST)/initrd.img -o $@
+
+# ---- test ----
+
+.PHONY: test check soak bench
+test: packages
+	@BUILD=$(BUILD) MAKE="$(MAKE)" tools/run-tests
+
+export BUILD
+soak: all guests
+	tests/emu/run --soak 3600
+
+bench: all guests
+	tests/bench/run
+
+-include tests/unit/unit.mk
+
+# Each check prints what is wrong, then one line.
+define check
+	@if $(2); then echo 'check: PASS $(1)'; else echo 'check: FAIL $(1)'; exit 1; fi
+endef
+
+.PHONY: check-format check-layers check-headers check-clang check-elf
+check: check-format check-layers check-headers check-clang check-elf
+
+check-format:
+	$(call check,format,tools/check-format)
+
+check-layers:
+	$(call check,layers and include cycles,tools/check-layers)
+
+check-elf: $(BUILD)/hypervisor.elf
+	$(call check,W^X and no vector code,tools/check-elf $<)
+
+# A header includes all that it needs.
+HEADERS := $(wildcard $(SOURCE_DIRS:%=%/*.h)) boot/handover.h
+check-headers: $(GENERATED)
+	$(call check,headers are self-contained, \
+	    printf '%s\n' $(HEADERS) | xargs -P 2 -I{} $(CC) $(CFLAGS) -fsyntax-only \
+	    -Wno-unused-function -include {} -x c /dev/null)
+
+CLANG_CFLAGS = $(subst $(GCC_INCLUDE),$(shell $(CLANG) -print-resource-dir)/include,$(CFLAGS))
+check-clang: $(GENERATED)
+	$(call check,clang compiles it, \
+	    printf '%s\n' $(C_SOURCES) | xargs -P 2 -n 8 $(CLANG) $(CLANG_CFLAGS) -fsyntax-only && \
+	    $(CLANG) $(filter-out -maccumulate-outgoing-args,$(LOADER_CFLAGS)) -fsyntax-only \
+	    $(LOADER_SOURCES))
+
+# ---- the rest ----
+
+.PHONY: clean help
+clean:
+	rm -rf $(BUILD)
+
+help:
+	@echo 'make          builds $(BUILD)/BOOTX64.EFI'
+	@echo 'make run      boots the demo on this terminal [EMU=qemu|bochs] [DISK=nvme|virtio|ata] [CPUS=N]'
+	@echo 'make test     every test; parts: make check, make unit, tests/emu/run'
+	@echo 'make guests   kernel, initramfs and bare-metal guests in $(BUILD)/guest'
+	@echo 'make soak     one hour of random commands; make bench: benchmarks; make clean'
+	@echo 'V=1 shows the commands, BUILD=DIR builds elsewhere'
 
 -include $(OBJECTS:.o=.d) $(LOADER_OBJECTS:.o=.d) $(BUILD)/asm_offsets.d
