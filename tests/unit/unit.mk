@@ -16,15 +16,15 @@ UNIT  ?= $(sort $(basename $(notdir $(wildcard tests/unit/test_*.c))))
 UNIT_DIR      := $(BUILD)/unit
 UNIT_WARNINGS := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wvla -Wcast-qual -Wstrict-prototypes \
                  -Werror
-UNIT_COMMON   := -std=gnu11 -g -I. $(UNIT_WARNINGS) -fno-omit-frame-pointer -pthread $(UNIT_CFLAGS)
+UNIT_COMMON   := -std=gnu11 -g -I. -I$(UNIT_DIR) $(UNIT_WARNINGS) -fno-omit-frame-pointer -pthread $(UNIT_CFLAGS)
 UNIT_CC_gcc   := gcc $(UNIT_COMMON) -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 UNIT_CC_clang := clang-14 $(UNIT_COMMON) -O2
 UNIT_LINK     := -Wl,--wrap=frame_alloc -lcmocka -pthread
 UNIT_TIMEOUT  ?= 600
 
-UNIT_TESTS   := $(sort $(wildcard tests/unit/test_*.c))
-UNIT_LIBRARY := $(sort $(wildcard mm/*.c base/*.c) arch/x86/vmx/ept_format.c \
-                arch/x86/svm/npt_format.c $(filter-out $(UNIT_TESTS),$(wildcard tests/unit/*.c)))
+UNIT_LIBRARY := $(sort $(wildcard mm/*.c base/*.c tests/unit/support*.c)) arch/x86/vmx/ept_format.c \
+                arch/x86/svm/npt_format.c tests/unit/fake_format.c tests/unit/fake_disk.c
+UNIT_HEX     := $(patsubst %.asl,$(UNIT_DIR)/%.hex,$(wildcard hv/vdev/*.asl))
 
 # Words behind "NAME:" in the comments at the top of a test.
 unit-words = $(shell sed -n '1,12p' tests/unit/$(2).c | tr '\n' ' ' | \
@@ -50,7 +50,7 @@ endef
 
 # $(1) compiler
 define unit-compiler
-$(UNIT_DIR)/$(1)/%.o: %.c
+$(UNIT_DIR)/$(1)/%.o: %.c | $(UNIT_HEX)
 	@mkdir -p $$(@D)
 	@$$(UNIT_CC_$(1)) -MMD -MP -c $$< -o $$@
 
@@ -58,6 +58,10 @@ $(UNIT_DIR)/$(1)/support.a: $(UNIT_LIBRARY:%.c=$(UNIT_DIR)/$(1)/%.o)
 	@rm -f $$@
 	@ar rcs $$@ $$^
 endef
+
+$(UNIT_DIR)/%.hex: %.asl
+	@mkdir -p $(@D)
+	@iasl -p $(UNIT_DIR)/$* -tc $< > $(@:.hex=.log) || { cat $(@:.hex=.log); exit 1; }
 
 # Parsing every suite's comments costs time, so the rules are made only when they are wanted.
 ifneq ($(filter unit%,$(MAKECMDGOALS)),)
