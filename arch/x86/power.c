@@ -120,6 +120,8 @@ void arch_power_off(void)
                 port_out16(ports[i], (uint16_t)(FIELD_PREP(PM1_SLP_TYP, types[i]) | PM1_SLP_EN));
             }
         }
+        settle();
     }
+    log_error("neither the firmware nor ACPI can switch this machine off: halted");
     cpu_halt_forever();
 }
