@@ -122,7 +122,7 @@ NEWLIB_OBJECTS := $(NEWLIB_FILES:%=$(BUILD)/libc/%.o) $(BUILD)/libc/svfiprintf.o
 # Loops must not become calls of the very function that they implement.
 NEWLIB_CFLAGS := -std=gnu11 $(FREESTANDING) -fno-tree-loop-distribute-patterns -w $(LIBC_HEADERS) \
                  -I$(NEWLIB)/stdlib -I$(NEWLIB)/string -I$(NEWLIB)/stdio -I$(NEWLIB)/ctype \
-                 -D_COMPILING_NEWLIB -DMISSING_SYSCALL_NAMES -D_svfprintf_r=_svfiprintf_r -D__USER_LABEL_PREFIX__= \
+                 -D_COMPILING_NEWLIB -DINTERNAL_NEWLIB -DMISSING_SYSCALL_NAMES -D_svfprintf_r=_svfiprintf_r -D__USER_LABEL_PREFIX__= \
                  -D_I386MACH_NEED_SOTYPE_FUNCTION
 
 # The two headers that newlib's configure would write.
@@ -169,10 +169,10 @@ $(BUILD)/libc/nano-%.o: | $(BUILD)/libc/newlib.h
 $(BUILD)/libc/memcpy.o $(BUILD)/libc/memset.o $(BUILD)/libc/setjmp.o: | $(BUILD)/libc/newlib.h
 	$(call newlib_object,$(NEWLIB)/machine/x86_64/$(basename $(@F)).S)
 
-$(BUILD)/libc.a: $(NEWLIB_OBJECTS)
+$(BUILD)/libc.a: $(NEWLIB_OBJECTS) Makefile
 	@rm -f $@
 	@echo '  AR      $@'
-	$(Q)ar rcs $@ $^
+	$(Q)ar rcs $@ $(NEWLIB_OBJECTS)
 
 # ---- the loader: a UEFI application with the hypervisor inside ----
 
