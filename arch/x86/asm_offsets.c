@@ -6,8 +6,12 @@
 #include "arch/x86/descriptors.h"
 #include "arch/x86/idt.h"
 #include "arch/x86/trampoline.h"
+#include "arch/x86/vmx/vmcs.h"
+#include "hv/vcpu.h"
 
 #define DEFINE(name, value) __asm__ volatile("\n.ascii \"->" #name " %0\"" : : "i"(value))
+
+#define GUEST_GPR(index) (offsetof(struct guest_registers, gpr) + 8 * (index))
 
 void asm_offsets(void);
 
@@ -26,4 +30,23 @@ void asm_offsets(void)
     DEFINE(TRAMPOLINE_STACK, TRAMPOLINE_DATA + offsetof(struct trampoline, stack));
     DEFINE(TRAMPOLINE_PERCPU, TRAMPOLINE_DATA + offsetof(struct trampoline, percpu));
     DEFINE(TRAMPOLINE_ENTRY, TRAMPOLINE_DATA + offsetof(struct trampoline, entry));
+
+    /* {svm,vmx}/entry.asm */
+    DEFINE(GUEST_RAX, GUEST_GPR(GPR_RAX));
+    DEFINE(GUEST_RCX, GUEST_GPR(GPR_RCX));
+    DEFINE(GUEST_RDX, GUEST_GPR(GPR_RDX));
+    DEFINE(GUEST_RBX, GUEST_GPR(GPR_RBX));
+    DEFINE(GUEST_RSP, GUEST_GPR(GPR_RSP));
+    DEFINE(GUEST_RBP, GUEST_GPR(GPR_RBP));
+    DEFINE(GUEST_RSI, GUEST_GPR(GPR_RSI));
+    DEFINE(GUEST_RDI, GUEST_GPR(GPR_RDI));
+    DEFINE(GUEST_R8, GUEST_GPR(GPR_R8));
+    DEFINE(GUEST_R9, GUEST_GPR(GPR_R9));
+    DEFINE(GUEST_R10, GUEST_GPR(GPR_R10));
+    DEFINE(GUEST_R11, GUEST_GPR(GPR_R11));
+    DEFINE(GUEST_R12, GUEST_GPR(GPR_R12));
+    DEFINE(GUEST_R13, GUEST_GPR(GPR_R13));
+    DEFINE(GUEST_R14, GUEST_GPR(GPR_R14));
+    DEFINE(GUEST_R15, GUEST_GPR(GPR_R15));
+    DEFINE(VMCS_HOST_RSP_FIELD, VMCS_HOST_RSP);
 }

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Exit codes into struct vcpu_exit.  A value that the hardware does not tell stays 0. */
+#include "arch/x86/cpu.h"
+#include "arch/x86/svm/vcpu.h"
+
+#define INSTRUCTION_MAX 15u
+#define GPR_UNKNOWN     0xffu /* decode the instruction */
+
+static unsigned length_to(const struct vcpu *vcpu, uint64_t next_rip)
+{
+    uint64_t length = next_rip - vcpu->regs.rip;
+
+    return length >= 1 && length <= INSTRUCTION_MAX ? (unsigned)length : 0;
+}
+
+/* An exit because of an instruction. */
+static void instruction(struct vcpu *vcpu, const struct vmcb_control *control,
+                        struct vcpu_exit *exit, enum exit_kind kind)
+{
+    exit->kind = kind;
+    exit->length = svm_features()->next_rip ? length_to(vcpu, control->next_rip) : 0;
+}
+
+static void decode_cr(struct vcpu *vcpu, const struct vmcb_control *control, struct vcpu_exit *exit)
+{
+    bool known = svm_features()->decode_assists && (control->exit_info_1 & MOV_CR_VALID);
+
+    instruction(vcpu, control, exit, EXIT_KIND_CR);
+    exit->cr.number = control->exit_code & 0xf;
+    exit->cr.write = control->exit_code >= SVM_EXIT_CR_WRITE;
+    exit->cr.gpr = known ? FIELD_GET(MOV_CR_GPR, control->exit_info_1) : GPR_UNKNOWN;
+    exit->cr.clts = false;
+    exit->cr.lmsw = false;
+    exit->cr.lmsw_source = 0;
+}
+
+static void decode_io(struct vcpu *vcpu, const struct vmcb_control *control, struct vcpu_exit *exit)
+{
+    uint64_t info = control->exit_info_1;
+
+    exit->kind = EXIT_KIND_IO;
+    exit->length = length_to(vcpu, control->exit_info_2); /* here on every CPU */
+    exit->io.port = FIELD_GET(IOIO_PORT, info);
+    exit->io.size = FIELD_GET(IOIO_SIZE, info) & 7;
+    exit->io.in = (info & IOIO_IN) != 0;
+    exit->io.string = (info & IOIO_STRING) != 0;
+}
+
+static void decode_memory(const struct vmcb_control *control, struct vcpu_exit *exit)
+{
+    uint64_t info = control->exit_info_1;
+
+    if (info & NPF_RESERVED) {
+        return; /* a table entry of ours is wrong: unknown */
+    }
+    exit->kind = EXIT_KIND_MEMORY;
+    exit->memory.address = gpa(control->exit_info_2);
+    exit->memory.access = ACCESS_READ;
+    if (info & NPF_WRITE) {
+        exit->memory.access = ACCESS_WRITE;
+    } else if (info & NPF_FETCH) {
+        exit->memory.access = ACCESS_EXEC;
+    }
+}
+
+/* #DB and #AC go on to the guest.  DR6 and DR7 are already as its handler shall see them. */
+static void decode_exception(struct vcpu *vcpu, uint64_t vector, struct vcpu_exit *exit)
+{
+    if (vector == VECTOR_DB) {
+        vcpu_inject_exception(vcpu, VECTOR_DB);
+        exit->kind = EXIT_KIND_RETRY;
+    } else if (vector == VECTOR_AC) {
+        vcpu_inject_fault(vcpu, VECTOR_AC, 0);
+        exit->kind = EXIT_KIND_RETRY;
+    }
+}
+
+/* Instructions without operands that matter, by exit code - SVM_EXIT_RDPMC. */
+static enum exit_kind simple_kind(uint64_t code)
+{
+    switch (code) {
+    case SVM_EXIT_CPUID:
+        return EXIT_KIND_CPUID;
+    case SVM_EXIT_HLT:
+        return EXIT_KIND_HLT;
+    case SVM_EXIT_PAUSE:
+        return EXIT_KIND_PAUSE;
+    case SVM_EXIT_INVD:
+    case SVM_EXIT_WBINVD:
+        return EXIT_KIND_WBINVD;
+    case SVM_EXIT_VMMCALL:
+        return EXIT_KIND_HYPERCALL;
+    case SVM_EXIT_XSETBV:
+        return EXIT_KIND_XSETBV;
+    case SVM_EXIT_RSM:
+    case SVM_EXIT_INVLPGA:
+    case SVM_EXIT_VMRUN:
+    case SVM_EXIT_VMLOAD:
+    case SVM_EXIT_VMSAVE:
+    case SVM_EXIT_STGI:
+    case SVM_EXIT_CLGI:
+    case SVM_EXIT_SKINIT:
+    case SVM_EXIT_MONITOR:
+    case SVM_EXIT_MWAIT:
+    case SVM_EXIT_RDPRU:
+    case SVM_EXIT_INVLPGB:
+    case SVM_EXIT_INVLPGB_2:
+    case SVM_EXIT_MCOMMIT:
+    case SVM_EXIT_TLBSYNC:
+        return EXIT_KIND_UNDEFINED;
+    default:
+        return EXIT_KIND_UNKNOWN;
+    }
+}
+
+/* Interrupts, NMIs, and what this backend deals with alone.  False: something else. */
+static bool decode_asynchronous(struct vcpu *vcpu, struct svm_vcpu *svm, struct vcpu_exit *exit)
+{
+    switch (svm->vmcb->control.exit_code) {
+    case SVM_EXIT_INTR:
+        exit->kind = EXIT_KIND_INTERRUPT;
+        return true;
+    case SVM_EXIT_NMI:  /* taken by the host when svm_enter set GIF */
+    case SVM_EXIT_INIT: /* likewise */
+        exit->kind = EXIT_KIND_RETRY;
+        return true;
+    case SVM_EXIT_VINTR:
+        exit->kind = EXIT_KIND_WINDOW;
+        return true;
+    case SVM_EXIT_IRET:
+        svm_event_iret(vcpu, svm);
+        exit->kind = EXIT_KIND_RETRY;
+        return true;
+    case SVM_EXIT_SHUTDOWN:
+        exit->kind = EXIT_KIND_TRIPLE_FAULT;
+        return true;
+    case SVM_EXIT_RDPMC: /* no counters: SDM Vol. 2B "RDPMC", #GP */
+        vcpu_inject_fault(vcpu, VECTOR_GP, 0);
+        exit->kind = EXIT_KIND_RETRY;
+        return true;
+    default:
+        return false;
+    }
+}
+
+void svm_exit_decode(struct vcpu *vcpu, struct svm_vcpu *svm, struct vcpu_exit *exit)
+{
+    const struct vmcb_control *control = &svm->vmcb->control;
+    uint64_t code = control->exit_code;
+
+    exit->kind = EXIT_KIND_UNKNOWN;
+    exit->length = 0;
+    exit->raw[0] = code;
+    exit->raw[1] = control->exit_info_1;
+    exit->raw[2] = control->exit_info_2;
+    exit->raw[3] = control->exit_int_info;
+    if (code == SVM_EXIT_NPF) {
+        decode_memory(control, exit);
+    } else if (code == SVM_EXIT_IOIO) {
+        decode_io(vcpu, control, exit);
+    } else if (code == SVM_EXIT_MSR) {
+        instruction(vcpu, control, exit,
+                    (control->exit_info_1 & 1) ? EXIT_KIND_WRMSR : EXIT_KIND_RDMSR);
+    } else if (code <= SVM_EXIT_CR_LAST) {
+        decode_cr(vcpu, control, exit);
+    } else if (code - SVM_EXIT_EXCEPTION < VECTOR_EXCEPTIONS) {
+        decode_exception(vcpu, code - SVM_EXIT_EXCEPTION, exit);
+    } else if (!decode_asynchronous(vcpu, svm, exit)) {
+        instruction(vcpu, control, exit, simple_kind(code));
+    }
+}

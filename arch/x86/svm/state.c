@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* struct guest_state <-> the state save area of the VMCB. */
+#include "arch/x86/cpu.h"
+#include "arch/x86/svm/vcpu.h"
+
+/* The VMCB's attributes lack the gap at bits 11:8 that descriptors and the VMCS have. */
+#define ATTRIBUTES_LOW  BITS(7, 0)
+#define ATTRIBUTES_HIGH BITS(11, 8)
+#define ACCESS_HIGH     BITS(15, 12)
+#define ACCESS_PRESENT  BIT(7)
+#define ACCESS_DPL      BITS(6, 5)
+#define ACCESS_BUSY     BIT(1)
+
+static struct vmcb_segment *segment_of(struct vmcb_save *save, unsigned index)
+{
+    struct vmcb_segment *const segments[SEG_COUNT] = {
+        [SEG_ES] = &save->es, [SEG_CS] = &save->cs, [SEG_SS] = &save->ss,     [SEG_DS] = &save->ds,
+        [SEG_FS] = &save->fs, [SEG_GS] = &save->gs, [SEG_LDTR] = &save->ldtr, [SEG_TR] = &save->tr,
+    };
+
+    return segments[index];
+}
+
+static void get_segment(struct guest_segment *to, const struct vmcb_segment *from)
+{
+    uint32_t attributes = from->attributes;
+
+    to->selector = from->selector;
+    to->base = from->base;
+    to->limit = from->limit;
+    to->access = (uint32_t)((attributes & ATTRIBUTES_LOW) |
+                            FIELD_PREP(ACCESS_HIGH, FIELD_GET(ATTRIBUTES_HIGH, attributes)));
+    if (!(attributes & ACCESS_PRESENT)) {
+        to->access |= (uint32_t)SEGMENT_UNUSABLE; /* the VMCB has no bit for it */
+    }
+}
+
+static void set_segment(struct vmcb_segment *to, const struct guest_segment *from)
+{
+    uint32_t access = from->access;
+
+    if (access & SEGMENT_UNUSABLE) {
+        access &= ~(uint32_t)ACCESS_PRESENT;
+    }
+    to->selector = from->selector;
+    to->base = from->base;
+    to->limit = from->limit;
+    to->attributes = (uint16_t)((access & ATTRIBUTES_LOW) |
+                                FIELD_PREP(ATTRIBUTES_HIGH, FIELD_GET(ACCESS_HIGH, access)));
+}
+
+void svm_get_state(struct vcpu *vcpu, struct guest_state *state)
+{
+    struct vmcb_save *save = &svm_of(vcpu)->vmcb->save;
+
+    for (unsigned i = 0; i < SEG_COUNT; i++) {
+        get_segment(&state->segment[i], segment_of(save, i));
+    }
+    /* SYSRET to compatibility mode and the like leave another DPL in SS than the CPL. */
+    state->segment[SEG_SS].access &= ~(uint32_t)ACCESS_DPL;
+    state->segment[SEG_SS].access |= (uint32_t)FIELD_PREP(ACCESS_DPL, save->cpl);
+    state->gdtr = (struct guest_table_register){save->gdtr.base, save->gdtr.limit};
+    state->idtr = (struct guest_table_register){save->idtr.base, save->idtr.limit};
+    state->cr0 = save->cr0;
+    state->cr3 = save->cr3;
+    state->cr4 = save->cr4;
+    state->efer = save->efer & ~EFER_SVME;
+    state->dr7 = save->dr7;
+    state->pat = save->pat;
+}
+
+static uint8_t privilege_level(const struct guest_state *state, uint64_t rflags)
+{
+    if (!(state->cr0 & CR0_PE)) {
+        return 0;
+    }
+    if (rflags & RFLAGS_VM) {
+        return 3;
+    }
+    return (uint8_t)FIELD_GET(ACCESS_DPL, state->segment[SEG_SS].access);
+}
+
+void svm_set_state(struct vcpu *vcpu, const struct guest_state *state)
+{
+    struct svm_vcpu *svm = svm_of(vcpu);
+    struct vmcb_save *save = &svm->vmcb->save;
+
+    for (unsigned i = 0; i < SEG_COUNT; i++) {
+        set_segment(segment_of(save, i), &state->segment[i]);
+    }
+    /* TR goes back as it was saved: the QEMU emulator saves a TSS that LTR loaded as "available" and
+     * refuses ring 3 its ports if it finds "busy" there. */
+    save->cpl = privilege_level(state, vcpu->regs.rflags);
+    save->gdtr.base = state->gdtr.base;
+    save->gdtr.limit = state->gdtr.limit;
+    save->idtr.base = state->idtr.base;
+    save->idtr.limit = state->idtr.limit;
+    /*
+     * CD and NW after RESET would make everything that the guest does uncached: APM 15.25.8
+     * "Combining Nested and Guest Memory Types".  Guests that set CD themselves get it.
+     */
+    save->cr0 = state->cr0 & ~(CR0_CD | CR0_NW);
+    save->cr3 = state->cr3;
+    save->cr4 = state->cr4;
+    save->efer = state->efer | EFER_SVME; /* VMRUN insists on it */
+    save->dr7 = state->dr7;
+    save->pat = state->pat;
+    svm->clean = 0;
+}
