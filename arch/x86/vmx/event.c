@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Events: SDM Vol. 3C 26.6 "Event Injection", 27.2.4 "Information for VM Exits During Event
+ * Delivery", 24.4.2 "Guest Non-Register State". */
+#include "arch/x86/cpu.h"
+#include "arch/x86/vmx/vcpu.h"
+
+static uint32_t blocking(void)
+{
+    return vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY);
+}
+
+bool vmx_interruptible(struct vcpu *vcpu)
+{
+    return (vcpu->regs.rflags & RFLAGS_IF) && !vcpu->event.valid &&
+           !(blocking() & (SHADOW_STI | SHADOW_MOV_SS));
+}
+
+bool vmx_nmi_allowed(struct vcpu *vcpu)
+{
+    return !vcpu->event.valid && !(blocking() & (SHADOW_STI | SHADOW_MOV_SS | BLOCKED_NMI));
+}
+
+void vmx_request_window(struct vcpu *vcpu, bool interrupt, bool nmi)
+{
+    struct vmx_vcpu *vmx = vmx_of(vcpu);
+
+    vmx->processor_wanted |= interrupt ? (uint32_t)PROCESSOR_INTERRUPT_WINDOW : 0;
+    vmx->processor_wanted |= nmi ? (uint32_t)PROCESSOR_NMI_WINDOW : 0;
+}
+
+void vmx_clear_shadow(struct vcpu *vcpu)
+{
+    uint32_t before = blocking();
+
+    (void)vcpu;
+    if (before & (SHADOW_STI | SHADOW_MOV_SS)) {
+        vmcs_write32(VMCS_GUEST_INTERRUPTIBILITY, before & ~(uint32_t)(SHADOW_STI | SHADOW_MOV_SS));
+    }
+}
+
+static bool is_software(unsigned type)
+{
+    return type >= EVENT_SOFTWARE_INTERRUPT && type <= EVENT_SOFTWARE_EXCEPTION;
+}
+
+void vmx_event_inject(struct vcpu *vcpu)
+{
+    struct guest_event *event = &vcpu->event;
+    uint32_t word;
+
+    if (!event->valid) {
+        return; /* an exit leaves the field invalid */
+    }
+    word = (uint32_t)(INTERRUPTION_VALID | FIELD_PREP(INTERRUPTION_TYPE, event->type) |
+                      FIELD_PREP(INTERRUPTION_VECTOR, event->vector));
+    /* None in real mode: SDM Vol. 3C 26.2.1.3 "VM-Entry Control Fields". */
+    if (event->has_error_code && (vmcs_read(VMCS_GUEST_CR0) & CR0_PE)) {
+        word |= (uint32_t)INTERRUPTION_ERROR_VALID;
+        vmcs_write32(VMCS_ENTRY_ERROR_CODE, event->error_code & 0xffff);
+    }
+    if (is_software(event->type)) {
+        vmcs_write32(VMCS_ENTRY_INSTRUCTION_LENGTH, event->length);
+    }
+    vmcs_write32(VMCS_ENTRY_INTERRUPTION, word);
+    event->valid = false;
+}
+
+/* The delivery of an NMI had set the blocking already: SDM Vol. 3C 26.3.1.5 "Checks on Guest
+ * Non-Register State" wants it clear for the next one. */
+static void unblock_nmi(void)
+{
+    vmcs_write32(VMCS_GUEST_INTERRUPTIBILITY, blocking() & ~(uint32_t)BLOCKED_NMI);
+}
+
+void vmx_event_collect(struct vcpu *vcpu, bool nmi_unblocked)
+{
+    uint32_t word = vmcs_read32(VMCS_VECTORING);
+    unsigned type = FIELD_GET(INTERRUPTION_TYPE, word);
+
+    if (!(word & INTERRUPTION_VALID)) {
+        if (nmi_unblocked) {
+            /* IRET has ended it, and will be executed again. */
+            vmcs_write32(VMCS_GUEST_INTERRUPTIBILITY, blocking() | (uint32_t)BLOCKED_NMI);
+        }
+        return;
+    }
+    vcpu->event = (struct guest_event){
+        .valid = true,
+        .vector = (uint8_t)FIELD_GET(INTERRUPTION_VECTOR, word),
+        .type = (uint8_t)type,
+        .has_error_code = (word & INTERRUPTION_ERROR_VALID) != 0,
+    };
+    if (vcpu->event.has_error_code) {
+        vcpu->event.error_code = vmcs_read32(VMCS_VECTORING_ERROR_CODE);
+    }
+    if (is_software(type)) {
+        vcpu->event.length = (uint8_t)vmcs_read32(VMCS_EXIT_INSTRUCTION_LENGTH);
+    }
+    if (type == EVENT_NMI) {
+        unblock_nmi();
+    }
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the files of this backend share.
+ *
+ *     capability.c  features of the CPU        state.c  guest_state <-> VMCS
+ *     cpu.c         per-CPU enable, VMPTRLD    event.c  injection, windows, vectoring
+ *     control.c     create, reset, load, put   exit.c   exit reason -> struct vcpu_exit
+ *     run.c         entry and exit             entry.asm
+ *
+ * A struct vmx_vcpu belongs to the CPU that has the vCPU loaded; before the first load to whoever
+ * creates it.  Its VMCS is current on a CPU while loaded, and cleared otherwise.
+ */
+#ifndef SPILLWAY_ARCH_X86_VMX_VCPU_H
+#define SPILLWAY_ARCH_X86_VMX_VCPU_H
+
+#include "arch/x86/vmx/vmcs.h"
+#include "hv/vcpu.h"
+
+struct vmx_vcpu {
+    hpa_t vmcs;   /* the frame after this struct's */
+    pfn_t frames; /* order 1 */
+    uint64_t ept_pointer;
+    bool loaded;
+    bool launched;
+    unsigned host_cpu; /* whose host state the VMCS has; UINT32_MAX: none */
+    /* What fields of the VMCS hold, so that they are written only if they change. */
+    uint64_t rip, rsp, rflags, tsc_offset;
+    uint32_t processor;        /* processor-based controls */
+    uint32_t processor_wanted; /* for the next entry */
+    /* System call MSRs of the guest while it is not loaded. */
+    uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
+};
+_Static_assert(sizeof(struct vmx_vcpu) <= PAGE_SIZE, "one frame");
+
+/* What this CPU gives for what we ask: values of the control fields. */
+struct vmx_features {
+    uint32_t revision; /* of VMCSs */
+    uint32_t pin, processor, secondary, exit, entry;
+    bool ready;
+};
+
+/* Of one CPU; written by that CPU only. */
+struct vmx_cpu {
+    bool enabled;
+    hpa_t vmxon;   /* VMXON region */
+    hpa_t current; /* VMCS of the vCPU that is loaded; 0: none */
+} __attribute__((aligned(64)));
+
+static inline struct vmx_vcpu *vmx_of(const struct vcpu *vcpu)
+{
+    return vcpu->backend_data;
+}
+
+/* capability.c */
+bool vmx_check(void (*missing)(const char *feature));
+const struct vmx_features *vmx_features(void);
+
+/* cpu.c */
+bool vmx_cpu_enable(void);
+void vmx_cpu_disable(void);
+struct vmx_cpu *vmx_cpu_self(void);
+hpa_t vmx_msr_map(void);
+/* VMPTRLD, VMCLEAR; panic when refused. */
+void vmx_make_current(hpa_t vmcs);
+void vmx_clear(hpa_t vmcs);
+/* Lets this CPU read and write the VMCS of a vCPU that may not be loaded; vmx_return() with the
+ * result ends that. */
+bool vmx_borrow(struct vmx_vcpu *vmx);
+void vmx_return(struct vmx_vcpu *vmx, bool borrowed);
+
+/* control.c */
+bool vmx_vcpu_create(struct vcpu *vcpu);
+void vmx_vcpu_destroy(struct vcpu *vcpu);
+void vmx_vcpu_reset(struct vcpu *vcpu);
+void vmx_load(struct vcpu *vcpu);
+void vmx_put(struct vcpu *vcpu);
+
+/* state.c */
+void vmx_get_state(struct vcpu *vcpu, struct guest_state *state);
+void vmx_set_state(struct vcpu *vcpu, const struct guest_state *state);
+/* Bits of CR0 and CR4 that the guest does not own: it reads them from the shadow. */
+uint64_t vmx_cr0_mask(void);
+uint64_t vmx_cr4_mask(void);
+
+/* event.c */
+bool vmx_interruptible(struct vcpu *vcpu);
+bool vmx_nmi_allowed(struct vcpu *vcpu);
+void vmx_request_window(struct vcpu *vcpu, bool interrupt, bool nmi);
+void vmx_clear_shadow(struct vcpu *vcpu);
+/* Before the entry: vcpu->event -> VM-entry interruption information. */
+void vmx_event_inject(struct vcpu *vcpu);
+/* After an exit that may have cut a delivery short: IDT-vectoring information -> vcpu->event.
+ * nmi_unblocked: INTERRUPTION_NMI_UNBLOCKED of the exit. */
+void vmx_event_collect(struct vcpu *vcpu, bool nmi_unblocked);
+
+/* exit.c */
+void vmx_exit_decode(struct vcpu *vcpu, uint32_t reason, struct vcpu_exit *exit);
+
+/* run.c */
+void vmx_run(struct vcpu *vcpu, struct vcpu_exit *exit);
+
+/* entry.asm.  Zero: the guest was entered and has exited, or the entry failed as an exit; else
+ * VMfail: VMCS_INSTRUCTION_ERROR says why. */
+unsigned vmx_enter(struct guest_registers *regs, bool launched);
+/* Where exits arrive: never called. */
+void vmx_exit_point(void);
+
+#endif
