@@ -9,7 +9,6 @@
 #define ACCESS_HIGH     BITS(15, 12)
 #define ACCESS_PRESENT  BIT(7)
 #define ACCESS_DPL      BITS(6, 5)
-#define ACCESS_BUSY     BIT(1)
 
 static struct vmcb_segment *segment_of(struct vmcb_save *save, unsigned index)
 {
