@@ -33,6 +33,7 @@ enum {
 #define MCR_OUT2    0x08 /* connects the interrupt line on a PC */
 #define LSR_DATA    0x01
 #define LSR_THRE    0x20
+#define LSR_TEMT    0x40 /* FIFO and shift register are empty */
 
 #define UART_CLOCK      115200 /* 1.8432 MHz / 16 */
 #define UART_FIFO_BYTES 16
@@ -137,6 +138,16 @@ void uart_write(struct uart *uart, const char *data, size_t size)
     spin_lock(&uart->lock);
     uart_write_unlocked(uart, data, size);
     spin_unlock(&uart->lock);
+}
+
+void uart_drain(struct uart *uart)
+{
+    for (unsigned reads = uart->present ? UART_WAIT_READS : 0; reads != 0; reads--) {
+        if (uart_read(uart, UART_LSR) & LSR_TEMT) {
+            return;
+        }
+        __builtin_ia32_pause();
+    }
 }
 
 size_t uart_write_ready(struct uart *uart, const char *data, size_t size)

@@ -42,7 +42,12 @@ void uart_put(struct uart *uart, char c);
 void uart_write(struct uart *uart, const char *data, size_t size);
 /* Sends what the FIFO takes now, without waiting; how many bytes that was. */
 size_t uart_write_ready(struct uart *uart, const char *data, size_t size);
-/* The same without the lock: panic only. */
+/*
+ * Waits, but not for ever, until the last byte has left the port.  Before power-off or reset:
+ * what is still in the FIFO then is lost.  Takes no lock.
+ */
+void uart_drain(struct uart *uart);
+/* uart_write without the lock: panic only. */
 void uart_write_unlocked(struct uart *uart, const char *data, size_t size);
 
 /* Next received byte 0..255, or -1 if there is none. */
