@@ -262,7 +262,7 @@ void table_collapse_end(struct table *table, gfn_t page, pfn_t old)
     for (unsigned i = 0; i < TABLE_ENTRIES; i++) {
         late |= table_entry_get(&entries_of(old)[i]);
     }
-    __atomic_fetch_or(entry, late & (format->accessed_bit | format->dirty_bit), __ATOMIC_ACQ_REL);
+    table_entry_add(entry, late & (format->accessed_bit | format->dirty_bit));
     frame_free(old);
     table->pages--;
 }

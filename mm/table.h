@@ -62,6 +62,12 @@ static inline bool table_entry_cmpxchg(uint64_t *entry, uint64_t *expected, uint
                                        __ATOMIC_ACQUIRE);
 }
 
+/* Adds flags that hardware might have set. */
+static inline void table_entry_add(uint64_t *entry, uint64_t flags)
+{
+    __atomic_fetch_or(entry, flags, __ATOMIC_ACQ_REL);
+}
+
 /* Clears the accessed flag of a LEAF or TABLE entry; was it set?  No flush: a CPU that has the
  * translation cached does not set it again until it walks again, which costs accuracy only. */
 static inline bool table_entry_clear_accessed(const struct table_format *format, uint64_t *entry)
