@@ -184,6 +184,7 @@ void vmx_load(struct vcpu *vcpu)
     vmx_make_current(vmx->vmcs);
     vmx_cpu_self()->current = vmx->vmcs;
     vmx->loaded = true;
+    vmx->current = true;
     vmx->launched = false;
     if (vmx->host_cpu != arch_cpu_id()) {
         set_host_state();
@@ -219,4 +220,5 @@ void vmx_put(struct vcpu *vcpu)
     vmx_clear(vmx->vmcs);
     vmx_cpu_self()->current = hpa(0);
     vmx->loaded = false;
+    vmx->current = false;
 }

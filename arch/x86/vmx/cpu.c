@@ -59,10 +59,11 @@ void vmx_clear(hpa_t vmcs)
 
 bool vmx_borrow(struct vmx_vcpu *vmx)
 {
-    if (vmx->loaded) {
+    if (vmx->current) {
         return false;
     }
     vmx_make_current(vmx->vmcs);
+    vmx->current = true;
     return true;
 }
 
@@ -74,6 +75,7 @@ void vmx_return(struct vmx_vcpu *vmx, bool borrowed)
         return;
     }
     vmx_clear(vmx->vmcs);
+    vmx->current = false;
     if (cpu->current.v != 0) {
         vmx_make_current(cpu->current);
     }

@@ -21,6 +21,7 @@ struct vmx_vcpu {
     pfn_t frames; /* order 1 */
     uint64_t ept_pointer;
     bool loaded;
+    bool current; /* on this CPU: while loaded, or borrowed */
     bool launched;
     unsigned host_cpu; /* whose host state the VMCS has; UINT32_MAX: none */
     /* What fields of the VMCS hold, so that they are written only if they change. */
@@ -64,7 +65,7 @@ hpa_t vmx_msr_map(void);
 void vmx_make_current(hpa_t vmcs);
 void vmx_clear(hpa_t vmcs);
 /* Lets this CPU read and write the VMCS of a vCPU that may not be loaded; vmx_return() with the
- * result ends that. */
+ * result ends that.  May be nested. */
 bool vmx_borrow(struct vmx_vcpu *vmx);
 void vmx_return(struct vmx_vcpu *vmx, bool borrowed);
 

@@ -145,11 +145,12 @@ enum vmcs_field {
 #define ENTRY_LOAD_EFER  BIT(15)
 
 /* Entry and exit interruption information, IDT-vectoring information. */
-#define INTERRUPTION_VECTOR        BITS(7, 0)
-#define INTERRUPTION_TYPE          BITS(10, 8)
-#define INTERRUPTION_ERROR_VALID   BIT(11)
-#define INTERRUPTION_NMI_UNBLOCKED BIT(12) /* also bit 12 of the qualification of EPT violations   \
-                                            */
+#define INTERRUPTION_VECTOR      BITS(7, 0)
+#define INTERRUPTION_TYPE        BITS(10, 8)
+#define INTERRUPTION_ERROR_VALID BIT(11)
+#define INTERRUPTION_NMI_UNBLOCKED                                                                 \
+    BIT(12) /* also bit 12 of the qualification of EPT violations                                  \
+             */
 #define INTERRUPTION_VALID BIT(31)
 
 #define SHADOW_STI    BIT(0)
