@@ -8,7 +8,10 @@
 #include "base/lock.h"
 #include "base/log.h"
 
-static _Thread_local unsigned this_cpu;
+#define CPUS 64u
+
+static _Thread_local unsigned this_cpu = CPUS; /* not set */
+static _Atomic unsigned next_cpu;
 static int printed_level = LOG_WARN;
 static uint64_t random_state = 1;
 
@@ -23,12 +26,21 @@ void support_set_cpu(unsigned cpu)
 
 unsigned support_cpu(void)
 {
+    if (this_cpu == CPUS) {
+        this_cpu = next_cpu++ % CPUS;
+    }
     return this_cpu;
+}
+
+/* The main thread is CPU 0. */
+__attribute__((constructor)) static void first_cpu(void)
+{
+    support_cpu();
 }
 
 unsigned lock_cpu_id(void)
 {
-    return this_cpu;
+    return support_cpu();
 }
 
 void support_log_level(int level)

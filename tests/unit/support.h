@@ -5,7 +5,7 @@
  * disk (support_store.c).  All of it is in an archive: a test gets what it needs, and may define
  * a function of its own instead if it replaces the whole file.
  *
- * Threads play CPUs: each calls support_set_cpu() first.
+ * Threads play CPUs: each gets a CPU id of its own, or sets one.
  */
 #ifndef SPILLWAY_TESTS_UNIT_SUPPORT_H
 #define SPILLWAY_TESTS_UNIT_SUPPORT_H
@@ -26,7 +26,7 @@ struct store;
 
 /* ---- support.c ---- */
 
-/* The CPU that this thread plays, below 64; 0 until it is set. */
+/* The CPU that this thread plays, below 64. */
 void support_set_cpu(unsigned cpu);
 unsigned support_cpu(void);
 /* Log lines of this level and above are printed; LOG_WARN until it is set. */

@@ -83,7 +83,7 @@ static inline bool model_same(struct page_model is, struct page_model wanted)
 }
 
 /* Pages of the table from `self` down. */
-static uint64_t model_count(const struct table *table, pfn_t self, unsigned level)
+static inline uint64_t model_count(const struct table *table, pfn_t self, unsigned level)
 {
     uint64_t count = 1;
 
