@@ -1,0 +1,529 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SOURCES: tests/unit/vdev_fake.c hv/guest_load.c hv/guest_load_linux.c hv/guest_load_elf.c
+ * hv/guest_load_multiboot.c hv/vdev/acpi.c hv/vdev/lapic.c hv/vdev/lapic_send.c
+ * hv/vdev/lapic_timer.c hv/vdev/ioapic.c hv/vdev/uart.c hv/vdev/platform_io.c hv/vdev/devices.c
+ * hv/timer.c */
+/* The guest loader: each format, what a guest finds in memory, waits at every call, hostile files.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "hv/guest_load_internal.h"
+#include "tests/unit/vdev_fake.h"
+
+#define MIB            0x100000ull
+#define PAYLOAD_BYTES  0x5123
+#define KERNEL_ADDRESS 0x1000000ull
+#define KERNEL_INIT    0x20000
+
+static char error[GUEST_LOAD_ERROR_MAX];
+static uint8_t initrd[0x3456];
+
+static void put(uint8_t *p, uint64_t value, unsigned bytes)
+{
+    memcpy(p, &value, bytes);
+}
+
+static uint64_t mem(uint64_t address, unsigned bytes)
+{
+    uint64_t value = 0;
+
+    memcpy(&value, vfake.memory + address, bytes);
+    return value;
+}
+
+static uint8_t pattern(uint64_t i)
+{
+    return i / 4096 % 2 ? 0 : (uint8_t)(i * 7 + 1); /* every other page is zero */
+}
+
+/* A bzImage with a setup header, one setup sector and a pattern as kernel. */
+static uint8_t *make_bzimage(size_t *bytes)
+{
+    size_t code = (PAYLOAD_BYTES + 15) / 16 * 16;
+    uint8_t *file = calloc(1, *bytes = 1024 + code);
+
+    file[0x1f1] = 1;
+    put(file + 0x1f4, code / 16, 4);
+    put(file + 0x1fe, 0xaa55, 2);
+    put(file + 0x200, 0x66eb, 2);
+    memcpy(file + 0x202, "HdrS", 4);
+    put(file + 0x206, 0x20f, 2);
+    file[0x211] = 1;
+    put(file + 0x22c, 0x7fffffff, 4);
+    put(file + 0x236, 0x7f, 2);
+    put(file + 0x238, 2047, 4);
+    put(file + 0x258, KERNEL_ADDRESS, 8);
+    put(file + 0x260, KERNEL_INIT, 4);
+    for (size_t i = 0; i < code; i++) {
+        file[1024 + i] = pattern(i);
+    }
+    return file;
+}
+
+/* An ELF file with one PT_LOAD at 1 MiB and a note segment with a PVH entry. */
+static uint8_t *make_elf64(size_t *bytes, bool multiboot)
+{
+    uint8_t *file = calloc(1, *bytes = 0x2000);
+    uint8_t *ph = file + 64;
+
+    memcpy(file, "\177ELF\2\1\1", 7);
+    put(file + 18, 62, 2);
+    put(file + 24, 0xffffffff80100040ull, 8); /* virtual */
+    put(file + 32, 64, 8);
+    put(file + 54, 56, 2);
+    put(file + 56, 2, 2);
+    put(ph, 1, 4);
+    put(ph + 8, 0x1000, 8);
+    put(ph + 16, 0xffffffff80100000ull, 8);
+    put(ph + 24, 0x100000, 8);
+    put(ph + 32, 0x1000, 8);
+    put(ph + 40, 0x9000, 8);
+    put(ph + 56, 4, 4);
+    put(ph + 56 + 8, 0x200, 8);
+    put(ph + 56 + 32, 0x30, 8);
+    /* Another note first. */
+    put(file + 0x200, 5, 4);
+    put(file + 0x204, 1, 4);
+    put(file + 0x208, 3, 4);
+    memcpy(file + 0x20c, "abcd", 5);
+    put(file + 0x218, 4, 4);
+    put(file + 0x21c, 8, 4);
+    put(file + 0x220, 18, 4);
+    memcpy(file + 0x224, "Xen", 4);
+    put(file + 0x228, 0x100080, 8);
+    if (multiboot) {
+        put(file + 0x400, 0x1badb002, 4);
+        put(file + 0x404, 3, 4);
+        put(file + 0x408, 0u - 0x1badb002u - 3u, 4);
+    }
+    for (size_t i = 0x1000; i < 0x2000; i++) {
+        file[i] = (uint8_t)(i * 3 + 1);
+    }
+    return file;
+}
+
+/* A flat multiboot image with address fields: header at 0x10, loaded at 0x200000. */
+static uint8_t *make_flat(size_t *bytes)
+{
+    uint8_t *file = calloc(1, *bytes = 0x1800);
+    const uint32_t header[] = {0x1badb002, 0x10000,  0u - 0x1badb002u - 0x10000u,
+                               0x200010,   0x200000, 0x201000,
+                               0x204000,   0x200100};
+
+    memset(file, 0x77, *bytes);
+    memcpy(file + 0x10, header, sizeof(header));
+    return file;
+}
+
+/* The image from the heap, so that ASan sees reads beyond it. */
+static struct guest_load *start(const uint8_t *file, size_t bytes, const char *cmdline)
+{
+    struct guest_image image = {.kernel = file,
+                                .kernel_bytes = bytes,
+                                .initrd = initrd,
+                                .initrd_bytes = sizeof(initrd),
+                                .cmdline = cmdline};
+
+    for (size_t i = 0; i < sizeof(initrd); i++) {
+        initrd[i] = (uint8_t)(i ^ 0x55);
+    }
+    error[0] = '\0';
+    return guest_load_start(&vfake.vm, &image, error);
+}
+
+static unsigned run(struct guest_load *load)
+{
+    unsigned waits = 0;
+
+    while (!guest_load_done(load)) {
+        enum mm_result result = guest_load_step(load, NULL);
+
+        assert_true(result == MM_OK || result == MM_WAIT);
+        waits += result == MM_WAIT;
+        assert_true(waits < 100000);
+    }
+    return waits;
+}
+
+static void check_initrd(uint64_t address)
+{
+    assert_int_equal(address % 4096, 0);
+    assert_memory_equal(vfake.memory + address, initrd, sizeof(initrd));
+}
+
+static void check_linux(const uint8_t *file)
+{
+    const struct guest_state *s = &vfake.state;
+    const struct guest_registers *r = &vfake.vcpu[0].regs;
+    uint64_t zero = 0x90000;
+
+    assert_int_equal(vfake.states, 1);
+    assert_int_equal(r->rip, KERNEL_ADDRESS + 0x200);
+    assert_int_equal(r->gpr[GPR_RSI], zero);
+    assert_int_equal(r->rflags, 2);
+    assert_int_equal(s->cr0 & 0x80000001, 0x80000001);
+    assert_int_equal(s->efer, 0x500);
+    assert_int_equal(s->cr4, 0x20);
+    assert_int_equal(s->segment[SEG_CS].selector, 0x10);
+    assert_int_equal(s->segment[SEG_DS].selector, 0x18);
+    assert_int_equal(mem(s->gdtr.base + 0x10, 8), 0x00af9b000000ffffull);
+    assert_int_equal(mem(s->gdtr.base + 0x18, 8), 0x00cf93000000ffffull);
+    /* Page tables: the last byte of 4 GiB maps to itself. */
+    assert_int_equal(mem(s->cr3, 8), 0x93003);
+    assert_int_equal(mem(0x93000 + 8 * 3, 8), 0x97003);
+    assert_int_equal(mem(0x97000 + 8 * 511, 8), 0xffe00083);
+    assert_int_equal(mem(0x94000, 8), 0x83);
+    assert_memory_equal(vfake.memory + KERNEL_ADDRESS, file + 1024, PAYLOAD_BYTES);
+    assert_memory_equal(vfake.memory + zero + 0x202, "HdrS", 4);
+    assert_int_equal(mem(zero + 0x210, 1), 0xff);
+    assert_int_equal(mem(zero + 0x21c, 4), sizeof(initrd));
+    check_initrd(mem(zero + 0x218, 4));
+    assert_string_equal((char *)vfake.memory + mem(zero + 0x228, 4), "console=ttyS0 quiet");
+    assert_int_equal(mem(zero + 0x70, 8), 0xe0000);
+    assert_int_equal(mem(zero + 0x1e8, 1), 5);
+    assert_int_equal(mem(zero + 0x2d0 + 4 * 20 + 8, 8), 31 * MIB);
+}
+
+static void linux_image(void **state)
+{
+    size_t bytes;
+    uint8_t *file = make_bzimage(&bytes);
+    struct guest_load *load;
+
+    (void)state;
+    vfake_start(2);
+    vfake_memory(32 * MIB);
+    load = start(file, bytes, "console=ttyS0 quiet");
+    assert_non_null(load);
+    assert_int_equal(run(load), 0);
+    assert_true(vfake.writes < 12 + 4 + 6 + 4); /* zero pages are not written */
+    check_linux(file);
+    guest_load_free(load);
+    free(file);
+    vfake_stop();
+}
+
+/* Guest memory is short at every single call. */
+static void waits_everywhere(void **state)
+{
+    size_t bytes;
+    uint8_t *file = make_bzimage(&bytes);
+    struct guest_load *load;
+
+    (void)state;
+    vfake_start(1);
+    vfake_memory(32 * MIB);
+    vfake.wait_often = true;
+    load = start(file, bytes, "console=ttyS0 quiet");
+    assert_non_null(load);
+    assert_true(run(load) > 10);
+    check_linux(file);
+    guest_load_free(load);
+    free(file);
+    vfake_stop();
+}
+
+static void expect_error(const uint8_t *file, size_t bytes, const char *cmdline, const char *part)
+{
+    assert_null(start(file, bytes, cmdline));
+    if (strstr(error, part) == NULL) {
+        fail_msg("error is \"%s\", expected \"%s\"", error, part);
+    }
+}
+
+static void linux_refusals(void **state)
+{
+    size_t bytes;
+    uint8_t *file = make_bzimage(&bytes);
+    char *longline = malloc(3000);
+
+    (void)state;
+    vfake_start(1);
+    vfake_memory(32 * MIB);
+    memset(longline, 'x', 2999);
+    longline[2999] = '\0';
+    expect_error(file, bytes, longline, "longer than the 2047 bytes");
+    expect_error(file, bytes - 1, "", "truncated");
+    put(file + 0x260, 0x20000000, 4);
+    expect_error(file, bytes, "", "needs memory at 0x1000000-0x21000000");
+    put(file + 0x260, KERNEL_INIT, 4);
+    put(file + 0x258, UINT64_MAX, 8);
+    expect_error(file, bytes, "", "wants to be loaded");
+    put(file + 0x258, 0x90000, 8);
+    expect_error(file, bytes, "", "needs memory");
+    put(file + 0x258, 0x80000, 8);
+    put(file + 0x260, 0x12000, 4);
+    expect_error(file, bytes, "", "overlaps");
+    put(file + 0x258, 31 * MIB, 8);
+    put(file + 0x260, MIB, 4);
+    expect_error(file, bytes, "", "initrd");
+    put(file + 0x258, KERNEL_ADDRESS, 8);
+    put(file + 0x236, 0, 2);
+    expect_error(file, bytes, "", "64-bit entry point");
+    vfake.vm.memory_pages = 256;
+    expect_error(file, bytes, "", "more than 1 MiB");
+    expect_error((const uint8_t *)longline, 3000, "", "more than 1 MiB");
+    vfake.vm.memory_pages = 8192;
+    expect_error((const uint8_t *)longline, 3000, "", "format not known");
+    expect_error((const uint8_t *)longline, 0, "", "format not known");
+    free(longline);
+    free(file);
+    vfake_stop();
+}
+
+static void check_flat_state(uint32_t rip)
+{
+    assert_int_equal(vfake.vcpu[0].regs.rip, rip);
+    assert_int_equal(vfake.vcpu[0].regs.gpr[GPR_RBX], 0x90000);
+    assert_int_equal(vfake.state.cr0 & 0x80000001, 1);
+    assert_int_equal(vfake.state.efer, 0);
+    assert_int_equal(vfake.state.segment[SEG_CS].limit, 0xffffffff);
+    assert_int_equal(vfake.state.segment[SEG_CS].access, 0xc09b);
+}
+
+static void pvh(void **state)
+{
+    size_t bytes;
+    uint8_t *file = make_elf64(&bytes, false);
+    struct guest_load *load;
+    uint64_t modules, map;
+
+    (void)state;
+    vfake_start(1);
+    vfake_memory(8 * MIB);
+    load = start(file, bytes, "a b");
+    assert_non_null(load);
+    run(load);
+    check_flat_state(0x100080);
+    assert_memory_equal(vfake.memory + 0x100000, file + 0x1000, 0x1000);
+    assert_int_equal(mem(0x90000, 4), 0x336ec578);
+    assert_int_equal(mem(0x90004, 4), 1);
+    assert_int_equal(mem(0x9000c, 4), 1);
+    modules = mem(0x90010, 8);
+    check_initrd(mem(modules, 8));
+    assert_int_equal(mem(modules + 8, 8), sizeof(initrd));
+    assert_string_equal((char *)vfake.memory + mem(0x90018, 8), "a b");
+    assert_memory_equal(vfake.memory + mem(0x90020, 8), "RSD PTR ", 8);
+    map = mem(0x90028, 8);
+    assert_int_equal(mem(0x90030, 4), 5);
+    assert_int_equal(mem(map + 4 * 24, 8), MIB);
+    assert_int_equal(mem(map + 4 * 24 + 8, 8), 7 * MIB);
+    assert_int_equal(mem(map + 4 * 24 + 16, 4), 1);
+    guest_load_free(load);
+    file[0x220] = 17; /* no entry note */
+    expect_error(file, bytes, "", "neither a multiboot header nor a PVH entry");
+    free(file);
+    vfake_stop();
+}
+
+static void multiboot_elf(void **state)
+{
+    size_t bytes;
+    uint8_t *file = make_elf64(&bytes, true);
+    struct guest_load *load;
+    uint64_t module, map;
+
+    (void)state;
+    vfake_start(1);
+    vfake_memory(8 * MIB);
+    load = start(file, bytes, "x=1");
+    assert_non_null(load);
+    run(load);
+    check_flat_state(0x100040); /* e_entry, made physical */
+    assert_int_equal(vfake.vcpu[0].regs.gpr[GPR_RAX], 0x2badb002);
+    assert_int_equal(mem(0x90000, 4), 0x24d);
+    assert_int_equal(mem(0x90004, 4), 640);
+    assert_int_equal(mem(0x90008, 4), 7 * 1024);
+    assert_string_equal((char *)vfake.memory + mem(0x90010, 4), "x=1");
+    assert_int_equal(mem(0x90014, 4), 1);
+    module = mem(0x90018, 4);
+    check_initrd(mem(module, 4));
+    assert_int_equal(mem(module + 4, 4) - mem(module, 4), sizeof(initrd));
+    map = mem(0x90030, 4);
+    assert_int_equal(mem(0x9002c, 4), 5 * 24);
+    assert_int_equal(mem(map, 4), 20);
+    assert_int_equal(mem(map + 4 * 24 + 4, 8), MIB);
+    assert_string_equal((char *)vfake.memory + mem(0x90040, 4), "spillway");
+    guest_load_free(load);
+    put(file + 0x404, 7, 4); /* wants a video mode */
+    put(file + 0x408, 0u - 0x1badb002u - 7u, 4);
+    expect_error(file, bytes, "", "requires features 0x7");
+    free(file);
+    vfake_stop();
+}
+
+static void multiboot_flat(void **state)
+{
+    size_t bytes;
+    uint8_t *file = make_flat(&bytes);
+    struct guest_load *load;
+
+    (void)state;
+    vfake_start(1);
+    vfake_memory(8 * MIB);
+    load = start(file, bytes, NULL);
+    assert_non_null(load);
+    run(load);
+    check_flat_state(0x200100);
+    assert_memory_equal(vfake.memory + 0x200000, file, 0x1000);
+    assert_int_equal(vfake.memory[0x201000], 0);
+    guest_load_free(load);
+    put(file + 0x24, 0x202000, 4); /* more than the file has */
+    expect_error(file, bytes, "", "outside of the file");
+    put(file + 0x24, 0, 4);
+    put(file + 0x28, 0x200100, 4);
+    expect_error(file, bytes, "", "bss ends before");
+    put(file + 0x1c, 0x200020, 4);
+    expect_error(file, bytes, "", "starts before the file");
+    free(file);
+    vfake_stop();
+}
+
+static void layout(void **state)
+{
+    struct guest_slot slot[GUEST_LAYOUT_SLOTS];
+
+    (void)state;
+    assert_int_equal(guest_layout(256 * MIB, slot), 1);
+    assert_int_equal(slot[0].base.v, 0);
+    assert_int_equal(slot[0].pages, 65536);
+    assert_int_equal(guest_layout(3072 * MIB, slot), 1);
+    assert_int_equal(guest_layout(3073 * MIB, slot), 2);
+    assert_int_equal(slot[0].pages, 0xc0000);
+    assert_int_equal(slot[1].base.v, 0x100000);
+    assert_int_equal(slot[1].pages, 256);
+}
+
+/* ---- ACPI ---- */
+
+static uint8_t sum(const uint8_t *p, uint64_t bytes)
+{
+    uint8_t s = 0;
+
+    while (bytes-- > 0) {
+        s = (uint8_t)(s + *p++);
+    }
+    return s;
+}
+
+static const uint8_t *table(const uint8_t *tables, uint64_t address, const char *signature)
+{
+    const uint8_t *p = tables + (address - ACPI_TABLES_BASE);
+
+    assert_memory_equal(p, signature, 4);
+    assert_int_equal(sum(p, get32(p + 4)), 0);
+    return p;
+}
+
+static void acpi_tables(void **state)
+{
+    static uint8_t tables[ACPI_TABLES_BYTES];
+
+    (void)state;
+    for (unsigned vcpus = 1; vcpus <= VM_VCPUS_MAX; vcpus++) {
+        const uint8_t *xsdt, *fadt, *madt;
+        unsigned enabled = 0;
+
+        assert_true(acpi_build(tables, vcpus));
+        assert_memory_equal(tables, "RSD PTR ", 8);
+        assert_int_equal(sum(tables, 20), 0);
+        assert_int_equal(sum(tables, 36), 0);
+        xsdt = table(tables, get64(tables + 24), "XSDT");
+        fadt = table(tables, get64(xsdt + 36), "FACP");
+        madt = table(tables, get64(xsdt + 44), "APIC");
+        assert_int_equal(get32(fadt + 4), 276);
+        assert_int_equal(get32(fadt + 112) & BIT(20), BIT(20));
+        assert_int_equal(get64(fadt + 116 + 4), 0xcf9);
+        assert_int_equal(get64(fadt + 244 + 4), 0x600);
+        (void)table(tables, get64(fadt + 140), "DSDT");
+        for (uint32_t at = 44; at < get32(madt + 4); at += madt[at + 1]) {
+            assert_true(madt[at + 1] >= 6);
+            enabled += madt[at] == 0 && get32(madt + at + 4) == 1;
+        }
+        assert_int_equal(enabled, vcpus);
+        assert_int_equal(tables[0x3ff0], vcpus);
+    }
+    assert_false(acpi_build(tables, 10000));
+}
+
+/* ---- hostile files ---- */
+
+static uint64_t random_state = 0x5eed0001;
+
+static uint64_t next_random(void)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state;
+}
+
+static void damage(uint8_t *file, size_t bytes)
+{
+    static const uint64_t values[] = {
+        0, 1, 0x7fffffff, 0xffffffff, UINT64_MAX, 0x8000000000000000, 0xfffffffffffff000};
+    unsigned count = 1 + (unsigned)(next_random() % 4);
+    size_t head = bytes < 0x500 ? bytes : 0x500;
+
+    for (unsigned i = 0; i < count; i++) {
+        size_t at = next_random() % (head - 8);
+        uint64_t value = next_random() % 2 ? values[next_random() % 7] : next_random();
+
+        put(file + at, value, 1u << (next_random() % 4));
+    }
+}
+
+/* Random damage: refused, or loaded, but never a read beyond the file or a write beyond memory. */
+static void hostile(void **state)
+{
+    unsigned loaded = 0;
+
+    (void)state;
+    vfake_start(1);
+    vfake_memory(32 * MIB);
+    for (unsigned i = 0; i < 12000; i++) {
+        size_t bytes, kept;
+        uint8_t *file = i % 4 == 0   ? make_bzimage(&bytes)
+                        : i % 4 == 1 ? make_elf64(&bytes, false)
+                        : i % 4 == 2 ? make_elf64(&bytes, true)
+                                     : make_flat(&bytes);
+        uint8_t *copy;
+        struct guest_load *load;
+
+        damage(file, bytes);
+        kept = next_random() % 4 == 0 ? next_random() % bytes : bytes;
+        copy = malloc(kept + !kept);
+        memcpy(copy, file, kept);
+        load = start(copy, kept, "");
+        if (load != NULL) {
+            run(load);
+            loaded++;
+        } else {
+            assert_true(error[0] != '\0');
+        }
+        guest_load_free(load);
+        free(copy);
+        free(file);
+    }
+    assert_true(loaded > 1000);
+    vfake_stop();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(linux_image),    cmocka_unit_test(waits_everywhere),
+        cmocka_unit_test(linux_refusals), cmocka_unit_test(pvh),
+        cmocka_unit_test(multiboot_elf),  cmocka_unit_test(multiboot_flat),
+        cmocka_unit_test(layout),         cmocka_unit_test(acpi_tables),
+        cmocka_unit_test(hostile),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
