@@ -113,6 +113,7 @@ void machine_memory_init(void)
         panic("pool = %luM in spillway.conf: expected at most %luM, which is what this machine has",
               (unsigned long)(wanted / 256), (unsigned long)(given / 256));
     }
+    frame_alloc_ready();
     count_footprint(h, db_pages);
 }
 
