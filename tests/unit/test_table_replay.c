@@ -37,12 +37,17 @@ static bool recording;
 static bool dirtied[MODEL_PAGES]; /* by "hardware", while the operation ran */
 static uint64_t *before;          /* memory as it was; replayed upon */
 static uint64_t prefixes, dirty_events;
+static unsigned hardware_in; /* it acts at one in so many steps; 0: never */
+static unsigned focus;       /* region that the operation is about: hardware writes there most */
 
 /* ---- recording ---- */
 
 static void hardware_write(void)
 {
-    unsigned page = (unsigned)support_random_below(MODEL_PAGES), level;
+    unsigned region = support_random_below(2) == 0
+                          ? focus
+                          : (unsigned)support_random_below(ARRAY_SIZE(region_base));
+    unsigned page = region * REGION_PAGES + (unsigned)support_random_below(REGION_PAGES), level;
     uint64_t *entry = model_walk(&subject, model_live, model_gfn(page), &level);
 
     if (subject.format->classify(*entry, level) == ENTRY_LEAF &&
@@ -55,7 +60,7 @@ static void hardware_write(void)
 
 static void hardware(void)
 {
-    if (recording && support_random_below(4) == 0) {
+    if (recording && hardware_in != 0 && support_random_below(hardware_in) == 0) {
         hardware_write();
     }
 }
@@ -241,14 +246,15 @@ static void note_unmapped(void *owner, gfn_t first, uint64_t entry, unsigned lev
 }
 
 /* The shootdown: until then, CPUs may set flags in the table that they have the way to cached. */
-static void late_hardware(pfn_t old)
+static bool late_hardware(pfn_t old)
 {
-    unsigned index = (unsigned)support_random_below(TABLE_ENTRIES);
-    uint64_t *entry = &model_live(old)[index];
+    uint64_t *entry = &model_live(old)[support_random_below(TABLE_ENTRIES)];
 
-    if (subject.format->flags(*entry) & LEAF_WRITABLE) {
-        *entry |= subject.format->dirty_bit | subject.format->accessed_bit;
+    if (!(subject.format->flags(*entry) & LEAF_WRITABLE)) {
+        return false;
     }
+    *entry |= subject.format->dirty_bit | subject.format->accessed_bit;
+    return true;
 }
 
 static bool is_dirty(gfn_t page)
@@ -277,12 +283,8 @@ static void run_operation(unsigned kind, unsigned region, struct operation *op)
     case 2:
         op->name = "collapse";
         if (table_collapse(&subject, gfn(base + index), &old)) {
-            bool late = support_random_below(2) == 0;
+            bool late = support_random_below(2) == 0 && late_hardware(old);
 
-            if (late) {
-                late_hardware(old);
-                late = subject.format->flags(model_live(old)[index]) & LEAF_DIRTY;
-            }
             table_collapse_end(&subject, gfn(base + index), old);
             assert_true(!late || is_dirty(gfn(base + index)));
         }
@@ -309,31 +311,116 @@ static void run_operation(unsigned kind, unsigned region, struct operation *op)
     recording = false;
 }
 
-/* Between operations, so that tables with all kinds of contents come up. */
-static void disturb(unsigned region)
+static void ignore_unmapped(void *owner, gfn_t first, uint64_t entry, unsigned level)
 {
-    uint64_t base = region_base[region], first = model_random_frame();
-    bool block = support_random_below(3) == 0;
-    unsigned count = block ? REGION_PAGES : (unsigned)support_random_below(8);
+    (void)owner;
+    (void)first;
+    (void)entry;
+    (void)level;
+}
 
-    for (unsigned i = 0; i < count; i++) {
-        unsigned index = block ? i : (unsigned)support_random_below(REGION_PAGES);
-        struct page_model page =
+static void clear_region(unsigned region, bool tables_too)
+{
+    gfn_t first = gfn(region_base[region]), end = gfn(first.v + REGION_PAGES);
+    struct table_trash trash;
+
+    assert_true(table_unmap(&subject, first, end, ignore_unmapped, NULL));
+    if (tables_too) {
+        table_trash_init(&trash);
+        table_prune(&subject, gfn(0), gfn(TABLE_GFN_LIMIT), &trash);
+        table_trash_free(&trash);
+    }
+}
+
+static void fill_block(unsigned region)
+{
+    struct page_model page = {.leaf = true,
+                              .rights = support_random_below(4) == 0 ? LEAF_EXEC : RIGHTS,
+                              .value = model_random_frame()};
+
+    for (unsigned i = 0; i < REGION_PAGES; i++, page.value++) {
+        table_entry_set(table_leaf_alloc(&subject, gfn(region_base[region] + i)),
+                        model_entry(&subject, page));
+    }
+}
+
+static void fill_some(unsigned region)
+{
+    for (unsigned i = (unsigned)support_random_below(8); i > 0; i--) {
+        gfn_t page = gfn(region_base[region] + support_random_below(REGION_PAGES));
+        struct page_model value =
             support_random_below(3) == 0 ? model_random_absent() : model_random_leaf();
 
-        if (block) {
-            page = (struct page_model){.leaf = true, .rights = RIGHTS, .value = first + i};
+        table_entry_set(table_leaf_alloc(&subject, page), model_entry(&subject, value));
+    }
+}
+
+/* A large absent entry that is no hole. */
+static void put_absent(unsigned region)
+{
+    unsigned level;
+    uint64_t *entry = table_leaf(&subject, gfn(region_base[region]), &level);
+
+    if (level > 1 && table_entry_get(entry) == 0) {
+        table_entry_set(entry, model_entry(&subject, model_random_absent()));
+    }
+}
+
+/* What makes the operation do something. */
+static void prepare(unsigned kind, unsigned region)
+{
+    pfn_t old;
+
+    fill_some((unsigned)support_random_below(ARRAY_SIZE(region_base)));
+    switch (kind) {
+    case 0:
+        clear_region(region, true);
+        if (support_random_below(2) == 0) {
+            put_absent(region);
         }
-        table_entry_set(table_leaf_alloc(&subject, gfn(base + index)), model_entry(&subject, page));
+        break;
+    case 1:
+    case 2:
+    case 4:
+        fill_block(region);
+        if (kind != 2 && table_collapse(&subject, gfn(region_base[region]), &old)) {
+            table_collapse_end(&subject, gfn(region_base[region]), old);
+        }
+        break;
+    default:
+        clear_region(region, support_random_below(2) == 0);
+        break;
+    }
+}
+
+/* As after a harvest and a shootdown. */
+static void clear_flags(void)
+{
+    for (unsigned page = 0; page < MODEL_PAGES; page++) {
+        unsigned level;
+        uint64_t *entry = model_walk(&subject, model_live, model_gfn(page), &level);
+
+        if (subject.format->classify(*entry, level) == ENTRY_LEAF) {
+            *entry &= ~(subject.format->accessed_bit | subject.format->dirty_bit);
+        }
     }
 }
 
 static void one_round(unsigned kind)
 {
     static struct page_model old[MODEL_PAGES], new[MODEL_PAGES];
+    static const unsigned rate[] = {0, 8, 500};
     unsigned region = (unsigned)support_random_below(ARRAY_SIZE(region_base));
     struct operation op;
 
+    if (support_random_below(4) != 0) {
+        prepare(kind, region);
+    }
+    if (support_random_below(4) != 0) {
+        clear_flags();
+    }
+    focus = region;
+    hardware_in = rate[support_random_below(ARRAY_SIZE(rate))];
     look_at_all(old);
     memset(reported_dirty, 0, sizeof(reported_dirty));
     run_operation(kind, region, &op);
@@ -357,9 +444,6 @@ static void replay_format(const struct table_format *format, unsigned rounds)
     assert_true(table_init(&subject, format));
     for (unsigned i = 0; i < rounds; i++) {
         one_round((unsigned)support_random_below(6));
-        if (support_random_below(2) == 0) {
-            disturb((unsigned)support_random_below(ARRAY_SIZE(region_base)));
-        }
     }
     table_destroy(&subject);
     assert_int_equal(frame_stats_get().free, FRAMES);
