@@ -14,6 +14,7 @@
 #define UART_LCR    3
 #define UART_LSR    5
 #define LSR_THRE    0x20
+#define LSR_TEMT    0x40
 #define LCR_8N1     0x03
 #define LCR_DLAB    0x80
 #define WAIT_ROUNDS 100000 /* a UART that is not there must not stop the boot */
@@ -63,6 +64,14 @@ static void com1_put(char c)
     for (unsigned i = 0; i < WAIT_ROUNDS && !(in8(COM1 + UART_LSR) & LSR_THRE); i++) {
     }
     out8(COM1, (uint8_t)c);
+}
+
+/* The last line must be on the wire before the power goes. */
+static void com1_drain(void)
+{
+    for (unsigned i = 0; i < WAIT_ROUNDS && com1_present && !(in8(COM1 + UART_LSR) & LSR_TEMT);
+         i++) {
+    }
 }
 
 static bool path_has_uart(const EFI_DEVICE_PATH *path)
@@ -186,6 +195,7 @@ void loader_fail(const char *reason, const char *format, ...)
     print_list(format, list);
     va_end(list);
     loader_print("\nspillway: PANIC: %s\n", reason);
+    com1_drain();
     loader.system->RuntimeServices->ResetSystem(EfiResetShutdown, EFI_SUCCESS, 0, NULL);
     for (;;) {
         __asm__ volatile("cli; hlt");
