@@ -258,6 +258,7 @@ void console_flush(void)
         }
         console.tail++;
     }
+    uart_drain(&console.uart);
     unlock();
 }
 
