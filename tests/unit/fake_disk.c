@@ -21,6 +21,16 @@ static bool chance(struct fake_disk *disk, unsigned permille)
     return permille != 0 && next_random(disk) % 1000 < permille;
 }
 
+static void maybe_corrupt(struct fake_disk *disk, uint8_t *page)
+{
+    pthread_mutex_lock(&disk->mutex);
+    if (chance(disk, disk->corrupt_permille)) {
+        page[next_random(disk) % PAGE_SIZE] ^= 0x10;
+        disk->corrupted++;
+    }
+    pthread_mutex_unlock(&disk->mutex);
+}
+
 /* Which half of the pages moves at submit, which at completion. */
 static void move_pages(struct fake_disk *disk, struct block_request *request, bool odd)
 {
@@ -32,10 +42,7 @@ static void move_pages(struct fake_disk *disk, struct block_request *request, bo
             memcpy(at, page, PAGE_SIZE);
         } else {
             memcpy(page, at, PAGE_SIZE);
-            if (chance(disk, disk->corrupt_permille)) {
-                ((uint8_t *)page)[next_random(disk) % PAGE_SIZE] ^= 0x10;
-                disk->corrupted++;
-            }
+            maybe_corrupt(disk, page);
         }
     }
 }
@@ -50,8 +57,10 @@ static void disk_submit(struct block_device *device, struct block_request *reque
     if (request->op == BLOCK_WRITE && request->block + request->pages <= device->blocks) {
         move_pages(disk, request, false);
     }
+    pthread_mutex_lock(&disk->mutex);
     list_push_back(&disk->queue, &request->link);
     disk->queued++;
+    pthread_mutex_unlock(&disk->mutex);
 }
 
 static bool counts_down(unsigned *counter)
@@ -74,12 +83,12 @@ static bool shall_fail(struct fake_disk *disk, const struct block_request *reque
     return bad;
 }
 
-static enum block_status perform(struct fake_disk *disk, struct block_request *request)
+static enum block_status perform(struct fake_disk *disk, struct block_request *request, bool fail)
 {
     if (request->block + request->pages > disk->device.blocks) {
         return BLOCK_RANGE;
     }
-    if (shall_fail(disk, request)) {
+    if (fail) {
         return BLOCK_ERROR;
     }
     if (request->op == BLOCK_READ) {
@@ -89,21 +98,36 @@ static enum block_status perform(struct fake_disk *disk, struct block_request *r
     return BLOCK_OK;
 }
 
+/* Takes one request out of the queue and decides its fate; NULL: there is none. */
+static struct block_request *take_request(struct fake_disk *disk, bool *fail)
+{
+    struct block_request *request = NULL;
+
+    pthread_mutex_lock(&disk->mutex);
+    if (disk->queued != 0) {
+        struct list *item = disk->queue.next;
+
+        for (uint64_t skip = next_random(disk) % disk->queued; skip > 0; skip--) {
+            item = item->next;
+        }
+        request = LIST_ENTRY(item, struct block_request, link);
+        list_remove(item);
+        disk->queued--;
+        *fail = shall_fail(disk, request);
+    }
+    pthread_mutex_unlock(&disk->mutex);
+    return request;
+}
+
 bool fake_disk_step(struct fake_disk *disk)
 {
-    if (list_empty(&disk->queue)) {
+    bool fail = false;
+    struct block_request *request = take_request(disk, &fail);
+
+    if (request == NULL) {
         return false;
     }
-    struct list *item = disk->queue.next;
-
-    for (uint64_t skip = next_random(disk) % disk->queued; skip > 0; skip--) {
-        item = item->next;
-    }
-    struct block_request *request = LIST_ENTRY(item, struct block_request, link);
-
-    list_remove(item);
-    disk->queued--;
-    request->done(request, perform(disk, request));
+    request->done(request, perform(disk, request, fail));
     return true;
 }
 
@@ -123,6 +147,7 @@ static const struct block_ops disk_ops = {.submit = disk_submit, .poll = disk_po
 void fake_disk_init(struct fake_disk *disk, uint64_t blocks, uint64_t seed)
 {
     memset(disk, 0, sizeof(*disk));
+    pthread_mutex_init(&disk->mutex, NULL);
     list_init(&disk->queue);
     list_init(&disk->device.link);
     disk->device.ops = &disk_ops;

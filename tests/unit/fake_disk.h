@@ -2,15 +2,19 @@
 /*
  * A block device in host memory whose requests complete late, in any order and, if told so, with
  * failures.  A write takes half of its data when it is submitted and half when it completes, as
- * DMA may.  Completion is by fake_disk_step(), or by block_op `poll`.
+ * DMA may.  Any thread may submit and step.  Completion is by fake_disk_step(), or by block_op
+ * `poll`.
  */
 #ifndef SPILLWAY_TESTS_UNIT_FAKE_DISK_H
 #define SPILLWAY_TESTS_UNIT_FAKE_DISK_H
+
+#include <pthread.h>
 
 #include "base/block.h"
 
 struct fake_disk {
     struct block_device device;
+    pthread_mutex_t mutex; /* queue, random, failures; never held while data moves or done() runs */
     uint8_t *data;
     struct list queue;
     unsigned queued;

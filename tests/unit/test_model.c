@@ -412,8 +412,13 @@ static void check_sums(const struct model_space *in)
 
 static void machine_step(void)
 {
+    static unsigned slowness = 3;
+
     support_clock_advance(rnd(2000000));
-    if (rnd(3) == 0) {
+    if (rnd(1000) == 0) {
+        slowness = rnd(2) ? 3 : 40;
+    }
+    if (rnd(slowness) == 0) {
         fake_disk_step(&disk);
     }
     if (rnd(2) == 0) {
