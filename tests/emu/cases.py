@@ -247,7 +247,7 @@ def soak(seconds):
         chance = random.Random(seed)
         config = host(pool="256M", store="auto", when_idle="monitor")
         for i, name in enumerate(names):
-            config += linux_vm(name, "192M", "128M", seed=i + 1, extra="passes=100000",
+            config += linux_vm(name, "192M", "112M", seed=i + 1, extra="passes=100000",
                                autostart="no")
         machine = boot(config, LINUX_FILES, timeout=seconds + 300)
         machine.expect("^spillway> ")
@@ -290,16 +290,16 @@ CASES = [
     Case("one-guest-ata", one_guest, memory="512M", disk="ata"),
     Case("foreign-disks", foreign_disks, memory="256M"),
     Case("bad-guests", bad_guests, memory="512M", cpus=2),
-    Case("overcommit-2to1-nvme", overcommit(3, "256M", "200M", "384M")),
-    Case("overcommit-2to1-nvme-2cpus", overcommit(3, "256M", "200M", "384M"), cpus=2),
-    Case("overcommit-2to1-virtio", overcommit(3, "256M", "200M", "384M"), disk="virtio"),
-    Case("overcommit-2to1-ata-2cpus", overcommit(3, "256M", "200M", "384M"), disk="ata", cpus=2),
-    Case("overcommit-3to1-2cpus", overcommit(4, "192M", "128M", "256M"), cpus=2),
-    Case("smp-2", overcommit(2, "192M", "128M", "192M", threads=2, vcpus=2), cpus=2),
-    Case("smp-4", overcommit(2, "192M", "128M", "192M", threads=4, vcpus=4), cpus=2),
+    Case("overcommit-2to1-nvme", overcommit(3, "256M", "184M", "384M")),
+    Case("overcommit-2to1-nvme-2cpus", overcommit(3, "256M", "184M", "384M"), cpus=2),
+    Case("overcommit-2to1-virtio", overcommit(3, "256M", "184M", "384M"), disk="virtio"),
+    Case("overcommit-2to1-ata-2cpus", overcommit(3, "256M", "184M", "384M"), disk="ata", cpus=2),
+    Case("overcommit-3to1-2cpus", overcommit(4, "192M", "120M", "256M"), cpus=2),
+    Case("smp-2", overcommit(2, "192M", "112M", "192M", threads=2, vcpus=2), cpus=2),
+    Case("smp-4", overcommit(2, "192M", "112M", "192M", threads=4, vcpus=4), cpus=2),
     Case("soak-5min", soak(300), cpus=2),
     Case("console", console, emu="bochs", memory="512M", disk="ata"),
     Case("bad-guests", bad_guests, emu="bochs", memory="512M", disk="ata"),
-    Case("overcommit-2to1", overcommit(3, "256M", "200M", "384M", seconds=1500), emu="bochs",
+    Case("overcommit-2to1", overcommit(3, "256M", "184M", "384M", seconds=1500), emu="bochs",
          disk="ata"),
 ]

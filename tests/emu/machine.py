@@ -113,9 +113,9 @@ class Machine:
         for attempt in range(3):
             start = len(self.text)
             self.send("stats json\r")
-            match = self.expect(r'^\{"host".*\}$', 60, start)
+            match = self.expect(r'^(\{"host".*\})\n', 60, start)
             try:
-                figures = json.loads(match.group(0))
+                figures = json.loads(match.group(1))
                 break
             except ValueError:
                 if attempt == 2:
