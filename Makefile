@@ -12,6 +12,11 @@ CPUS  ?= $(if $(filter bochs,$(EMU)),1,2)
 # V=1 shows every command.
 Q := $(if $(V),,@)
 
+# DEBUG=1 keeps asserts and the checker of lock ranks in the hypervisor.  The stamp has everything
+# compiled again when that changes.
+MODE       := $(if $(DEBUG),debug,release)
+MODE_STAMP := $(BUILD)/mode-$(MODE)
+
 ifeq ($(filter -j%,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(shell nproc)
 endif
@@ -36,7 +41,7 @@ FREESTANDING := -ffreestanding -mcmodel=kernel -mno-red-zone -mgeneral-regs-only
                 -fcf-protection=none
 LIBC_HEADERS := -nostdinc -isystem $(GCC_INCLUDE) -isystem $(BUILD)/libc -isystem $(NEWLIB)/include
 CFLAGS       := -std=c11 $(FREESTANDING) -fstack-protector-strong -mstack-protector-guard=global \
-                $(WARNINGS) -I. -I$(BUILD) $(LIBC_HEADERS) $(EXTRA_CFLAGS)
+                $(WARNINGS) -I. -I$(BUILD) $(LIBC_HEADERS) $(if $(DEBUG),,-DNDEBUG) $(EXTRA_CFLAGS)
 NASMFLAGS    := -felf64 -g -Fdwarf -I./ -I$(BUILD)/ -w+error
 
 # ---- the hypervisor ----
@@ -49,7 +54,12 @@ OBJECTS     := $(C_SOURCES:%.c=$(BUILD)/%.o) $(ASM_SOURCES:%.asm=$(BUILD)/%.asm.
 # Made before anything is compiled.
 GENERATED   := $(BUILD)/libc/newlib.h $(BUILD)/libc/xxhash.h $(ASL_SOURCES:%.asl=$(BUILD)/%.hex)
 
-$(BUILD)/%.o: %.c | $(GENERATED)
+$(MODE_STAMP):
+	@mkdir -p $(@D)
+	@rm -f $(BUILD)/mode-*
+	@touch $@
+
+$(BUILD)/%.o: %.c $(MODE_STAMP) | $(GENERATED)
 	@mkdir -p $(@D)
 	@echo '  CC      $<'
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
@@ -270,7 +280,7 @@ test: packages
 
 export BUILD
 soak: all guests
-	tests/emu/run --soak 3600
+	SOAK_SECONDS=3600 tests/emu/run soak
 
 bench: all guests
 	tests/bench/run
@@ -320,6 +330,6 @@ help:
 	@echo 'make test     every test; parts: make check, make unit, tests/emu/run'
 	@echo 'make guests   kernel, initramfs and bare-metal guests in $(BUILD)/guest'
 	@echo 'make soak     one hour of random commands; make bench: benchmarks; make clean'
-	@echo 'V=1 shows the commands, BUILD=DIR builds elsewhere'
+	@echo 'V=1 shows the commands, BUILD=DIR builds elsewhere, DEBUG=1 keeps asserts'
 
 -include $(OBJECTS:.o=.d) $(LOADER_OBJECTS:.o=.d) $(BUILD)/asm_offsets.d
