@@ -2,6 +2,7 @@
 #include "arch/x86/fpu.h"
 
 #include "arch/x86/cpu.h"
+#include "arch/x86/guest_paging.h"
 #include "arch/x86/guest_policy.h"
 #include "hv/vcpu.h"
 #include "mm/env.h"
@@ -135,6 +136,7 @@ void fpu_put(struct vcpu *vcpu)
         fxsave(vcpu->fpu);
         return;
     }
+    guest_store_xcr0(vcpu);
     /* A guest keeps what it has in a component that it has disabled. */
     xsetbv(0, components());
     xsave(vcpu->fpu, components());

@@ -3,6 +3,7 @@
  * CPUID: a look-up in the policy, then what differs by vCPU.  On the hot path: no backend call but
  * for leaf 1.
  */
+#include "arch/x86/guest_paging.h"
 #include "arch/x86/guest_policy.h"
 #include "hv/vcpu.h"
 #include "hv/vm.h"
@@ -97,7 +98,7 @@ static uint32_t xsave_bytes(const struct guest_policy *policy, uint64_t mask, bo
     return end;
 }
 
-static struct cpuid_result leaf_d(const struct vcpu *vcpu, uint32_t subleaf)
+static struct cpuid_result leaf_d(struct vcpu *vcpu, uint32_t subleaf)
 {
     const struct guest_policy *policy = guest_policy();
     struct cpuid_result out = {0};
@@ -106,6 +107,7 @@ static struct cpuid_result leaf_d(const struct vcpu *vcpu, uint32_t subleaf)
         return out;
     }
     out = policy->xsave[subleaf];
+    guest_store_xcr0(vcpu);
     if (subleaf == 0) {
         out.ebx = xsave_bytes(policy, vcpu->xcr0, false);
     } else if (subleaf == 1 && (out.eax & 2)) {

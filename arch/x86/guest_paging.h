@@ -13,5 +13,7 @@ void guest_flush_translations(struct vcpu *vcpu);
 void guest_load_tsc_aux(struct vcpu *vcpu);
 /* vcpu->xcr0 into the hardware; vCPU loaded; checked by the caller. */
 void guest_load_xcr0(struct vcpu *vcpu);
+/* CPU -> vcpu->xcr0.  vcpu loaded. */
+void guest_store_xcr0(struct vcpu *vcpu);
 
 #endif

@@ -219,6 +219,12 @@ void guest_load_tsc_aux(struct vcpu *vcpu)
     (void)vcpu;
 }
 
+/* What the guest wrote is in vcpu->xcr0 already: this CPU intercepts XSETBV. */
+void guest_store_xcr0(struct vcpu *vcpu)
+{
+    (void)vcpu;
+}
+
 void guest_load_xcr0(struct vcpu *vcpu)
 {
     (void)vcpu;
