@@ -35,8 +35,9 @@
 #define SPACE_MAX       256u /* address spaces at a time */
 #define SPACE_MAX_SLOTS 16u
 #define GFN_LIMIT       TABLE_GFN_LIMIT
-#define REGION_SHIFT    TABLE_INDEX_BITS /* 2 MiB: one table page, one store cluster, one large page \
-                                          */
+#define REGION_SHIFT                                                                               \
+    TABLE_INDEX_BITS /* 2 MiB: one table page, one store cluster, one large page                   \
+                      */
 #define REGION_PAGES (1u << REGION_SHIFT)
 
 /* As ACCESS_* of hv/backend.h. */
