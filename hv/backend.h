@@ -142,7 +142,8 @@ struct vcpu_backend {
     bool (*nmi_allowed)(struct vcpu *vcpu);
     /* Asks for EXIT_KIND_WINDOW as soon as interruptible()/nmi_allowed() would be true. */
     void (*request_window)(struct vcpu *vcpu, bool interrupt, bool nmi);
-    /* An instruction was emulated: ends STI and MOV SS shadows.  vcpu loaded. */
+    /* An instruction was emulated, RIP and RFLAGS are behind it: ends STI and MOV SS shadows, and
+     * makes a single step (TF) trap.  vcpu loaded. */
     void (*clear_shadow)(struct vcpu *vcpu);
 
     /*

@@ -254,8 +254,4 @@ void arch_guest_advance(struct vcpu *vcpu, unsigned length)
     }
     regs->rflags &= ~(uint64_t)RFLAGS_RF;
     arch_backend()->clear_shadow(vcpu);
-    if ((regs->rflags & RFLAGS_TF) && !vcpu->event.valid) {
-        regs->dr6 |= BIT(14); /* BS: single step traps after emulated instructions as well */
-        vcpu_inject_exception(vcpu, VECTOR_DB);
-    }
 }

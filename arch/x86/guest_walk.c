@@ -116,7 +116,8 @@ static uint64_t reserved_bits(const struct guest_context *g, const struct walk *
         return is_large(g, w, level) ? BIT(21) : 0;
     }
     if (is_pae_pdpte(w, level)) {
-        return high | BITS(63, 52) | BITS(8, 5) | BITS(2, 1);
+        /* Not PTE_A: the manuals reserve it, but QEMU's TCG sets it. */
+        return high | BITS(63, 52) | BITS(8, 6) | BITS(2, 1);
     }
     if (w->paging.levels == 3) {
         reserved |= BITS(62, 52);

@@ -19,17 +19,16 @@
 
 /* Not task switches: this hardware does them by itself. */
 #define INTERCEPTS_1                                                                               \
-    (INTERCEPT_1_INTR | INTERCEPT_1_NMI | INTERCEPT_1_INIT | INTERCEPT_1_RDPMC |                   \
-     INTERCEPT_1_CPUID | INTERCEPT_1_RSM | INTERCEPT_1_INVD | INTERCEPT_1_HLT |                    \
-     INTERCEPT_1_INVLPGA | INTERCEPT_1_IOIO | INTERCEPT_1_MSR | INTERCEPT_1_SHUTDOWN)
+    (INTERCEPT_1_INTR | INTERCEPT_1_NMI | INTERCEPT_1_INIT | INTERCEPT_1_CR0_SELECTIVE |           \
+     INTERCEPT_1_RDPMC | INTERCEPT_1_CPUID | INTERCEPT_1_RSM | INTERCEPT_1_INVD |                  \
+     INTERCEPT_1_HLT | INTERCEPT_1_INVLPGA | INTERCEPT_1_IOIO | INTERCEPT_1_MSR |                  \
+     INTERCEPT_1_SHUTDOWN)
 #define INTERCEPTS_2                                                                               \
     (INTERCEPT_2_VMRUN | INTERCEPT_2_VMMCALL | INTERCEPT_2_VMLOAD | INTERCEPT_2_VMSAVE |           \
      INTERCEPT_2_STGI | INTERCEPT_2_CLGI | INTERCEPT_2_SKINIT | INTERCEPT_2_WBINVD |               \
      INTERCEPT_2_MONITOR | INTERCEPT_2_MWAIT | INTERCEPT_2_XSETBV | INTERCEPT_2_RDPRU)
 #define INTERCEPTS_3                                                                               \
     (INTERCEPT_3_INVLPGB | INTERCEPT_3_INVLPGB_2 | INTERCEPT_3_MCOMMIT | INTERCEPT_3_TLBSYNC)
-
-#define INTERCEPT_CR4 BIT(4)
 
 /* A guest that executes so many PAUSEs, none further from the last than the threshold in clocks,
  * waits for a lock whose holder may not be running: APM 15.14.4 "Pause Intercept Filtering". */
@@ -50,7 +49,7 @@ static void set_pause_filter(struct vmcb_control *control)
 
 static void set_controls(struct vcpu *vcpu, struct vmcb_control *control)
 {
-    /* CR0 and CR3 are the guest's own under nested paging; CR4 has bits that it must not have. */
+    /* CR3 is the guest's own under nested paging; CR0 and CR4 have bits that it must not have. */
     control->intercept_cr_write = INTERCEPT_CR4;
     control->intercept_exception = EXCEPTIONS;
     control->intercept_1 = INTERCEPTS_1;

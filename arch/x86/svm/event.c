@@ -3,6 +3,8 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/svm/vcpu.h"
 
+#define DR6_STEP BIT(14)
+
 static bool shadow(const struct svm_vcpu *svm)
 {
     return (svm->vmcb->control.interrupt_shadow & INTERRUPT_SHADOW) != 0;
@@ -38,9 +40,17 @@ void svm_request_window(struct vcpu *vcpu, bool interrupt, bool nmi)
     }
 }
 
+/* Single steps end after emulated instructions too: APM 13.1.4 "Single Stepping". */
 void svm_clear_shadow(struct vcpu *vcpu)
 {
-    svm_of(vcpu)->vmcb->control.interrupt_shadow = 0;
+    struct vmcb *vmcb = svm_of(vcpu)->vmcb;
+
+    vmcb->control.interrupt_shadow = 0;
+    if ((vcpu->regs.rflags & RFLAGS_TF) && !vcpu->event.valid) {
+        vmcb->save.dr6 |= DR6_STEP;
+        svm_of(vcpu)->clean = 0;
+        vcpu_inject_exception(vcpu, VECTOR_DB);
+    }
 }
 
 static void mask_nmi(struct svm_vcpu *svm)

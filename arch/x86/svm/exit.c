@@ -26,7 +26,12 @@ static void decode_cr(struct vcpu *vcpu, const struct vmcb_control *control, str
     bool known = svm_features()->decode_assists && (control->exit_info_1 & MOV_CR_VALID);
 
     instruction(vcpu, control, exit, EXIT_KIND_CR);
-    exit->cr.number = control->exit_code & 0xf;
+    if (control->exit_code == SVM_EXIT_CR0_SELECTIVE) {
+        exit->cr.number = 0; /* by MOV or LMSW */
+        known = false;
+    } else {
+        exit->cr.number = control->exit_code & 0xf;
+    }
     exit->cr.write = control->exit_code >= SVM_EXIT_CR_WRITE;
     exit->cr.gpr = known ? FIELD_GET(MOV_CR_GPR, control->exit_info_1) : GPR_UNKNOWN;
     exit->cr.clts = false;
@@ -161,7 +166,7 @@ void svm_exit_decode(struct vcpu *vcpu, struct svm_vcpu *svm, struct vcpu_exit *
     } else if (code == SVM_EXIT_MSR) {
         instruction(vcpu, control, exit,
                     (control->exit_info_1 & 1) ? EXIT_KIND_WRMSR : EXIT_KIND_RDMSR);
-    } else if (code <= SVM_EXIT_CR_LAST) {
+    } else if (code <= SVM_EXIT_CR_LAST || code == SVM_EXIT_CR0_SELECTIVE) {
         decode_cr(vcpu, control, exit);
     } else if (code - SVM_EXIT_EXCEPTION < VECTOR_EXCEPTIONS) {
         decode_exception(vcpu, code - SVM_EXIT_EXCEPTION, exit);

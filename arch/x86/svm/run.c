@@ -5,8 +5,6 @@
 #include "hv/tlb.h"
 #include "hv/vdev/lapic.h"
 
-#define INTERCEPT_CR8 BIT(8)
-
 /* CPU and VMCB agree about the ASID, and its translations are as new as tlb_enter() wants them. */
 static void prepare_asid(struct svm_vcpu *svm, struct vmcb_control *control, bool flush)
 {

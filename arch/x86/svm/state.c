@@ -50,7 +50,8 @@ static void set_segment(struct vmcb_segment *to, const struct guest_segment *fro
 
 void svm_get_state(struct vcpu *vcpu, struct guest_state *state)
 {
-    struct vmcb_save *save = &svm_of(vcpu)->vmcb->save;
+    const struct svm_vcpu *svm = svm_of(vcpu);
+    struct vmcb_save *save = &svm->vmcb->save;
 
     for (unsigned i = 0; i < SEG_COUNT; i++) {
         get_segment(&state->segment[i], segment_of(save, i));
@@ -60,7 +61,7 @@ void svm_get_state(struct vcpu *vcpu, struct guest_state *state)
     state->segment[SEG_SS].access |= (uint32_t)FIELD_PREP(ACCESS_DPL, save->cpl);
     state->gdtr = (struct guest_table_register){save->gdtr.base, save->gdtr.limit};
     state->idtr = (struct guest_table_register){save->idtr.base, save->idtr.limit};
-    state->cr0 = save->cr0;
+    state->cr0 = save->cr0 | svm->cr0_hidden;
     state->cr3 = save->cr3;
     state->cr4 = save->cr4;
     state->efer = save->efer & ~EFER_SVME;
@@ -79,6 +80,22 @@ static uint8_t privilege_level(const struct guest_state *state, uint64_t rflags)
     return (uint8_t)FIELD_GET(ACCESS_DPL, state->segment[SEG_SS].access);
 }
 
+/*
+ * CD and NW, which are set after RESET, would make everything that the guest does uncached: APM
+ * 15.25.8 "Combining Nested and Guest Memory Types".  The guest does not get them, and as long as
+ * it believes to have them, reads of CR0 exit.
+ */
+static void set_cr0(struct svm_vcpu *svm, uint64_t value)
+{
+    svm->cr0_hidden = value & (CR0_CD | CR0_NW);
+    svm->vmcb->save.cr0 = value & ~svm->cr0_hidden;
+    if (svm->cr0_hidden != 0) {
+        svm->vmcb->control.intercept_cr_read |= INTERCEPT_CR0;
+    } else {
+        svm->vmcb->control.intercept_cr_read &= (uint16_t)~INTERCEPT_CR0;
+    }
+}
+
 void svm_set_state(struct vcpu *vcpu, const struct guest_state *state)
 {
     struct svm_vcpu *svm = svm_of(vcpu);
@@ -87,18 +104,14 @@ void svm_set_state(struct vcpu *vcpu, const struct guest_state *state)
     for (unsigned i = 0; i < SEG_COUNT; i++) {
         set_segment(segment_of(save, i), &state->segment[i]);
     }
-    /* TR goes back as it was saved: the QEMU emulator saves a TSS that LTR loaded as "available" and
-     * refuses ring 3 its ports if it finds "busy" there. */
+    /* TR goes back as it was saved: the QEMU emulator saves a TSS that LTR loaded as "available"
+     * and refuses ring 3 its ports if it finds "busy" there. */
     save->cpl = privilege_level(state, vcpu->regs.rflags);
     save->gdtr.base = state->gdtr.base;
     save->gdtr.limit = state->gdtr.limit;
     save->idtr.base = state->idtr.base;
     save->idtr.limit = state->idtr.limit;
-    /*
-     * CD and NW after RESET would make everything that the guest does uncached: APM 15.25.8
-     * "Combining Nested and Guest Memory Types".  Guests that set CD themselves get it.
-     */
-    save->cr0 = state->cr0 & ~(CR0_CD | CR0_NW);
+    set_cr0(svm, state->cr0);
     save->cr3 = state->cr3;
     save->cr4 = state->cr4;
     save->efer = state->efer | EFER_SVME; /* VMRUN insists on it */

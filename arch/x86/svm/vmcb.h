@@ -101,37 +101,42 @@ struct vmcb {
 };
 _Static_assert(sizeof(struct vmcb) == PAGE_SIZE, "APM 15.5.1 Basic Operation");
 
-#define INTERCEPT_1_INTR      BIT(0)
-#define INTERCEPT_1_NMI       BIT(1)
-#define INTERCEPT_1_INIT      BIT(3)
-#define INTERCEPT_1_VINTR     BIT(4)
-#define INTERCEPT_1_RDPMC     BIT(15)
-#define INTERCEPT_1_CPUID     BIT(18)
-#define INTERCEPT_1_RSM       BIT(19)
-#define INTERCEPT_1_IRET      BIT(20)
-#define INTERCEPT_1_INVD      BIT(22)
-#define INTERCEPT_1_PAUSE     BIT(23)
-#define INTERCEPT_1_HLT       BIT(24)
-#define INTERCEPT_1_INVLPGA   BIT(26)
-#define INTERCEPT_1_IOIO      BIT(27)
-#define INTERCEPT_1_MSR       BIT(28)
-#define INTERCEPT_1_SHUTDOWN  BIT(31)
-#define INTERCEPT_2_VMRUN     BIT(0)
-#define INTERCEPT_2_VMMCALL   BIT(1)
-#define INTERCEPT_2_VMLOAD    BIT(2)
-#define INTERCEPT_2_VMSAVE    BIT(3)
-#define INTERCEPT_2_STGI      BIT(4)
-#define INTERCEPT_2_CLGI      BIT(5)
-#define INTERCEPT_2_SKINIT    BIT(6)
-#define INTERCEPT_2_WBINVD    BIT(9)
-#define INTERCEPT_2_MONITOR   BIT(10)
-#define INTERCEPT_2_MWAIT     BIT(11)
-#define INTERCEPT_2_XSETBV    BIT(13)
-#define INTERCEPT_2_RDPRU     BIT(14)
-#define INTERCEPT_3_INVLPGB   BIT(0)
-#define INTERCEPT_3_INVLPGB_2 BIT(1) /* illegally specified */
-#define INTERCEPT_3_MCOMMIT   BIT(3)
-#define INTERCEPT_3_TLBSYNC   BIT(4)
+#define INTERCEPT_1_INTR          BIT(0)
+#define INTERCEPT_1_NMI           BIT(1)
+#define INTERCEPT_1_INIT          BIT(3)
+#define INTERCEPT_1_VINTR         BIT(4)
+#define INTERCEPT_1_CR0_SELECTIVE BIT(5) /* writes that change more than TS and MP */
+#define INTERCEPT_1_RDPMC         BIT(15)
+#define INTERCEPT_1_CPUID         BIT(18)
+#define INTERCEPT_1_RSM           BIT(19)
+#define INTERCEPT_1_IRET          BIT(20)
+#define INTERCEPT_1_INVD          BIT(22)
+#define INTERCEPT_1_PAUSE         BIT(23)
+#define INTERCEPT_1_HLT           BIT(24)
+#define INTERCEPT_1_INVLPGA       BIT(26)
+#define INTERCEPT_1_IOIO          BIT(27)
+#define INTERCEPT_1_MSR           BIT(28)
+#define INTERCEPT_1_SHUTDOWN      BIT(31)
+#define INTERCEPT_2_VMRUN         BIT(0)
+#define INTERCEPT_2_VMMCALL       BIT(1)
+#define INTERCEPT_2_VMLOAD        BIT(2)
+#define INTERCEPT_2_VMSAVE        BIT(3)
+#define INTERCEPT_2_STGI          BIT(4)
+#define INTERCEPT_2_CLGI          BIT(5)
+#define INTERCEPT_2_SKINIT        BIT(6)
+#define INTERCEPT_2_WBINVD        BIT(9)
+#define INTERCEPT_2_MONITOR       BIT(10)
+#define INTERCEPT_2_MWAIT         BIT(11)
+#define INTERCEPT_2_XSETBV        BIT(13)
+#define INTERCEPT_2_RDPRU         BIT(14)
+#define INTERCEPT_3_INVLPGB       BIT(0)
+#define INTERCEPT_3_INVLPGB_2     BIT(1) /* illegally specified */
+#define INTERCEPT_3_MCOMMIT       BIT(3)
+#define INTERCEPT_3_TLBSYNC       BIT(4)
+
+#define INTERCEPT_CR0 BIT(0)
+#define INTERCEPT_CR4 BIT(4)
+#define INTERCEPT_CR8 BIT(8)
 
 #define TLB_NOTHING    0
 #define TLB_FLUSH_ALL  1
@@ -175,6 +180,7 @@ enum svm_exit_code {
     SVM_EXIT_NMI = 0x61,
     SVM_EXIT_INIT = 0x63,
     SVM_EXIT_VINTR = 0x64,
+    SVM_EXIT_CR0_SELECTIVE = 0x65,
     SVM_EXIT_RDPMC = 0x6f,
     SVM_EXIT_CPUID = 0x72,
     SVM_EXIT_RSM = 0x73,

@@ -4,6 +4,8 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/vmx/vcpu.h"
 
+#define PENDING_STEP BIT(14)
+
 static uint32_t blocking(void)
 {
     return vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY);
@@ -28,13 +30,16 @@ void vmx_request_window(struct vcpu *vcpu, bool interrupt, bool nmi)
     vmx->processor_wanted |= nmi ? (uint32_t)PROCESSOR_NMI_WINDOW : 0;
 }
 
+/* Single steps end after emulated instructions too: the pending one is delivered at the entry. */
 void vmx_clear_shadow(struct vcpu *vcpu)
 {
     uint32_t before = blocking();
 
-    (void)vcpu;
     if (before & (SHADOW_STI | SHADOW_MOV_SS)) {
         vmcs_write32(VMCS_GUEST_INTERRUPTIBILITY, before & ~(uint32_t)(SHADOW_STI | SHADOW_MOV_SS));
+    }
+    if (vcpu->regs.rflags & RFLAGS_TF) {
+        vmcs_write(VMCS_GUEST_PENDING_DEBUG, vmcs_read(VMCS_GUEST_PENDING_DEBUG) | PENDING_STEP);
     }
 }
 
