@@ -248,7 +248,7 @@ $(GUEST)/initrd.img: $(GUEST)/init $(GUEST)/memcheck Makefile
 	$(Q)cp $(GUEST)/memcheck /bin/busybox $(GUEST)/root/bin/
 	$(Q)cd $(GUEST)/root && find . | cpio --quiet -o -H newc -R 0:0 > ../initrd.img
 
-$(GUEST)/%.elf: guests/bare/%.asm guests/bare/bare.inc guests/bare/bare.ld
+$(GUEST)/%.elf: guests/bare/%.asm $(wildcard guests/bare/*.inc) guests/bare/bare.ld
 	@mkdir -p $(@D)
 	@echo '  NASM    $<'
 	$(Q)nasm -felf32 -Iguests/bare/ $< -o $(GUEST)/$*.o

@@ -238,6 +238,126 @@ def bad_guests(boot):
     expect_end(machine, r"^spillway: power off: 1 guest\(s\) failed$", 1)
 
 
+def boot_protocols(boot):
+    """The bare-metal guests check what they are handed by multiboot and by PVH."""
+    module = os.path.join(BUILD, f"module-{os.getpid()}")
+    with open(module, "w", encoding="ascii") as out:
+        out.write("module of the boot test\0")
+    try:
+        config = host(store="none")
+        for name in ("multiboot", "pvh"):
+            config += bare_vm(name, f"{name}.elf", initrd="\\guest\\module",
+                              cmdline="one two=three")
+        machine = boot(config, (bare_file("multiboot.elf"), bare_file("pvh.elf"),
+                                f"{module}=\\guest\\module"))
+        for name in ("multiboot", "pvh"):
+            machine.expect(rf"^{name}\| boot: PASS", 120)
+        expect_end(machine)
+    finally:
+        os.unlink(module)
+
+
+# ---- trouble with the store ----
+
+CLUSTER = 512  # slots that a VM takes at a time
+
+
+def faulty_slots(event, slots):
+    """Rules for QEMU's blkdebug: these slots fail for ever.  Slot 0 is the disk's block 1."""
+    return "".join(f'[inject-error]\nevent = "{event}"\nerrno = "5"\nsector = "{8 * (1 + slot)}"\n'
+                   for slot in slots)
+
+
+def store_figures(machine, key):
+    return max(int(n) for n in re.findall(rf'"{key}":(\d+)', machine.text))
+
+
+def write_errors(boot):
+    """Slots that cannot be written are retired; no page is lost."""
+    slots = [cluster * CLUSTER + 100 + i for cluster in range(0, 100, 5) for i in range(3)]
+
+    def boot_faulty(*arguments, **keys):
+        machine = boot(*arguments, blkdebug=faulty_slots("write_aio", slots), **keys)
+        boot_faulty.machine = machine
+        return machine
+
+    overcommit(2, "192M", "120M", "192M")(boot_faulty)
+    retired = store_figures(boot_faulty.machine, "retired")
+    if not 0 < retired <= len(slots):
+        raise Failure(f"{retired} slots were retired, expected 1 to {len(slots)}")
+
+
+def read_error(boot):
+    """A page that cannot be read back fails its VM; the others do not notice."""
+    names = ("vm0", "vm1", "vm2")
+    config = host(pool="256M", store="auto", when_idle="poweroff")
+    for i, name in enumerate(names):
+        config += linux_vm(name, "192M", "120M", seed=i + 1)
+    machine = boot(config, LINUX_FILES, timeout=300,
+                   blkdebug=faulty_slots("read_aio", [CLUSTER + 300]))
+    lost = machine.expect(r"hv: (vm\d): guest page 0x[0-9a-f]+ is lost: slot 812 of nvme0", 200)
+    victim = lost.group(1)
+    machine.expect(rf"vm {victim}: failed: .*lost", 60)
+    for name in names:
+        if name != victim:
+            machine.expect(rf"^{name}\| .*memcheck: PASS", 200)
+    expect_end(machine, r"^spillway: power off: 1 guest\(s\) failed$", 1)
+
+
+def store_full(boot):
+    """As much as admission lets in, and one VM more: that one is refused, the others lose nothing."""
+    names = ("vm0", "vm1")
+    config = host(pool="160M", store="auto", when_idle="monitor")
+    for i, name in enumerate(names):
+        config += linux_vm(name, "192M", "124M", seed=i + 1, extra="passes=2")
+    config += bare_vm("more", "bench.elf", "32M")
+    machine = boot(config, LINUX_FILES + (bare_file("bench.elf"),), timeout=400, store="230M")
+    machine.expect(r"vm more: not started: needs \d+ MiB", 60)
+    machine.expect("^spillway> ")
+    watch(machine, names, 300)
+    machine.send("poweroff\r")
+    expect_end(machine, r"^spillway: power off: 1 guest\(s\) failed$", 1)
+
+
+# ---- the operator, under load ----
+
+def figures_of(machine, name):
+    return next(vm for vm in machine.stats()["vms"] if vm["name"] == name)
+
+
+def operator(boot):
+    """pause, resume, reset and kill while three guests are being paged."""
+    names = ("vm0", "vm1", "vm2")
+    config = host(pool="256M", store="auto", when_idle="monitor")
+    for i, name in enumerate(names):
+        config += linux_vm(name, "192M", "120M", seed=i + 1)
+    machine = boot(config, LINUX_FILES, timeout=400)
+    machine.expect(r"^vm2\| .*memcheck: fill", 200)
+    machine.command("pause vm0")
+    machine.pump(0.5)
+    before = figures_of(machine, "vm0")
+    machine.command("reset vm1")
+    machine.command("kill vm2")
+    machine.expect("vm vm2: stopped by the operator", 60)
+    machine.expect("vm vm1: reset", 60)
+    machine.command("start vm2")
+    for _ in range(3):
+        machine.pump(1.0)
+        machine.stats()
+    after = figures_of(machine, "vm0")
+    if after["state"] != "paused" or after["exits"] != before["exits"]:
+        raise Failure(f"vm0 ran while it was paused: {before} {after}")
+    machine.command("resume vm0")
+    restarted = machine.text.rindex("vm vm2: started") if "vm vm2: started" in machine.text else 0
+    watch(machine, names, 300)
+    for name in ("vm1", "vm2"):
+        if len(re.findall(rf"vm {name}: started", machine.text)) != 2:
+            raise Failure(f"{name} was not started twice")
+    machine.expect(r"^vm2\| .*memcheck: PASS", 1, restarted)
+    machine.send("poweroff\r")
+    expect_end(machine)
+
+
 def soak(seconds):
     """Random start, stop, pause, resume, reset and kill of four guests at 3:1; nothing may leak."""
     names = [f"vm{i}" for i in range(4)]
@@ -257,7 +377,7 @@ def soak(seconds):
             word = chance.choice(("start", "start", "start", "stop", "pause", "resume", "resume",
                                   "reset", "kill"))
             machine.command(f"{word} {chance.choice(names)}")
-            for _ in range(chance.randrange(1, 12)):
+            for _ in range(chance.randrange(1, 6)):
                 machine.pump(1.0)
                 machine.stats()
             bad = re.search(r"memcheck: FAIL.*|PANIC.*|: failed: .*", machine.text)
@@ -297,6 +417,13 @@ CASES = [
     Case("overcommit-3to1-2cpus", overcommit(4, "192M", "120M", "256M"), cpus=2),
     Case("smp-2", overcommit(2, "192M", "112M", "192M", threads=2, vcpus=2), cpus=2),
     Case("smp-4", overcommit(2, "192M", "112M", "192M", threads=4, vcpus=4), cpus=2),
+    Case("smp-8", overcommit(2, "192M", "96M", "192M", threads=8, vcpus=8), cpus=2),
+    Case("boot-protocols", boot_protocols, memory="256M"),
+    Case("write-errors", write_errors),
+    Case("read-error", read_error),
+    Case("store-full", store_full),
+    Case("operator", operator, cpus=2),
+    Case("soak-1min", soak(60), cpus=2),
     Case("soak-5min", soak(300), cpus=2),
     Case("console", console, emu="bochs", memory="512M", disk="ata"),
     Case("bad-guests", bad_guests, emu="bochs", memory="512M", disk="ata"),

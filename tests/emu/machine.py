@@ -10,6 +10,7 @@ import re
 import select
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -25,7 +26,7 @@ class Failure(Exception):
 
 class Machine:
     def __init__(self, config, files=(), emu="qemu", cpus=1, memory="768M", disk="nvme",
-                 store="1G", timeout=300, extra=()):
+                 store="1G", timeout=300, extra=(), blkdebug=None):
         self.dir = tempfile.TemporaryDirectory(prefix="spillway-test-")
         self.text = ""          # everything that came, CR removed
         self.deadline = time.monotonic() + timeout
@@ -35,19 +36,19 @@ class Machine:
         conf = os.path.join(self.dir.name, "spillway.conf")
         with open(conf, "w", encoding="ascii") as out:
             out.write(config)
-        build = [TOOL, "image", "--config", conf, "-o", image]
+        build = [sys.executable, TOOL, "image", "--config", conf, "-o", image]
         for name in files:
             build += ["--file", name]
         subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
         path = os.path.join(self.dir.name, "serial")
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(path)
-        listener.listen(1)
-        command = [TOOL, "run", "--image", image, "--emu", emu, "--cpus", str(cpus), "--memory",
-                   memory, "--disk", disk, "--store", str(store), "--serial", "unix:" + path,
-                   "--timeout", str(timeout), *extra]
-        listener.close()
-        os.unlink(path)
+        command = [sys.executable, TOOL, "run", "--image", image, "--emu", emu, "--cpus", str(cpus),
+                   "--memory", memory, "--disk", disk, "--store", str(store), "--serial",
+                   "unix:" + path, "--timeout", str(timeout), *extra]
+        if blkdebug is not None:
+            rules = os.path.join(self.dir.name, "blkdebug")
+            with open(rules, "w", encoding="ascii") as out:
+                out.write(blkdebug)
+            command += ["--blkdebug", rules]
         with open(os.path.join(self.dir.name, "stderr"), "wb") as err:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
                                             stdout=subprocess.DEVNULL, stderr=err)
