@@ -232,7 +232,7 @@ static void test_model(void **state)
     support_seed(1);
     for (unsigned i = 0; i < ARRAY_SIZE(formats); i++) {
         begin(formats[i]);
-        for (unsigned step = 0; step < 1000; step++) {
+        for (unsigned step = 0; step < 600; step++) {
             random_operation();
             check_pages();
         }

@@ -456,7 +456,7 @@ static void test_replay(void **state)
     (void)state;
     support_seed(1);
     for (unsigned i = 0; i < ARRAY_SIZE(formats); i++) {
-        replay_format(formats[i], 400);
+        replay_format(formats[i], 200);
     }
     print_message("replay: %llu prefixes of reachable tables, %llu D bits set meanwhile\n",
                   (unsigned long long)prefixes, (unsigned long long)dirty_events);
