@@ -7,6 +7,7 @@
 
 #include "hv/guest_load_internal.h"
 #include "hv/machine.h"
+#include "hv/vdev/platform_io.h"
 
 #define STEP_BYTES 0x100000ull /* looked at in one step */
 
@@ -249,6 +250,24 @@ void load_set_entry64(struct guest_load *load, uint64_t rip)
 
 /* ---- start ---- */
 
+/*
+ * The reset vector of the BIOS that is not there.  Linux on hardware-reduced ACPI without EFI jumps
+ * to it in real mode to restart (arch/x86/kernel/reboot.c): ask the reset register for it.
+ */
+#define RESET_VECTOR 0xffff0ull
+
+static const uint8_t reset_vector[] = {
+    0xb0,
+    RESET_CONTROL_VALUE, /* mov al, value */
+    0xba,
+    RESET_CONTROL_PORT & 0xff,
+    RESET_CONTROL_PORT >> 8, /* mov dx, port */
+    0xee,                    /* out dx, al */
+    0xf4,                    /* hlt */
+    0xeb,
+    0xfd, /* jmp to the hlt */
+};
+
 static bool plan(struct guest_load *load, char *error)
 {
     struct guest_slot slot[GUEST_LAYOUT_SLOTS] = {0};
@@ -265,6 +284,7 @@ static bool plan(struct guest_load *load, char *error)
     }
     push(load, AREA_BASE, load->area, AREA_BYTES, AREA_BYTES);
     push(load, ACPI_TABLES_BASE, load->acpi, ACPI_TABLES_BYTES, ACPI_TABLES_BYTES);
+    push(load, RESET_VECTOR, reset_vector, sizeof(reset_vector), sizeof(reset_vector));
 
     if (load_is_linux(&load->image)) {
         return load_plan_linux(load, error);

@@ -203,6 +203,7 @@ static void linux_image(void **state)
     assert_non_null(load);
     assert_int_equal(run(load), 0);
     assert_true(vfake.writes < 12 + 4 + 6 + 4); /* zero pages are not written */
+    assert_memory_equal(vfake.memory + 0xffff0, "\xb0\x06\xba\xf9\x0c\xee\xf4", 7);
     check_linux(file);
     guest_load_free(load);
     free(file);
