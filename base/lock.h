@@ -57,6 +57,9 @@ static inline void spin_init(struct spinlock *l, enum lock_rank rank, const char
     l->name = name;
 }
 
+/* This CPU, below 64; supplied by the environment (hv/mm_env.c, tests/unit/support.c). */
+unsigned lock_cpu_id(void);
+
 #ifdef NDEBUG
 static inline void lock_note_wait(const struct spinlock *l)
 {
@@ -71,12 +74,8 @@ static inline void lock_note_release(const struct spinlock *l)
     (void)l;
 }
 #else
-/*
- * Rank checker, base/lock_debug.c: keeps the locks held by this CPU and panics
- * when one is waited for out of order.  lock_cpu_id() is supplied by the environment (hv/mm_env.c,
- * tests/unit/support.c): this CPU, below 64.
- */
-unsigned lock_cpu_id(void);
+/* Rank checker, base/lock_debug.c: keeps the locks held by this CPU and panics when one is waited
+ * for out of order. */
 void lock_note_wait(const struct spinlock *l);
 void lock_note_held(const struct spinlock *l);
 void lock_note_release(const struct spinlock *l);
