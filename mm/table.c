@@ -168,12 +168,14 @@ bool table_split(struct table *table, gfn_t page)
 uint64_t *table_leaf_alloc(struct table *table, gfn_t page)
 {
     unsigned level;
-    uint64_t *entry;
+    uint64_t *entry = table_leaf(table, page, &level);
 
-    if (!table_split(table, page)) {
-        return NULL;
+    if (level == 1) {
+        return entry;
     }
-    entry = table_leaf(table, page, &level);
+    if (class_of(table, table_entry_get(entry), level) == ENTRY_LEAF) {
+        return table_split(table, page) ? table_leaf(table, page, &level) : NULL;
+    }
     return grow(table, entry, level, page, 1);
 }
 
