@@ -29,6 +29,7 @@
 #define SLOT_B_BASE 1000u
 #define SLOT_B      500u
 #define PAGES       (SLOT_A + SLOT_B)
+#define FRAMES      1600u
 
 enum op_kind {
     OP_READ,
@@ -552,7 +553,7 @@ static uint64_t number_from(const char *name, uint64_t fallback)
 
 static void begin(uint64_t slots)
 {
-    support_memory_init(1600);
+    support_memory_init(FRAMES);
     support_on_shootdown(model_shootdown);
     frame_alloc_set_watermarks(16, 64, 128);
     open_store(slots, number_from("MODEL_SEED", 1));
@@ -638,6 +639,13 @@ static void test_small_store(void **state)
     each_format(SPACES * PAGES, nothing, 0);
 }
 
+/* Pages and slots together are just enough: copies of resident pages have to give way. */
+static void test_full_store(void **state)
+{
+    (void)state;
+    each_format(SPACES * PAGES - FRAMES + 200, nothing, 0);
+}
+
 static void test_all_paths_were_taken(void **state)
 {
     (void)state;
@@ -653,13 +661,10 @@ static void test_all_paths_were_taken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good_disk),
-        cmocka_unit_test(test_limit),
-        cmocka_unit_test(test_failing_writes),
-        cmocka_unit_test(test_failing_reads),
-        cmocka_unit_test(test_bad_block),
-        cmocka_unit_test(test_small_store),
-        cmocka_unit_test(test_all_paths_were_taken),
+        cmocka_unit_test(test_good_disk),      cmocka_unit_test(test_limit),
+        cmocka_unit_test(test_failing_writes), cmocka_unit_test(test_failing_reads),
+        cmocka_unit_test(test_bad_block),      cmocka_unit_test(test_small_store),
+        cmocka_unit_test(test_full_store),     cmocka_unit_test(test_all_paths_were_taken),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
