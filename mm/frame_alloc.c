@@ -103,6 +103,12 @@ static void unlink_block(uint32_t number)
     frame->order = FRAME_ORDER_TAIL;
 }
 
+/* Others read it without the lock. */
+static void count_free(uint64_t frames)
+{
+    __atomic_store_n(&buddy.free, frames, __ATOMIC_RELAXED);
+}
+
 static bool is_free_block(uint64_t number, unsigned order)
 {
     return frame_db_covers(pfn(number)) && state_of(&frame_db[number]) == FRAME_STATE_FREE &&
@@ -111,7 +117,7 @@ static bool is_free_block(uint64_t number, unsigned order)
 
 static void give_block(uint32_t number, unsigned order)
 {
-    buddy.free += 1ull << order;
+    count_free(buddy.free + (1ull << order));
     for (; order < FRAME_ORDER_MAX; order++) {
         uint32_t other = number ^ (1u << order);
 
@@ -141,7 +147,7 @@ static bool take_block(unsigned order, uint32_t *number)
         from--;
         push_block(*number + (1u << from), from);
     }
-    buddy.free -= 1ull << order;
+    count_free(buddy.free - (1ull << order));
     return true;
 }
 
@@ -156,11 +162,27 @@ static uint64_t allowance(unsigned flags)
 
 /* ---- caches: cache->lock is held ------------------------------------------------------------ */
 
+/* Others look at `count` without the lock, to see whether a drain is worth it. */
+static void cache_push(struct cache *cache, uint32_t number)
+{
+    cache->frame[cache->count] = number;
+    set_state(&frame_db[number], FRAME_STATE_CACHED);
+    __atomic_store_n(&cache->count, cache->count + 1, __ATOMIC_RELAXED);
+}
+
+static uint32_t cache_pop(struct cache *cache)
+{
+    uint32_t left = cache->count - 1;
+
+    __atomic_store_n(&cache->count, left, __ATOMIC_RELAXED);
+    return cache->frame[left];
+}
+
 static void drain_cache(struct cache *cache, uint32_t keep)
 {
     spin_lock(&buddy.lock);
     while (cache->count > keep) {
-        give_block(cache->frame[--cache->count], 0);
+        give_block(cache_pop(cache), 0);
     }
     spin_unlock(&buddy.lock);
 }
@@ -170,6 +192,7 @@ static void drain_cache(struct cache *cache, uint32_t keep)
 static bool refill_cache(struct cache *cache, unsigned flags)
 {
     uint64_t batch;
+    uint32_t number;
     bool low;
 
     spin_lock(&buddy.lock);
@@ -177,9 +200,8 @@ static bool refill_cache(struct cache *cache, unsigned flags)
     if (batch == 0) {
         batch = MIN(allowance(flags), 1u);
     }
-    while (cache->count < batch && take_block(0, &cache->frame[cache->count])) {
-        set_state(&frame_db[cache->frame[cache->count]], FRAME_STATE_CACHED);
-        cache->count++;
+    while (cache->count < batch && take_block(0, &number)) {
+        cache_push(cache, number);
     }
     low = buddy.free < buddy.mark.low;
     spin_unlock(&buddy.lock);
@@ -213,7 +235,7 @@ static bool take_single(enum alloc_use use, unsigned flags, uint32_t *number)
         low = refill_cache(cache, flags);
     }
     if (cache->count != 0) {
-        *number = cache->frame[--cache->count];
+        *number = cache_pop(cache);
         cache->used[use]++;
         reset_frame(&frame_db[*number], use, 0);
         found = true;
@@ -291,8 +313,7 @@ static void free_single(uint32_t number, enum alloc_use use)
     if (cache->count == CACHE_FRAMES) {
         drain_cache(cache, CACHE_FRAMES - CACHE_BATCH);
     }
-    set_state(&frame_db[number], FRAME_STATE_CACHED);
-    cache->frame[cache->count++] = number;
+    cache_push(cache, number);
     cache->used[use]--;
     if (is_short) {
         drain_cache(cache, 0);
