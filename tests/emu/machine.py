@@ -26,11 +26,13 @@ class Failure(Exception):
 
 class Machine:
     def __init__(self, config, files=(), emu="qemu", cpus=1, memory="768M", disk="nvme",
-                 store="1G", timeout=300, extra=(), blkdebug=None):
+                 store="1G", timeout=300, extra=(), blkdebug=None, log=os.devnull):
         self.dir = tempfile.TemporaryDirectory(prefix="spillway-test-")
         self.text = ""          # everything that came, CR removed
+        self.log = open(log, "a", encoding="latin-1", buffering=1)  # the same, as it comes
         self.deadline = time.monotonic() + timeout
         self.status = None
+        self.errors = ""        # what tools/spillway said, when it was stopped
         self.socket = None
         image = os.path.join(self.dir.name, "boot.img")
         conf = os.path.join(self.dir.name, "spillway.conf")
@@ -79,8 +81,16 @@ class Machine:
             self.socket.close()
             self.socket = None
             return False
-        self.text += data.decode("latin-1").replace("\r", "")
+        text = data.decode("latin-1").replace("\r", "")
+        self.text += text
+        self.log.write(text)
         return True
+
+    def wait(self, seconds):
+        """Reads for so many seconds."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.pump(max(0, end - time.monotonic())):
+            pass
 
     def expect(self, pattern, seconds=120, start=0):
         """The match of the pattern in what came from `start` on; waits for it."""
@@ -146,11 +156,10 @@ class Machine:
                 self.process.wait()
         if self.socket is not None:
             self.socket.close()
-        self.dir.cleanup()
-
-    def errors(self):
+        self.log.close()
         with open(os.path.join(self.dir.name, "stderr"), encoding="latin-1") as err:
-            return err.read()
+            self.errors = err.read()
+        self.dir.cleanup()
 
 
 PLACES = ("resident", "hole", "pattern", "compressed", "stored", "disk", "transit")

@@ -251,7 +251,8 @@ static void set_state(struct vcpu *vcpu, const struct guest_state *state)
 
 static void clear_shadow(struct vcpu *vcpu)
 {
-    (void)vcpu;
+    fake.shadow_cleared_at = vcpu->regs.rip;
+    fake.shadow_cleared_flags = vcpu->regs.rflags;
 }
 
 const struct vcpu_backend *arch_backend(void)

@@ -24,6 +24,8 @@ struct fake_machine {
     unsigned failures;      /* of vm_fail */
     unsigned device_access; /* reads and writes of the bus */
     unsigned flushes;
+    uint64_t shadow_cleared_at;    /* RIP at the last clear_shadow */
+    uint64_t shadow_cleared_flags; /* RFLAGS then */
     uint64_t tsc;
     char port_log[512];
     unsigned port_bytes;
