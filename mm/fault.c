@@ -6,7 +6,7 @@
 #include "mm/space_internal.h"
 
 #define FILL_AHEAD_MAX 16u /* pages of a sequence filled per fault */
-#define LARGE_SPARE    4u  /* times the high watermark has to be free for a large page */
+#define PLENTY         4u  /* times the high watermark is free: then it is spent freely */
 
 /* The faulting page and how it is wanted, decoded once. */
 struct fault {
@@ -18,6 +18,12 @@ struct fault {
     uint64_t *entry;
     struct mm_waiter *waiter;
 };
+
+/* Memory that nobody wants: fill ahead in large steps. */
+static bool memory_is_plenty(void)
+{
+    return frame_alloc_free_count() > PLENTY * frame_alloc_high() + REGION_PAGES;
+}
 
 static unsigned leaf_flags(unsigned how)
 {
@@ -144,7 +150,7 @@ static bool large_possible(const struct fault *fault, unsigned level)
     return level >= 2 && fault->content == NULL && table_entry_get(fault->entry) == 0 &&
            fault->space->table.format->large_levels >= 2 && base >= slot->base &&
            base + REGION_PAGES <= slot->base + slot->pages && fault->space->max_pages == 0 &&
-           frame_alloc_free_count() > LARGE_SPARE * frame_alloc_high() + REGION_PAGES;
+           memory_is_plenty();
 }
 
 static void zero_block(pfn_t first)
@@ -265,7 +271,8 @@ static unsigned choose_window(struct space *space, uint64_t page)
     if (space->read_ahead == 1 && page == space->last_read_gfn) {
         space->read_ahead = READ_WINDOW_RESTART; /* a sequence begins */
     }
-    return space->read_ahead;
+    /* When others have gone, what was paged out comes back in few requests, wanted or not. */
+    return memory_is_plenty() ? READ_WINDOW_MAX : space->read_ahead;
 }
 
 static void remember_window(struct space *space, uint64_t first, unsigned pages)
