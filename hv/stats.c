@@ -7,17 +7,31 @@
 #include "hv/machine.h"
 #include "hv/text.h"
 
+/* Its counters as they were at the end; its memory is gone. */
+static void stats_of_last_run(const struct vm *vm, struct vm_stats *stats)
+{
+    struct space_stats *m = &stats->memory;
+
+    *m = vm->last_memory;
+    m->resident = m->pattern = m->compressed = m->stored = m->disk = m->transit = 0;
+    m->shared = m->wss = m->table_pages = 0;
+    m->memory = m->hole = vm->memory_pages;
+    stats->exits = vm->last_exits;
+    stats->stall_us = vm->last_stall_us;
+    stats->run_us = vm->last_run_us;
+}
+
 void stats_of_vm(struct vm *vm, struct vm_stats *stats)
 {
     memset(stats, 0, sizeof(*stats));
-    if (vm->space != NULL) {
+    if (vm->space != NULL && !vm->closed) {
         space_get_stats(vm->space, &stats->memory);
+        stats->exits = vm_exits(vm);
+        stats->stall_us = vm_stall_us(vm);
+        stats->run_us = vm_run_us(vm);
     } else {
-        stats->memory.memory = stats->memory.hole = vm->memory_pages;
+        stats_of_last_run(vm, stats);
     }
-    stats->exits = vm_exits(vm);
-    stats->stall_us = vm_stall_us(vm);
-    stats->run_us = vm_run_us(vm);
 }
 
 bool stats_of_store(struct store_stats *stats)

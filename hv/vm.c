@@ -208,8 +208,11 @@ const char *vm_start(struct vm *vm)
     vm->outcome = VM_OUTCOME_NONE;
     vm->exit_code = 0;
     vm->restart = false;
+    vm->closed = false;
     vm->vcpu_count = 0;
     vm->unowned_io = vm->unowned_mmio = vm->unowned_msr = 0;
+    memset(&vm->last_memory, 0, sizeof(vm->last_memory));
+    vm->last_exits = vm->last_stall_us = vm->last_run_us = 0;
     vm->start_ns = arch_clock_ns();
     vm->state = VM_LOADING;
     if (!create_space(vm) || !create_vcpus(vm) || !vm_devices_create(vm)) {
@@ -314,9 +317,20 @@ static bool vcpus_stopped(const struct vm *vm)
     return true;
 }
 
+static void keep_figures(struct vm *vm)
+{
+    vm->last_exits = vm_exits(vm);
+    vm->last_stall_us = vm_stall_us(vm);
+    vm->last_run_us = vm_run_us(vm);
+    if (vm->space != NULL) {
+        space_get_stats(vm->space, &vm->last_memory);
+    }
+}
+
 /* All that holds on to the space goes, then the space is closed. */
 static void release_parts(struct vm *vm)
 {
+    keep_figures(vm);
     space_cancel_wait(&vm->load_waiter);
     if (vm->load != NULL) {
         guest_load_free(vm->load);

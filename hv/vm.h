@@ -54,6 +54,9 @@ struct vm {
     struct mm_waiter load_waiter;
     _Atomic bool load_ready;
     bool closed; /* ENDING: vCPUs are gone, the space is draining */
+    /* What the last run came to, shown until the next one starts. */
+    struct space_stats last_memory;
+    uint64_t last_exits, last_stall_us, last_run_us;
     /* Accesses that nobody owns, counted and shown. */
     _Atomic uint64_t unowned_io, unowned_mmio, unowned_msr;
 };
