@@ -139,13 +139,13 @@ static struct space *choose_over_max(uint64_t now)
 
 /* ---- steps ---------------------------------------------------------------------------------- */
 
+/* Nothing found although accessed pages were welcome, or found but not disposed of: all is pinned
+ * or in flight, or the store is full.  Only time will help. */
 static bool reclaim_from(struct space *space, unsigned target, uint64_t now)
 {
-    if (reclaim_batch(space, target) > 0) {
-        return true;
-    }
-    /* All accessed, all in flight, store full: ignore_age and time will help. */
-    if (!space->ignore_age) {
+    bool forced = space->ignore_age;
+
+    if (reclaim_batch(space, target) == 0 && (forced || !space->ignore_age)) {
         pager.futile_until[space->id] = now + FUTILE_NS;
     }
     return true;

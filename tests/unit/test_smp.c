@@ -267,7 +267,7 @@ static void run_format(const struct table_format *format, uint64_t seed)
 
     support_memory_init(900);
     support_on_shootdown(wait_until_out);
-    frame_alloc_set_watermarks(16, 64, 128);
+    frame_alloc_set_watermarks(8, 24, 40); /* 2 MiB pages at first */
     fake_disk_init(&disk, 4000, seed);
     store = support_open_store(&disk);
     free_before = frame_stats_get().free;
