@@ -5,13 +5,17 @@
  * Discovery: CPUID 0x40000100 returns "Spillway\0\0\0\0" in EBX, ECX, EDX (first 12 bytes) and the
  * highest leaf in EAX; CPUID 0x40000101 the ABI version in EAX and feature bits in EBX.
  *
- * Call: VMCALL (Intel) or VMMCALL (AMD); either instruction works on both.  Ring 0 only.
+ * Call: the instruction that CPUID 0x40000101 EBX announces, VMCALL or VMMCALL (the other one may be
+ * an undefined opcode).  Ring 0 only.
  *   RAX = SPILLWAY_TMEM_CALL, RBX = guest-physical address of an array of struct spillway_tmem_op
  *   (8-byte aligned, may cross pages), RCX = how many, 1 .. SPILLWAY_TMEM_BATCH.
  *   RAX on return: 0, or a negative error that concerns the call as a whole (then no status was
  *   written).  Otherwise the status of each operation is in its `status`.
- * The operations are done in order.  The call is restarted by the hypervisor, invisibly, when a
- * page has to be brought in.
+ * RBX AND RCX CHANGE, as those of a string instruction do: the call is restarted by the hypervisor,
+ * invisibly, when a page has to be brought in, and RBX then points to the first operation that is
+ * not done yet and RCX counts those that are left.  On return RBX is behind the array and RCX is 0.
+ * In GCC's terms: "+a" (rax), "+b" (rbx), "+c" (rcx), clobber "memory".  No other register changes.
+ * The operations are done in order.  Statuses mean something only after the call has returned.
  */
 #ifndef SPILLWAY_TMEM_H
 #define SPILLWAY_TMEM_H
@@ -25,7 +29,10 @@
 #define SPILLWAY_CPUID_BASE   0x40000100u
 #define SPILLWAY_CPUID_ABI    0x40000101u
 #define SPILLWAY_ABI_VERSION  1u
-#define SPILLWAY_FEATURE_TMEM 0x1u /* CPUID 0x40000101 EBX */
+/* CPUID 0x40000101 EBX */
+#define SPILLWAY_FEATURE_TMEM    0x1u /* this VM may use tmem */
+#define SPILLWAY_FEATURE_VMCALL  0x2u /* hypercalls by VMCALL, 0f 01 c1 */
+#define SPILLWAY_FEATURE_VMMCALL 0x4u /* hypercalls by VMMCALL, 0f 01 d9 */
 
 #define SPILLWAY_TMEM_CALL  0x53500001ul
 #define SPILLWAY_TMEM_BATCH 128u
