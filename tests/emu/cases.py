@@ -80,7 +80,8 @@ def watch(machine, vms, seconds):
     while len(passed) < len(vms):
         if time.monotonic() > end:
             raise Failure(f"only {sorted(passed)} passed within {seconds} s")
-        fail = re.search(r"memcheck: FAIL.*|spillway: PANIC.*", machine.text)
+        fail = re.search(rf"memcheck: FAIL.*|spillway: PANIC.*|vm ({'|'.join(vms)}): failed: .*",
+                         machine.text)
         if fail:
             raise Failure(fail.group(0))
         if machine.socket is None:
@@ -228,7 +229,7 @@ def foreign_disks(boot):
 
 def cpu(boot):
     """What a guest may expect of its CPU, checked from inside."""
-    machine = boot(host(store="none") + bare_vm("cpu", "cpu.elf"), (bare_file("cpu.elf"),))
+    machine = boot(host(store="none") + bare_vm("cpu", "cpu.elf", "64M"), (bare_file("cpu.elf"),))
     machine.expect(r"^cpu\| cpu: PASS", 120)
     expect_end(machine)
 
@@ -269,10 +270,11 @@ def boot_protocols(boot):
 CLUSTER = 512  # slots that a VM takes at a time
 
 
-def faulty_slots(event, slots):
-    """Rules for QEMU's blkdebug: these slots fail for ever.  Slot 0 is the disk's block 1."""
-    return "".join(f'[inject-error]\nevent = "{event}"\nerrno = "5"\nsector = "{8 * (1 + slot)}"\n'
-                   for slot in slots)
+def faulty_slots(what, slots):
+    """Rules for QEMU's blkdebug: to `read` or to `write` these slots fails for ever.  Without an
+    iotype, rules that a read has made active hit the next write as well.  Slot 0 is block 1."""
+    return "".join(f'[inject-error]\nevent = "{what}_aio"\niotype = "{what}"\nerrno = "5"\n'
+                   f'sector = "{8 * (1 + slot)}"\n' for slot in slots)
 
 
 def store_figures(machine, key):
@@ -284,7 +286,7 @@ def write_errors(boot):
     slots = [cluster * CLUSTER + 100 + i for cluster in range(0, 100, 5) for i in range(3)]
 
     def boot_faulty(*arguments, **keys):
-        machine = boot(*arguments, blkdebug=faulty_slots("write_aio", slots), **keys)
+        machine = boot(*arguments, blkdebug=faulty_slots("write", slots), **keys)
         boot_faulty.machine = machine
         return machine
 
@@ -303,7 +305,7 @@ def read_error(boot):
     # What a VM stores while memcheck fills its memory: earlier clusters hold what the kernel needed
     # at boot and never reads again.
     faulty = [100 * CLUSTER + 200 + i for i in range(64)]
-    machine = boot(config, LINUX_FILES, timeout=300, blkdebug=faulty_slots("read_aio", faulty))
+    machine = boot(config, LINUX_FILES, timeout=300, blkdebug=faulty_slots("read", faulty))
     lost = machine.expect(r"hv: (vm\d): guest page 0x[0-9a-f]+ is lost: slot \d+ of nvme0", 200)
     victim = lost.group(1)
     machine.expect(rf"vm {victim}: failed: .*lost", 60)
