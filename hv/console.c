@@ -269,10 +269,12 @@ void console_panic_mode(void)
     fresh_line_locked();
 }
 
-void console_set_prompt_shown(bool shown)
+void console_show_prompt(const char *prompt, const char *line)
 {
     lock();
-    console.prompt_shown = shown;
+    write_locked(prompt, strlen(prompt));
+    write_locked(line, strlen(line));
+    console.prompt_shown = true;
     console.prompt_broken = false;
     unlock();
 }
@@ -280,4 +282,16 @@ void console_set_prompt_shown(bool shown)
 bool console_prompt_broken(void)
 {
     return console.prompt_broken;
+}
+
+void console_end_line(const char *prompt, const char *line)
+{
+    lock();
+    if (!console.prompt_shown) {
+        write_locked(prompt, strlen(prompt));
+        write_locked(line, strlen(line));
+    }
+    write_locked("\n", 1);
+    console.prompt_shown = console.prompt_broken = false;
+    unlock();
 }

@@ -50,8 +50,12 @@ void console_flush(void);
 /* Panic: no locks from here on. */
 void console_panic_mode(void);
 
-/* The monitor's prompt is on the line (or not): so that lines can start on a fresh one. */
-void console_set_prompt_shown(bool shown);
+/* Shows the monitor's prompt and what has been typed behind it; lines that come then start on a
+ * fresh line and leave the prompt broken. */
+void console_show_prompt(const char *prompt, const char *line);
 bool console_prompt_broken(void);
+/* The line that was typed behind the prompt is complete: shows prompt and line again if other lines
+ * have come in between, and ends it, in one piece. */
+void console_end_line(const char *prompt, const char *line);
 
 #endif

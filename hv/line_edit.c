@@ -92,7 +92,6 @@ bool line_edit_input(struct line_edit *edit, char c)
         return false;
     }
     if (c == '\r' || c == '\n') {
-        edit->echo("\n", 1);
         remember(edit);
         edit->shown = edit->entered;
         return true;

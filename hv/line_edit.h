@@ -21,7 +21,8 @@ struct line_edit {
     uint8_t escape;   /* characters seen of an escape sequence */
 };
 
-/* True: line holds a complete command; call line_edit_clear() when it has been run. */
+/* True: line holds a complete command; call line_edit_clear() when it has been run.  The end of the
+ * line is not echoed: that is the caller's. */
 bool line_edit_input(struct line_edit *edit, char c);
 void line_edit_clear(struct line_edit *edit);
 

@@ -26,8 +26,7 @@ static uint64_t polled_ns;
 
 static void show_prompt(void)
 {
-    console_printf(PROMPT "%s", edit.line);
-    console_set_prompt_shown(true);
+    console_show_prompt(PROMPT, edit.line);
     broken_since_ns = 0;
 }
 
@@ -62,10 +61,10 @@ static void monitor_input(char c)
     if (console_prompt_broken()) {
         show_prompt();
     }
-    console_set_prompt_shown(c != '\r' && c != '\n');
     if (!line_edit_input(&edit, c)) {
         return;
     }
+    console_end_line(PROMPT, edit.line);
     command_run(edit.line);
     line_edit_clear(&edit);
     if (console_attached() == NULL && !command_top_active()) {
