@@ -10,6 +10,10 @@
 #include "hv/vdev/lapic.h"
 #include "hv/vm_control.h"
 
+/* A vCPU that spins on a lock goes behind whoever may hold it: more than the preference for staying
+ * on a CPU is worth. */
+#define SPIN_PENALTY_NS 3000000ull
+
 /* Why the CPU lets go of the vCPU. */
 enum leave {
     LEAVE_NOT, /* stays: enter the guest again */
@@ -108,6 +112,10 @@ static enum leave run_loaded(struct vcpu *vcpu, uint64_t start_ns)
         leave = after_exit(vcpu, exit_dispatch(vcpu, &exit));
         if (leave != LEAVE_NOT) {
             return leave;
+        }
+        if (exit.kind == EXIT_KIND_PAUSE && sched_waiting()) {
+            vcpu->vruntime_ns += SPIN_PENALTY_NS;
+            return LEAVE_YIELD;
         }
         if (exit.kind == EXIT_KIND_INTERRUPT || loop_work_pending()) {
             uint64_t now;
