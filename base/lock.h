@@ -24,10 +24,10 @@ enum lock_rank {
     RANK_SCHED,       /* hv: run queues */
     RANK_TIMER,       /* hv: one CPU's timer list */
     RANK_PAGER,       /* mm: the pager's own state; always by trylock */
+    RANK_TMEM,        /* mm: one shard of a VM's tmem; held while its space is read or written */
     RANK_SPACE,       /* mm: one address space: tables, generation lists, counters */
     RANK_PAGE_IO,     /* mm: pool of page I/O requests and their waiters */
     RANK_STORE,       /* mm: slot map */
-    RANK_TMEM,        /* mm: one tmem bucket */
     RANK_FRAME_CACHE, /* mm: one CPU's cache of single frames */
     RANK_BUDDY,       /* mm: buddy free lists */
     RANK_BLOCK,       /* drivers: one block queue */

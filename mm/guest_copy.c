@@ -170,6 +170,22 @@ enum mm_result space_write(struct space *space, gpa_t to, const void *from, size
     return result;
 }
 
+enum mm_result space_fill(struct space *space, gfn_t page, uint64_t word, struct mm_waiter *waiter)
+{
+    static const char zeroes[PAGE_SIZE]; /* any page will do: what is there now is not wanted */
+    struct piece piece[COPY_MAX_PAGES];
+    enum mm_result result;
+
+    cut(gfn_to_gpa(page), PAGE_SIZE, piece);
+    spin_lock(&space->lock);
+    result = bring_for_write(space, piece, 1, zeroes, waiter);
+    if (result == MM_OK) {
+        page_fill(writable(&piece[0]), word);
+    }
+    spin_unlock(&space->lock);
+    return result;
+}
+
 static bool exchange4(void *at, uint64_t *expected, uint64_t desired)
 {
     uint32_t old = (uint32_t)*expected;

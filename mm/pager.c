@@ -6,12 +6,16 @@
  * are free or on their way out reach the high one.  The victim is who pays least per page: the
  * space with the fewest shares per page it holds, idle pages counting several times (Waldspurger,
  * "Memory Resource Management in VMware ESX Server", section "Reclaiming Idle Memory").
+ *
+ * tmem comes first as far as it is ephemeral: from the VM that has most of it per share.  What
+ * persistent tmem has in frames competes with the spaces, as idle pages of its VM.
  */
 #include "mm/pager.h"
 
 #include "mm/env.h"
 #include "mm/page_io.h"
 #include "mm/space_internal.h"
+#include "mm/tmem_internal.h"
 
 #define BATCH            64u
 #define IDLE_TAX         4u            /* 1 / (1 - 75%): what an idle page costs */
@@ -26,6 +30,9 @@ static struct {
     struct space *space[SPACE_MAX];
     uint64_t futile_until[SPACE_MAX];
     unsigned used; /* entries of space[] in use or once in use */
+    struct tmem *tmem[SPACE_MAX];
+    uint64_t tmem_futile_until[SPACE_MAX];
+    unsigned tmem_used; /* likewise */
     bool short_of_memory;
     bool blocked; /* short, and nobody could give anything */
     _Atomic uint64_t deadline;
@@ -61,6 +68,33 @@ void pager_remove_space(struct space *space)
     spin_unlock(&pager.lock);
 }
 
+bool pager_add_tmem(struct tmem *tmem)
+{
+    bool added = false;
+
+    spin_lock(&pager.lock);
+    for (unsigned i = 0; i < SPACE_MAX && !added; i++) {
+        if (pager.tmem[i] == NULL) {
+            pager.tmem[i] = tmem;
+            pager.tmem_futile_until[i] = 0;
+            pager.tmem_used = MAX(pager.tmem_used, i + 1);
+            tmem->place = i;
+            added = true;
+        }
+    }
+    spin_unlock(&pager.lock);
+    return added;
+}
+
+void pager_remove_tmem(struct tmem *tmem)
+{
+    spin_lock(&pager.lock);
+    if (pager.tmem[tmem->place] == tmem) {
+        pager.tmem[tmem->place] = NULL;
+    }
+    spin_unlock(&pager.lock);
+}
+
 /* ---- whom to take from ---------------------------------------------------------------------- */
 
 /* Fields of a space read without its lock: hints. */
@@ -76,6 +110,11 @@ static uint64_t outgoing_pages(void)
     for (unsigned i = 0; i < pager.used; i++) {
         if (pager.space[i] != NULL) {
             pages += peek(&pager.space[i]->out_pages);
+        }
+    }
+    for (unsigned i = 0; i < pager.tmem_used; i++) {
+        if (pager.tmem[i] != NULL) {
+            pages += atomic_load_explicit(&pager.tmem[i]->out_pages, memory_order_relaxed);
         }
     }
     return pages;
@@ -123,6 +162,46 @@ static struct space *choose_space(uint64_t now)
     return chosen;
 }
 
+/* Pages of a VM's tmem that count as idle, per share, in 1/1024. */
+static uint64_t tmem_burden(struct tmem *tmem, _Atomic uint64_t *pages)
+{
+    return atomic_load_explicit(pages, memory_order_relaxed) * IDLE_TAX * 1024 /
+           atomic_load_explicit(&tmem->shares, memory_order_relaxed);
+}
+
+static struct tmem *choose_ephemeral(void)
+{
+    struct tmem *chosen = NULL;
+    uint64_t most = 0;
+
+    for (unsigned i = 0; i < pager.tmem_used; i++) {
+        struct tmem *tmem = pager.tmem[i];
+
+        if (tmem != NULL && tmem_burden(tmem, &tmem->ephemeral) > most) {
+            chosen = tmem;
+            most = tmem_burden(tmem, &tmem->ephemeral);
+        }
+    }
+    return chosen;
+}
+
+static struct tmem *choose_persistent(uint64_t now)
+{
+    struct tmem *chosen = NULL;
+    uint64_t most = 0;
+
+    for (unsigned i = 0; i < pager.tmem_used; i++) {
+        struct tmem *tmem = pager.tmem[i];
+
+        if (tmem != NULL && now >= pager.tmem_futile_until[i] &&
+            tmem_burden(tmem, &tmem->resident) > most) {
+            chosen = tmem;
+            most = tmem_burden(tmem, &tmem->resident);
+        }
+    }
+    return chosen;
+}
+
 static struct space *choose_over_max(uint64_t now)
 {
     for (unsigned i = 0; i < pager.used; i++) {
@@ -151,6 +230,31 @@ static bool reclaim_from(struct space *space, unsigned target, uint64_t now)
     return true;
 }
 
+static bool write_out_from(struct tmem *tmem, unsigned target, uint64_t now)
+{
+    if (tmem_write_out(tmem, target) == 0) {
+        pager.tmem_futile_until[tmem->place] = now + FUTILE_NS; /* no store, full, or no request */
+    }
+    return true;
+}
+
+/* One batch from somebody.  False: nobody has anything to give now. */
+static bool take_batch(unsigned target, uint64_t now)
+{
+    struct tmem *tmem = choose_ephemeral();
+    struct space *space;
+
+    if (tmem != NULL && tmem_evict(tmem, target) > 0) {
+        return true;
+    }
+    space = choose_space(now);
+    tmem = choose_persistent(now);
+    if (tmem != NULL && (space == NULL || tmem_burden(tmem, &tmem->resident) > burden(space))) {
+        return write_out_from(tmem, target, now);
+    }
+    return space != NULL && reclaim_from(space, target, now);
+}
+
 /* One batch if memory is short.  True: go on. */
 static bool step_reclaim(uint64_t now)
 {
@@ -166,9 +270,8 @@ static bool step_reclaim(uint64_t now)
     }
     pager.blocked = false;
     if (pager.short_of_memory) {
-        space = choose_space(now);
-        if (space != NULL) {
-            return reclaim_from(space, (unsigned)MIN(BATCH, frame_alloc_high() - coming), now);
+        if (take_batch((unsigned)MIN(BATCH, frame_alloc_high() - coming), now)) {
+            return true;
         }
         pager.blocked = true;
     }

@@ -89,6 +89,8 @@ enum mm_result space_read(struct space *space, gpa_t from, void *to, size_t byte
                           struct mm_waiter *waiter);
 enum mm_result space_write(struct space *space, gpa_t to, const void *from, size_t bytes,
                            struct mm_waiter *waiter);
+/* Writes a whole page of one repeated word; as space_write. */
+enum mm_result space_fill(struct space *space, gfn_t page, uint64_t word, struct mm_waiter *waiter);
 /* Atomic compare-and-exchange of 4 or 8 aligned bytes of guest memory.  *expected gets the old
  * value; *done says whether it was exchanged.  For emulated locked instructions and A/D bits. */
 enum mm_result space_cmpxchg(struct space *space, gpa_t at, size_t bytes, uint64_t *expected,

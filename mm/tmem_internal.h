@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * tmem from the inside: shared by the tmem_*.c and pager.c.
+ *
+ *     tmem -> shard[hash] -> bucket[hash] -> page -> page ...       one lock per shard
+ *                         -> age lists, oldest first: ephemeral pages; persistent pages in frames
+ *                         -> slabs: META frames cut into page descriptors, freed when empty
+ *
+ * A frame belongs to its page.  frame->slot is a slot that holds the same bytes (a clean copy),
+ * frame->io the request in flight.  A page whose frame is being written or read and that goes
+ * away in the meantime is cut from its request, which then frees frame and slot when it ends.
+ */
+#ifndef SPILLWAY_MM_TMEM_INTERNAL_H
+#define SPILLWAY_MM_TMEM_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "base/block.h"
+#include "base/list.h"
+#include "base/lock.h"
+#include "mm/frame.h"
+#include "mm/tmem.h"
+
+#define TMEM_SHARDS   32u
+#define TMEM_IOS      24u /* requests of one VM */
+#define TMEM_WRITES   8u  /* of them, at most so many for writes */
+#define TMEM_IO_PAGES 32u
+
+enum tmem_where {
+    TMEM_AT_PATTERN, /* payload: as in mm/pattern.h */
+    TMEM_AT_FRAME,   /* payload: frame */
+    TMEM_AT_SLOT,    /* payload: slot */
+    TMEM_AT_READING, /* payload: frame */
+    TMEM_AT_LOST,
+};
+
+#define TMEM_VALUE_WHERE      BITS(63, 60)
+#define TMEM_VALUE_PERSISTENT BIT(59)
+#define TMEM_VALUE_PAYLOAD    BITS(55, 0)
+
+struct tmem_page {
+    struct tmem_page *chain; /* next in the bucket; or next free one of the slab */
+    struct list age;         /* in shard->age[] or in none */
+    struct tmem_handle handle;
+    uint64_t value; /* TMEM_VALUE_* */
+    uint64_t stamp; /* when it was put */
+};
+_Static_assert(sizeof(struct tmem_page) == 72, "56 to a slab");
+
+/* The age lists of a shard. */
+enum tmem_age {
+    TMEM_AGE_EPHEMERAL,
+    TMEM_AGE_PERSISTENT, /* in a frame, no I/O in flight */
+    TMEM_AGES,
+};
+
+#define TMEM_NEVER UINT64_MAX
+
+struct tmem_shard {
+    struct spinlock lock; /* all of the rest, and what is in it */
+    struct tmem_page **bucket;
+    pfn_t bucket_frames;
+    struct list slabs; /* those with a free descriptor */
+    struct list age[TMEM_AGES];
+    _Atomic uint64_t oldest[TMEM_AGES]; /* stamp of the first; TMEM_NEVER: none.  Read as a hint */
+} __attribute__((aligned(64)));
+
+/* tmem_pool.state: id in 31:0, phase above. */
+#define POOL_ID      BITS(31, 0)
+#define POOL_FREE    (0ull << 32) /* id: the next one */
+#define POOL_SETUP   (1ull << 32)
+#define POOL_LIVE    (2ull << 32)
+#define POOL_DYING   (3ull << 32) /* no new operations; its pages are being swept */
+#define POOL_RETIRED (4ull << 32) /* all ids of this place have been used */
+
+struct tmem_pool {
+    _Atomic uint64_t state;
+    uint32_t flags; /* constant while LIVE */
+    _Atomic uint64_t pages;
+    _Atomic uint64_t count[TMEM_COUNTERS];
+};
+
+struct tmem_io {
+    struct block_request request;
+    struct list waiters; /* of a read */
+    struct tmem *tmem;
+    uint32_t slot;   /* of frame[0] */
+    uint32_t count;  /* pages */
+    uint32_t single; /* page by page after a failure: the one in flight; else SINGLE_NONE */
+    uint32_t frame[TMEM_IO_PAGES];
+    struct tmem_shard *shard[TMEM_IO_PAGES];
+    struct tmem_page *page[TMEM_IO_PAGES]; /* under the shard's lock; NULL: gone in the meantime */
+};
+
+struct tmem {
+    const char *name; /* constant, as all down to `ios` */
+    struct space *space;
+    struct store *store;
+    uint64_t seed;
+    uint32_t buckets; /* per shard, a power of two */
+    pfn_t self, io_frames;
+    struct tmem_io *io;
+
+    _Atomic uint32_t io_free;   /* bit per request */
+    _Atomic uint32_t ios;       /* in flight */
+    _Atomic uint32_t writes;    /* of them */
+    struct list io_waiters;     /* mm/wait.h: reads that found no request */
+    _Atomic uint64_t out_pages; /* being written, each will free a frame */
+
+    _Atomic uint64_t quota, persistent, ephemeral, resident;
+    _Atomic uint32_t shares;
+    _Atomic uint64_t clock;               /* of the stamps */
+    _Atomic uint64_t past[TMEM_COUNTERS]; /* of pools that are gone */
+
+    /* The pager's (under its lock) */
+    unsigned place;
+    uint32_t cluster, cluster_next;
+    bool no_store_room; /* reported */
+    /* Tear-down */
+    bool closed;
+    uint32_t drain_position;
+
+    struct tmem_pool pool[TMEM_POOLS];
+    struct tmem_shard shard[TMEM_SHARDS];
+};
+
+/* ---- values --------------------------------------------------------------------------------- */
+
+static inline enum tmem_where tmem_page_where(const struct tmem_page *page)
+{
+    return (enum tmem_where)FIELD_GET(TMEM_VALUE_WHERE, page->value);
+}
+
+static inline uint64_t tmem_page_payload(const struct tmem_page *page)
+{
+    return page->value & TMEM_VALUE_PAYLOAD;
+}
+
+static inline bool tmem_page_persistent(const struct tmem_page *page)
+{
+    return page->value & TMEM_VALUE_PERSISTENT;
+}
+
+static inline void tmem_page_set(struct tmem_page *page, enum tmem_where where, uint64_t payload)
+{
+    page->value = (page->value & TMEM_VALUE_PERSISTENT) | FIELD_PREP(TMEM_VALUE_WHERE, where) |
+                  (payload & TMEM_VALUE_PAYLOAD);
+}
+
+static inline struct tmem_pool *tmem_pool_at(struct tmem *tmem, uint32_t id)
+{
+    return &tmem->pool[id % TMEM_POOLS];
+}
+
+static inline bool tmem_pool_live(const struct tmem_pool *pool, uint32_t id)
+{
+    return atomic_load(&pool->state) == (POOL_LIVE | id);
+}
+
+static inline void tmem_count(struct tmem_pool *pool, enum tmem_counter counter)
+{
+    atomic_fetch_add_explicit(&pool->count[counter], 1, memory_order_relaxed);
+}
+
+/* ---- tmem_page.c: all with the shard's lock held -------------------------------------------- */
+
+uint64_t tmem_hash(const struct tmem *tmem, const struct tmem_handle *handle);
+struct tmem_shard *tmem_shard_of(struct tmem *tmem, uint64_t hash);
+struct tmem_page *tmem_find(struct tmem *tmem, struct tmem_shard *shard, uint64_t hash,
+                            const struct tmem_handle *handle);
+/* A page without storage that is found from now on, counted; NULL: no memory for a descriptor. */
+struct tmem_page *tmem_page_add(struct tmem *tmem, struct tmem_shard *shard, uint64_t hash,
+                                const struct tmem_handle *handle, bool persistent);
+/* Frees its storage and leaves it LOST, on no list. */
+void tmem_page_release(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
+/* Releases, takes it out of the table and frees it. */
+void tmem_page_remove(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
+/* The page, in the state it now has, becomes the youngest of its age list, if it belongs on one. */
+void tmem_page_age(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
+/* Takes it off its list, if it is on one. */
+void tmem_page_unage(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
+
+/* What a sweep removes: all pages, those of a pool, or those of an object in a pool. */
+struct tmem_match {
+    bool all;
+    uint32_t pool;
+    const uint64_t *object; /* NULL: any */
+};
+/* Sweeps on from *position; true: through.  Takes the shards' locks. */
+bool tmem_sweep(struct tmem *tmem, const struct tmem_match *match, uint32_t *position);
+
+/* ---- tmem_io.c ------------------------------------------------------------------------------ */
+
+/* Cuts the page from the request that works on its frame.  The shard's lock is held. */
+void tmem_io_cut(struct tmem *tmem, struct tmem_page *page);
+enum tmem_read {
+    TMEM_READ_STARTED,
+    TMEM_READ_NO_FRAME,
+    TMEM_READ_NO_IO,
+};
+/* SLOT -> READING.  The shard's lock is held. */
+enum tmem_read tmem_io_read(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
+/* The request that reads this page. */
+struct tmem_io *tmem_io_of(struct tmem *tmem, const struct tmem_page *page);
+/* Queues on those who need a request. */
+void tmem_io_wait(struct tmem *tmem, struct mm_waiter *waiter);
+
+/* ---- for the pager: its lock is held -------------------------------------------------------- */
+
+/* Drops up to `target` ephemeral pages, oldest first; returns how many. */
+unsigned tmem_evict(struct tmem *tmem, unsigned target);
+/* Lets up to `target` frames of persistent pages go, oldest first; returns how many left or are
+ * leaving. */
+unsigned tmem_write_out(struct tmem *tmem, unsigned target);
+
+/* pager.c: puts it under the pager; false: too many. */
+bool pager_add_tmem(struct tmem *tmem);
+/* On return the pager does not look at it and never will. */
+void pager_remove_tmem(struct tmem *tmem);
+
+#endif

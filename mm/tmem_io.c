@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * tmem and the paging store: reading pages back, and what the pager does with tmem.
+ *
+ * Requests are a VM's own, fixed in number, found by a bit mask: no lock, and no allocation when
+ * memory is short.  A write that fails is repeated page by page; a page that still cannot be
+ * written stays in its frame, and its slot is retired.
+ */
+#include "base/log.h"
+#include "mm/env.h"
+#include "mm/frame_alloc.h"
+#include "mm/space_internal.h"
+#include "mm/tmem_internal.h"
+#include "mm/wait.h"
+
+#define SINGLE_NONE UINT32_MAX
+
+/* ---- requests ------------------------------------------------------------------------------- */
+
+static struct tmem_io *io_take(struct tmem *tmem, enum block_op op)
+{
+    uint32_t vacant = atomic_load(&tmem->io_free);
+    unsigned index;
+
+    do {
+        if (vacant == 0) {
+            return NULL;
+        }
+        index = (unsigned)__builtin_ctz(vacant);
+    } while (!atomic_compare_exchange_weak(&tmem->io_free, &vacant, vacant & ~(1u << index)));
+
+    struct tmem_io *io = &tmem->io[index];
+
+    atomic_fetch_add(&tmem->ios, 1);
+    io->request.op = op;
+    io->request.owner = io;
+    io->count = 0;
+    io->single = SINGLE_NONE;
+    return io;
+}
+
+/* The last thing that is done with a request, and maybe with the tmem: no locks held. */
+static void io_give(struct tmem_io *io)
+{
+    struct tmem *tmem = io->tmem;
+    struct list readers = LIST_INIT(readers), starved = LIST_INIT(starved);
+
+    if (io->request.op == BLOCK_WRITE) {
+        atomic_fetch_sub(&tmem->writes, 1);
+    }
+    wait_move(&readers, &io->waiters);
+    atomic_fetch_or(&tmem->io_free, 1u << (io - tmem->io));
+    wait_move(&starved, &tmem->io_waiters);
+    wait_wake_all(&readers);
+    wait_wake_all(&starved);
+    if (wait_frames_wanted()) {
+        mm_pager_wake();
+    }
+    /* Release: who sees 0 may free all of it. */
+    atomic_fetch_sub_explicit(&tmem->ios, 1, memory_order_release);
+}
+
+struct tmem_io *tmem_io_of(struct tmem *tmem, const struct tmem_page *page)
+{
+    uint32_t index = frame_get(pfn(tmem_page_payload(page)))->io;
+
+    ASSERT(index < TMEM_IOS);
+    return &tmem->io[index];
+}
+
+void tmem_io_wait(struct tmem *tmem, struct mm_waiter *waiter)
+{
+    struct list starved = LIST_INIT(starved);
+
+    wait_add(&tmem->io_waiters, waiter, tmem->space);
+    /* One that was given back before we were queued has woken nobody. */
+    if (atomic_load(&tmem->io_free) != 0) {
+        wait_move(&starved, &tmem->io_waiters);
+        wait_wake_all(&starved);
+    }
+}
+
+void tmem_io_cut(struct tmem *tmem, struct tmem_page *page)
+{
+    struct tmem_io *io = tmem_io_of(tmem, page);
+
+    for (uint32_t i = 0; i < io->count; i++) {
+        if (io->page[i] == page) {
+            io->page[i] = NULL;
+            return;
+        }
+    }
+    panic("tmem %s: a page in flight is in no request", tmem->name);
+}
+
+static void io_add(struct tmem_io *io, struct tmem_shard *shard, struct tmem_page *page,
+                   pfn_t number)
+{
+    struct frame *frame = frame_get(number);
+
+    frame->flags |= io->request.op == BLOCK_READ ? FRAME_IO_READ : FRAME_IO_WRITE;
+    frame->io = (uint32_t)(io - io->tmem->io);
+    frame->slot = io->slot + io->count;
+    io->frame[io->count] = (uint32_t)number.v;
+    io->shard[io->count] = shard;
+    io->page[io->count] = page;
+    io->count++;
+}
+
+/* ---- completion ----------------------------------------------------------------------------- */
+
+static void free_with_slot(struct tmem *tmem, pfn_t number)
+{
+    struct frame *frame = frame_get(number);
+
+    if (frame->slot != FRAME_NONE) {
+        store_slot_give(tmem->store, frame->slot);
+    }
+    frame_free(number);
+}
+
+/* The shard's lock is held, the page is still wanted. */
+static void read_into_page(struct tmem_io *io, struct tmem_page *page, pfn_t number, bool good)
+{
+    struct tmem *tmem = io->tmem;
+    struct frame *frame = frame_get(number);
+
+    if (!good) {
+        log_error("%s: a tmem page is lost: slot %u of %s cannot be read back", tmem->name,
+                  frame->slot, store_device_name(tmem->store));
+        store_slot_retire(tmem->store, frame->slot);
+        frame_free(number);
+        tmem_page_set(page, TMEM_AT_LOST, 0);
+        return;
+    }
+    if (store_is_tight(tmem->store)) {
+        store_slot_give(tmem->store, frame->slot);
+        frame->slot = FRAME_NONE;
+    }
+    tmem_page_set(page, TMEM_AT_FRAME, number.v);
+    tmem_page_age(tmem, io->shard[0], page);
+}
+
+/* The shard's lock is held, the page is still wanted. */
+static void written_page(struct tmem_io *io, uint32_t index, pfn_t number, bool good)
+{
+    struct tmem *tmem = io->tmem;
+    struct tmem_page *page = io->page[index];
+
+    if (!good) {
+        tmem_page_age(tmem, io->shard[index], page);
+        return;
+    }
+    tmem_page_set(page, TMEM_AT_SLOT, frame_get(number)->slot);
+    frame_free(number);
+}
+
+static void finish_page(struct tmem_io *io, uint32_t index, bool good)
+{
+    pfn_t number = pfn(io->frame[index]);
+    struct frame *frame = frame_get(number);
+    struct tmem_shard *shard = io->shard[index];
+    bool reading = io->request.op == BLOCK_READ;
+
+    if (!reading) {
+        atomic_fetch_sub(&io->tmem->out_pages, 1);
+    }
+    spin_lock(&shard->lock);
+    frame->flags &= (uint8_t) ~(FRAME_IO_READ | FRAME_IO_WRITE);
+    frame->io = FRAME_NONE;
+    if (!reading && !good) {
+        store_slot_retire(io->tmem->store, frame->slot);
+        frame->slot = FRAME_NONE;
+    }
+    if (io->page[index] == NULL) {
+        free_with_slot(io->tmem, number);
+    } else if (reading) {
+        read_into_page(io, io->page[index], number, good);
+    } else {
+        written_page(io, index, number, good);
+    }
+    io->page[index] = NULL;
+    spin_unlock(&shard->lock);
+}
+
+static void submit_part(struct tmem_io *io, uint32_t first, uint32_t count);
+
+static void io_done(struct block_request *request, enum block_status status)
+{
+    struct tmem_io *io = request->owner;
+    struct store *store = io->tmem->store;
+    uint32_t first = io->single == SINGLE_NONE ? 0 : io->single, count = request->pages;
+    bool good = status == BLOCK_OK;
+
+    if (good && request->op == BLOCK_READ) {
+        good = store_slot_verify(store, io->slot, mm_frame_ptr(pfn(io->frame[0])));
+    }
+    if (!good) {
+        store_count_error(store);
+    }
+    if (!good && count > 1) {
+        io->single = 0; /* which block is it?  One by one. */
+        submit_part(io, 0, 1);
+        return;
+    }
+    for (uint32_t i = first; i < first + count; i++) {
+        finish_page(io, i, good);
+    }
+    if (first + count < io->count) {
+        io->single = first + count;
+        submit_part(io, io->single, 1);
+        return;
+    }
+    io_give(io);
+}
+
+static void submit_part(struct tmem_io *io, uint32_t first, uint32_t count)
+{
+    io->request.pages = count;
+    io->request.done = io_done;
+    for (uint32_t i = 0; i < count; i++) {
+        io->request.page[i] = pfn(io->frame[first + i]);
+    }
+    store_submit(io->tmem->store, &io->request, io->slot + first);
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+enum tmem_read tmem_io_read(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page)
+{
+    pfn_t number;
+
+    if (!frame_alloc(0, ALLOC_TMEM, 0, &number)) {
+        return TMEM_READ_NO_FRAME;
+    }
+    struct tmem_io *io = io_take(tmem, BLOCK_READ);
+
+    if (io == NULL) {
+        frame_free(number);
+        return TMEM_READ_NO_IO;
+    }
+    io->slot = (uint32_t)tmem_page_payload(page);
+    io_add(io, shard, page, number);
+    tmem_page_set(page, TMEM_AT_READING, number.v);
+    submit_part(io, 0, 1);
+    return TMEM_READ_STARTED;
+}
+
+/* ---- for the pager -------------------------------------------------------------------------- */
+
+/* By hints, so it may be wrong now and then.  NULL: none has any. */
+static struct tmem_shard *oldest_shard(struct tmem *tmem, enum tmem_age which)
+{
+    struct tmem_shard *oldest = NULL;
+    uint64_t least = TMEM_NEVER;
+
+    for (unsigned i = 0; i < TMEM_SHARDS; i++) {
+        uint64_t stamp = atomic_load_explicit(&tmem->shard[i].oldest[which], memory_order_relaxed);
+
+        if (stamp < least) {
+            least = stamp;
+            oldest = &tmem->shard[i];
+        }
+    }
+    return oldest;
+}
+
+/* The lock is held; NULL: the hint was old. */
+static struct tmem_page *first_page(struct tmem_shard *shard, enum tmem_age which)
+{
+    if (list_empty(&shard->age[which])) {
+        return NULL;
+    }
+    return LIST_ENTRY(shard->age[which].next, struct tmem_page, age);
+}
+
+unsigned tmem_evict(struct tmem *tmem, unsigned target)
+{
+    unsigned evicted = 0;
+
+    for (unsigned tries = 0; tries < target; tries++) {
+        struct tmem_shard *shard = oldest_shard(tmem, TMEM_AGE_EPHEMERAL);
+        struct tmem_page *page;
+
+        if (shard == NULL) {
+            break;
+        }
+        spin_lock(&shard->lock);
+        page = first_page(shard, TMEM_AGE_EPHEMERAL);
+        if (page != NULL) {
+            tmem_count(tmem_pool_at(tmem, page->handle.pool), TMEM_EVICTIONS);
+            tmem_page_remove(tmem, shard, page);
+            evicted++;
+        }
+        spin_unlock(&shard->lock);
+    }
+    return evicted;
+}
+
+/* In clusters of our own, so that pages that leave together lie together. */
+static uint32_t next_slot(struct tmem *tmem)
+{
+    uint32_t slot;
+
+    if (tmem->cluster != STORE_NONE && tmem->cluster_next == STORE_CLUSTER_SLOTS) {
+        store_cluster_give(tmem->store, tmem->cluster);
+        tmem->cluster = STORE_NONE;
+    }
+    if (tmem->cluster == STORE_NONE) {
+        tmem->cluster = store_cluster_take(tmem->store);
+        tmem->cluster_next = 0;
+    }
+    slot = store_slot_take(tmem->store, tmem->cluster, tmem->cluster_next);
+    if (tmem->cluster != STORE_NONE && slot != STORE_NONE) {
+        tmem->cluster_next++;
+    }
+    if (slot == STORE_NONE && !tmem->no_store_room) {
+        tmem->no_store_room = true;
+        log_warn("%s: the store %s is full: tmem pages stay in memory", tmem->name,
+                 store_device_name(tmem->store));
+    }
+    return slot;
+}
+
+/* A write under construction. */
+struct writing {
+    struct tmem *tmem;
+    struct tmem_io *io; /* NULL: none yet */
+    bool stuck;         /* no slot, or no request: enough for now */
+};
+
+static void submit_writing(struct writing *writing)
+{
+    if (writing->io != NULL) {
+        submit_part(writing->io, 0, writing->io->count);
+        writing->io = NULL;
+    }
+}
+
+static bool begin_writing(struct writing *writing, uint32_t slot)
+{
+    struct tmem *tmem = writing->tmem;
+
+    if (atomic_load(&tmem->writes) == TMEM_WRITES) {
+        return false;
+    }
+    writing->io = io_take(tmem, BLOCK_WRITE);
+    if (writing->io == NULL) {
+        return false;
+    }
+    writing->io->slot = slot;
+    atomic_fetch_add(&tmem->writes, 1);
+    return true;
+}
+
+/* The shard's lock is held.  The page goes on a request, next to what is there already. */
+static void write_page(struct writing *writing, struct tmem_shard *shard, struct tmem_page *page,
+                       pfn_t frame)
+{
+    struct tmem *tmem = writing->tmem;
+    uint32_t slot = next_slot(tmem);
+
+    if (slot == STORE_NONE) {
+        writing->stuck = true;
+        return;
+    }
+    if (writing->io != NULL &&
+        (writing->io->count == TMEM_IO_PAGES || slot != writing->io->slot + writing->io->count)) {
+        submit_writing(writing);
+    }
+    if (writing->io == NULL && !begin_writing(writing, slot)) {
+        store_slot_give(tmem->store, slot);
+        writing->stuck = true;
+        return;
+    }
+    tmem_page_unage(tmem, shard, page);
+    store_slot_seal(tmem->store, slot, mm_frame_ptr(frame));
+    io_add(writing->io, shard, page, frame);
+    atomic_fetch_add(&tmem->out_pages, 1);
+}
+
+/* The oldest page of the shard leaves, at once if it has a clean copy.  False: it did not. */
+static bool leave(struct writing *writing, struct tmem_shard *shard)
+{
+    struct tmem_page *page = first_page(shard, TMEM_AGE_PERSISTENT);
+
+    if (page == NULL) {
+        return false;
+    }
+    pfn_t number = pfn(tmem_page_payload(page));
+    uint32_t copy = frame_get(number)->slot;
+
+    if (copy == FRAME_NONE) {
+        write_page(writing, shard, page, number);
+        return !writing->stuck;
+    }
+    tmem_page_unage(writing->tmem, shard, page);
+    tmem_page_set(page, TMEM_AT_SLOT, copy);
+    frame_free(number);
+    return true;
+}
+
+unsigned tmem_write_out(struct tmem *tmem, unsigned target)
+{
+    struct writing writing = {.tmem = tmem};
+    unsigned leaving = 0;
+
+    for (unsigned tries = 0; tries < target && !writing.stuck && tmem->store != NULL; tries++) {
+        struct tmem_shard *shard = oldest_shard(tmem, TMEM_AGE_PERSISTENT);
+
+        if (shard == NULL) {
+            break;
+        }
+        spin_lock(&shard->lock);
+        leaving += leave(&writing, shard);
+        spin_unlock(&shard->lock);
+    }
+    submit_writing(&writing);
+    return leaving;
+}

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * put, get and flush of one page.
+ *
+ * put copies into a frame of its own first, without a lock, and then puts that frame in the place
+ * of what the handle had: nobody ever sees half a page.  get copies out with the shard's lock held,
+ * so that the page cannot go or be taken by another get before it has been delivered.
+ */
+#include "mm/env.h"
+#include "mm/frame_alloc.h"
+#include "mm/pattern.h"
+#include "mm/space_internal.h"
+#include "mm/tmem_internal.h"
+#include "mm/wait.h"
+
+/* One operation on one handle, looked up once. */
+struct operation {
+    struct tmem *tmem;
+    struct tmem_pool *pool;
+    const struct tmem_handle *handle;
+    uint64_t hash;
+    struct tmem_shard *shard;
+    struct mm_waiter *waiter;
+};
+
+/* False: no such pool.  It may go as soon as this has returned: see lock_live(). */
+static bool begin(struct operation *op, struct tmem *tmem, const struct tmem_handle *handle,
+                  struct mm_waiter *waiter)
+{
+    *op = (struct operation){.tmem = tmem, .handle = handle, .waiter = waiter};
+    op->pool = tmem_pool_at(tmem, handle->pool);
+    if (!tmem_pool_live(op->pool, handle->pool)) {
+        return false;
+    }
+    op->hash = tmem_hash(tmem, handle);
+    op->shard = tmem_shard_of(tmem, op->hash);
+    return true;
+}
+
+/* With the lock of its shard held, a pool that is alive stays so for this handle: who ends it marks
+ * it dead first and comes to this shard afterwards. */
+static bool lock_live(const struct operation *op)
+{
+    spin_lock(&op->shard->lock);
+    if (tmem_pool_live(op->pool, op->handle->pool)) {
+        return true;
+    }
+    spin_unlock(&op->shard->lock);
+    return false;
+}
+
+static struct tmem_page *find(const struct operation *op)
+{
+    return tmem_find(op->tmem, op->shard, op->hash, op->handle);
+}
+
+/* ---- put ------------------------------------------------------------------------------------ */
+
+static bool is_persistent(const struct operation *op)
+{
+    return op->pool->flags & TMEM_PERSISTENT;
+}
+
+/* A put fails: what the handle held must not be read any more. */
+static enum tmem_result fail_put(const struct operation *op, enum tmem_result result)
+{
+    struct tmem_page *page;
+
+    if (!lock_live(op)) {
+        return TMEM_BAD_POOL;
+    }
+    page = find(op);
+    if (page != NULL) {
+        tmem_page_remove(op->tmem, op->shard, page);
+    }
+    tmem_count(op->pool, TMEM_REFUSALS);
+    spin_unlock(&op->shard->lock);
+    return result;
+}
+
+/* No frame.  Persistent pages have been promised, so it is worth waiting for the pager; ephemeral
+ * ones would be the first to go. */
+static enum tmem_result no_memory(const struct operation *op)
+{
+    if (!is_persistent(op)) {
+        return fail_put(op, TMEM_REFUSED);
+    }
+    wait_for_frame(op->waiter, op->tmem->space);
+    return TMEM_WAIT;
+}
+
+static bool take_frame(const struct operation *op, pfn_t *frame)
+{
+    if (!is_persistent(op) && frame_alloc_free_count() <= frame_alloc_low()) {
+        mm_pager_wake();
+        return false;
+    }
+    return frame_alloc(0, ALLOC_TMEM, 0, frame);
+}
+
+static bool take_quota(struct tmem *tmem)
+{
+    uint64_t held = atomic_load(&tmem->persistent);
+
+    do {
+        if (held >= atomic_load(&tmem->quota)) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak(&tmem->persistent, &held, held + 1));
+    return true;
+}
+
+/* A new page for the handle.  The lock is held. */
+static enum tmem_result add_page(const struct operation *op, struct tmem_page **page)
+{
+    bool persistent = is_persistent(op);
+
+    if (persistent && !take_quota(op->tmem)) {
+        tmem_count(op->pool, TMEM_REFUSALS);
+        return TMEM_REFUSED;
+    }
+    *page = tmem_page_add(op->tmem, op->shard, op->hash, op->handle, persistent);
+    if (*page != NULL) {
+        return TMEM_OK;
+    }
+    if (persistent) {
+        atomic_fetch_sub(&op->tmem->persistent, 1);
+        wait_for_frame(op->waiter, op->tmem->space);
+        return TMEM_WAIT;
+    }
+    tmem_count(op->pool, TMEM_REFUSALS);
+    return TMEM_REFUSED;
+}
+
+/* What the handle holds from now on.  The lock is held. */
+static enum tmem_result install(const struct operation *op, enum tmem_where where, uint64_t payload)
+{
+    struct tmem_page *page = find(op);
+
+    if (page == NULL) {
+        enum tmem_result result = add_page(op, &page);
+
+        if (result != TMEM_OK) {
+            return result;
+        }
+    } else {
+        tmem_page_release(op->tmem, op->shard, page);
+    }
+    tmem_page_set(page, where, payload);
+    tmem_page_age(op->tmem, op->shard, page);
+    tmem_count(op->pool, TMEM_PUTS);
+    return TMEM_OK;
+}
+
+/* The frame holds the new data and is ours. */
+static enum tmem_result put_frame(const struct operation *op, pfn_t frame)
+{
+    enum tmem_where where = TMEM_AT_FRAME;
+    uint64_t payload = frame.v, word;
+    enum tmem_result result;
+
+    if (pattern_find(mm_frame_ptr(frame), &word) && pattern_encode(word, &payload)) {
+        where = TMEM_AT_PATTERN;
+    }
+    if (!lock_live(op)) {
+        frame_free(frame);
+        return TMEM_BAD_POOL;
+    }
+    result = install(op, where, payload);
+    spin_unlock(&op->shard->lock);
+    if (where == TMEM_AT_PATTERN || result != TMEM_OK) {
+        frame_free(frame);
+    }
+    return result;
+}
+
+enum tmem_result tmem_put(struct tmem *tmem, const struct tmem_handle *handle, gpa_t from,
+                          struct mm_waiter *waiter)
+{
+    struct operation op;
+    pfn_t frame;
+
+    if (!begin(&op, tmem, handle, waiter)) {
+        return TMEM_BAD_POOL;
+    }
+    if (!take_frame(&op, &frame)) {
+        return no_memory(&op);
+    }
+    switch (space_read(tmem->space, from, mm_frame_ptr(frame), PAGE_SIZE, waiter)) {
+    case MM_OK:
+        return put_frame(&op, frame);
+    case MM_WAIT:
+        frame_free(frame);
+        return TMEM_WAIT;
+    case MM_NO_SLOT:
+        frame_free(frame);
+        return fail_put(&op, TMEM_FAULT);
+    case MM_LOST:
+        break;
+    }
+    frame_free(frame);
+    return TMEM_LOST;
+}
+
+/* ---- get ------------------------------------------------------------------------------------ */
+
+static enum tmem_result copied(enum mm_result result)
+{
+    switch (result) {
+    case MM_OK:
+        return TMEM_OK;
+    case MM_WAIT:
+        return TMEM_WAIT;
+    case MM_NO_SLOT:
+        return TMEM_FAULT;
+    case MM_LOST:
+        break;
+    }
+    return TMEM_LOST;
+}
+
+/* The page is in the store.  *wait_io: the caller shall wait for a request, without the lock. */
+static enum tmem_result bring(const struct operation *op, struct tmem_page *page, bool *wait_io)
+{
+    switch (tmem_io_read(op->tmem, op->shard, page)) {
+    case TMEM_READ_STARTED:
+        wait_add(&tmem_io_of(op->tmem, page)->waiters, op->waiter, op->tmem->space);
+        break;
+    case TMEM_READ_NO_FRAME:
+        wait_for_frame(op->waiter, op->tmem->space);
+        break;
+    case TMEM_READ_NO_IO:
+        *wait_io = true;
+        break;
+    }
+    return TMEM_WAIT;
+}
+
+/* The lock is held. */
+static enum tmem_result deliver(const struct operation *op, struct tmem_page *page, gpa_t to,
+                                bool *wait_io)
+{
+    struct space *space = op->tmem->space;
+    uint64_t payload = tmem_page_payload(page);
+
+    switch (tmem_page_where(page)) {
+    case TMEM_AT_PATTERN:
+        return copied(space_fill(space, gpa_to_gfn(to), pattern_decode(payload), op->waiter));
+    case TMEM_AT_FRAME:
+        return copied(space_write(space, to, mm_frame_ptr(pfn(payload)), PAGE_SIZE, op->waiter));
+    case TMEM_AT_SLOT:
+        return bring(op, page, wait_io);
+    case TMEM_AT_READING:
+        wait_add(&tmem_io_of(op->tmem, page)->waiters, op->waiter, space);
+        return TMEM_WAIT;
+    case TMEM_AT_LOST:
+        break;
+    }
+    return TMEM_BROKEN;
+}
+
+static void count_get(struct tmem_pool *pool, enum tmem_result result)
+{
+    if (result == TMEM_WAIT) {
+        return; /* it comes again */
+    }
+    tmem_count(pool, TMEM_GETS);
+    if (result == TMEM_OK) {
+        tmem_count(pool, TMEM_HITS);
+    } else if (result == TMEM_MISS) {
+        tmem_count(pool, TMEM_MISSES);
+    }
+}
+
+enum tmem_result tmem_get(struct tmem *tmem, const struct tmem_handle *handle, gpa_t to,
+                          struct mm_waiter *waiter)
+{
+    enum tmem_result result = TMEM_MISS;
+    struct operation op;
+    struct tmem_page *page;
+    bool wait_io = false;
+
+    if (!begin(&op, tmem, handle, waiter) || !lock_live(&op)) {
+        return TMEM_BAD_POOL;
+    }
+    page = find(&op);
+    if (page != NULL) {
+        result = deliver(&op, page, to, &wait_io);
+    }
+    if (result == TMEM_OK && !(op.pool->flags & (TMEM_PERSISTENT | TMEM_SHARED_GET))) {
+        tmem_page_remove(tmem, op.shard, page);
+    }
+    count_get(op.pool, result);
+    spin_unlock(&op.shard->lock);
+    if (wait_io) {
+        tmem_io_wait(tmem, waiter);
+    }
+    return result;
+}
+
+void tmem_prefetch(struct tmem *tmem, const struct tmem_handle *handle)
+{
+    struct operation op;
+    struct tmem_page *page;
+
+    if (!begin(&op, tmem, handle, NULL) || !lock_live(&op)) {
+        return;
+    }
+    page = find(&op);
+    if (page != NULL && tmem_page_where(page) == TMEM_AT_SLOT) {
+        tmem_io_read(tmem, op.shard, page);
+    }
+    spin_unlock(&op.shard->lock);
+}
+
+/* ---- flush ---------------------------------------------------------------------------------- */
+
+enum tmem_result tmem_page_flush(struct tmem *tmem, const struct tmem_handle *handle)
+{
+    struct operation op;
+    struct tmem_page *page;
+
+    if (!begin(&op, tmem, handle, NULL) || !lock_live(&op)) {
+        return TMEM_BAD_POOL;
+    }
+    page = find(&op);
+    if (page != NULL) {
+        tmem_page_remove(tmem, op.shard, page);
+    }
+    spin_unlock(&op.shard->lock);
+    return TMEM_OK;
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The table of pages: look-up, descriptors, age lists, and the sweep over all of it. */
+#include <string.h>
+
+#include "base/log.h"
+#include "base/xxhash.h"
+#include "mm/env.h"
+#include "mm/frame_alloc.h"
+#include "mm/store_internal.h"
+#include "mm/tmem_internal.h"
+
+#define SWEEP_BUDGET 4096u /* buckets and pages of one call */
+#define SWEEP_HOLD   64u   /* of them, with the shard's lock held */
+
+/* ---- look-up -------------------------------------------------------------------------------- */
+
+uint64_t tmem_hash(const struct tmem *tmem, const struct tmem_handle *handle)
+{
+    return XXH64(handle, sizeof(*handle), tmem->seed);
+}
+
+struct tmem_shard *tmem_shard_of(struct tmem *tmem, uint64_t hash)
+{
+    return &tmem->shard[hash % TMEM_SHARDS];
+}
+
+static struct tmem_page **bucket_of(const struct tmem *tmem, struct tmem_shard *shard,
+                                    uint64_t hash)
+{
+    return &shard->bucket[(hash >> 32) & (tmem->buckets - 1)];
+}
+
+static bool same_handle(const struct tmem_handle *a, const struct tmem_handle *b)
+{
+    return a->index == b->index && a->pool == b->pool && a->object[0] == b->object[0] &&
+           a->object[1] == b->object[1] && a->object[2] == b->object[2];
+}
+
+struct tmem_page *tmem_find(struct tmem *tmem, struct tmem_shard *shard, uint64_t hash,
+                            const struct tmem_handle *handle)
+{
+    struct tmem_page *page = *bucket_of(tmem, shard, hash);
+
+    while (page != NULL && !same_handle(&page->handle, handle)) {
+        page = page->chain;
+    }
+    return page;
+}
+
+/* ---- descriptors ---------------------------------------------------------------------------- */
+
+struct slab {
+    struct list link; /* in shard->slabs while it has a free descriptor */
+    pfn_t self;
+    struct tmem_page *vacant;
+    uint32_t used;
+};
+
+#define SLAB_FIRST ALIGN_UP(sizeof(struct slab), sizeof(uint64_t))
+#define SLAB_PAGES ((unsigned)((PAGE_SIZE - SLAB_FIRST) / sizeof(struct tmem_page)))
+
+static struct slab *slab_new(struct tmem_shard *shard)
+{
+    pfn_t self;
+
+    if (!frame_alloc(0, ALLOC_META, 0, &self)) {
+        return NULL;
+    }
+    struct slab *slab = mm_frame_ptr(self);
+    struct tmem_page *page = (struct tmem_page *)(void *)((char *)slab + SLAB_FIRST);
+
+    *slab = (struct slab){.self = self};
+    for (unsigned i = 0; i < SLAB_PAGES; i++) {
+        page[i].chain = slab->vacant;
+        slab->vacant = &page[i];
+    }
+    list_init(&slab->link);
+    list_push_front(&shard->slabs, &slab->link);
+    return slab;
+}
+
+static struct tmem_page *descriptor_take(struct tmem_shard *shard)
+{
+    struct slab *slab = list_empty(&shard->slabs)
+                            ? slab_new(shard)
+                            : LIST_ENTRY(shard->slabs.next, struct slab, link);
+
+    if (slab == NULL) {
+        return NULL;
+    }
+    struct tmem_page *page = slab->vacant;
+
+    slab->vacant = page->chain;
+    slab->used++;
+    if (slab->vacant == NULL) {
+        list_remove(&slab->link);
+    }
+    return page;
+}
+
+static void descriptor_give(struct tmem_shard *shard, struct tmem_page *page)
+{
+    struct slab *slab = (struct slab *)((uintptr_t)page & ~(uintptr_t)(PAGE_SIZE - 1));
+
+    if (slab->vacant == NULL) {
+        list_push_front(&shard->slabs, &slab->link);
+    }
+    page->chain = slab->vacant;
+    slab->vacant = page;
+    if (--slab->used == 0) {
+        list_remove(&slab->link);
+        frame_free(slab->self);
+    }
+}
+
+/* ---- ages ----------------------------------------------------------------------------------- */
+
+static void note_oldest(struct tmem_shard *shard, enum tmem_age which)
+{
+    uint64_t stamp = TMEM_NEVER;
+
+    if (!list_empty(&shard->age[which])) {
+        stamp = LIST_ENTRY(shard->age[which].next, struct tmem_page, age)->stamp;
+    }
+    atomic_store_explicit(&shard->oldest[which], stamp, memory_order_relaxed);
+}
+
+void tmem_page_age(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page)
+{
+    enum tmem_age which = tmem_page_persistent(page) ? TMEM_AGE_PERSISTENT : TMEM_AGE_EPHEMERAL;
+
+    if (which == TMEM_AGE_PERSISTENT) {
+        if (tmem_page_where(page) != TMEM_AT_FRAME) {
+            return;
+        }
+        atomic_fetch_add_explicit(&tmem->resident, 1, memory_order_relaxed);
+    }
+    page->stamp = atomic_fetch_add_explicit(&tmem->clock, 1, memory_order_relaxed);
+    list_push_back(&shard->age[which], &page->age);
+    if (shard->age[which].next == &page->age) {
+        note_oldest(shard, which);
+    }
+}
+
+void tmem_page_unage(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page)
+{
+    enum tmem_age which = tmem_page_persistent(page) ? TMEM_AGE_PERSISTENT : TMEM_AGE_EPHEMERAL;
+
+    if (list_empty(&page->age)) {
+        return;
+    }
+    list_remove(&page->age);
+    note_oldest(shard, which);
+    if (which == TMEM_AGE_PERSISTENT) {
+        atomic_fetch_sub_explicit(&tmem->resident, 1, memory_order_relaxed);
+    }
+}
+
+/* ---- pages ---------------------------------------------------------------------------------- */
+
+static _Atomic uint64_t *held_count(struct tmem *tmem, bool persistent)
+{
+    return persistent ? &tmem->persistent : &tmem->ephemeral;
+}
+
+struct tmem_page *tmem_page_add(struct tmem *tmem, struct tmem_shard *shard, uint64_t hash,
+                                const struct tmem_handle *handle, bool persistent)
+{
+    struct tmem_page **bucket = bucket_of(tmem, shard, hash);
+    struct tmem_page *page = descriptor_take(shard);
+
+    if (page == NULL) {
+        return NULL;
+    }
+    page->handle = *handle;
+    page->value = persistent ? TMEM_VALUE_PERSISTENT : 0;
+    tmem_page_set(page, TMEM_AT_LOST, 0);
+    list_init(&page->age);
+    page->chain = *bucket;
+    *bucket = page;
+    atomic_fetch_add(&tmem_pool_at(tmem, handle->pool)->pages, 1);
+    if (!persistent) { /* of a persistent page the caller has taken quota */
+        atomic_fetch_add(&tmem->ephemeral, 1);
+    }
+    return page;
+}
+
+static void release_frame(struct tmem *tmem, struct tmem_page *page)
+{
+    pfn_t number = pfn(tmem_page_payload(page));
+    struct frame *frame = frame_get(number);
+
+    if (frame->flags & (FRAME_IO_WRITE | FRAME_IO_READ)) {
+        tmem_io_cut(tmem, page);
+        return;
+    }
+    if (frame->slot != FRAME_NONE) {
+        store_slot_give(tmem->store, frame->slot);
+    }
+    frame_free(number);
+}
+
+void tmem_page_release(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page)
+{
+    tmem_page_unage(tmem, shard, page);
+    switch (tmem_page_where(page)) {
+    case TMEM_AT_FRAME:
+    case TMEM_AT_READING:
+        release_frame(tmem, page);
+        break;
+    case TMEM_AT_SLOT:
+        store_slot_give(tmem->store, (uint32_t)tmem_page_payload(page));
+        break;
+    case TMEM_AT_PATTERN:
+    case TMEM_AT_LOST:
+        break;
+    }
+    tmem_page_set(page, TMEM_AT_LOST, 0);
+}
+
+static void unlink_page(struct tmem_page **bucket, struct tmem_page *page)
+{
+    while (*bucket != page) {
+        bucket = &(*bucket)->chain;
+    }
+    *bucket = page->chain;
+}
+
+/* Released already, and out of its bucket. */
+static void free_page(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page)
+{
+    atomic_fetch_sub(held_count(tmem, tmem_page_persistent(page)), 1);
+    atomic_fetch_sub(&tmem_pool_at(tmem, page->handle.pool)->pages, 1);
+    descriptor_give(shard, page);
+}
+
+void tmem_page_remove(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page)
+{
+    tmem_page_release(tmem, shard, page);
+    unlink_page(bucket_of(tmem, shard, tmem_hash(tmem, &page->handle)), page);
+    free_page(tmem, shard, page);
+}
+
+/* ---- sweep ---------------------------------------------------------------------------------- */
+
+static bool matches(const struct tmem_match *match, const struct tmem_page *page)
+{
+    const struct tmem_handle *handle = &page->handle;
+
+    if (match->all) {
+        return true;
+    }
+    return handle->pool == match->pool &&
+           (match->object == NULL ||
+            memcmp(handle->object, match->object, sizeof(handle->object)) == 0);
+}
+
+/* Returns how many pages it looked at. */
+static unsigned sweep_bucket(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page **bucket,
+                             const struct tmem_match *match)
+{
+    unsigned looked = 0;
+
+    while (*bucket != NULL) {
+        struct tmem_page *page = *bucket;
+
+        looked++;
+        if (matches(match, page)) {
+            tmem_page_release(tmem, shard, page);
+            *bucket = page->chain;
+            free_page(tmem, shard, page);
+        } else {
+            bucket = &page->chain;
+        }
+    }
+    return looked;
+}
+
+bool tmem_sweep(struct tmem *tmem, const struct tmem_match *match, uint32_t *position)
+{
+    uint32_t end = TMEM_SHARDS * tmem->buckets;
+    unsigned budget = SWEEP_BUDGET;
+
+    while (*position < end) {
+        struct tmem_shard *shard = &tmem->shard[*position / tmem->buckets];
+        unsigned looked = 0;
+
+        spin_lock(&shard->lock);
+        do {
+            struct tmem_page **bucket = &shard->bucket[*position % tmem->buckets];
+
+            looked += 1 + sweep_bucket(tmem, shard, bucket, match);
+            ++*position;
+        } while (looked < SWEEP_HOLD && *position % tmem->buckets != 0);
+        spin_unlock(&shard->lock);
+        if (looked >= budget) {
+            return *position >= end;
+        }
+        budget -= looked;
+    }
+    return true;
+}
