@@ -9,6 +9,9 @@
 #define XXH_INLINE_ALL
 #define XXH_NO_STDLIB
 #define XXH_NO_STREAM
+/* Words are read through a packed type.  By memcpy(), which -ffreestanding keeps from being
+ * inlined, they would cost a call each: 512 for a page. */
+#define XXH_FORCE_MEMORY_ACCESS 1
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wcast-qual"
 #pragma GCC diagnostic ignored "-Wshadow"

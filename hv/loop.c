@@ -20,7 +20,7 @@
 
 static _Atomic bool pager_work;
 static _Atomic bool vm_work;
-static uint64_t armed_ns[MAX_CPUS]; /* own CPU only: what arch_timer_arm was told; 0: fired */
+static uint64_t armed_ns[MAX_CPUS]; /* own CPU only: what arch_timer_arm was told; 0: is over */
 
 void loop_wake_pager(void)
 {
@@ -53,6 +53,11 @@ static void poll_pager(void)
 
 void loop_poll(void)
 {
+    unsigned cpu = arch_cpu_id();
+
+    if (armed_ns[cpu] <= arch_clock_ns()) {
+        armed_ns[cpu] = 0;
+    }
     timer_run();
     block_poll();
     poll_pager();
@@ -68,7 +73,9 @@ void loop_arm_timer(uint64_t limit_ns)
     unsigned cpu = arch_cpu_id();
     uint64_t deadline = MIN(limit_ns, timer_next());
 
-    if (deadline != armed_ns[cpu]) {
+    /* One that fires too early costs an exit, once a slice; moving it for every vCPU that comes
+     * after one that parked costs an access to the APIC each time. */
+    if (armed_ns[cpu] == 0 || deadline < armed_ns[cpu]) {
         armed_ns[cpu] = deadline;
         arch_timer_arm(deadline);
     }
@@ -114,9 +121,4 @@ void loop_run(void)
             idle();
         }
     }
-}
-
-void loop_timer_fired(void)
-{
-    armed_ns[arch_cpu_id()] = 0;
 }

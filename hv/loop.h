@@ -16,8 +16,6 @@ _Noreturn void loop_run(void);
 void loop_poll(void);
 /* Arms this CPU's timer for the next thing to do, at the latest at `limit_ns`. */
 void loop_arm_timer(uint64_t limit_ns);
-/* Interrupts were taken on this CPU: its timer may have fired and must be armed again. */
-void loop_timer_fired(void);
 /* There is work for loop_poll() on this CPU?  Cheap: looked at before every entry to a guest. */
 bool loop_work_pending(void);
 
