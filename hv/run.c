@@ -122,7 +122,7 @@ static enum leave run_loaded(struct vcpu *vcpu, uint64_t start_ns)
 
             loop_poll();
             now = arch_clock_ns();
-            if (sched_should_yield(vcpu, now - start_ns)) {
+            if (sched_should_yield(now - start_ns)) {
                 return LEAVE_YIELD;
             }
             if (now >= slice_end) {

@@ -9,12 +9,21 @@
 #include "hv/vdev/lapic.h"
 
 #define AFFINITY_NS 2000000ull /* what staying on a CPU is worth */
+#define PREEMPT_NS  1000000ull /* so much further must a vCPU be that gives way to one that wakes  \
+                                */
 
 static struct spinlock sched_lock = SPINLOCK_INIT(RANK_SCHED, "sched");
 static struct list run_queue = LIST_INIT(run_queue); /* under sched_lock */
 static _Atomic unsigned queued;                      /* its length */
 static uint64_t min_vruntime;                        /* of what was picked last; under sched_lock */
 static _Atomic uint64_t idle_cpus;                   /* bit per CPU */
+
+/* What runs on each CPU. */
+static struct {
+    struct vcpu *current; /* under sched_lock; NULL: none */
+    uint64_t since_ns;    /* under sched_lock */
+    _Atomic bool preempt; /* somebody who has run less waits */
+} running[MAX_CPUS];
 
 static void enqueue(struct vcpu *vcpu)
 {
@@ -33,15 +42,35 @@ static void enqueue_woken(struct vcpu *vcpu)
     enqueue(vcpu);
 }
 
-/* Some CPU shall come and pick: the one it ran on if that idles, else any idle one. */
-static void kick_idle_for(unsigned preferred)
+/* The CPU that a woken vCPU ran on last gives up what it runs, if that has had more time.  The lock
+ * is held. */
+static bool shall_preempt(const struct vcpu *woken)
+{
+    unsigned cpu = woken->cpu;
+    const struct vcpu *current = running[cpu].current;
+    uint64_t ran;
+
+    if (current == NULL) {
+        return false;
+    }
+    ran = current->vruntime_ns + (arch_clock_ns() - running[cpu].since_ns);
+    return ran > woken->vruntime_ns + PREEMPT_NS;
+}
+
+/* A vCPU became runnable: some CPU shall come and pick, an idle one (best the one that it ran on
+ * last) or one whose vCPU has to give way. */
+static void kick_for(unsigned preferred, bool preempt)
 {
     uint64_t idle = atomic_load(&idle_cpus);
 
-    if (idle == 0) {
-        return;
+    if (idle != 0) {
+        arch_cpu_kick(idle & BIT(preferred) ? preferred : (unsigned)__builtin_ctzll(idle));
+    } else if (preempt) {
+        atomic_store(&running[preferred].preempt, true);
+        if (preferred != arch_cpu_id()) {
+            arch_cpu_kick(preferred);
+        }
     }
-    arch_cpu_kick(idle & BIT(preferred) ? preferred : (unsigned)__builtin_ctzll(idle));
 }
 
 static uint64_t effective_vruntime(const struct vcpu *vcpu, unsigned cpu)
@@ -72,8 +101,11 @@ struct vcpu *sched_pick(void)
         queued--;
         best->state = VCPU_RUNNING;
         best->cpu = cpu;
+        running[cpu].since_ns = arch_clock_ns();
         min_vruntime = MAX(min_vruntime, best->vruntime_ns);
     }
+    running[cpu].current = best;
+    atomic_store(&running[cpu].preempt, false);
     spin_unlock(&sched_lock);
     return best;
 }
@@ -90,12 +122,13 @@ void sched_start(struct vcpu *vcpu)
     vcpu->wake_pending = false;
     enqueue_woken(vcpu);
     spin_unlock(&sched_lock);
-    kick_idle_for(vcpu->cpu);
+    kick_for(vcpu->cpu, false);
 }
 
 void sched_yield(struct vcpu *vcpu)
 {
     spin_lock(&sched_lock);
+    running[arch_cpu_id()].current = NULL;
     enqueue(vcpu);
     spin_unlock(&sched_lock);
 }
@@ -103,6 +136,7 @@ void sched_yield(struct vcpu *vcpu)
 void sched_sleep(struct vcpu *vcpu)
 {
     spin_lock(&sched_lock);
+    running[arch_cpu_id()].current = NULL;
     /* Under the lock, so that a request set after this look finds the vCPU SLEEPING. */
     if (atomic_load(&vcpu->requests) != 0 || lapic_highest_pending(vcpu->lapic) >= 0) {
         enqueue(vcpu);
@@ -115,6 +149,7 @@ void sched_sleep(struct vcpu *vcpu)
 void sched_park(struct vcpu *vcpu)
 {
     spin_lock(&sched_lock);
+    running[arch_cpu_id()].current = NULL;
     if (vcpu->wake_pending) {
         vcpu->wake_pending = false;
         enqueue(vcpu);
@@ -127,12 +162,14 @@ void sched_park(struct vcpu *vcpu)
 void sched_stop(struct vcpu *vcpu)
 {
     spin_lock(&sched_lock);
+    running[arch_cpu_id()].current = NULL;
     vcpu->state = VCPU_STOPPED;
     spin_unlock(&sched_lock);
 }
 
 void sched_notify(struct vcpu *vcpu)
 {
+    bool preempt = false;
     unsigned cpu;
     uint32_t state;
 
@@ -141,10 +178,11 @@ void sched_notify(struct vcpu *vcpu)
     cpu = vcpu->cpu;
     if (state == VCPU_SLEEPING) {
         enqueue_woken(vcpu);
+        preempt = shall_preempt(vcpu);
     }
     spin_unlock(&sched_lock);
     if (state == VCPU_SLEEPING) {
-        kick_idle_for(cpu);
+        kick_for(cpu, preempt);
     } else if (state == VCPU_RUNNING && cpu != arch_cpu_id()) {
         arch_cpu_kick(cpu);
     }
@@ -152,18 +190,19 @@ void sched_notify(struct vcpu *vcpu)
 
 void sched_unpark(struct vcpu *vcpu)
 {
-    bool woken = false;
+    bool woken = false, preempt = false;
 
     spin_lock(&sched_lock);
     if (vcpu->state == VCPU_PARKED) {
         enqueue_woken(vcpu);
+        preempt = shall_preempt(vcpu);
         woken = true;
     } else if (vcpu->state == VCPU_RUNNING) {
         vcpu->wake_pending = true;
     }
     spin_unlock(&sched_lock);
     if (woken) {
-        kick_idle_for(vcpu->cpu);
+        kick_for(vcpu->cpu, preempt);
     }
 }
 
@@ -184,8 +223,9 @@ void sched_set_idle(bool idle)
     }
 }
 
-bool sched_should_yield(const struct vcpu *current, uint64_t ran_ns)
+bool sched_should_yield(uint64_t ran_ns)
 {
-    (void)current;
-    return ran_ns >= SCHED_SLICE_NS && sched_waiting();
+    bool preempt = atomic_load_explicit(&running[arch_cpu_id()].preempt, memory_order_relaxed);
+
+    return (preempt || ran_ns >= SCHED_SLICE_NS) && sched_waiting();
 }

@@ -4,7 +4,9 @@
  *
  * One queue for the machine, the least virtual run time first, with a small
  * preference for the CPU that a vCPU ran on last.  A vCPU that wakes is not
- * given credit for more than one slice of sleep.  Lock: RANK_SCHED.
+ * given credit for more than one slice of sleep, but takes the CPU from one
+ * that has run more: whoever waits for pages computes little and waits often.
+ * Lock: RANK_SCHED.
  */
 #ifndef SPILLWAY_HV_SCHED_H
 #define SPILLWAY_HV_SCHED_H
@@ -38,6 +40,6 @@ void sched_account(struct vcpu *vcpu, uint64_t ns);
 /* This CPU is about to idle (true) or works again (false): who to kick for a wake-up. */
 void sched_set_idle(bool idle);
 /* Shall this CPU give up its vCPU for one that waits?  Cheap. */
-bool sched_should_yield(const struct vcpu *current, uint64_t ran_ns);
+bool sched_should_yield(uint64_t ran_ns);
 
 #endif
