@@ -212,23 +212,56 @@ enum guest_result guest_fetch(struct guest_context *g, struct instruction *in)
     return decoded == DECODE_OK ? GUEST_OK : guest_raise_ud(g->vcpu);
 }
 
+/* What exits without operands, as everybody writes it: no prefixes. */
+static const struct plain {
+    uint8_t length; /* 0: has to be decoded */
+    uint8_t bytes[3];
+} plain_encoding[EXIT_KIND_COUNT] = {
+    [EXIT_KIND_CPUID] = {2, {0x0f, 0xa2}},           [EXIT_KIND_HLT] = {1, {0xf4}},
+    [EXIT_KIND_PAUSE] = {2, {0xf3, 0x90}},           [EXIT_KIND_RDMSR] = {2, {0x0f, 0x32}},
+    [EXIT_KIND_WRMSR] = {2, {0x0f, 0x30}},           [EXIT_KIND_XSETBV] = {3, {0x0f, 0x01, 0xd1}},
+    [EXIT_KIND_HYPERCALL] = {3, {0x0f, 0x01, 0xd9}}, [EXIT_KIND_WBINVD] = {2, {0x0f, 0x09}},
+};
+
+/* Is it the plain encoding of what has exited?  Then there is nothing to decode. */
+static enum guest_result match_plain(struct guest_context *g, enum exit_kind kind, bool *matches)
+{
+    const struct plain *plain = &plain_encoding[kind];
+    uint64_t linear = code_address(g);
+    uint8_t bytes[sizeof(plain->bytes)] = {0};
+    enum guest_result result;
+
+    *matches = false;
+    if (plain->length == 0 || PAGE_SIZE - (linear & ~PAGE_MASK) < plain->length) {
+        return GUEST_OK;
+    }
+    result = fetch_bytes(g, linear, bytes, plain->length);
+    *matches =
+        bytes[0] == plain->bytes[0] && bytes[1] == plain->bytes[1] && bytes[2] == plain->bytes[2];
+    return result;
+}
+
 enum exit_result arch_guest_instruction_length(struct vcpu *vcpu, const struct vcpu_exit *exit,
                                                unsigned *length)
 {
     struct guest_context g;
     struct instruction in;
     enum guest_result result;
+    bool plain;
 
     *length = exit->length;
     if (*length != 0) {
         return EXIT_RESUME;
     }
     guest_context_init(&g, vcpu);
-    result = guest_fetch(&g, &in);
+    result = match_plain(&g, exit->kind, &plain);
+    if (result == GUEST_OK && !plain) {
+        result = guest_fetch(&g, &in);
+    }
     if (result != GUEST_OK) {
         return guest_exit_result(result);
     }
-    *length = in.length;
+    *length = plain ? plain_encoding[exit->kind].length : in.length;
     return EXIT_RESUME;
 }
 

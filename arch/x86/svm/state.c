@@ -12,12 +12,14 @@
 
 static struct vmcb_segment *segment_of(struct vmcb_save *save, unsigned index)
 {
-    struct vmcb_segment *const segments[SEG_COUNT] = {
-        [SEG_ES] = &save->es, [SEG_CS] = &save->cs, [SEG_SS] = &save->ss,     [SEG_DS] = &save->ds,
-        [SEG_FS] = &save->fs, [SEG_GS] = &save->gs, [SEG_LDTR] = &save->ldtr, [SEG_TR] = &save->tr,
+    static const uint16_t at[SEG_COUNT] = {
+        [SEG_ES] = offsetof(struct vmcb_save, es),     [SEG_CS] = offsetof(struct vmcb_save, cs),
+        [SEG_SS] = offsetof(struct vmcb_save, ss),     [SEG_DS] = offsetof(struct vmcb_save, ds),
+        [SEG_FS] = offsetof(struct vmcb_save, fs),     [SEG_GS] = offsetof(struct vmcb_save, gs),
+        [SEG_LDTR] = offsetof(struct vmcb_save, ldtr), [SEG_TR] = offsetof(struct vmcb_save, tr),
     };
 
-    return segments[index];
+    return (struct vmcb_segment *)((char *)save + at[index]);
 }
 
 static void get_segment(struct guest_segment *to, const struct vmcb_segment *from)
