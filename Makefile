@@ -221,7 +221,7 @@ GUEST_CFLAGS := -std=gnu11 -O2 -static -s $(WARNINGS)
 BARE_GUESTS  := $(patsubst guests/bare/%.asm,$(GUEST)/%.elf,$(wildcard guests/bare/*.asm))
 
 .PHONY: guests
-guests: $(GUEST)/vmlinuz $(GUEST)/initrd.img $(BARE_GUESTS)
+guests: $(GUEST)/vmlinuz $(GUEST)/initrd.img $(GUEST)/initrd-tmem.img $(BARE_GUESTS)
 
 $(GUEST)/vmlinuz: guests/linux-kernel
 	@echo '  FETCH   linux-image-cloud-amd64'
@@ -247,6 +247,55 @@ $(GUEST)/initrd.img: $(GUEST)/init $(GUEST)/memcheck Makefile
 	$(Q)cp $(GUEST)/init $(GUEST)/root/init
 	$(Q)cp $(GUEST)/memcheck /bin/busybox $(GUEST)/root/bin/
 	$(Q)cd $(GUEST)/root && find . | cpio --quiet -o -H newc -R 0:0 > ../initrd.img
+
+# The kernel module, against the headers of the kernel that was fetched.
+TMEM_SOURCES := $(wildcard guests/linux/*.[ch]) guests/linux/Kbuild guests/include/spillway_tmem.h
+# Debian's is built with BTF, which needs a program more and that nobody here reads.
+KBUILD_QUIET := CONFIG_DEBUG_INFO_BTF_MODULES= -s
+
+$(GUEST)/headers/build: guests/linux/fetch-headers $(GUEST)/vmlinuz
+	$(eval PACKAGE = $(shell sed s/-image-/-headers-/ $(GUEST)/vmlinuz.package 2>/dev/null))
+	@echo '  FETCH   $(PACKAGE)'
+	$(Q)guests/linux/fetch-headers $(PACKAGE) $(@D)
+	@touch -h $@
+
+$(GUEST)/spillway_tmem.ko: $(TMEM_SOURCES) $(GUEST)/headers/build
+	@mkdir -p $(GUEST)/module
+	@echo '  KBUILD  $@'
+	$(Q)cp $(TMEM_SOURCES) $(GUEST)/module/
+	$(Q)env -u MAKEFLAGS $(MAKE) $(KBUILD_QUIET) -C $(GUEST)/headers/build M=$(abspath $(GUEST)/module) modules
+	$(Q)strip --strip-debug $(GUEST)/module/spillway_tmem.ko -o $@
+
+# Does the module compile against the headers of another kernel?  HEADERS_OF names Debian's package.
+HEADERS_OF ?= $(shell apt-cache search --names-only '^linux-headers-6\.1[2-9].*-cloud-amd64$$' | sort -V | tail -n 1 | cut -d' ' -f1)
+.PHONY: check-module
+check-module:
+	guests/linux/fetch-headers $(HEADERS_OF) $(GUEST)/headers-other
+	@mkdir -p $(GUEST)/module-other
+	@cp $(TMEM_SOURCES) $(GUEST)/module-other/
+	$(call check,module compiles with $(HEADERS_OF),env -u MAKEFLAGS $(MAKE) $(KBUILD_QUIET) \
+	    -C $(GUEST)/headers-other/build M=$(abspath $(GUEST)/module-other) modules)
+
+$(GUEST)/tmemcache: $(wildcard guests/tmemcache/*.[ch]) guests/linux/spillway_tmem_ioctl.h
+	@mkdir -p $(@D)
+	@echo '  CC      guests/tmemcache'
+	$(Q)$(CC) $(GUEST_CFLAGS) -Iguests/linux $(filter %.c,$^) -o $@
+
+$(GUEST)/tmemtest: guests/linux/test/tmemtest.c guests/linux/spillway_tmem_ioctl.h
+	@mkdir -p $(@D)
+	@echo '  CC      $<'
+	$(Q)$(CC) $(GUEST_CFLAGS) -Iguests/linux $< -o $@
+
+TMEM_PROGRAMS := $(GUEST)/memcheck $(GUEST)/tmemcache $(GUEST)/tmemtest \
+                 guests/linux/test/tmem-swap guests/linux/test/tmem-block
+$(GUEST)/initrd-tmem.img: $(GUEST)/init $(GUEST)/spillway_tmem.ko $(TMEM_PROGRAMS) Makefile
+	@echo '  CPIO    $@'
+	$(Q)rm -rf $(GUEST)/root-tmem
+	$(Q)mkdir -p $(GUEST)/root-tmem/bin $(GUEST)/root-tmem/lib $(GUEST)/root-tmem/run
+	$(Q)cp $(GUEST)/init $(GUEST)/root-tmem/init
+	$(Q)cp $(GUEST)/spillway_tmem.ko $(GUEST)/root-tmem/lib/
+	$(Q)cp $(TMEM_PROGRAMS) /bin/busybox $(GUEST)/root-tmem/bin/
+	$(Q)cd $(GUEST)/root-tmem && find . | cpio --quiet -o -H newc -R 0:0 > ../initrd-tmem.img
 
 $(GUEST)/%.elf: guests/bare/%.asm $(wildcard guests/bare/*.inc) guests/bare/bare.ld
 	@mkdir -p $(@D)
