@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "mm/tmem.h"
+
 /* Frames that no promise may use: reclaim's reserve, per-CPU caches, pages in transit. */
 #define POOL_RESERVE 512
 /* One table page maps 512 pages; the upper levels and the vCPUs take a few more. */
@@ -12,6 +14,11 @@
 uint64_t admission_need(uint64_t memory_pages)
 {
     return memory_pages + memory_pages / TABLE_REACH + VM_OVERHEAD;
+}
+
+uint64_t admission_tmem_need(uint64_t quota_pages)
+{
+    return quota_pages + tmem_overhead(quota_pages);
 }
 
 static unsigned long mib(uint64_t pages)

@@ -20,6 +20,8 @@ struct admission {
 
 /* Pages that a VM with so much memory may need at the worst, its tables included. */
 uint64_t admission_need(uint64_t memory_pages);
+/* Pages that its tmem may need at the worst, if its persistent pools may hold so many. */
+uint64_t admission_tmem_need(uint64_t quota_pages);
 /*
  * May a VM that needs so many pages start?  False: message holds one line with the figures.
  */

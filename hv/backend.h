@@ -135,6 +135,8 @@ struct vcpu_backend {
     void (*get_state)(struct vcpu *vcpu, struct guest_state *state);
     void (*set_state)(struct vcpu *vcpu, const struct guest_state *state);
 
+    /* The ring that the guest runs in.  Cheap.  vcpu loaded. */
+    unsigned (*privilege)(struct vcpu *vcpu);
     /* Can the guest take a maskable interrupt at its next instruction (IF, shadow, nothing being
      * injected)?  vcpu loaded. */
     bool (*interruptible)(struct vcpu *vcpu);

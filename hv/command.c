@@ -118,6 +118,44 @@ static void print_store(void)
                    (unsigned long)s.retired);
 }
 
+static void print_tmem_pools(struct vm *vm)
+{
+    struct tmem_pool_stats p;
+
+    for (unsigned i = 0; i < TMEM_POOLS; i++) {
+        if (vm->tmem == NULL || vm->closed || !tmem_get_pool_stats(vm->tmem, i, &p)) {
+            continue;
+        }
+        console_printf("  pool %-8u %-10s %8lu pages, %lu puts, %lu gets, %lu hits, %lu misses, "
+                       "%lu refused, %lu evicted\n",
+                       (unsigned)p.id, p.flags & TMEM_PERSISTENT ? "persistent" : "ephemeral",
+                       (unsigned long)p.pages, (unsigned long)p.count[TMEM_PUTS],
+                       (unsigned long)p.count[TMEM_GETS], (unsigned long)p.count[TMEM_HITS],
+                       (unsigned long)p.count[TMEM_MISSES], (unsigned long)p.count[TMEM_REFUSALS],
+                       (unsigned long)p.count[TMEM_EVICTIONS]);
+    }
+}
+
+static void run_tmem(unsigned count, char **words)
+{
+    (void)count;
+    (void)words;
+    for (unsigned i = 0; i < vm_count(); i++) {
+        struct vm_stats s;
+
+        stats_of_vm(vm_at(i), &s);
+        console_printf(
+            "%-12s quota %lu pages, persistent %lu (%lu in frames), ephemeral %lu, "
+            "%lu pools, %lu hits, %lu misses, %lu refused, %lu evicted\n",
+            vm_at(i)->name, (unsigned long)s.tmem.quota, (unsigned long)s.tmem.persistent,
+            (unsigned long)s.tmem.resident, (unsigned long)s.tmem.ephemeral,
+            (unsigned long)s.tmem.pools, (unsigned long)s.tmem.count[TMEM_HITS],
+            (unsigned long)s.tmem.count[TMEM_MISSES], (unsigned long)s.tmem.count[TMEM_REFUSALS],
+            (unsigned long)s.tmem.count[TMEM_EVICTIONS]);
+        print_tmem_pools(vm_at(i));
+    }
+}
+
 static void run_store(unsigned count, char **words)
 {
     (void)count;
@@ -330,6 +368,7 @@ static const struct command commands[] = {
     {"vms", "", "the VMs, their state and memory", 0, 0, run_vms},
     {"mem", "", "where all memory is", 0, 0, run_mem},
     {"store", "", "the paging store", 0, 0, run_store},
+    {"tmem", "", "pages that guests have handed to us", 0, 0, run_tmem},
     {"console", "NAME", "that guest's serial port; Ctrl-] comes back", 1, 1, run_console},
     {"start", "NAME", "start a stopped VM", 1, 1, run_start},
     {"stop", "NAME", "end a VM", 1, 1, run_stop},
@@ -337,7 +376,7 @@ static const struct command commands[] = {
     {"resume", "NAME", "let them go on", 1, 1, run_resume},
     {"reset", "NAME", "end it and start it again", 1, 1, run_reset},
     {"kill", "NAME", "end a VM at once", 1, 1, run_stop},
-    {"set", "NAME KEY=VALUE", "min=SIZE, max=SIZE, shares=N of a VM", 2, 2, run_set},
+    {"set", "NAME KEY=VALUE", "min=SIZE, max=SIZE, shares=N, tmem=SIZE of a VM", 2, 2, run_set},
     {"stats", "[NAME] [json]", "counters", 0, 2, run_stats},
     {"top", "", "live view, any key ends", 0, 0, run_top},
     {"log", "[LEVEL]", "the last lines; or show error, warn, info, debug", 0, 1, run_log},

@@ -209,6 +209,11 @@ static bool set_max(struct parser *p, const char *value)
     return parse_size_in(p, value, VM_MEMORY_MIN, VM_MEMORY_MAX, &p->vm->max);
 }
 
+static bool set_tmem(struct parser *p, const char *value)
+{
+    return parse_size_in(p, value, 0, VM_MEMORY_MAX, &p->vm->tmem);
+}
+
 static bool set_vcpus(struct parser *p, const char *value)
 {
     return parse_number_in(p, value, 1, VCPUS_MAX, &p->vm->vcpus);
@@ -229,7 +234,7 @@ static const struct key vm_keys[] = {
     {"cmdline", set_cmdline}, {"memory", set_memory},
     {"min", set_min},         {"max", set_max},
     {"vcpus", set_vcpus},     {"autostart", set_autostart},
-    {"shares", set_shares},
+    {"shares", set_shares},   {"tmem", set_tmem},
 };
 
 /* ---- lines ---- */

@@ -24,6 +24,7 @@ struct vm_config {
     uint64_t memory; /* bytes, whole MiB */
     uint64_t min;    /* bytes, never reclaimed below */
     uint64_t max;    /* bytes resident at most; 0: no limit */
+    uint64_t tmem;   /* bytes that persistent tmem pools may hold; 0: no tmem */
     uint32_t vcpus;
     uint32_t shares;
     bool autostart;

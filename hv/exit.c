@@ -144,13 +144,14 @@ static enum exit_result on_undefined(struct vcpu *vcpu, const struct vcpu_exit *
 static enum exit_result on_hypercall(struct vcpu *vcpu, const struct vcpu_exit *exit)
 {
     enum exit_result result;
+    bool again = false;
     unsigned length;
 
     if (!instruction_length(vcpu, exit, &length, &result)) {
         return result;
     }
-    result = hypercall_dispatch(vcpu);
-    if (result == EXIT_RESUME) {
+    result = hypercall_dispatch(vcpu, &again);
+    if (result == EXIT_RESUME && !again) {
         arch_guest_advance(vcpu, length);
     }
     return result;

@@ -5,7 +5,10 @@
 
 #include "hv/vcpu.h"
 
-/* EXIT_RESUME: done, the caller advances RIP. */
-enum exit_result hypercall_dispatch(struct vcpu *vcpu);
+/*
+ * EXIT_RESUME: done, the caller advances RIP; or, with *again set, a part is done, and the guest
+ * comes again by executing the same instruction once more.  EXIT_PARK likewise, later.
+ */
+enum exit_result hypercall_dispatch(struct vcpu *vcpu, bool *again);
 
 #endif

@@ -16,6 +16,10 @@ static void stats_of_last_run(const struct vm *vm, struct vm_stats *stats)
     m->resident = m->pattern = m->compressed = m->stored = m->disk = m->transit = 0;
     m->shared = m->wss = m->table_pages = 0;
     m->memory = m->hole = vm->memory_pages;
+    stats->tmem = vm->last_tmem;
+    stats->tmem.persistent = stats->tmem.ephemeral = stats->tmem.resident = 0;
+    stats->tmem.pools = 0;
+    stats->tmem.quota = vm->tmem_pages;
     stats->exits = vm->last_exits;
     stats->stall_us = vm->last_stall_us;
     stats->run_us = vm->last_run_us;
@@ -26,6 +30,9 @@ void stats_of_vm(struct vm *vm, struct vm_stats *stats)
     memset(stats, 0, sizeof(*stats));
     if (vm->space != NULL && !vm->closed) {
         space_get_stats(vm->space, &stats->memory);
+        if (vm->tmem != NULL) {
+            tmem_get_stats(vm->tmem, &stats->tmem);
+        }
         stats->exits = vm_exits(vm);
         stats->stall_us = vm_stall_us(vm);
         stats->run_us = vm_run_us(vm);
@@ -121,6 +128,17 @@ static void print_vm(struct vm *vm)
     field("unowned_io", vm->unowned_io);
     field("unowned_mmio", vm->unowned_mmio);
     field("unowned_msr", vm->unowned_msr);
+    field("tmem_quota", s.tmem.quota);
+    field("tmem_pages_persistent", s.tmem.persistent);
+    field("tmem_pages_ephemeral", s.tmem.ephemeral);
+    field("tmem_resident", s.tmem.resident);
+    field("tmem_pools", s.tmem.pools);
+    field("tmem_puts", s.tmem.count[TMEM_PUTS]);
+    field("tmem_gets", s.tmem.count[TMEM_GETS]);
+    field("tmem_hits", s.tmem.count[TMEM_HITS]);
+    field("tmem_misses", s.tmem.count[TMEM_MISSES]);
+    field("tmem_refused", s.tmem.count[TMEM_REFUSALS]);
+    field("tmem_evicted", s.tmem.count[TMEM_EVICTIONS]);
     text_add(&json, "}");
 }
 

@@ -12,6 +12,7 @@
 
 struct vm_stats {
     struct space_stats memory;
+    struct tmem_stats tmem;
     uint64_t exits, stall_us, run_us;
 };
 

@@ -16,6 +16,7 @@
 #include "hv/vcpu_request.h"
 #include "hv/vdev/devices.h"
 #include "hv/vm_control.h"
+#include "hv/vm_tmem.h"
 #include "mm/frame_alloc.h"
 
 static struct vm vms[CONFIG_VMS_MAX];
@@ -91,17 +92,17 @@ void vm_init_all(void)
         vm->min_pages = vm->config->min / PAGE_SIZE;
         vm->max_pages = vm->config->max / PAGE_SIZE;
         vm->shares = vm->config->shares;
+        vm->tmem_pages = vm->config->tmem / PAGE_SIZE;
         vm->tsc_khz = arch_tsc_khz();
     }
 }
 
 /* ---- start ---- */
 
-static bool reserve_promise(struct vm *vm, char *message, size_t bytes)
+bool vm_promise(struct vm *vm, uint64_t need, char *message, size_t bytes)
 {
     struct admission a = {.promised = atomic_load(&promised_pages)};
     struct frame_stats frames;
-    uint64_t need = admission_need(vm->memory_pages);
 
     frames = frame_stats_get();
     a.pool = frames.frames;
@@ -115,8 +116,14 @@ static bool reserve_promise(struct vm *vm, char *message, size_t bytes)
         return false;
     }
     atomic_fetch_add(&promised_pages, need);
-    vm->promised = need;
+    vm->promised += need;
     return true;
+}
+
+void vm_unpromise(struct vm *vm, uint64_t pages)
+{
+    atomic_fetch_sub(&promised_pages, pages);
+    vm->promised -= pages;
 }
 
 static bool create_space(struct vm *vm)
@@ -201,7 +208,8 @@ const char *vm_start(struct vm *vm)
     if (vm->state != VM_STOPPED) {
         return "expected a VM that is stopped";
     }
-    if (!reserve_promise(vm, message, sizeof(message))) {
+    if (!vm_promise(vm, admission_need(vm->memory_pages) + admission_tmem_need(vm->tmem_pages),
+                    message, sizeof(message))) {
         refuse(vm, message);
         return message;
     }
@@ -212,10 +220,11 @@ const char *vm_start(struct vm *vm)
     vm->vcpu_count = 0;
     vm->unowned_io = vm->unowned_mmio = vm->unowned_msr = 0;
     memset(&vm->last_memory, 0, sizeof(vm->last_memory));
+    memset(&vm->last_tmem, 0, sizeof(vm->last_tmem));
     vm->last_exits = vm->last_stall_us = vm->last_run_us = 0;
     vm->start_ns = arch_clock_ns();
     vm->state = VM_LOADING;
-    if (!create_space(vm) || !create_vcpus(vm) || !vm_devices_create(vm)) {
+    if (!create_space(vm) || !vm_tmem_create(vm) || !create_vcpus(vm) || !vm_devices_create(vm)) {
         log_error("vm %s: not started: no memory for its control structures", vm->name);
         set_ending(vm, VM_OUTCOME_FAILED, 0);
         return "no memory for the VM's control structures";
@@ -325,6 +334,9 @@ static void keep_figures(struct vm *vm)
     if (vm->space != NULL) {
         space_get_stats(vm->space, &vm->last_memory);
     }
+    if (vm->tmem != NULL) {
+        tmem_get_stats(vm->tmem, &vm->last_tmem);
+    }
 }
 
 /* All that holds on to the space goes, then the space is closed. */
@@ -342,6 +354,9 @@ static void release_parts(struct vm *vm)
     while (vm->vcpu_count > 0) {
         vcpu_destroy(vm->vcpu[--vm->vcpu_count]);
         vm->vcpu[vm->vcpu_count] = NULL;
+    }
+    if (vm->tmem != NULL) {
+        tmem_close(vm->tmem);
     }
     if (vm->space != NULL) {
         space_close(vm->space);
@@ -374,13 +389,16 @@ static void report_end(const struct vm *vm)
 
 static void finish_end(struct vm *vm)
 {
+    if (vm->tmem != NULL) {
+        tmem_free(vm->tmem);
+        vm->tmem = NULL;
+    }
     if (vm->space != NULL) {
         space_free(vm->space);
         vm->space = NULL;
     }
     console_guest_flush(vm);
-    atomic_fetch_sub(&promised_pages, vm->promised);
-    vm->promised = 0;
+    vm_unpromise(vm, vm->promised);
     vm->end_ns = arch_clock_ns();
     vm->state = VM_STOPPED;
     report_end(vm);
@@ -397,7 +415,8 @@ static void poll_ending(struct vm *vm)
         }
         release_parts(vm);
     }
-    if (vm->space != NULL && !space_drain(vm->space)) {
+    if ((vm->tmem != NULL && !tmem_drain(vm->tmem)) ||
+        (vm->space != NULL && !space_drain(vm->space))) {
         loop_wake_vms(); /* I/O is in flight */
         return;
     }
@@ -487,12 +506,18 @@ const char *vm_set(struct vm *vm, const char *key, const char *value)
         vm->max_pages = bytes / PAGE_SIZE;
     } else if (strcmp(key, "shares") == 0 && bytes >= 1 && bytes <= 10000) {
         vm->shares = (uint32_t)bytes;
+    } else if (strcmp(key, "tmem") == 0) {
+        return vm_tmem_set(vm, bytes / PAGE_SIZE);
     } else {
-        return "expected min=SIZE (at most its memory), max=SIZE (0: no limit) or shares=1..10000";
+        return "expected min=SIZE (at most its memory), max=SIZE (0: no limit), shares=1..10000 or "
+               "tmem=SIZE";
     }
     spin_lock(&vm->lock);
     if (vm->space != NULL && vm->state != VM_ENDING) {
         space_set_limits(vm->space, vm->min_pages, vm->max_pages, vm->shares);
+    }
+    if (vm->tmem != NULL) {
+        tmem_set_shares(vm->tmem, vm->shares);
     }
     spin_unlock(&vm->lock);
     return NULL;

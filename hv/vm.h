@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/lock.h"
 #include "hv/vcpu.h"
+#include "mm/tmem.h"
 
 #define VM_NAME_MAX  32
 #define VM_VCPUS_MAX 8
@@ -39,6 +40,7 @@ struct vm {
     enum vm_outcome outcome;
     uint32_t exit_code;
     struct space *space;
+    struct tmem *_Atomic tmem; /* NULL: none */
     unsigned vcpu_count;
     struct vcpu *vcpu[VM_VCPUS_MAX];
     struct vm_devices *devices;
@@ -47,6 +49,7 @@ struct vm {
     uint64_t promised;             /* pages, hv/admission.h; 0 when stopped */
     uint64_t min_pages, max_pages; /* live settings; see mm/space.h */
     uint32_t shares;
+    uint64_t tmem_pages; /* live setting: quota */
     uint64_t start_ns, end_ns;
     bool restart; /* start again when it has ended */
     /* Loading, by vm_poll() */
@@ -56,6 +59,7 @@ struct vm {
     bool closed; /* ENDING: vCPUs are gone, the space is draining */
     /* What the last run came to, shown until the next one starts. */
     struct space_stats last_memory;
+    struct tmem_stats last_tmem;
     uint64_t last_exits, last_stall_us, last_run_us;
     /* Accesses that nobody owns, counted and shown. */
     _Atomic uint64_t unowned_io, unowned_mmio, unowned_msr;

@@ -34,7 +34,7 @@ const char *vm_resume(struct vm *vm);
 const char *vm_reset(struct vm *vm);
 /* Ends the VM as if its power were cut (outcome STOPPED); a stopped guest has not failed. */
 const char *vm_stop(struct vm *vm);
-/* "min=16M", "max=...", "shares=...": live. */
+/* "min=16M", "max=...", "shares=...", "tmem=...": live. */
 const char *vm_set(struct vm *vm, const char *key, const char *value);
 
 /* Takes the list's lock itself.  One bounded step for every VM that is changing.  Main loop, any

@@ -7,6 +7,7 @@
 #include "arch/x86/guest_policy.h"
 #include "hv/vcpu.h"
 #include "hv/vm.h"
+#include "mm/tmem.h"
 
 /* Linux, Documentation/virt/kvm/x86/cpuid.rst */
 #define KVM_LEAF_SIGNATURE       0x40000000u
@@ -19,6 +20,10 @@
 #define SPILLWAY_LEAF_SIGNATURE  0x40000100u
 #define SPILLWAY_LEAF_FEATURES   0x40000101u
 #define SPILLWAY_ABI_VERSION     1u
+/* guests/include/spillway_tmem.h */
+#define SPILLWAY_FEATURE_TMEM    (1u << 0)
+#define SPILLWAY_FEATURE_VMCALL  (1u << 1)
+#define SPILLWAY_FEATURE_VMMCALL (1u << 2)
 
 #define APIC_BUS_KHZ 1000000u /* hv/vdev/lapic counts nanoseconds */
 
@@ -156,6 +161,16 @@ static struct cpuid_result extended(const struct vcpu *vcpu, uint32_t leaf)
     return out;
 }
 
+static struct cpuid_result spillway_features(const struct vcpu *vcpu)
+{
+    struct tmem *tmem = vcpu->vm->tmem;
+    struct cpuid_result out = {.eax = SPILLWAY_ABI_VERSION};
+
+    out.ebx = guest_policy()->amd ? SPILLWAY_FEATURE_VMMCALL : SPILLWAY_FEATURE_VMCALL;
+    out.ebx |= tmem != NULL && tmem_quota(tmem) != 0 ? SPILLWAY_FEATURE_TMEM : 0;
+    return out;
+}
+
 static struct cpuid_result hypervisor(const struct vcpu *vcpu, uint32_t leaf)
 {
     switch (leaf) {
@@ -169,7 +184,7 @@ static struct cpuid_result hypervisor(const struct vcpu *vcpu, uint32_t leaf)
     case SPILLWAY_LEAF_SIGNATURE: /* Spillway */
         return (struct cpuid_result){SPILLWAY_LEAF_FEATURES, 0x6c697053, 0x7961776c, 0};
     case SPILLWAY_LEAF_FEATURES:
-        return (struct cpuid_result){.eax = SPILLWAY_ABI_VERSION};
+        return spillway_features(vcpu);
     default:
         return (struct cpuid_result){0};
     }

@@ -17,6 +17,7 @@ const struct vcpu_backend svm_backend = {
     .put = svm_put,
     .get_state = svm_get_state,
     .set_state = svm_set_state,
+    .privilege = svm_privilege,
     .interruptible = svm_interruptible,
     .nmi_allowed = svm_nmi_allowed,
     .request_window = svm_request_window,

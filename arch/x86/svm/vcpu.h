@@ -86,6 +86,7 @@ void svm_set_state(struct vcpu *vcpu, const struct guest_state *state);
 bool svm_interruptible(struct vcpu *vcpu);
 bool svm_nmi_allowed(struct vcpu *vcpu);
 void svm_request_window(struct vcpu *vcpu, bool interrupt, bool nmi);
+unsigned svm_privilege(struct vcpu *vcpu);
 void svm_clear_shadow(struct vcpu *vcpu);
 /* Before the entry: vcpu->event -> EVENTINJ. */
 void svm_event_inject(struct vcpu *vcpu, struct svm_vcpu *svm);

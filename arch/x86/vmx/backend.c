@@ -17,6 +17,7 @@ const struct vcpu_backend vmx_backend = {
     .put = vmx_put,
     .get_state = vmx_get_state,
     .set_state = vmx_set_state,
+    .privilege = vmx_privilege,
     .interruptible = vmx_interruptible,
     .nmi_allowed = vmx_nmi_allowed,
     .request_window = vmx_request_window,

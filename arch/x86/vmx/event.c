@@ -31,6 +31,16 @@ void vmx_request_window(struct vcpu *vcpu, bool interrupt, bool nmi)
 }
 
 /* Single steps end after emulated instructions too: the pending one is delivered at the entry. */
+/* SDM Vol. 3C "Guest Register State": the DPL of SS is the CPL. */
+unsigned vmx_privilege(struct vcpu *vcpu)
+{
+    uint32_t access =
+        (uint32_t)vmcs_read_field(VMCS_SEGMENT(VMCS_GUEST_ES_ACCESS, (uint32_t)SEG_SS));
+
+    (void)vcpu;
+    return access >> 5 & 3;
+}
+
 void vmx_clear_shadow(struct vcpu *vcpu)
 {
     uint32_t before = blocking();

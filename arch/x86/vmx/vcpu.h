@@ -87,6 +87,7 @@ uint64_t vmx_cr4_mask(void);
 bool vmx_interruptible(struct vcpu *vcpu);
 bool vmx_nmi_allowed(struct vcpu *vcpu);
 void vmx_request_window(struct vcpu *vcpu, bool interrupt, bool nmi);
+unsigned vmx_privilege(struct vcpu *vcpu);
 void vmx_clear_shadow(struct vcpu *vcpu);
 /* Before the entry: vcpu->event -> VM-entry interruption information. */
 void vmx_event_inject(struct vcpu *vcpu);

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "hv/vm_tmem.h"
+
+#include <stdio.h>
+
+#include "hv/admission.h"
+#include "hv/arch.h"
+#include "hv/machine.h"
+
+static struct tmem *create(const struct vm *vm, uint64_t quota)
+{
+    struct tmem_config config = {
+        .name = vm->name,
+        .space = vm->space,
+        .store = machine_store(),
+        .quota = quota,
+        .shares = vm->shares,
+        .seed = arch_random(),
+    };
+
+    return tmem_create(&config);
+}
+
+bool vm_tmem_create(struct vm *vm)
+{
+    if (vm->tmem_pages == 0) {
+        return true;
+    }
+    vm->tmem = create(vm, vm->tmem_pages);
+    return vm->tmem != NULL;
+}
+
+/* The promise is there already. */
+static const char *resize(struct vm *vm, uint64_t pages)
+{
+    static char message[96];
+    struct tmem_stats stats;
+
+    if (vm->tmem == NULL) {
+        vm->tmem = create(vm, pages); /* its vCPUs may find it from now on */
+        return vm->tmem == NULL ? "no memory for its tmem" : NULL;
+    }
+    if (tmem_set_quota(vm->tmem, pages)) {
+        return NULL;
+    }
+    tmem_get_stats(vm->tmem, &stats);
+    snprintf(message, sizeof(message), "expected at least what its persistent pools hold: %lu KiB",
+             (unsigned long)(stats.persistent * (PAGE_SIZE / 1024)));
+    return message;
+}
+
+const char *vm_tmem_set(struct vm *vm, uint64_t pages)
+{
+    static char refused[160];
+    uint64_t before = admission_tmem_need(vm->tmem_pages), need = admission_tmem_need(pages);
+    const char *answer;
+
+    if (vm->space == NULL || vm->state == VM_ENDING) {
+        vm->tmem_pages = pages; /* for its next start */
+        return NULL;
+    }
+    if (pages == vm->tmem_pages) {
+        return NULL;
+    }
+    if (need > before && !vm_promise(vm, need - before, refused, sizeof(refused))) {
+        return refused;
+    }
+    answer = resize(vm, pages);
+    if (answer == NULL) {
+        vm->tmem_pages = pages;
+        if (before > need) {
+            vm_unpromise(vm, before - need);
+        }
+    } else if (need > before) {
+        vm_unpromise(vm, need - before);
+    }
+    return answer;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The tmem of a VM: made with it, resized by the operator; and the promise that backs it. */
+#ifndef SPILLWAY_HV_VM_TMEM_H
+#define SPILLWAY_HV_VM_TMEM_H
+
+#include "hv/vm.h"
+
+/* Of a VM that is being started, vm->tmem_pages is its quota; 0: it gets none.  False: no memory.
+ */
+bool vm_tmem_create(struct vm *vm);
+/* Live.  NULL, or one line that says what was expected.  vm_list_lock held. */
+const char *vm_tmem_set(struct vm *vm, uint64_t pages);
+
+/* hv/vm.c: promises so many pages more to the VM, or refuses with one line; and takes back.
+ * vm_list_lock held. */
+bool vm_promise(struct vm *vm, uint64_t need, char *message, size_t bytes);
+void vm_unpromise(struct vm *vm, uint64_t pages);
+
+#endif
