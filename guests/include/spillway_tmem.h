@@ -5,13 +5,12 @@
  * Discovery: CPUID 0x40000100 returns "Spillway\0\0\0\0" in EBX, ECX, EDX (first 12 bytes) and the
  * highest leaf in EAX; CPUID 0x40000101 the ABI version in EAX and feature bits in EBX.
  *
- * Call: the instruction that CPUID 0x40000101 EBX announces, VMCALL or VMMCALL (the other one may be
- * an undefined opcode).  Ring 0 only.
- *   RAX = SPILLWAY_TMEM_CALL, RBX = guest-physical address of an array of struct spillway_tmem_op
- *   (8-byte aligned, may cross pages), RCX = how many, 1 .. SPILLWAY_TMEM_BATCH.
- *   RAX on return: 0, or a negative error that concerns the call as a whole (then no status was
- *   written).  Otherwise the status of each operation is in its `status`.
- * RBX AND RCX CHANGE, as those of a string instruction do: the call is restarted by the hypervisor,
+ * Call: the instruction that CPUID 0x40000101 EBX announces, VMCALL or VMMCALL (the other one may
+ * be an undefined opcode).  Ring 0 only. RAX = SPILLWAY_TMEM_CALL, RBX = guest-physical address of
+ * an array of struct spillway_tmem_op (8-byte aligned, may cross pages), RCX = how many, 1 ..
+ * SPILLWAY_TMEM_BATCH. RAX on return: 0, or a negative error that concerns the call as a whole
+ * (then no status was written).  Otherwise the status of each operation is in its `status`. RBX AND
+ * RCX CHANGE, as those of a string instruction do: the call is restarted by the hypervisor,
  * invisibly, when a page has to be brought in, and RBX then points to the first operation that is
  * not done yet and RCX counts those that are left.  On return RBX is behind the array and RCX is 0.
  * In GCC's terms: "+a" (rax), "+b" (rbx), "+c" (rcx), clobber "memory".  No other register changes.
@@ -26,9 +25,9 @@
 #include <stdint.h>
 #endif
 
-#define SPILLWAY_CPUID_BASE   0x40000100u
-#define SPILLWAY_CPUID_ABI    0x40000101u
-#define SPILLWAY_ABI_VERSION  1u
+#define SPILLWAY_CPUID_BASE  0x40000100u
+#define SPILLWAY_CPUID_ABI   0x40000101u
+#define SPILLWAY_ABI_VERSION 1u
 /* CPUID 0x40000101 EBX */
 #define SPILLWAY_FEATURE_TMEM    0x1u /* this VM may use tmem */
 #define SPILLWAY_FEATURE_VMCALL  0x2u /* hypercalls by VMCALL, 0f 01 c1 */
