@@ -4,6 +4,7 @@
  *
  *   tmem_call.c     the hypercall
  *   tmem_block.c    /dev/tmem0, a block device in a persistent pool
+ *   tmem_queue.c    its requests
  *   tmem_backing.c  the disk that takes what the host refuses
  *   tmem_char.c     /dev/tmem, ioctls for programs
  */
@@ -46,6 +47,21 @@ int tmem_call_query(struct spillway_tmem_info *info);
 
 /* ---- tmem_block.c ---- */
 
+/* Makes /dev/tmem0; without a quota there is none, which is no error. */
+int tmem_block_init(void);
+void tmem_block_exit(void);
+
+/* ---- tmem_queue.c ---- */
+
+extern const struct blk_mq_ops tmem_queue_operations;
+
+/* What so many hardware queues need for a device of so many blocks in that pool.  0 or -ENOMEM. */
+int tmem_queues_alloc(unsigned int count, u32 in_pool, u64 blocks);
+void tmem_queues_free(void);
+
+/* The figure of that number, from 0, and its name; leaves the name alone when there is none. */
+u64 tmem_queue_counter(unsigned int counter, const char **name);
+
 /* Where the newest copy of a block is: one byte of the device's map each. */
 enum tmem_place {
     TMEM_EMPTY,   /* never written, or discarded: reads as zeroes */
@@ -64,12 +80,8 @@ struct tmem_request {
     DECLARE_BITMAP(to_disk, SPILLWAY_TMEM_BATCH); /* to be read from or written to the disk */
 };
 
-/* Makes /dev/tmem0; without a quota there is none, which is no error. */
-int tmem_block_init(void);
-void tmem_block_exit(void);
-
 /* Notes where a block is from now on. */
-void tmem_block_set_place(u64 block, enum tmem_place place);
+void tmem_queue_set_place(u64 block, enum tmem_place place);
 
 /* Marks blocks of the request (count of them from `at`) as failed.  Any context. */
 void tmem_request_fail(struct tmem_request *request, unsigned int at, unsigned int count,

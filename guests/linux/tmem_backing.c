@@ -129,7 +129,7 @@ static void clone_end(struct bio *bio)
     }
     if (op_is_write(bio_op(bio))) {
         for (i = 0; i < clone->count; i++) {
-            tmem_block_set_place(request->first + clone->at + i, place);
+            tmem_queue_set_place(request->first + clone->at + i, place);
         }
     }
     bio_put(bio);
