@@ -36,10 +36,12 @@ static unsigned order_of(size_t bytes)
 
 static void *alloc_zeroed(size_t bytes, pfn_t *frames)
 {
-    if (!frame_alloc_zeroed(order_of(bytes), ALLOC_META, 0, frames)) {
+    unsigned order = order_of(bytes);
+
+    if (!frame_alloc(order, ALLOC_META, 0, frames)) {
         return NULL;
     }
-    return mm_frame_ptr(*frames);
+    return memset(mm_frame_ptr(*frames), 0, PAGE_SIZE << order);
 }
 
 static void init_shard(struct tmem_shard *shard)
