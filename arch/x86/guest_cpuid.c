@@ -7,7 +7,6 @@
 #include "arch/x86/guest_policy.h"
 #include "hv/vcpu.h"
 #include "hv/vm.h"
-#include "mm/tmem.h"
 
 /* Linux, Documentation/virt/kvm/x86/cpuid.rst */
 #define KVM_LEAF_SIGNATURE       0x40000000u
@@ -163,11 +162,10 @@ static struct cpuid_result extended(const struct vcpu *vcpu, uint32_t leaf)
 
 static struct cpuid_result spillway_features(const struct vcpu *vcpu)
 {
-    struct tmem *tmem = vcpu->vm->tmem;
     struct cpuid_result out = {.eax = SPILLWAY_ABI_VERSION};
 
     out.ebx = guest_policy()->amd ? SPILLWAY_FEATURE_VMMCALL : SPILLWAY_FEATURE_VMCALL;
-    out.ebx |= tmem != NULL && tmem_quota(tmem) != 0 ? SPILLWAY_FEATURE_TMEM : 0;
+    out.ebx |= vcpu->vm->tmem_pages != 0 ? SPILLWAY_FEATURE_TMEM : 0;
     return out;
 }
 

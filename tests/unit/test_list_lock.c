@@ -174,7 +174,7 @@ static void test_rank_inversion(void **state)
 
     (void)state;
     spin_lock(&middle);
-    EXPECT_PANIC("holds 'middle' (rank 10) and waits for 'low' (rank 8)", spin_lock(&low));
+    EXPECT_PANIC("waits for 'low'", spin_lock(&low));
     EXPECT_PANIC("waits for 'twin'", spin_lock(&twin));
     EXPECT_PANIC("waits for 'middle'", spin_lock(&middle));
     /* It is the whole set that counts, not the lock taken last. */
