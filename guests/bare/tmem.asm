@@ -22,7 +22,7 @@ EINVAL      equ -22
 EBADPOOL    equ -77
 BATCH       equ 128
 OP_BYTES    equ 64
-MANY        equ 1000                ; pages put at once
+MANY        equ 6000                ; pages put at once: more than the pool of the test has
 WILD_ROUNDS equ 2000
 
 ; One operation alone, its status is expected to be that.

@@ -419,6 +419,33 @@ def two_to_one(**keys):
     return overcommit(3, "128M", "54M", "192M", **keys)
 
 
+def tmem(pool):
+    """The bare-metal guest checks every rule of tmem; with a small pool its pages go to the store."""
+
+    def run(boot):
+        machine = boot(host(pool=pool, store="auto", when_idle="monitor") +
+                       bare_vm("a", "tmem.elf", "32M", tmem="32M") +
+                       bare_vm("b", "tmem.elf", "32M", tmem="32M"), (bare_file("tmem.elf"),))
+        machine.expect("^spillway> ")
+        for name in ("a", "b"):
+            machine.expect(rf"^{name}\| tmem: (PASS|FAIL.*)", 300)
+        for name in ("a", "b"):
+            machine.expect(rf"vm {name}: ended well", 30)
+        if "quota 8192 pages, persistent 0" not in machine.command("tmem"):
+            raise Failure("the tmem command does not show what is left")
+        last = machine.stats()
+        if pool == "24M" and last["store"]["read_pages"] == 0:
+            raise Failure("no page went to the store")
+        if last["host"]["frames_tmem"] != 0 or last["store"]["slots_used"] != 0:
+            raise Failure("tmem frames or slots leaked")
+        if any(vm["tmem_hits"] == 0 or vm["tmem_misses"] == 0 for vm in last["vms"]):
+            raise Failure("hits and misses were not counted")
+        machine.send("poweroff\r")
+        expect_end(machine)
+
+    return run
+
+
 CASES = [
     # The long ones first: nothing else is left to run beside them at the end.
     Case("soak", soak(int(os.environ.get("SOAK_SECONDS", "300"))), cpus=2),
@@ -433,6 +460,8 @@ CASES = [
     Case("foreign-disks", foreign_disks, memory="256M"),
     Case("bad-guests", bad_guests, memory="512M", cpus=2),
     Case("cpu", cpu, memory="256M"),
+    Case("tmem", tmem("128M"), memory="512M", cpus=2),
+    Case("tmem-stored", tmem("24M"), memory="512M", cpus=2),
     Case("boot-protocols", boot_protocols, memory="256M"),
     Case("overcommit-2to1-nvme", two_to_one()),
     Case("overcommit-2to1-nvme-2cpus", two_to_one(), cpus=2),
