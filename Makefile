@@ -335,6 +335,7 @@ bench: all guests
 	tests/bench/run
 
 -include tests/unit/unit.mk
+-include tests/fuzz/fuzz.mk
 
 # Each check prints what is wrong, then one line.
 define check
@@ -379,6 +380,7 @@ help:
 	@echo 'make test     every test; parts: make check, make unit, tests/emu/run'
 	@echo 'make guests   kernel, initramfs and bare-metal guests in $(BUILD)/guest'
 	@echo 'make soak     one hour of random commands; make bench: benchmarks; make clean'
+	@echo 'make fuzz-hypercall [FUZZ_RUNS=N]  the tmem hypercall under libFuzzer'
 	@echo 'V=1 shows the commands, BUILD=DIR builds elsewhere, DEBUG=1 keeps asserts'
 
 -include $(OBJECTS:.o=.d) $(LOADER_OBJECTS:.o=.d) $(BUILD)/asm_offsets.d
