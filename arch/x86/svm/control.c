@@ -114,6 +114,7 @@ void svm_vcpu_reset(struct vcpu *vcpu)
     svm->vmcb->control.exit_int_info = 0;
     svm->vmcb->control.intercept_1 &= ~(uint32_t)INTERCEPT_1_IRET;
     svm->nmi = SVM_NMI_OPEN;
+    svm->virq = false;
     svm->vmcb->save.dr6 = vcpu->regs.dr6;
     if (svm->loaded) {
         load_debug(vcpu, svm);

@@ -12,7 +12,9 @@ static bool shadow(const struct svm_vcpu *svm)
 
 bool svm_interruptible(struct vcpu *vcpu)
 {
-    return (vcpu->regs.rflags & RFLAGS_IF) && !shadow(svm_of(vcpu)) && !vcpu->event.valid;
+    const struct svm_vcpu *svm = svm_of(vcpu);
+
+    return (vcpu->regs.rflags & RFLAGS_IF) && !shadow(svm) && !vcpu->event.valid && !svm->virq;
 }
 
 bool svm_nmi_allowed(struct vcpu *vcpu)
@@ -34,7 +36,7 @@ void svm_request_window(struct vcpu *vcpu, bool interrupt, bool nmi)
 {
     struct svm_vcpu *svm = svm_of(vcpu);
 
-    if (interrupt || (nmi && svm->nmi != SVM_NMI_MASKED)) {
+    if (!svm->virq && (interrupt || (nmi && svm->nmi != SVM_NMI_MASKED))) {
         svm->vmcb->control.vintr |= VINTR_IRQ;
         svm->vmcb->control.intercept_1 |= INTERCEPT_1_VINTR;
     }
@@ -71,12 +73,63 @@ void svm_event_iret(struct vcpu *vcpu, struct svm_vcpu *svm)
     svm->vmcb->control.intercept_1 &= ~(uint32_t)INTERCEPT_1_IRET;
 }
 
+/*
+ * Interrupts go by V_IRQ and not by event injection: APM 15.21.4 "Injecting Virtual (INTR)
+ * Interrupts".  The QEMU emulator (7.2) remembers the vector of an injected one and, if another of
+ * its threads wants its attention before the next exit, delivers it once more as an exception:
+ * whatever RFLAGS.IF says, and to a kernel that has not switched GS yet.
+ *
+ * A window cannot be asked for meanwhile: what else is pending gets one after the next exit.
+ */
+static void give_interrupt(struct vcpu *vcpu, struct svm_vcpu *svm)
+{
+    struct vmcb_control *control = &svm->vmcb->control;
+
+    if (vcpu->event.valid && vcpu->event.type == EVENT_INTERRUPT) {
+        svm->virq = true;
+        svm->virq_vector = vcpu->event.vector;
+        vcpu->event.valid = false;
+    }
+    if (svm->virq) {
+        control->vintr &= ~VINTR_VECTOR;
+        control->vintr |= VINTR_IRQ | FIELD_PREP(VINTR_VECTOR, svm->virq_vector);
+        control->intercept_1 &= ~(uint32_t)INTERCEPT_1_VINTR;
+    }
+}
+
+/*
+ * Has the CPU taken it?  The type of one whose delivery ended in this exit is put right: QEMU calls
+ * it an exception, and leaves V_IRQ set.
+ */
+static void collect_interrupt(struct vcpu *vcpu, struct svm_vcpu *svm)
+{
+    struct vmcb_control *control = &svm->vmcb->control;
+    uint64_t word = control->exit_int_info;
+
+    if (!svm->virq) {
+        return;
+    }
+    if ((word & SVM_EVENT_VALID) && FIELD_GET(SVM_EVENT_VECTOR, word) == svm->virq_vector &&
+        FIELD_GET(SVM_EVENT_TYPE, word) != SVM_EVENT_TYPE_SOFTWARE) {
+        control->exit_int_info = SVM_EVENT_VALID | FIELD_PREP(SVM_EVENT_TYPE, EVENT_INTERRUPT) |
+                                 FIELD_PREP(SVM_EVENT_VECTOR, svm->virq_vector);
+        svm->virq = false;
+    } else if (!(control->vintr & VINTR_IRQ)) {
+        svm->virq = false;
+    } else if (control->exit_code == SVM_EXIT_HLT) {
+        svm->virq = false; /* it ends the halt */
+        vcpu->event = (struct guest_event){
+            .valid = true, .vector = svm->virq_vector, .type = EVENT_INTERRUPT};
+    }
+}
+
 void svm_event_inject(struct vcpu *vcpu, struct svm_vcpu *svm)
 {
     struct guest_event *event = &vcpu->event;
     unsigned type = event->type;
     uint64_t word;
 
+    give_interrupt(vcpu, svm);
     if (!event->valid) {
         svm->vmcb->control.event_injection = 0; /* some keep the old one */
         return;
@@ -106,9 +159,13 @@ static bool happens_again(unsigned type, unsigned vector)
 void svm_event_collect(struct vcpu *vcpu, struct svm_vcpu *svm)
 {
     struct vmcb_control *control = &svm->vmcb->control;
-    uint64_t word = control->exit_int_info;
-    unsigned type = FIELD_GET(SVM_EVENT_TYPE, word), vector = FIELD_GET(SVM_EVENT_VECTOR, word);
+    uint64_t word;
+    unsigned type, vector;
 
+    collect_interrupt(vcpu, svm);
+    word = control->exit_int_info;
+    type = FIELD_GET(SVM_EVENT_TYPE, word);
+    vector = FIELD_GET(SVM_EVENT_VECTOR, word);
     control->vintr &= ~VINTR_IRQ;
     control->intercept_1 &= ~(uint32_t)INTERCEPT_1_VINTR;
     if (!(word & SVM_EVENT_VALID) || happens_again(type, vector)) {

@@ -37,8 +37,8 @@ static void prepare_asid(struct svm_vcpu *svm, struct vmcb_control *control, boo
  */
 static void prepare_tpr(struct vmcb_control *control, uint64_t tpr)
 {
-    control->vintr = (control->vintr & VINTR_IRQ) | VINTR_MASKING | VINTR_IGN_TPR | VINTR_PRIO |
-                     FIELD_PREP(VINTR_TPR, tpr);
+    control->vintr = (control->vintr & (VINTR_IRQ | VINTR_VECTOR)) | VINTR_MASKING | VINTR_IGN_TPR |
+                     VINTR_PRIO | FIELD_PREP(VINTR_TPR, tpr);
     if (tpr != 0) {
         control->intercept_cr_write |= INTERCEPT_CR8;
     } else {

@@ -33,7 +33,9 @@ struct svm_vcpu {
     bool loaded;
     enum svm_nmi nmi;
     uint64_t nmi_iret_rip; /* RETURNING: the IRET */
-    uint64_t cr0_hidden;   /* bits of CR0 that the guest has set and the CPU has not */
+    bool virq; /* an interrupt that the CPU has been given as V_IRQ and has not taken yet */
+    uint8_t virq_vector;
+    uint64_t cr0_hidden; /* bits of CR0 that the guest has set and the CPU has not */
     uint64_t asid_generation;
     unsigned asid_cpu;
     uint32_t clean; /* for the next entry */
