@@ -449,8 +449,8 @@ def tmem(pool):
 CASES = [
     # The long ones first: nothing else is left to run beside them at the end.
     Case("soak", soak(int(os.environ.get("SOAK_SECONDS", "300"))), cpus=2),
-    Case("overcommit-2to1", overcommit(2, "128M", "54M", "128M", seconds=600), emu="bochs",
-         memory="512M", store="512M"),
+    Case("overcommit-2to1", overcommit(2, "128M", "54M", "128M", seconds=600, drops=False),
+         emu="bochs", memory="512M", store="512M"),
     Case("console", console, memory="512M"),
     Case("wrong-configuration", wrong_configuration, memory="256M"),
     Case("refused", refused, memory="512M"),
