@@ -482,4 +482,10 @@ CASES = [
     Case("cpu", cpu, emu="bochs", memory="256M"),
     Case("boot-protocols", boot_protocols, emu="bochs", memory="256M"),
     Case("bad-guests", bad_guests, emu="bochs", memory="512M"),
+    Case("tmem-stored", tmem("24M"), emu="bochs", memory="512M"),
 ]
+
+# They use what is above.
+import tmem_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
+
+CASES += tmem_cases.CASES
