@@ -1339,6 +1339,47 @@ static void rule7_concurrent_operations(void **state)
     assert_true(hits > 100);
 }
 
+static _Atomic bool racing;
+
+static void *put_for_ever(void *argument)
+{
+    struct cpu *cpu = argument;
+
+    support_set_cpu(cpu->index + 1);
+    while (!atomic_load(&racing)) {
+        struct tmem_handle h = handle(atomic_load(&shared_pool[0]), 1, (uint32_t)cpu_rnd(cpu, 50));
+
+        tmem_put(tmem, &h, gpa(3 * PAGE_SIZE), &cpu->waiter);
+    }
+    return NULL;
+}
+
+/* No put that has found the pool alive gets into it when it has been swept. */
+static void rule6_nothing_is_put_behind_a_destroy(void **state)
+{
+    struct cpu *cpu = &cpus[0];
+
+    (void)state;
+    *cpu = (struct cpu){.random = 5, .waiter.wake = cpu_wake};
+    atomic_store(&racing, false);
+    shared_pool[0] = new_pool(TMEM_PERSISTENT);
+    pthread_create(&cpu->thread, NULL, put_for_ever, cpu);
+    for (unsigned i = 0; i < 400; i++) {
+        uint32_t id = atomic_load(&shared_pool[0]);
+
+        for (unsigned wait = 0; wait < 50 && stats_now().persistent == 0; wait++) {
+            sched_yield();
+        }
+        assert_int_equal(destroy(id), TMEM_OK);
+        assert_int_equal(stats_now().persistent, 0);
+        atomic_store(&shared_pool[0], new_pool(TMEM_PERSISTENT));
+    }
+    atomic_store(&racing, true);
+    pthread_join(cpu->thread, NULL);
+    assert_int_equal(destroy(shared_pool[0]), TMEM_OK);
+    assert_int_equal(stats_now().persistent, 0);
+}
+
 /* The VM is killed in the middle of all: tear_down() checks that nothing is left. */
 static void killed_in_mid_traffic(void **state)
 {
@@ -1384,6 +1425,7 @@ int main(void)
         CASE(rule6_ids_are_never_used_twice),
         CASE(rule6_ids_run_out),
         CASE(rule6_position_of_any_value_is_safe),
+        CASE(rule6_nothing_is_put_behind_a_destroy),
         CASE(rule7_ids_of_any_value_are_safe),
         CASE(rule7_pools_are_private_to_a_vm),
         CASE(rule7_concurrent_operations),
