@@ -307,37 +307,44 @@ static void bounce_get(struct tmem_queue *queue, struct tmem_request *request, u
     }
 }
 
-/* Pieces that begin or end within a page, block by block through the bounce page.  Rare. */
+/* A piece that begins or ends within a page; `done` bytes of the request are before it. */
+static void bounce_piece(struct tmem_queue *queue, struct tmem_request *request, bool write,
+                         struct bio_vec piece, unsigned int done)
+{
+    while (piece.bv_len > 0) {
+        unsigned int offset = offset_in_page(done);
+        struct bio_vec part = piece;
+
+        part.bv_len = min_t(unsigned int, piece.bv_len, PAGE_SIZE - offset);
+        if (!write && offset == 0) {
+            bounce_get(queue, request, done / PAGE_SIZE);
+        }
+        if (write) {
+            memcpy_from_bvec(queue->bounce + offset, &part);
+        } else {
+            memcpy_to_bvec(&part, queue->bounce + offset);
+        }
+        done += part.bv_len;
+        piece.bv_offset += part.bv_len;
+        piece.bv_len -= part.bv_len;
+        if (write && offset_in_page(done) == 0) {
+            bounce_put(queue, request, done / PAGE_SIZE - 1);
+        }
+    }
+}
+
+/* Block by block through the bounce page.  Rare. */
 static void bounce_pages(struct tmem_queue *queue, struct tmem_request *request)
 {
     struct request *rq = blk_mq_rq_from_pdu(request);
-    bool write = op_is_write(req_op(rq));
     struct req_iterator iterator;
-    struct bio_vec piece;
-    unsigned int done = 0; /* bytes of the request */
+    struct bio_vec piece; /* the iterator moves on by its length: not to be changed here */
+    unsigned int done = 0;
 
     rq_for_each_segment(piece, rq, iterator)
     {
-        while (piece.bv_len > 0) {
-            unsigned int offset = offset_in_page(done);
-            struct bio_vec part = piece;
-
-            part.bv_len = min_t(unsigned int, piece.bv_len, PAGE_SIZE - offset);
-            if (!write && offset == 0) {
-                bounce_get(queue, request, done / PAGE_SIZE);
-            }
-            if (write) {
-                memcpy_from_bvec(queue->bounce + offset, &part);
-            } else {
-                memcpy_to_bvec(&part, queue->bounce + offset);
-            }
-            done += part.bv_len;
-            piece.bv_offset += part.bv_len;
-            piece.bv_len -= part.bv_len;
-            if (write && offset_in_page(done) == 0) {
-                bounce_put(queue, request, done / PAGE_SIZE - 1);
-            }
-        }
+        bounce_piece(queue, request, op_is_write(req_op(rq)), piece, done);
+        done += piece.bv_len;
     }
 }
 
