@@ -173,7 +173,7 @@ def refused(boot):
                    LINUX_FILES + (bare_file("bench.elf"),), store="128M")
     machine.expect(r"vm big: not started: needs \d+ MiB at the worst, expected at most \d+ MiB: "
                    r"pool \d+ \+ store \d+ - promised \d+ MiB", 120)
-    machine.expect(r"^small\| bench: first-touch \d+", 120)
+    machine.expect(r"^small\| bench: first-touch-scattered \d+", 120)
     expect_end(machine, r"^spillway: power off: 1 guest\(s\) failed$", 1)
 
 
