@@ -42,12 +42,12 @@ void svm_request_window(struct vcpu *vcpu, bool interrupt, bool nmi)
     }
 }
 
-/* Single steps end after emulated instructions too: APM 13.1.4 "Single Stepping". */
 unsigned svm_privilege(struct vcpu *vcpu)
 {
     return svm_of(vcpu)->vmcb->save.cpl;
 }
 
+/* Single steps end after emulated instructions too: APM 13.1.4 "Single Stepping". */
 void svm_clear_shadow(struct vcpu *vcpu)
 {
     struct vmcb *vmcb = svm_of(vcpu)->vmcb;
