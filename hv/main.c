@@ -2,6 +2,7 @@
 /* Boot, in order: configuration, console, features, memory, CPUs, disks, store, VMs, main loop. */
 #include "hv/main.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/block.h"
@@ -79,13 +80,13 @@ static bool file_exists(const char *path)
 
 void machine_power_off(void)
 {
+    char line[64] = "spillway: power off: all guests ok";
     unsigned failed = vm_failed_count();
 
-    if (failed == 0) {
-        console_write_line("spillway: power off: all guests ok");
-    } else {
-        console_printf("spillway: power off: %u guest(s) failed\n", failed);
+    if (failed != 0) {
+        snprintf(line, sizeof(line), "spillway: power off: %u guest(s) failed", failed);
     }
+    console_write_line(line); /* on a line of its own, whatever the prompt is doing */
     console_flush();
     arch_power_off();
 }
