@@ -6,6 +6,7 @@
 #include "hv/admission.h"
 #include "hv/arch.h"
 #include "hv/machine.h"
+#include "hv/vm_internal.h"
 
 static struct tmem *create(const struct vm *vm, uint64_t quota)
 {

@@ -11,9 +11,4 @@ bool vm_tmem_create(struct vm *vm);
 /* Live.  NULL, or one line that says what was expected.  vm_list_lock held. */
 const char *vm_tmem_set(struct vm *vm, uint64_t pages);
 
-/* hv/vm.c: promises so many pages more to the VM, or refuses with one line; and takes back.
- * vm_list_lock held. */
-bool vm_promise(struct vm *vm, uint64_t need, char *message, size_t bytes);
-void vm_unpromise(struct vm *vm, uint64_t pages);
-
 #endif

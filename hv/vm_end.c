@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A VM's end: its vCPUs stop, then all that it holds is given back, step by step. */
+#include "hv/vm_internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "hv/arch.h"
+#include "hv/console.h"
+#include "hv/guest_load.h"
+#include "hv/loop.h"
+#include "hv/vcpu_request.h"
+#include "hv/vdev/devices.h"
+#include "hv/vm_control.h"
+
+void vm_set_ending(struct vm *vm, enum vm_outcome outcome, uint32_t code)
+{
+    vm->state = VM_ENDING;
+    vm->outcome = outcome;
+    vm->exit_code = code;
+    vm->closed = false;
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        vcpu_request(vm->vcpu[i], VCPU_REQUEST_STOP);
+    }
+    loop_wake_vms();
+}
+
+void vm_end_from(struct vm *vm, enum vm_outcome outcome, uint32_t code, bool restart)
+{
+    spin_lock(&vm->lock);
+    if (vm->state == VM_RUNNING || vm->state == VM_PAUSED || vm->state == VM_LOADING) {
+        vm->restart = restart;
+        vm_set_ending(vm, outcome, code);
+    }
+    spin_unlock(&vm->lock);
+}
+
+void vm_end(struct vm *vm, enum vm_outcome outcome, uint32_t code)
+{
+    vm_end_from(vm, outcome, code, false);
+}
+
+void vm_reset_request(struct vm *vm)
+{
+    vm_end_from(vm, VM_OUTCOME_RESET, 0, true);
+}
+
+void vm_fail(struct vm *vm, const char *format, ...)
+{
+    char message[120];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(message, sizeof(message), format, args);
+    va_end(args);
+    log_error("vm %s: failed: %s", vm->name, message);
+    vm_end_from(vm, VM_OUTCOME_FAILED, UINT32_MAX, false);
+}
+
+bool vm_vcpus_stopped(const struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        if (vm->vcpu[i]->state != VCPU_STOPPED) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void keep_figures(struct vm *vm)
+{
+    vm->last_exits = vm_exits(vm);
+    vm->last_stall_us = vm_stall_us(vm);
+    vm->last_run_us = vm_run_us(vm);
+    if (vm->space != NULL) {
+        space_get_stats(vm->space, &vm->last_memory);
+    }
+    if (vm->tmem != NULL) {
+        tmem_get_stats(vm->tmem, &vm->last_tmem);
+    }
+}
+
+/* All that holds on to the space goes, then the space is closed. */
+static void release_parts(struct vm *vm)
+{
+    keep_figures(vm);
+    space_cancel_wait(&vm->load_waiter);
+    if (vm->load != NULL) {
+        guest_load_free(vm->load);
+        vm->load = NULL;
+    }
+    if (vm->devices != NULL) {
+        vm_devices_destroy(vm);
+    }
+    while (vm->vcpu_count > 0) {
+        vcpu_destroy(vm->vcpu[--vm->vcpu_count]);
+        vm->vcpu[vm->vcpu_count] = NULL;
+    }
+    if (vm->tmem != NULL) {
+        tmem_close(vm->tmem);
+    }
+    if (vm->space != NULL) {
+        space_close(vm->space);
+    }
+    vm->closed = true;
+}
+
+static void report_end(const struct vm *vm)
+{
+    unsigned long ms = (unsigned long)((vm->end_ns - vm->start_ns) / 1000000);
+
+    switch (vm->outcome) {
+    case VM_OUTCOME_OK:
+        log_info("vm %s: ended well after %lu.%03lu s", vm->name, ms / 1000, ms % 1000);
+        break;
+    case VM_OUTCOME_FAILED:
+        log_error("vm %s: failed with code %u after %lu.%03lu s", vm->name, (unsigned)vm->exit_code,
+                  ms / 1000, ms % 1000);
+        break;
+    case VM_OUTCOME_STOPPED:
+        log_info("vm %s: stopped by the operator", vm->name);
+        break;
+    case VM_OUTCOME_RESET:
+        log_info("vm %s: reset", vm->name);
+        break;
+    case VM_OUTCOME_NONE:
+        break;
+    }
+}
+
+static void finish_end(struct vm *vm)
+{
+    if (vm->tmem != NULL) {
+        tmem_free(vm->tmem);
+        vm->tmem = NULL;
+    }
+    if (vm->space != NULL) {
+        space_free(vm->space);
+        vm->space = NULL;
+    }
+    console_guest_flush(vm);
+    vm_unpromise(vm, vm->promised);
+    vm->end_ns = arch_clock_ns();
+    vm->state = VM_STOPPED;
+    report_end(vm);
+    if (vm->restart) {
+        vm_start(vm);
+    }
+}
+
+void vm_poll_ending(struct vm *vm)
+{
+    if (!vm->closed) {
+        if (!vm_vcpus_stopped(vm)) {
+            return; /* the last one wakes us */
+        }
+        release_parts(vm);
+    }
+    if ((vm->tmem != NULL && !tmem_drain(vm->tmem)) ||
+        (vm->space != NULL && !space_drain(vm->space))) {
+        loop_wake_vms(); /* I/O is in flight */
+        return;
+    }
+    finish_end(vm);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the files of the VM's life cycle (hv/vm*.c) share.  vm_list_lock is held for all of it. */
+#ifndef SPILLWAY_HV_VM_INTERNAL_H
+#define SPILLWAY_HV_VM_INTERNAL_H
+
+#include "hv/vm.h"
+
+/* hv/vm_start.c: promises so many pages more to the VM, or refuses with one line; and takes back.
+ */
+bool vm_promise(struct vm *vm, uint64_t need, char *message, size_t bytes);
+void vm_unpromise(struct vm *vm, uint64_t pages);
+/* All of its vCPUs, which are STOPPED, run. */
+void vm_run_vcpus(struct vm *vm);
+/* LOADING: copies the next piece of the kernel if it can. */
+void vm_poll_loading(struct vm *vm);
+
+/* hv/vm_end.c: the end begins: vCPUs are asked to stop.  vm->lock held, or the VM has not run. */
+void vm_set_ending(struct vm *vm, enum vm_outcome outcome, uint32_t code);
+/* As vm_set_ending() for a VM that has not ended; then, if asked, it starts again.  Takes vm->lock;
+ * the list's lock is not needed. */
+void vm_end_from(struct vm *vm, enum vm_outcome outcome, uint32_t code, bool restart);
+/* No vCPU of it is in a guest or waits for a CPU. */
+bool vm_vcpus_stopped(const struct vm *vm);
+/* ENDING: gives back what can be given back now. */
+void vm_poll_ending(struct vm *vm);
+
+#endif

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the operator does to a VM that runs. */
+#include "hv/vm_control.h"
+
+#include <string.h>
+
+#include "hv/config.h"
+#include "hv/vm_internal.h"
+#include "hv/vm_tmem.h"
+
+const char *vm_pause(struct vm *vm)
+{
+    const char *answer = NULL;
+
+    spin_lock(&vm->lock);
+    if (vm->state == VM_RUNNING) {
+        vm->state = VM_PAUSED;
+        for (unsigned i = 0; i < vm->vcpu_count; i++) {
+            vcpu_request(vm->vcpu[i], VCPU_REQUEST_STOP);
+        }
+    } else {
+        answer = "expected a VM that is running";
+    }
+    spin_unlock(&vm->lock);
+    return answer;
+}
+
+const char *vm_resume(struct vm *vm)
+{
+    const char *answer = NULL;
+
+    spin_lock(&vm->lock);
+    if (vm->state != VM_PAUSED) {
+        answer = "expected a VM that is paused";
+    } else if (!vm_vcpus_stopped(vm)) {
+        answer = "the VM is still pausing: try again";
+    } else {
+        vm->state = VM_RUNNING;
+        vm_run_vcpus(vm);
+    }
+    spin_unlock(&vm->lock);
+    return answer;
+}
+
+const char *vm_stop(struct vm *vm)
+{
+    if (vm->state == VM_STOPPED || vm->state == VM_ENDING) {
+        return "expected a VM that is not stopped";
+    }
+    vm_end_from(vm, VM_OUTCOME_STOPPED, 0, false);
+    return NULL;
+}
+
+const char *vm_reset(struct vm *vm)
+{
+    if (vm->state == VM_STOPPED || vm->state == VM_ENDING) {
+        return "expected a VM that is not stopped";
+    }
+    vm_end_from(vm, VM_OUTCOME_RESET, 0, true);
+    return NULL;
+}
+
+const char *vm_set(struct vm *vm, const char *key, const char *value)
+{
+    uint64_t bytes;
+
+    if (!config_parse_size(value, &bytes)) {
+        return "expected KEY=NUMBER, such as min=16M, max=128M or shares=100";
+    }
+    if (strcmp(key, "min") == 0 && bytes <= vm->config->memory) {
+        vm->min_pages = bytes / PAGE_SIZE;
+    } else if (strcmp(key, "max") == 0) {
+        vm->max_pages = bytes / PAGE_SIZE;
+    } else if (strcmp(key, "shares") == 0 && bytes >= 1 && bytes <= 10000) {
+        vm->shares = (uint32_t)bytes;
+    } else if (strcmp(key, "tmem") == 0) {
+        return vm_tmem_set(vm, bytes / PAGE_SIZE);
+    } else {
+        return "expected min=SIZE (at most its memory), max=SIZE (0: no limit), shares=1..10000 or "
+               "tmem=SIZE";
+    }
+    spin_lock(&vm->lock);
+    if (vm->space != NULL && vm->state != VM_ENDING) {
+        space_set_limits(vm->space, vm->min_pages, vm->max_pages, vm->shares);
+    }
+    if (vm->tmem != NULL) {
+        tmem_set_shares(vm->tmem, vm->shares);
+    }
+    spin_unlock(&vm->lock);
+    return NULL;
+}

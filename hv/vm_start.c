@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A VM's start: memory is promised, its parts are made, its kernel is loaded. */
+#include "hv/vm_internal.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "hv/admission.h"
+#include "hv/arch.h"
+#include "hv/config.h"
+#include "hv/guest_load.h"
+#include "hv/loop.h"
+#include "hv/machine.h"
+#include "hv/sched.h"
+#include "hv/vcpu_request.h"
+#include "hv/vdev/devices.h"
+#include "hv/vm_control.h"
+#include "hv/vm_tmem.h"
+#include "mm/frame_alloc.h"
+
+static _Atomic uint64_t promised_pages;
+
+bool vm_promise(struct vm *vm, uint64_t need, char *message, size_t bytes)
+{
+    struct admission a = {.promised = atomic_load(&promised_pages)};
+    struct frame_stats frames;
+
+    frames = frame_stats_get();
+    a.pool = frames.frames;
+    if (machine_store() != NULL) {
+        struct store_stats store;
+
+        store_get_stats(machine_store(), &store);
+        a.store = store.slots - store.retired;
+    }
+    if (!admission_check(&a, need, vm->min_pages, message, bytes)) {
+        return false;
+    }
+    atomic_fetch_add(&promised_pages, need);
+    vm->promised += need;
+    return true;
+}
+
+void vm_unpromise(struct vm *vm, uint64_t pages)
+{
+    atomic_fetch_sub(&promised_pages, pages);
+    vm->promised -= pages;
+}
+
+static bool create_space(struct vm *vm)
+{
+    struct space_config config = {
+        .name = vm->name,
+        .format = machine_backend()->format,
+        .store = machine_store(),
+        .min_pages = vm->min_pages,
+        .max_pages = vm->max_pages,
+        .shares = vm->shares,
+    };
+    struct guest_slot slot[GUEST_LAYOUT_SLOTS];
+    unsigned slots = guest_layout(vm->memory_pages * PAGE_SIZE, slot);
+
+    vm->space = space_create(&config);
+    if (vm->space == NULL) {
+        return false;
+    }
+    for (unsigned i = 0; i < slots; i++) {
+        if (!space_add_slot(vm->space, slot[i].base, slot[i].pages, 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool create_vcpus(struct vm *vm)
+{
+    for (vm->vcpu_count = 0; vm->vcpu_count < vm->config->vcpus; vm->vcpu_count++) {
+        vm->vcpu[vm->vcpu_count] = vcpu_create(vm, vm->vcpu_count);
+        if (vm->vcpu[vm->vcpu_count] == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool begin_load(struct vm *vm)
+{
+    char error[GUEST_LOAD_ERROR_MAX];
+    const struct handover_file *kernel = machine_file(vm->config->kernel);
+    const struct handover_file *initrd = machine_file(vm->config->initrd);
+    struct guest_image image = {.cmdline = vm->config->cmdline};
+
+    image.kernel = arch_ptr(hpa(kernel->address));
+    image.kernel_bytes = kernel->bytes;
+    if (initrd != NULL) {
+        image.initrd = arch_ptr(hpa(initrd->address));
+        image.initrd_bytes = initrd->bytes;
+    }
+    vm->load = guest_load_start(vm, &image, error);
+    if (vm->load == NULL) {
+        log_error("vm %s: not started: %s: %s", vm->name, vm->config->kernel, error);
+    }
+    return vm->load != NULL;
+}
+
+static void refuse(struct vm *vm, const char *why)
+{
+    log_error("vm %s: not started: %s", vm->name, why);
+    vm->outcome = VM_OUTCOME_FAILED;
+}
+
+const char *vm_start(struct vm *vm)
+{
+    static char message[160];
+
+    if (vm->state != VM_STOPPED) {
+        return "expected a VM that is stopped";
+    }
+    if (!vm_promise(vm, admission_need(vm->memory_pages) + admission_tmem_need(vm->tmem_pages),
+                    message, sizeof(message))) {
+        refuse(vm, message);
+        return message;
+    }
+    vm->outcome = VM_OUTCOME_NONE;
+    vm->exit_code = 0;
+    vm->restart = false;
+    vm->closed = false;
+    vm->vcpu_count = 0;
+    vm->unowned_io = vm->unowned_mmio = vm->unowned_msr = 0;
+    memset(&vm->last_memory, 0, sizeof(vm->last_memory));
+    memset(&vm->last_tmem, 0, sizeof(vm->last_tmem));
+    vm->last_exits = vm->last_stall_us = vm->last_run_us = 0;
+    vm->start_ns = arch_clock_ns();
+    vm->state = VM_LOADING;
+    if (!create_space(vm) || !vm_tmem_create(vm) || !create_vcpus(vm) || !vm_devices_create(vm)) {
+        log_error("vm %s: not started: no memory for its control structures", vm->name);
+        vm_set_ending(vm, VM_OUTCOME_FAILED, 0);
+        return "no memory for the VM's control structures";
+    }
+    vm_devices_reset(vm);
+    if (!begin_load(vm)) {
+        vm_set_ending(vm, VM_OUTCOME_FAILED, 0);
+        return "its kernel cannot be loaded, see the log";
+    }
+    atomic_store(&vm->load_ready, true);
+    loop_wake_vms();
+    return NULL;
+}
+
+void vm_run_vcpus(struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        sched_start(vm->vcpu[i]);
+    }
+}
+
+/* The kernel is in place: the vCPUs run. */
+static void finish_load(struct vm *vm)
+{
+    guest_load_free(vm->load);
+    vm->load = NULL;
+    vm->state = VM_RUNNING;
+    log_info("vm %s: started, %lu MiB, %u vCPU%s", vm->name,
+             (unsigned long)(vm->memory_pages / 256), vm->vcpu_count,
+             vm->vcpu_count == 1 ? "" : "s");
+    vm_run_vcpus(vm);
+}
+
+void vm_poll_loading(struct vm *vm)
+{
+    if (!atomic_exchange(&vm->load_ready, false)) {
+        return;
+    }
+    switch (guest_load_step(vm->load, &vm->load_waiter)) {
+    case MM_OK:
+        if (guest_load_done(vm->load)) {
+            finish_load(vm);
+        } else {
+            atomic_store(&vm->load_ready, true);
+            loop_wake_vms();
+        }
+        break;
+    case MM_WAIT:
+        break;
+    case MM_NO_SLOT:
+    case MM_LOST:
+        log_error("vm %s: not started: its kernel could not be copied into its memory", vm->name);
+        vm_set_ending(vm, VM_OUTCOME_FAILED, 0);
+        break;
+    }
+}
