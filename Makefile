@@ -323,13 +323,17 @@ $(BUILD)/demo.img: guests/demo.conf $(BUILD)/BOOTX64.EFI $(GUEST)/vmlinuz $(GUES
 
 # ---- test ----
 
-.PHONY: test check soak bench
+.PHONY: test check soak acceptance bench
 test: packages
 	@BUILD=$(BUILD) MAKE="$(MAKE)" tools/run-tests
 
 export BUILD
 soak: all guests
 	SOAK_SECONDS=3600 tests/emu/run soak
+
+# Three guests of 256 MiB on every emulator, kind of disk and number of CPUs.
+acceptance: all guests
+	tests/emu/run -j 1 acceptance
 
 bench: all guests
 	tests/bench/run
@@ -380,6 +384,7 @@ help:
 	@echo 'make test     every test; parts: make check, make unit, tests/emu/run'
 	@echo 'make guests   kernel, initramfs and bare-metal guests in $(BUILD)/guest'
 	@echo 'make soak     one hour of random commands; make bench: benchmarks; make clean'
+	@echo 'make acceptance  the demo at full size on both emulators, all disks, 1 and 2 CPUs'
 	@echo 'make fuzz-hypercall [FUZZ_RUNS=N]  the tmem hypercall under libFuzzer'
 	@echo 'V=1 shows the commands, BUILD=DIR builds elsewhere, DEBUG=1 keeps asserts'
 
