@@ -296,6 +296,12 @@ static void run_stop(unsigned count, char **words)
     steer(words[0], vm_stop);
 }
 
+static void run_kill(unsigned count, char **words)
+{
+    (void)count;
+    steer(words[0], vm_kill);
+}
+
 static void run_pause(unsigned count, char **words)
 {
     (void)count;
@@ -371,11 +377,11 @@ static const struct command commands[] = {
     {"tmem", "", "pages that guests have handed to us", 0, 0, run_tmem},
     {"console", "NAME", "that guest's serial port; Ctrl-] comes back", 1, 1, run_console},
     {"start", "NAME", "start a stopped VM", 1, 1, run_start},
-    {"stop", "NAME", "end a VM", 1, 1, run_stop},
+    {"stop", "NAME", "press its power button; cut its power if it goes on", 1, 1, run_stop},
     {"pause", "NAME", "halt its vCPUs", 1, 1, run_pause},
     {"resume", "NAME", "let them go on", 1, 1, run_resume},
     {"reset", "NAME", "end it and start it again", 1, 1, run_reset},
-    {"kill", "NAME", "end a VM at once", 1, 1, run_stop},
+    {"kill", "NAME", "cut its power at once", 1, 1, run_kill},
     {"set", "NAME KEY=VALUE", "min=SIZE, max=SIZE, shares=N, tmem=SIZE of a VM", 2, 2, run_set},
     {"stats", "[NAME] [json]", "counters", 0, 2, run_stats},
     {"top", "", "live view, any key ends", 0, 0, run_top},

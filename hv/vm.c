@@ -98,6 +98,8 @@ void vm_poll(void)
             vm_poll_loading(&vms[i]);
         } else if (vms[i].state == VM_ENDING) {
             vm_poll_ending(&vms[i]);
+        } else if (vms[i].state != VM_STOPPED && vms[i].stop_ns != 0) {
+            vm_poll_stop(&vms[i]);
         }
     }
     spin_unlock(&vms_lock);

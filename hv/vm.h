@@ -32,7 +32,7 @@ struct vm_devices; /* hv/vdev/devices.h */
 
 struct vm {
     struct list link;
-    struct spinlock lock; /* state, outcome, exit_code */
+    struct spinlock lock; /* state, outcome, exit_code, stop_* */
     const struct vm_config *config;
     const char *name;
     unsigned index;
@@ -52,6 +52,10 @@ struct vm {
     uint64_t tmem_pages; /* live setting: quota */
     uint64_t start_ns, end_ns;
     bool restart; /* start again when it has ended */
+    /* Asked to stop, hv/vm_stop.c; written with the list's lock held, too. */
+    uint64_t stop_ns;      /* when; 0: has not been asked */
+    uint64_t stop_seen_ns; /* the last poll */
+    uint64_t stop_left_ns; /* until its power is cut */
     /* Loading, by vm_poll() */
     struct guest_load *load;
     struct mm_waiter load_waiter;

@@ -32,8 +32,11 @@ const char *vm_start(struct vm *vm);
 const char *vm_pause(struct vm *vm);
 const char *vm_resume(struct vm *vm);
 const char *vm_reset(struct vm *vm);
-/* Ends the VM as if its power were cut (outcome STOPPED); a stopped guest has not failed. */
+/* Presses the guest's power button; cuts its power when it has not powered off some seconds later.
+ * A guest that ends in one way or the other has not failed, unless it says so itself. */
 const char *vm_stop(struct vm *vm);
+/* Ends the VM as if its power were cut (outcome STOPPED). */
+const char *vm_kill(struct vm *vm);
 /* "min=16M", "max=...", "shares=...", "tmem=...": live. */
 const char *vm_set(struct vm *vm, const char *key, const char *value);
 

@@ -106,23 +106,37 @@ static void release_parts(struct vm *vm)
     vm->closed = true;
 }
 
+/* How long after its power button was pressed; nothing if it was not. */
+static void format_answer(const struct vm *vm, char *text, size_t bytes)
+{
+    unsigned long ms = (unsigned long)((vm->end_ns - vm->stop_ns) / 1000000);
+
+    text[0] = '\0';
+    if (vm->stop_ns != 0) {
+        snprintf(text, bytes, ", %lu.%03lu s after its power button was pressed", ms / 1000,
+                 ms % 1000);
+    }
+}
+
 static void report_end(const struct vm *vm)
 {
     unsigned long ms = (unsigned long)((vm->end_ns - vm->start_ns) / 1000000);
+    char answer[64];
 
+    format_answer(vm, answer, sizeof(answer));
     switch (vm->outcome) {
     case VM_OUTCOME_OK:
-        log_info("vm %s: ended well after %lu.%03lu s", vm->name, ms / 1000, ms % 1000);
+        log_info("vm %s: ended well after %lu.%03lu s%s", vm->name, ms / 1000, ms % 1000, answer);
         break;
     case VM_OUTCOME_FAILED:
-        log_error("vm %s: failed with code %u after %lu.%03lu s", vm->name, (unsigned)vm->exit_code,
-                  ms / 1000, ms % 1000);
+        log_error("vm %s: failed with code %u after %lu.%03lu s%s", vm->name,
+                  (unsigned)vm->exit_code, ms / 1000, ms % 1000, answer);
         break;
     case VM_OUTCOME_STOPPED:
         log_info("vm %s: stopped by the operator", vm->name);
         break;
     case VM_OUTCOME_RESET:
-        log_info("vm %s: reset", vm->name);
+        log_info("vm %s: reset%s%s", vm->name, answer, vm->stop_ns != 0 ? "; it stays off" : "");
         break;
     case VM_OUTCOME_NONE:
         break;
@@ -144,7 +158,8 @@ static void finish_end(struct vm *vm)
     vm->end_ns = arch_clock_ns();
     vm->state = VM_STOPPED;
     report_end(vm);
-    if (vm->restart) {
+    /* One that answers its power button with a reset has ended all the same. */
+    if (vm->restart && vm->stop_ns == 0) {
         vm_start(vm);
     }
 }

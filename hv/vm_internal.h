@@ -24,4 +24,7 @@ bool vm_vcpus_stopped(const struct vm *vm);
 /* ENDING: gives back what can be given back now. */
 void vm_poll_ending(struct vm *vm);
 
+/* hv/vm_stop.c: RUNNING or PAUSED, and asked to stop: cuts its power when its time is over. */
+void vm_poll_stop(struct vm *vm);
+
 #endif

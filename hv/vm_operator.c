@@ -42,7 +42,7 @@ const char *vm_resume(struct vm *vm)
     return answer;
 }
 
-const char *vm_stop(struct vm *vm)
+const char *vm_kill(struct vm *vm)
 {
     if (vm->state == VM_STOPPED || vm->state == VM_ENDING) {
         return "expected a VM that is not stopped";
@@ -56,6 +56,7 @@ const char *vm_reset(struct vm *vm)
     if (vm->state == VM_STOPPED || vm->state == VM_ENDING) {
         return "expected a VM that is not stopped";
     }
+    vm->stop_ns = 0; /* the operator has thought again */
     vm_end_from(vm, VM_OUTCOME_RESET, 0, true);
     return NULL;
 }

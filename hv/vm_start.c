@@ -125,6 +125,7 @@ const char *vm_start(struct vm *vm)
     vm->outcome = VM_OUTCOME_NONE;
     vm->exit_code = 0;
     vm->restart = false;
+    vm->stop_ns = 0;
     vm->closed = false;
     vm->vcpu_count = 0;
     vm->unowned_io = vm->unowned_mmio = vm->unowned_msr = 0;

@@ -7,22 +7,28 @@
  *   run="COMMAND"   runs a shell command instead
  *   neither         a shell on the console
  *
- * Then the VM ends through the status port: 0 ended well, 1 failed.
+ * Then the VM ends through the status port: 0 ended well, 1 failed.  When the power button is
+ * pressed it powers off at once, as systemd-logind has a Debian do; that takes the two modules of
+ * Debian's kernel which the Makefile puts into /lib.
  *
  * Without a C library: five pages instead of two hundred, of a guest that is to fill all its
  * memory.
  */
 #include <fcntl.h>
+#include <linux/input-event-codes.h>
 #include <linux/reboot.h>
 #include <linux/sysinfo.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #define STATUS_PORT   0xf4
 #define ARGUMENTS_MAX 16
 #define LINE_MAX      256
+#define BUTTONS_MAX   4
 
 /* ---- the kernel ---- */
 
@@ -185,6 +191,99 @@ static void report(void)
     say_end();
 }
 
+static void flush_console(void)
+{
+    call3(SYS_ioctl, 1, 0x5409 /* TCSBRK */, 1); /* until the UART has sent it all */
+}
+
+static _Noreturn void power_off(void)
+{
+    call5(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_POWER_OFF, 0, 0);
+    for (;;) {
+        call3(SYS_pause, 0, 0, 0);
+    }
+}
+
+/* ---- the power button ---- */
+
+/* struct input_event of linux/input.h, without its C library's struct timeval. */
+struct key_event {
+    uint64_t seconds, microseconds;
+    uint16_t type, code;
+    int32_t value; /* of a key, 1: pressed */
+};
+
+static const uint64_t awaited = 1ull << (SIGCHLD - 1) | 1ull << (SIGIO - 1);
+static long button[BUTTONS_MAX];
+static unsigned buttons;
+
+static void change_signal_mask(int how)
+{
+    call5(SYS_rt_sigprocmask, how, (long)&awaited, 0, sizeof(awaited), 0);
+}
+
+/* Its pages are wanted by memcheck, so the file goes. */
+static void load_module(const char *path)
+{
+    long file = call3(SYS_open, (long)path, O_RDONLY, 0);
+
+    if (file >= 0) {
+        call3(SYS_finit_module, file, (long)"", 0);
+        call3(SYS_close, file, 0, 0);
+        call3(SYS_unlink, (long)path, 0, 0);
+    }
+}
+
+/* SIGIO when a key is pressed; it waits, like SIGCHLD, until wait_for_signal() takes it. */
+static void watch_buttons(void)
+{
+    static char path[] = "/dev/input/event0";
+    long self = call3(SYS_getpid, 0, 0, 0);
+
+    load_module("/lib/button.ko");
+    load_module("/lib/evdev.ko");
+    change_signal_mask(SIG_BLOCK);
+    while (buttons < BUTTONS_MAX) {
+        long file = call3(SYS_open, (long)path, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
+
+        if (file < 0) {
+            break;
+        }
+        call3(SYS_fcntl, file, F_SETOWN, self);
+        call3(SYS_fcntl, file, F_SETFL, O_NONBLOCK | O_ASYNC);
+        button[buttons++] = file;
+        path[sizeof(path) - 2]++;
+    }
+}
+
+static bool power_pressed(void)
+{
+    struct key_event event;
+    bool pressed = false;
+
+    for (unsigned i = 0; i < buttons; i++) {
+        while (call3(SYS_read, button[i], (long)&event, sizeof(event)) == (long)sizeof(event)) {
+            pressed |= event.type == EV_KEY && event.code == KEY_POWER && event.value == 1;
+        }
+    }
+    return pressed;
+}
+
+/* A child has ended, perhaps. */
+static void wait_for_signal(void)
+{
+    call5(SYS_rt_sigtimedwait, (long)&awaited, 0, 0, sizeof(awaited), 0);
+    if (power_pressed()) {
+        say("init: power button pressed, powering off");
+        say_end();
+        flush_console();
+        call3(SYS_sync, 0, 0, 0);
+        power_off();
+    }
+}
+
+/* ---- what it runs ---- */
+
 /* Runs the program; 0 only if it ended with status 0. */
 static int run(char *const argv[])
 {
@@ -192,14 +291,18 @@ static int run(char *const argv[])
     long child = call3(SYS_fork, 0, 0, 0);
 
     if (child == 0) {
+        change_signal_mask(SIG_UNBLOCK);
         call3(SYS_execve, (long)argv[0], (long)argv, (long)environment);
         call3(SYS_exit_group, 127, 0, 0);
     }
     /* Init also reaps what others leave behind. */
     for (long ended = 0; ended != child;) {
-        ended = call5(SYS_wait4, -1, (long)&status, 0, 0, 0);
+        ended = call5(SYS_wait4, -1, (long)&status, WNOHANG, 0, 0);
         if (ended < 0) {
             return 1;
+        }
+        if (ended == 0) {
+            wait_for_signal();
         }
     }
     if ((status & 0x7f) != 0) {
@@ -250,16 +353,12 @@ static _Noreturn void end(int status)
     say("init: status ");
     say_number((uint64_t)status);
     say_end();
-    call3(SYS_ioctl, 1, 0x5409 /* TCSBRK */, 1); /* until the UART has sent it all */
+    flush_console();
     if (call3(SYS_ioperm, STATUS_PORT, 1, 1) == 0) {
         uint8_t value = status == 0 ? 0 : 1;
         __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"((uint16_t)STATUS_PORT));
     }
-    /* No status port here: power off. */
-    call5(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_POWER_OFF, 0, 0);
-    for (;;) {
-        call3(SYS_pause, 0, 0, 0);
-    }
+    power_off(); /* no status port here */
 }
 
 /* The System V ABI's process entry: argc, argv, NULL, envp, NULL on the stack. */
@@ -268,6 +367,7 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
     environment = (char *const *)(stack + stack[0] + 2);
     set_up();
     report();
+    watch_buttons();
     char *size = environment_value("memcheck");
     end(size != NULL ? run_memcheck(size) : run_shell(environment_value("run")));
 }

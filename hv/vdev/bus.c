@@ -38,6 +38,25 @@ static bool uart_out(struct vm_devices *devices, uint16_t port, unsigned size, u
     return true;
 }
 
+/* Eight bits wide: the other byte lanes float. */
+static bool button_in(struct vm_devices *devices, uint16_t port, unsigned size, uint32_t *value)
+{
+    (void)port;
+    (void)size;
+    *value = ~UINT32_C(0xff) | power_button_read(&devices->button);
+    return true;
+}
+
+static bool button_out(struct vm_devices *devices, uint16_t port, unsigned size, uint32_t value,
+                       enum platform_action *action)
+{
+    (void)port;
+    (void)size;
+    *action = PLATFORM_NONE;
+    power_button_write(&devices->button, (uint8_t)value);
+    return true;
+}
+
 static bool platform_in(struct vm_devices *devices, uint16_t port, unsigned size, uint32_t *value)
 {
     return vdev_platform_in(&devices->platform, port, size, value);
@@ -56,6 +75,7 @@ static const struct port_range {
     port_out_handler out;
 } ports[] = {
     {VUART_PORT, VUART_PORT + VUART_PORTS - 1, uart_in, uart_out},
+    {ACPI_EVENT_PORT, ACPI_EVENT_PORT, button_in, button_out},
     {0, UINT16_MAX, platform_in, platform_out},
 };
 

@@ -21,6 +21,13 @@ static void uart_set_irq(void *owner, bool level)
     ioapic_set_pin(&devices->ioapic, VUART_IRQ, level);
 }
 
+static void button_set_irq(void *owner, bool level)
+{
+    struct vm_devices *devices = owner;
+
+    ioapic_set_pin(&devices->ioapic, ACPI_EVENT_IRQ, level);
+}
+
 bool vm_devices_create(struct vm *vm)
 {
     struct vm_devices *devices = calloc(1, sizeof(*devices));
@@ -33,6 +40,7 @@ bool vm_devices_create(struct vm *vm)
     ioapic_init(&devices->ioapic, vm);
     vuart_init(&devices->uart, devices, uart_output, uart_set_irq);
     vdev_platform_reset(&devices->platform);
+    power_button_init(&devices->button, devices, button_set_irq);
     devices->clock_base_tsc = arch_tsc();
     vm->devices = devices;
     return true;
@@ -46,6 +54,7 @@ void vm_devices_reset(struct vm *vm)
     ioapic_reset(&devices->ioapic);
     vuart_reset(&devices->uart);
     vdev_platform_reset(&devices->platform);
+    power_button_reset(&devices->button);
     devices->clock_base_tsc = arch_tsc();
     spin_unlock(&devices->lock);
 }
@@ -68,6 +77,18 @@ bool uart_receive(struct vm *vm, char c)
     queued = vuart_input(&devices->uart, c);
     spin_unlock(&devices->lock);
     return queued;
+}
+
+void vm_devices_press_power_button(struct vm *vm)
+{
+    struct vm_devices *devices = vm->devices;
+
+    if (devices == NULL) {
+        return;
+    }
+    spin_lock(&devices->lock);
+    power_button_press(&devices->button);
+    spin_unlock(&devices->lock);
 }
 
 void vm_devices_eoi(struct vm *vm, unsigned vector)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The devices of one VM that are not a vCPU's: IOAPIC, UART, RTC, PIT, ACPI
- * registers.  One lock (RANK_VDEV) for all of them.
+ * registers, power button.  One lock (RANK_VDEV) for all of them.
  *
  * Life: vm_devices_create before the first vCPU runs, vm_devices_reset at each
  * start, vm_devices_destroy when all vCPUs are stopped.
@@ -12,16 +12,18 @@
 #include "base/lock.h"
 #include "hv/vdev/ioapic.h"
 #include "hv/vdev/platform_io.h"
+#include "hv/vdev/power_button.h"
 #include "hv/vdev/uart.h"
 
 struct vm;
 
 struct vm_devices {
-    struct spinlock lock; /* ioapic, uart, platform */
+    struct spinlock lock; /* ioapic, uart, platform, button */
     struct vm *vm;
     struct ioapic ioapic;
     struct vuart uart;
     struct vdev_platform platform;
+    struct power_button button;
     uint64_t clock_base_tsc; /* host TSC at which the VM's kvmclock reads 0; set by reset */
 };
 
@@ -34,6 +36,8 @@ void vm_devices_destroy(struct vm *vm);
 /* A character typed for the guest; dropped when its queue is full (false) or it has no devices.
  * No locks at or above RANK_VDEV held. */
 bool uart_receive(struct vm *vm, char c);
+/* Asks the guest to power itself off.  No locks at or above RANK_VDEV held. */
+void vm_devices_press_power_button(struct vm *vm);
 /* A level-triggered vector was ended by a vCPU.  No locks at or above RANK_VDEV held. */
 void vm_devices_eoi(struct vm *vm, unsigned vector);
 

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`stop`: a guest that hears its power button powers off; one that does not loses its power."""
+import re
+
+from cases import LINUX_FILES, Case, bare_file, bare_vm, expect_end, host
+from machine import Failure
+
+GRACE = 10  # seconds of the guest's running time
+PRESSED = "power button pressed; its power is cut after 10 s of its running time"
+IDLE = """[vm alpha]
+kernel = \\guest\\vmlinuz
+initrd = \\guest\\initrd.img
+cmdline = console=ttyS0 quiet run="echo listening; sleep 100000"
+memory = 128M
+"""
+
+
+def stamp_of(match):
+    """The time of the hypervisor's line that the match is in."""
+    line = match.string[match.string.rindex("\n", 0, match.start()) + 1:]
+    return float(re.match(r"\[ *(\d+\.\d+)\]", line).group(1))
+
+
+def answers(machine, command, expected):
+    answer = machine.command(command)
+    if expected not in answer:
+        raise Failure(f"'{command}' answered '{answer}', expected '{expected}'")
+
+
+def stop(boot):
+    machine = boot(host(store="none", when_idle="monitor") + IDLE + bare_vm("deaf", "deaf.elf"),
+                   LINUX_FILES + (bare_file("deaf.elf"),), timeout=600)
+    machine.expect("^spillway> ")
+    machine.expect(r"^deaf\| deaf: asleep", 60)
+    machine.command("pause deaf")
+    machine.wait(0.5)
+    answers(machine, "stop deaf", "expected a VM that is running")
+    machine.command("resume deaf")
+
+    machine.expect(r"^alpha\| listening", 300)
+    machine.command("stop alpha")
+    pressed = machine.expect(f"vm alpha: {PRESSED}", 30)
+    machine.command("stop deaf")
+    deaf_pressed = machine.expect(f"vm deaf: {PRESSED}", 30)
+    machine.expect(r"^alpha\| init: power button pressed, powering off", 60)
+    off = machine.expect(r"vm alpha: ended well after [\d.]+ s, [\d.]+ s after its power button "
+                         "was pressed", 60)
+    if stamp_of(off) - stamp_of(pressed) > GRACE:
+        raise Failure("alpha powered off too late")
+    answers(machine, "stop alpha", "expected a VM that is not stopped")
+    if "vm deaf: stopped" not in machine.text:
+        answers(machine, "stop deaf", "pressed already")
+
+    cut = machine.expect("vm deaf: has not powered off within 10 s of its running time: "
+                         "its power is cut", 300)
+    machine.expect("vm deaf: stopped by the operator", 60)
+    if not GRACE <= stamp_of(cut) - stamp_of(deaf_pressed) < GRACE + 5:
+        raise Failure(f"the power of deaf was cut {stamp_of(cut) - stamp_of(deaf_pressed)} s later")
+    if machine.stats()["host"]["frames_guest"] != 0:
+        raise Failure("guest frames leaked")
+    machine.send("poweroff\r")
+    expect_end(machine)
+
+
+CASES = [
+    Case("stop", stop, memory="512M", cpus=2),
+    Case("stop", stop, emu="bochs", memory="512M"),
+]

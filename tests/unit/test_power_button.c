@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SOURCES: tests/unit/vdev_fake.c hv/vdev/lapic.c hv/vdev/lapic_send.c hv/vdev/lapic_timer.c
+ * hv/vdev/ioapic.c hv/vdev/uart.c hv/vdev/platform_io.c hv/vdev/power_button.c
+ * hv/vdev/devices.c hv/vdev/bus.c hv/timer.c hv/vm_stop.c */
+/* The power button as a guest's ACPI sees it, and `stop` as the operator does. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "hv/loop.h"
+#include "hv/vdev/bus.h"
+#include "hv/vm_control.h"
+#include "hv/vm_internal.h"
+#include "tests/unit/vdev_fake.h"
+
+#define VECTOR    0x51
+#define RTE_LEVEL 0x8000
+#define NS_PER_S  1000000000ull
+#define TICK_NS   100000000ull
+
+/* ---- what hv/vm_stop.c calls ---- */
+
+static unsigned wakes, cuts;
+
+void loop_wake_vms(void)
+{
+    wakes++;
+}
+
+void vm_set_ending(struct vm *vm, enum vm_outcome outcome, uint32_t code)
+{
+    assert_int_equal(outcome, VM_OUTCOME_STOPPED);
+    assert_int_equal(code, 0);
+    vm->state = VM_ENDING;
+    cuts++;
+}
+
+/* ---- the device ---- */
+
+static uint32_t events(void)
+{
+    return bus_port_in(&vfake.vcpu[0], ACPI_EVENT_PORT, 1);
+}
+
+static void acknowledge(uint32_t value)
+{
+    bus_port_out(&vfake.vcpu[0], ACPI_EVENT_PORT, 1, value);
+}
+
+static void route_interrupt(uint32_t low)
+{
+    bus_mmio_write(&vfake.vcpu[0], gpa(IOAPIC_BASE), 4, 0x10 + 2 * ACPI_EVENT_IRQ);
+    bus_mmio_write(&vfake.vcpu[0], gpa(IOAPIC_BASE + 0x10), 4, low);
+}
+
+static int pending(void)
+{
+    return lapic_highest_pending(vfake.vcpu[0].lapic);
+}
+
+/* Takes the interrupt and ends it, as the handler does when its work is done. */
+static void handle(bool acknowledged)
+{
+    struct lapic *lapic = vfake.vcpu[0].lapic;
+
+    assert_int_equal(pending(), VECTOR);
+    lapic_accept(lapic, VECTOR);
+    if (acknowledged) {
+        acknowledge(events());
+    }
+    lapic_mmio_write(&vfake.vcpu[0], 0xb0, 4, 0);
+}
+
+static void press_and_answer(void **state)
+{
+    (void)state;
+    vfake_start(1);
+    route_interrupt(RTE_LEVEL | VECTOR);
+    assert_int_equal(events(), 0);
+    assert_int_equal(pending(), -1);
+    vm_devices_press_power_button(&vfake.vm);
+    assert_int_equal(events(), ACPI_EVENT_BUTTON);
+    handle(false); /* not acknowledged: it comes again */
+    handle(true);
+    assert_int_equal(events(), 0);
+    assert_int_equal(pending(), -1);
+    vm_devices_press_power_button(&vfake.vm);
+    vm_devices_press_power_button(&vfake.vm); /* one event */
+    handle(true);
+    assert_int_equal(pending(), -1);
+    vfake_stop();
+}
+
+static void press_before_the_driver(void **state)
+{
+    (void)state;
+    vfake_start(1);
+    vm_devices_press_power_button(&vfake.vm);
+    assert_int_equal(pending(), -1); /* the pin is masked */
+    route_interrupt(RTE_LEVEL | VECTOR);
+    handle(true);
+    assert_int_equal(pending(), -1);
+    vfake_stop();
+}
+
+/* Wide and wild accesses reach one byte; writing what was not set changes nothing. */
+static void register_bits(void **state)
+{
+    (void)state;
+    vfake_start(1);
+    route_interrupt(RTE_LEVEL | VECTOR);
+    acknowledge(0xff);
+    assert_int_equal(events(), 0);
+    assert_int_equal(pending(), -1); /* a guest cannot press it */
+    vm_devices_press_power_button(&vfake.vm);
+    acknowledge(0xfe);
+    acknowledge(0);
+    assert_int_equal(events(), ACPI_EVENT_BUTTON);
+    assert_int_equal(bus_port_in(&vfake.vcpu[0], ACPI_EVENT_PORT, 2), 0xff01);
+    assert_int_equal(bus_port_in(&vfake.vcpu[0], ACPI_EVENT_PORT, 4), 0xffffff01);
+    bus_port_out(&vfake.vcpu[0], ACPI_EVENT_PORT, 4, 0xffffff00);
+    assert_int_equal(events(), ACPI_EVENT_BUTTON);
+    bus_port_out(&vfake.vcpu[0], ACPI_EVENT_PORT, 4, 1);
+    assert_int_equal(events(), 0);
+    assert_int_equal(vfake.ends, 0);
+    vfake_stop();
+}
+
+static void reset_forgets(void **state)
+{
+    (void)state;
+    vfake_start(1);
+    vm_devices_press_power_button(&vfake.vm);
+    vm_devices_reset(&vfake.vm);
+    route_interrupt(RTE_LEVEL | VECTOR);
+    assert_int_equal(events(), 0);
+    assert_int_equal(pending(), -1);
+    vfake_stop();
+    vm_devices_press_power_button(&vfake.vm); /* no devices: nothing */
+}
+
+/* ---- stop ---- */
+
+static void start_vm(unsigned vcpus)
+{
+    vfake_start(vcpus);
+    spin_init(&vfake.vm.lock, RANK_VM, "vm");
+    vfake.vm.state = VM_RUNNING;
+    vfake.vm.stop_ns = 0;
+    for (unsigned i = 0; i < vcpus; i++) {
+        vfake.vcpu[i].state = VCPU_SLEEPING;
+    }
+    wakes = cuts = 0;
+}
+
+/* A poll for each tick, as the main loop does. */
+static void pass(uint64_t ns)
+{
+    for (uint64_t end = vfake.clock_ns + ns; vfake.clock_ns < end && cuts == 0;) {
+        unsigned before = wakes;
+
+        vfake_advance(TICK_NS);
+        assert_int_equal(wakes, before + 1); /* the timer is armed as long as somebody is asked */
+        vm_poll_stop(&vfake.vm);
+    }
+}
+
+static void grace_ends(void **state)
+{
+    (void)state;
+    start_vm(1);
+    assert_null(vm_stop(&vfake.vm));
+    assert_int_equal(events(), ACPI_EVENT_BUTTON);
+    acknowledge(events());
+    pass(9 * NS_PER_S);
+    assert_int_equal(cuts, 0);
+    assert_non_null(vm_stop(&vfake.vm));
+    assert_int_equal(events(), 0); /* not pressed a second time */
+    pass(NS_PER_S);
+    assert_int_equal(cuts, 1);
+    vfake_stop();
+}
+
+static void only_its_own_time_counts(void **state)
+{
+    (void)state;
+    start_vm(2);
+    assert_null(vm_stop(&vfake.vm));
+    vfake.vm.state = VM_PAUSED;
+    pass(100 * NS_PER_S);
+    vfake.vm.state = VM_RUNNING;
+    vfake.vcpu[0].state = VCPU_PARKED;
+    pass(100 * NS_PER_S);
+    vfake.vcpu[0].state = VCPU_RUNNABLE;
+    pass(100 * NS_PER_S);
+    assert_int_equal(cuts, 0);
+    vfake.vcpu[1].state = VCPU_RUNNING; /* one of two: it goes on */
+    pass(5 * NS_PER_S);
+    vfake.vcpu[0].state = vfake.vcpu[1].state = VCPU_SLEEPING;
+    pass(5 * NS_PER_S - TICK_NS);
+    assert_int_equal(cuts, 0);
+    /* A poll that is late by a minute has seen no more than two ticks of it. */
+    vm_poll_stop(&vfake.vm);
+    assert_int_equal(cuts, 0);
+    vfake_advance(60 * NS_PER_S);
+    vm_poll_stop(&vfake.vm);
+    assert_int_equal(cuts, 1);
+    vfake_stop();
+}
+
+static void late_polls(void **state)
+{
+    (void)state;
+    start_vm(1);
+    assert_null(vm_stop(&vfake.vm));
+    for (unsigned i = 0; i < 49; i++) { /* two ticks each, of ten seconds */
+        vfake_advance(60 * NS_PER_S);
+        vm_poll_stop(&vfake.vm);
+        assert_int_equal(cuts, 0);
+    }
+    vfake_advance(60 * NS_PER_S);
+    vm_poll_stop(&vfake.vm);
+    assert_int_equal(cuts, 1);
+    vfake_stop();
+}
+
+static void stop_in_each_state(void **state)
+{
+    static const struct {
+        enum vm_state state;
+        bool answered;
+        unsigned cuts;
+    } expected[] = {{VM_STOPPED, true, 0},
+                    {VM_LOADING, false, 1},
+                    {VM_RUNNING, false, 0},
+                    {VM_PAUSED, true, 0},
+                    {VM_ENDING, true, 0}};
+
+    (void)state;
+    for (unsigned i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+        start_vm(1);
+        vfake.vm.state = expected[i].state;
+        assert_int_equal(vm_stop(&vfake.vm) != NULL, expected[i].answered);
+        assert_int_equal(cuts, expected[i].cuts);
+        assert_int_equal(vfake.vm.stop_ns != 0, expected[i].state == VM_RUNNING);
+        assert_int_equal(events(), expected[i].state == VM_RUNNING ? ACPI_EVENT_BUTTON : 0);
+        vfake_stop();
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(press_and_answer), cmocka_unit_test(press_before_the_driver),
+        cmocka_unit_test(register_bits),    cmocka_unit_test(reset_forgets),
+        cmocka_unit_test(grace_ends),       cmocka_unit_test(only_its_own_time_counts),
+        cmocka_unit_test(late_polls),       cmocka_unit_test(stop_in_each_state),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
