@@ -508,6 +508,7 @@ CASES = [
 
 # They use what is above.
 import acceptance  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
+import stop_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import tmem_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 
-CASES += tmem_cases.CASES + acceptance.CASES
+CASES += stop_cases.CASES + tmem_cases.CASES + acceptance.CASES
