@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * CPUs with translations of their own and a plain array that says what they must read: the moving
+ * parts of test_model.c.
+ *
+ * One thread plays all of them.  A vCPU does one operation after another on a space, by a guest's
+ * access through its TLB or by the hypervisor's calls, and parks when one has to wait.
+ */
+#ifndef SPILLWAY_TESTS_UNIT_MEMORY_MODEL_H
+#define SPILLWAY_TESTS_UNIT_MEMORY_MODEL_H
+
+#include "mm/space_internal.h"
+#include "tests/unit/fake_disk.h"
+
+#define SPACES      3u
+#define VCPUS       6u
+#define TLB_ENTRIES 8u
+#define WORDS       (PAGE_SIZE / sizeof(uint64_t))
+#define SLOT_A      600u /* pages at 0 */
+#define SLOT_B_BASE 1000u
+#define SLOT_B      500u
+#define PAGES       (SLOT_A + SLOT_B)
+#define FRAMES      1600u
+
+enum op_kind {
+    OP_READ,
+    OP_WRITE,
+    OP_FILL,
+    OP_HV_READ,
+    OP_HV_WRITE,
+    OP_HV_WRITE_PAGE,
+    OP_CMPXCHG,
+    OP_KINDS,
+};
+
+struct op {
+    enum op_kind kind;
+    unsigned page; /* index in the model */
+    unsigned word;
+    unsigned bytes;
+    uint64_t value;
+};
+
+struct translation {
+    bool valid, dirty;
+    unsigned page;
+    pfn_t frame;
+};
+
+struct model_space {
+    struct space *space;
+    uint64_t word[PAGES][WORDS];
+    bool lost[PAGES];
+};
+
+struct model_vcpu {
+    struct mm_waiter waiter;
+    struct model_space *in;
+    struct translation tlb[TLB_ENTRIES];
+    struct op op;
+    bool busy, parked;
+};
+
+struct model_counts {
+    uint64_t lost_pages, stale_writes, waits;
+};
+
+extern struct model_space model_spaces[SPACES];
+extern struct model_vcpu model_vcpus[VCPUS];
+extern struct fake_disk model_disk; /* with failures, a page may be lost */
+extern struct model_counts model_counts;
+
+/* Starts a run over: random numbers by that seed, counts at 0. */
+void model_seed(uint64_t seed);
+uint64_t model_random(uint64_t below);
+/* Where the model has its page of that index. */
+gfn_t model_gfn(unsigned page);
+/* What a shootdown does to the CPUs; before they leave the guest they may still write. */
+void model_shootdown(struct space *space);
+/* The wake() of a vCPU's waiter. */
+void model_wake(struct mm_waiter *waiter);
+/* A step of the vCPU: chooses an operation if it has none, tries it, compares. */
+void model_run_vcpu(struct model_vcpu *vcpu);
+
+#endif
