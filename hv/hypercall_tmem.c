@@ -28,31 +28,22 @@ struct call {
     uint32_t position; /* of its sweep */
 };
 
-static enum tmem_result memory_result(enum mm_result result)
-{
-    switch (result) {
-    case MM_OK:
-        return TMEM_OK;
-    case MM_WAIT:
-        return TMEM_WAIT;
-    case MM_NO_SLOT:
-        return TMEM_FAULT;
-    case MM_LOST:
-        break;
-    }
-    return TMEM_LOST;
-}
-
 static enum tmem_result write_guest(struct call *call, gpa_t to, const void *from, size_t bytes)
 {
-    return memory_result(space_write(call->space, to, from, bytes, &call->vcpu->waiter));
+    return tmem_of_memory(space_write(call->space, to, from, bytes, &call->vcpu->waiter));
+}
+
+/* `status` is what goes to the entry's status, and to the fields behind it if there is more. */
+static enum tmem_result write_answer(struct call *call, const void *status, size_t bytes)
+{
+    gpa_t to = gpa(call->at.v + offsetof(struct spillway_tmem_op, status));
+
+    return write_guest(call, to, status, bytes);
 }
 
 static enum tmem_result write_status(struct call *call, int32_t status)
 {
-    gpa_t to = gpa(call->at.v + offsetof(struct spillway_tmem_op, status));
-
-    return write_guest(call, to, &status, sizeof(status));
+    return write_answer(call, &status, sizeof(status));
 }
 
 /* The pool's id goes to the guest, or the pool goes again. */
@@ -68,8 +59,7 @@ static enum tmem_result create_pool(struct call *call, uint32_t flags)
     if (result != TMEM_OK) {
         return result;
     }
-    result = write_guest(call, gpa(call->at.v + offsetof(struct spillway_tmem_op, status)), &answer,
-                         sizeof(answer));
+    result = write_answer(call, &answer, sizeof(answer));
     if (result != TMEM_OK) {
         while (tmem_pool_destroy(call->tmem, answer.pool, &position) == TMEM_AGAIN) {
         }
@@ -213,7 +203,7 @@ static enum tmem_result do_chunk(struct call *call, uint64_t count)
     enum tmem_result result;
 
     count = MIN(count, CHUNK);
-    result = memory_result(
+    result = tmem_of_memory(
         space_read(call->space, call->at, raw, count * sizeof(raw[0]), &call->vcpu->waiter));
     for (uint64_t i = 0; i < count && result == TMEM_OK; i++) {
         result = do_entry(call, &raw[i]);

@@ -6,20 +6,16 @@
 #define PATTERN_HALVES    BIT(55)
 #define PATTERN_SIGN_BITS 55
 
-/*
- * Eight words at a time: nearly every page differs in the first line, and the few that do not are
- * compared to the end, so the loop has no branch per word.
- */
+/* Nearly every page differs in its first words.  A page that does not is compared to its end, with
+ * one comparison and one branch, which CPUs take as one instruction, for each word. */
 bool pattern_find(const void *page, uint64_t *word)
 {
-    const uint64_t *w = page;
+    const uint64_t *w = page, *end = w + PAGE_SIZE / sizeof(*w);
     uint64_t first = w[0];
 
-    for (size_t i = 0; i < PAGE_SIZE / sizeof(*w); i += 8) {
-        uint64_t difference = (w[i] ^ first) | (w[i + 1] ^ first) | (w[i + 2] ^ first) |
-                              (w[i + 3] ^ first) | (w[i + 4] ^ first) | (w[i + 5] ^ first) |
-                              (w[i + 6] ^ first) | (w[i + 7] ^ first);
-        if (difference != 0) {
+    for (; w != end; w += 8) {
+        if (w[0] != first || w[1] != first || w[2] != first || w[3] != first || w[4] != first ||
+            w[5] != first || w[6] != first || w[7] != first) {
             return false;
         }
     }

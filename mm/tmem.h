@@ -63,6 +63,9 @@ enum tmem_result {
     TMEM_LOST,     /* the guest's own memory cannot be had (MM_LOST): the VM must be failed */
 };
 
+/* How an access to the guest's memory ended, in tmem's words. */
+enum tmem_result tmem_of_memory(enum mm_result result);
+
 enum tmem_counter {
     TMEM_PUTS, /* accepted */
     TMEM_GETS, /* == hits + misses + those that failed */

@@ -49,9 +49,47 @@ static bool lock_live(const struct operation *op)
     return false;
 }
 
+static bool begin_locked(struct operation *op, struct tmem *tmem, const struct tmem_handle *handle,
+                         struct mm_waiter *waiter)
+{
+    return begin(op, tmem, handle, waiter) && lock_live(op);
+}
+
+/* The rest is done with the lock held, where it does not say otherwise. */
+
 static struct tmem_page *find(const struct operation *op)
 {
     return tmem_find(op->tmem, op->shard, op->hash, op->handle);
+}
+
+static void remove_page(const struct operation *op, struct tmem_page *page)
+{
+    tmem_page_remove(op->tmem, op->shard, page);
+}
+
+/* What the handle holds goes, if it holds something. */
+static void drop(const struct operation *op)
+{
+    struct tmem_page *page = find(op);
+
+    if (page != NULL) {
+        remove_page(op, page);
+    }
+}
+
+enum tmem_result tmem_of_memory(enum mm_result result)
+{
+    switch (result) {
+    case MM_OK:
+        return TMEM_OK;
+    case MM_WAIT:
+        return TMEM_WAIT;
+    case MM_NO_SLOT:
+        return TMEM_FAULT;
+    case MM_LOST:
+        break;
+    }
+    return TMEM_LOST;
 }
 
 /* ---- put ------------------------------------------------------------------------------------ */
@@ -61,25 +99,20 @@ static bool is_persistent(const struct operation *op)
     return op->pool->flags & TMEM_PERSISTENT;
 }
 
-/* A put fails: what the handle held must not be read any more. */
+/* A put fails, without the lock: what the handle held must not be read any more. */
 static enum tmem_result fail_put(const struct operation *op, enum tmem_result result)
 {
-    struct tmem_page *page;
-
     if (!lock_live(op)) {
         return TMEM_BAD_POOL;
     }
-    page = find(op);
-    if (page != NULL) {
-        tmem_page_remove(op->tmem, op->shard, page);
-    }
+    drop(op);
     tmem_count(op->pool, TMEM_REFUSALS);
     spin_unlock(&op->shard->lock);
     return result;
 }
 
-/* No frame.  Persistent pages have been promised, so it is worth waiting for the pager; ephemeral
- * ones would be the first to go. */
+/* No frame, and no lock.  Persistent pages have been promised, so it is worth waiting for the
+ * pager; ephemeral ones would be the first to go. */
 static enum tmem_result no_memory(const struct operation *op)
 {
     if (!is_persistent(op)) {
@@ -110,49 +143,48 @@ static bool take_quota(struct tmem *tmem)
     return true;
 }
 
-/* A new page for the handle.  The lock is held. */
+/* A new page for the handle. */
 static enum tmem_result add_page(const struct operation *op, struct tmem_page **page)
 {
     bool persistent = is_persistent(op);
 
     if (persistent && !take_quota(op->tmem)) {
-        tmem_count(op->pool, TMEM_REFUSALS);
         return TMEM_REFUSED;
     }
     *page = tmem_page_add(op->tmem, op->shard, op->hash, op->handle, persistent);
     if (*page != NULL) {
         return TMEM_OK;
     }
-    if (persistent) {
-        atomic_fetch_sub(&op->tmem->persistent, 1);
-        wait_for_frame(op->waiter, op->tmem->space);
-        return TMEM_WAIT;
+    if (!persistent) {
+        return TMEM_REFUSED;
     }
-    tmem_count(op->pool, TMEM_REFUSALS);
-    return TMEM_REFUSED;
+    atomic_fetch_sub(&op->tmem->persistent, 1);
+    wait_for_frame(op->waiter, op->tmem->space);
+    return TMEM_WAIT;
 }
 
-/* What the handle holds from now on.  The lock is held. */
+/* What the handle holds from now on. */
 static enum tmem_result install(const struct operation *op, enum tmem_where where, uint64_t payload)
 {
     struct tmem_page *page = find(op);
+    enum tmem_result result = TMEM_OK;
 
-    if (page == NULL) {
-        enum tmem_result result = add_page(op, &page);
-
-        if (result != TMEM_OK) {
-            return result;
-        }
-    } else {
+    if (page != NULL) {
         tmem_page_release(op->tmem, op->shard, page);
+    } else {
+        result = add_page(op, &page);
     }
-    tmem_page_set(page, where, payload);
-    tmem_page_age(op->tmem, op->shard, page);
-    tmem_count(op->pool, TMEM_PUTS);
-    return TMEM_OK;
+    if (result == TMEM_OK) {
+        tmem_page_set(page, where, payload);
+        tmem_page_age(op->tmem, op->shard, page);
+        tmem_count(op->pool, TMEM_PUTS);
+    } else if (result == TMEM_REFUSED) {
+        tmem_count(op->pool, TMEM_REFUSALS);
+    }
+    return result;
 }
 
-/* The frame holds the new data and is ours. */
+/* The frame holds the new data and is ours.  Takes the lock. */
 static enum tmem_result put_frame(const struct operation *op, pfn_t frame)
 {
     enum tmem_where where = TMEM_AT_FRAME;
@@ -178,6 +210,7 @@ enum tmem_result tmem_put(struct tmem *tmem, const struct tmem_handle *handle, g
                           struct mm_waiter *waiter)
 {
     struct operation op;
+    enum tmem_result result;
     pfn_t frame;
 
     if (!begin(&op, tmem, handle, waiter)) {
@@ -186,38 +219,15 @@ enum tmem_result tmem_put(struct tmem *tmem, const struct tmem_handle *handle, g
     if (!take_frame(&op, &frame)) {
         return no_memory(&op);
     }
-    switch (space_read(tmem->space, from, mm_frame_ptr(frame), PAGE_SIZE, waiter)) {
-    case MM_OK:
+    result = tmem_of_memory(space_read(tmem->space, from, mm_frame_ptr(frame), PAGE_SIZE, waiter));
+    if (result == TMEM_OK) {
         return put_frame(&op, frame);
-    case MM_WAIT:
-        frame_free(frame);
-        return TMEM_WAIT;
-    case MM_NO_SLOT:
-        frame_free(frame);
-        return fail_put(&op, TMEM_FAULT);
-    case MM_LOST:
-        break;
     }
     frame_free(frame);
-    return TMEM_LOST;
+    return result == TMEM_FAULT ? fail_put(&op, result) : result;
 }
 
 /* ---- get ------------------------------------------------------------------------------------ */
-
-static enum tmem_result copied(enum mm_result result)
-{
-    switch (result) {
-    case MM_OK:
-        return TMEM_OK;
-    case MM_WAIT:
-        return TMEM_WAIT;
-    case MM_NO_SLOT:
-        return TMEM_FAULT;
-    case MM_LOST:
-        break;
-    }
-    return TMEM_LOST;
-}
 
 /* The page is in the store.  *wait_io: the caller shall wait for a request, without the lock. */
 static enum tmem_result bring(const struct operation *op, struct tmem_page *page, bool *wait_io)
@@ -236,7 +246,6 @@ static enum tmem_result bring(const struct operation *op, struct tmem_page *page
     return TMEM_WAIT;
 }
 
-/* The lock is held. */
 static enum tmem_result deliver(const struct operation *op, struct tmem_page *page, gpa_t to,
                                 bool *wait_io)
 {
@@ -245,9 +254,11 @@ static enum tmem_result deliver(const struct operation *op, struct tmem_page *pa
 
     switch (tmem_page_where(page)) {
     case TMEM_AT_PATTERN:
-        return copied(space_fill(space, gpa_to_gfn(to), pattern_decode(payload), op->waiter));
+        return tmem_of_memory(
+            space_fill(space, gpa_to_gfn(to), pattern_decode(payload), op->waiter));
     case TMEM_AT_FRAME:
-        return copied(space_write(space, to, mm_frame_ptr(pfn(payload)), PAGE_SIZE, op->waiter));
+        return tmem_of_memory(
+            space_write(space, to, mm_frame_ptr(pfn(payload)), PAGE_SIZE, op->waiter));
     case TMEM_AT_SLOT:
         return bring(op, page, wait_io);
     case TMEM_AT_READING:
@@ -280,7 +291,7 @@ enum tmem_result tmem_get(struct tmem *tmem, const struct tmem_handle *handle, g
     struct tmem_page *page;
     bool wait_io = false;
 
-    if (!begin(&op, tmem, handle, waiter) || !lock_live(&op)) {
+    if (!begin_locked(&op, tmem, handle, waiter)) {
         return TMEM_BAD_POOL;
     }
     page = find(&op);
@@ -288,7 +299,7 @@ enum tmem_result tmem_get(struct tmem *tmem, const struct tmem_handle *handle, g
         result = deliver(&op, page, to, &wait_io);
     }
     if (result == TMEM_OK && !(op.pool->flags & (TMEM_PERSISTENT | TMEM_SHARED_GET))) {
-        tmem_page_remove(tmem, op.shard, page);
+        remove_page(&op, page);
     }
     count_get(op.pool, result);
     spin_unlock(&op.shard->lock);
@@ -303,7 +314,7 @@ void tmem_prefetch(struct tmem *tmem, const struct tmem_handle *handle)
     struct operation op;
     struct tmem_page *page;
 
-    if (!begin(&op, tmem, handle, NULL) || !lock_live(&op)) {
+    if (!begin_locked(&op, tmem, handle, NULL)) {
         return;
     }
     page = find(&op);
@@ -318,15 +329,11 @@ void tmem_prefetch(struct tmem *tmem, const struct tmem_handle *handle)
 enum tmem_result tmem_page_flush(struct tmem *tmem, const struct tmem_handle *handle)
 {
     struct operation op;
-    struct tmem_page *page;
 
-    if (!begin(&op, tmem, handle, NULL) || !lock_live(&op)) {
+    if (!begin_locked(&op, tmem, handle, NULL)) {
         return TMEM_BAD_POOL;
     }
-    page = find(&op);
-    if (page != NULL) {
-        tmem_page_remove(tmem, op.shard, page);
-    }
+    drop(&op);
     spin_unlock(&op.shard->lock);
     return TMEM_OK;
 }
