@@ -60,6 +60,7 @@ struct tmem_shard {
     struct spinlock lock; /* all of the rest, and what is in it */
     struct tmem_page **bucket;
     pfn_t bucket_frames;
+    uint32_t pages;    /* in all of its buckets: a sweep passes by a shard that has none */
     struct list slabs; /* those with a free descriptor */
     struct list age[TMEM_AGES];
     _Atomic uint64_t oldest[TMEM_AGES]; /* stamp of the first; TMEM_NEVER: none.  Read as a hint */

@@ -178,6 +178,7 @@ struct tmem_page *tmem_page_add(struct tmem *tmem, struct tmem_shard *shard, uin
     list_init(&page->age);
     page->chain = *bucket;
     *bucket = page;
+    shard->pages++;
     atomic_fetch_add(&tmem_pool_at(tmem, handle->pool)->pages, 1);
     if (!persistent) { /* of a persistent page the caller has taken quota */
         atomic_fetch_add(&tmem->ephemeral, 1);
@@ -231,6 +232,7 @@ static void free_page(struct tmem *tmem, struct tmem_shard *shard, struct tmem_p
 {
     atomic_fetch_sub(held_count(tmem, tmem_page_persistent(page)), 1);
     atomic_fetch_sub(&tmem_pool_at(tmem, page->handle.pool)->pages, 1);
+    shard->pages--;
     descriptor_give(shard, page);
 }
 
@@ -290,7 +292,8 @@ bool tmem_sweep(struct tmem *tmem, const struct tmem_match *match, uint32_t *pos
             struct tmem_page **bucket = &shard->bucket[*position % tmem->buckets];
 
             looked += 1 + sweep_bucket(tmem, shard, bucket, match);
-            ++*position;
+            *position = shard->pages == 0 ? (uint32_t)ALIGN_UP(*position + 1, tmem->buckets)
+                                          : *position + 1;
         } while (looked < SWEEP_HOLD && *position % tmem->buckets != 0);
         spin_unlock(&shard->lock);
         if (looked >= budget) {

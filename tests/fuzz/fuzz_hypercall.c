@@ -29,6 +29,7 @@
 #define GUEST_PAGES 40u
 #define SLOTS       2048u
 #define CALLS_MAX   24u
+#define TURNS_MAX   10000u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -130,6 +131,28 @@ static void check_registers(const struct vcpu *vcpu, uint64_t base, uint64_t cou
     }
 }
 
+/* Not every time: a pager that takes all at once would take what has just come in. */
+static void let_time_pass(unsigned turn)
+{
+    fake_disk_settle(&disk);
+    if (turn % 8 == 7) {
+        machine_turn();
+    }
+}
+
+static void write_batch(struct vcpu *vcpu, uint64_t base, const void *ops, uint64_t entries)
+{
+    size_t bytes = entries * sizeof(struct spillway_tmem_op);
+
+    for (unsigned turns = 0; turns < TURNS_MAX; turns++) {
+        if (space_write(vcpu->space, gpa(base), ops, bytes, &vcpu->waiter) != MM_WAIT) {
+            return;
+        }
+        let_time_pass(turns);
+    }
+    panic("a write into the guest's memory does not end");
+}
+
 static void one_call(struct vcpu *vcpu, struct input *in)
 {
     static struct spillway_tmem_op ops[SPILLWAY_TMEM_BATCH];
@@ -139,17 +162,14 @@ static void one_call(struct vcpu *vcpu, struct input *in)
     for (unsigned i = 0; i < entries; i++) {
         make_entry(in, &ops[i]);
     }
-    while (space_write(vcpu->space, gpa(base), ops, entries * sizeof(ops[0]), &vcpu->waiter) ==
-           MM_WAIT) {
-        machine_turn();
-    }
+    write_batch(vcpu, base, ops, entries);
     ring = take(in, 1) == 0xff ? 3 : 0;
     gpr[GPR_RAX] = take(in, 1) == 0xff ? take(in, 8) : SPILLWAY_TMEM_CALL;
     gpr[GPR_RBX] = base;
     gpr[GPR_RCX] = take(in, 1) == 0xff ? take(in, 8) : entries;
     uint64_t rax = gpr[GPR_RAX], count = gpr[GPR_RCX] & UINT32_MAX;
 
-    for (unsigned turns = 0; turns < 10000; turns++) {
+    for (unsigned turns = 0; turns < TURNS_MAX; turns++) {
         bool again = false;
         enum exit_result result = hypercall_dispatch(vcpu, &again);
 
@@ -162,11 +182,7 @@ static void one_call(struct vcpu *vcpu, struct input *in)
             }
             return;
         }
-        /* Not every time: a pager that takes all at once would take what has just come in. */
-        fake_disk_settle(&disk);
-        if (turns % 8 == 7) {
-            machine_turn();
-        }
+        let_time_pass(turns);
         gpr[GPR_RAX] = rax;
     }
     panic("a call does not end");
