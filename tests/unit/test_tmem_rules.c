@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* tmem: each rule of docs/hypercall-abi.md, by its number, as tests on one VM that runs alone. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "mm/pager.h"
+#include "tests/unit/support_tmem.h"
+
+/* ---- rule 1 --------------------------------------------------------------------------------- */
+
+static void rule1_put_copies_before_it_returns(void **state)
+{
+    uint32_t pool = new_pool(TMEM_PERSISTENT);
+    uint64_t other[WORDS];
+
+    (void)state;
+    assert_int_equal(put(pool, 1, 1, 5), TMEM_OK);
+    make_page(6, other);
+    guest_write(1, other);
+    assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
+}
+
+static void rule1_refused_put_keeps_nothing(void **state)
+{
+    uint32_t pool = new_pool(TMEM_PERSISTENT);
+
+    (void)state;
+    assert_true(tmem_set_quota(tmem, 0));
+    assert_int_equal(put(pool, 1, 1, 5), TMEM_REFUSED);
+    assert_int_equal(get(pool, 1, 1, 5), TMEM_MISS);
+    assert_int_equal(put_from(pool, 1, 1, NOWHERE), TMEM_FAULT);
+    assert_int_equal(get(pool, 1, 1, 5), TMEM_MISS);
+    assert_int_equal(stats_now().persistent, 0);
+    assert_int_equal(frame_stats_get().tmem, 0);
+}
+
+/* ---- rule 2 --------------------------------------------------------------------------------- */
+
+static void rule2_persistent_get_succeeds_and_does_not_remove(void **state)
+{
+    uint32_t pool = new_pool(TMEM_PERSISTENT);
+
+    (void)state;
+    for (unsigned round = 0; round < 3; round++) {
+        for (uint32_t i = 0; i < 300; i++) {
+            assert_int_equal(put(pool, i % 7, i, 1 + i + round), TMEM_OK);
+        }
+        squeeze(20);
+        for (unsigned again = 0; again < 2; again++) {
+            for (uint32_t i = 0; i < 300; i++) {
+                assert_int_equal(get(pool, i % 7, i, 1 + i + round), TMEM_OK);
+            }
+        }
+    }
+    assert_int_equal(stats_now().persistent, 300);
+}
+
+/* A page that was read back keeps its slot and leaves again without a write. */
+static void rule2_clean_copy_is_dropped_and_read_again(void **state)
+{
+    uint32_t pool = new_pool(TMEM_PERSISTENT);
+    struct store_stats before, after;
+
+    (void)state;
+    assert_int_equal(put(pool, 1, 1, 5), TMEM_OK);
+    squeeze(20);
+    assert_int_equal(where(pool, 1, 1), TMEM_AT_SLOT);
+    assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
+    assert_int_equal(where(pool, 1, 1), TMEM_AT_FRAME);
+    assert_int_equal(tmem_write_out(tmem, 1), 1);
+    assert_int_equal(where(pool, 1, 1), TMEM_AT_SLOT);
+    store_get_stats(store, &before);
+    assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
+    store_get_stats(store, &after);
+    assert_int_equal(after.written_pages, before.written_pages);
+}
+
+/* While the write is in flight the page is still read from its frame. */
+static void rule2_get_while_it_is_written(void **state)
+{
+    uint32_t pool = new_pool(TMEM_PERSISTENT);
+
+    (void)state;
+    assert_int_equal(put(pool, 1, 1, 5), TMEM_OK);
+    assert_int_equal(tmem_write_out(tmem, 1), 1);
+    assert_int_equal(disk.queued, 1);
+    assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
+    assert_int_equal(disk.queued, 1);
+    fake_disk_settle(&disk);
+    assert_int_equal(where(pool, 1, 1), TMEM_AT_SLOT);
+    assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
+}
+
+/* ---- rule 3 --------------------------------------------------------------------------------- */
+
+static void rule3_ephemeral_get_removes(void **state)
+{
+    uint32_t pool = new_pool(0);
+
+    (void)state;
+    assert_int_equal(put(pool, 1, 1, 5), TMEM_OK);
+    assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
+    assert_int_equal(get(pool, 1, 1, 5), TMEM_MISS);
+    assert_int_equal(stats_now().ephemeral, 0);
+}
+
+static void rule3_unless_created_otherwise(void **state)
+{
+    uint32_t pool = new_pool(TMEM_SHARED_GET);
+
+    (void)state;
+    assert_int_equal(put(pool, 1, 1, 5), TMEM_OK);
+    assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
+    assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
+}
+
+static void rule3_not_removed_before_it_is_delivered(void **state)
+{
+    uint32_t pool = new_pool(0);
+    struct tmem_handle h = handle(pool, 1, 1);
+
+    (void)state;
+    assert_int_equal(put(pool, 1, 1, 5), TMEM_OK);
+    support_fail_alloc(1); /* no frame for the destination */
+    assert_int_equal(tmem_get(tmem, &h, gpa(9 * PAGE_SIZE), &waiter), TMEM_WAIT);
+    assert_true(support_alloc_failed());
+    space_cancel_wait(&waiter);
+    assert_int_equal(tmem_get(tmem, &h, gpa(NOWHERE * PAGE_SIZE), &waiter), TMEM_FAULT);
+    assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
+    assert_int_equal(get(pool, 1, 1, 5), TMEM_MISS);
+}
+
+/* ---- rule 4 --------------------------------------------------------------------------------- */
+
+static void rule4_put_replaces(void **state)
+{
+    uint32_t pool = new_pool(TMEM_PERSISTENT);
+
+    (void)state;
+    for (uint64_t seed = 1; seed < 20; seed++) {
+        assert_int_equal(put(pool, 1, 1, seed), TMEM_OK);
+        if (seed % 3 == 0) {
+            squeeze(10);
+        }
+        assert_int_equal(get(pool, 1, 1, seed), TMEM_OK);
+    }
+    assert_int_equal(stats_now().persistent, 1);
+}
+
+static void rule4_put_replaces_while_io_is_in_flight(void **state)
+{
+    uint32_t pool = new_pool(TMEM_PERSISTENT);
+    struct tmem_handle h = handle(pool, 1, 1);
+
+    (void)state;
+    assert_int_equal(put(pool, 1, 1, 5), TMEM_OK);
+    assert_int_equal(tmem_write_out(tmem, 1), 1);
+    assert_int_equal(put(pool, 1, 1, 6), TMEM_OK);
+    fake_disk_settle(&disk);
+    assert_int_equal(get(pool, 1, 1, 6), TMEM_OK);
+    squeeze(10);
+    tmem_prefetch(tmem, &h);
+    assert_int_equal(where(pool, 1, 1), TMEM_AT_READING);
+    assert_int_equal(put(pool, 1, 1, 7), TMEM_OK);
+    fake_disk_settle(&disk);
+    assert_int_equal(get(pool, 1, 1, 7), TMEM_OK);
+}
+
+static void rule4_failed_put_drops_the_old_data(void **state)
+{
+    uint32_t persistent = new_pool(TMEM_PERSISTENT), ephemeral = new_pool(TMEM_SHARED_GET);
+
+    (void)state;
+    assert_int_equal(put(persistent, 1, 1, 5), TMEM_OK);
+    assert_int_equal(put_from(persistent, 1, 1, NOWHERE), TMEM_FAULT);
+    assert_int_equal(get(persistent, 1, 1, 5), TMEM_MISS);
+
+    assert_int_equal(put(ephemeral, 1, 1, 5), TMEM_OK);
+    frame_alloc_set_watermarks(4, FRAMES, FRAMES);
+    assert_int_equal(put_from(ephemeral, 1, 1, 1), TMEM_REFUSED);
+    watermarks_off();
+    assert_int_equal(get(ephemeral, 1, 1, 5), TMEM_MISS);
+}
+
+/* ---- rule 5 --------------------------------------------------------------------------------- */
+
+static void rule5_a_miss_stays_a_miss(void **state)
+{
+    uint32_t pool = new_pool(0);
+
+    (void)state;
+    assert_int_equal(put(pool, 1, 1, 5), TMEM_OK);
+    assert_int_equal(put(pool, 1, 2, 6), TMEM_OK);
+    squeeze(5);
+    assert_int_equal(stats_now().ephemeral, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(get(pool, 1, 1, 5), TMEM_MISS);
+    }
+    assert_int_equal(put(pool, 1, 1, 7), TMEM_OK);
+    assert_int_equal(get(pool, 1, 1, 7), TMEM_OK);
+}
+
+/* ---- rule 6 --------------------------------------------------------------------------------- */
+
+static void rule6_flushes_are_idempotent(void **state)
+{
+    uint32_t pool = new_pool(TMEM_PERSISTENT), other = new_pool(TMEM_PERSISTENT);
+
+    (void)state;
+    for (unsigned round = 0; round < 2; round++) {
+        assert_int_equal(put(pool, 1, 1, 5), TMEM_OK);
+        assert_int_equal(put(pool, 1, 2, 6), TMEM_OK);
+        assert_int_equal(put(pool, 2, 1, 7), TMEM_OK);
+        assert_int_equal(put(other, 1, 1, 9), TMEM_OK);
+        if (round == 1) {
+            squeeze(10);
+        }
+        for (unsigned twice = 0; twice < 2; twice++) {
+            assert_int_equal(flush(pool, 1, 1), TMEM_OK);
+            assert_int_equal(get(pool, 1, 1, 5), TMEM_MISS);
+            assert_int_equal(get(pool, 1, 2, 6), twice == 0 ? TMEM_OK : TMEM_MISS);
+            assert_int_equal(flush_object(pool, 1), TMEM_OK);
+            assert_int_equal(get(pool, 1, 2, 6), TMEM_MISS);
+            assert_int_equal(get(pool, 2, 1, 7), twice == 0 ? TMEM_OK : TMEM_MISS);
+            assert_int_equal(flush_pool(pool), TMEM_OK);
+            assert_int_equal(get(pool, 2, 1, 7), TMEM_MISS);
+            assert_int_equal(get(other, 1, 1, 9), TMEM_OK);
+        }
+    }
+    assert_int_equal(stats_now().persistent, 1);
+}
+
+static void rule6_a_destroyed_pool_is_dead(void **state)
+{
+    uint32_t pool = new_pool(TMEM_PERSISTENT), later;
+
+    (void)state;
+    for (uint32_t i = 0; i < 100; i++) {
+        assert_int_equal(put(pool, 1, i, i), TMEM_OK);
+    }
+    squeeze(1);
+    assert_int_equal(destroy(pool), TMEM_OK);
+    assert_int_equal(stats_now().persistent, 0);
+    assert_int_equal(destroy(pool), TMEM_BAD_POOL);
+    assert_int_equal(put(pool, 1, 1, 5), TMEM_BAD_POOL);
+    assert_int_equal(get(pool, 1, 1, 5), TMEM_BAD_POOL);
+    assert_int_equal(flush(pool, 1, 1), TMEM_BAD_POOL);
+    assert_int_equal(flush_pool(pool), TMEM_BAD_POOL);
+    later = new_pool(TMEM_PERSISTENT);
+    assert_int_not_equal(later, pool);
+    assert_int_equal(get(later, 1, 1, 5), TMEM_MISS);
+    assert_int_equal(put(pool, 1, 1, 5), TMEM_BAD_POOL);
+}
+
+static void rule6_ids_are_never_used_twice(void **state)
+{
+    static uint8_t used[TMEM_POOLS * TMEM_POOLS * 62];
+    uint32_t last = 0;
+
+    (void)state;
+    memset(used, 0, sizeof(used));
+    for (unsigned i = 0; i < TMEM_POOLS * 60; i++) {
+        uint32_t id = new_pool(0);
+
+        assert_true(id < sizeof(used));
+        assert_false(used[id]);
+        used[id] = 1;
+        if (i % 2) {
+            assert_int_equal(destroy(last), TMEM_OK);
+        }
+        last = id;
+        if (i % 2) {
+            assert_int_equal(destroy(id), TMEM_OK);
+        }
+    }
+}
+
+/* The last id of a place: it is not wrapped around, the place is given up. */
+static void rule6_ids_run_out(void **state)
+{
+    uint32_t id;
+
+    (void)state;
+    for (uint32_t i = 0; i < TMEM_POOLS; i++) {
+        atomic_store(&tmem->pool[i].state, POOL_FREE | (UINT32_MAX - TMEM_POOLS + 1 + i));
+    }
+    for (uint32_t i = 0; i < TMEM_POOLS; i++) {
+        assert_int_equal(destroy(new_pool(0)), TMEM_OK);
+    }
+    assert_int_equal(tmem_pool_create(tmem, 0, &id), TMEM_REFUSED);
+}
+
+static void rule6_position_of_any_value_is_safe(void **state)
+{
+    uint32_t pool = new_pool(TMEM_PERSISTENT), position = 0x7fffffff;
+
+    (void)state;
+    assert_int_equal(put(pool, 1, 1, 5), TMEM_OK);
+    assert_int_equal(tmem_pool_flush(tmem, pool, &position), TMEM_OK);
+    position = UINT32_MAX;
+    assert_int_equal(tmem_pool_destroy(tmem, pool, &position), TMEM_AGAIN);
+    assert_int_equal(position, 0);
+    assert_int_equal(destroy(pool), TMEM_OK);
+    assert_int_equal(stats_now().persistent, 0);
+}
+
+/* ---- rule 7 --------------------------------------------------------------------------------- */
+
+static void rule7_ids_of_any_value_are_safe(void **state)
+{
+    static const uint32_t bad[] = {0, 1, 63, 64 + 63, 0x7fffffff, 0x80000000, UINT32_MAX};
+    uint32_t pool = new_pool(TMEM_PERSISTENT);
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+        assert_int_equal(put(bad[i], 1, 1, 5), TMEM_BAD_POOL);
+        assert_int_equal(get(bad[i], 1, 1, 5), TMEM_BAD_POOL);
+        assert_int_equal(flush(bad[i], 1, 1), TMEM_BAD_POOL);
+        assert_int_equal(flush_object(bad[i], 1), TMEM_BAD_POOL);
+        assert_int_equal(flush_pool(bad[i]), TMEM_BAD_POOL);
+        assert_int_equal(destroy(bad[i]), TMEM_BAD_POOL);
+        assert_int_equal(put(pool, UINT64_MAX - i, bad[i], i), TMEM_OK);
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+        assert_int_equal(get(pool, UINT64_MAX - i, bad[i], i), TMEM_OK);
+    }
+}
+
+static void rule7_pools_are_private_to_a_vm(void **state)
+{
+    uint32_t pool = new_pool(TMEM_PERSISTENT), other;
+    struct tmem_handle h = handle(pool, 1, 1);
+
+    (void)state;
+    assert_int_equal(put(pool, 1, 1, 5), TMEM_OK);
+    assert_int_equal(tmem_get(vms[1].tmem, &h, gpa(0), &waiter), TMEM_BAD_POOL);
+    assert_int_equal(tmem_pool_create(vms[1].tmem, TMEM_PERSISTENT, &other), TMEM_OK);
+    assert_int_equal(other, pool); /* numbers are each VM's own */
+    assert_int_equal(tmem_get(vms[1].tmem, &h, gpa(0), &waiter), TMEM_MISS);
+    assert_int_equal(destroy_of(vms[1].tmem, other), TMEM_OK);
+    assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
+}
+
+/* ---- rule 8 --------------------------------------------------------------------------------- */
+
+static void rule8_persistent_pages_count_against_the_quota(void **state)
+{
+    uint32_t pool = new_pool(TMEM_PERSISTENT);
+
+    (void)state;
+    for (uint32_t i = 0; i < QUOTA; i++) {
+        assert_int_equal(put(pool, 1, i, i), TMEM_OK);
+    }
+    assert_int_equal(put(pool, 1, QUOTA, 1), TMEM_REFUSED);
+    assert_int_equal(put(pool, 1, 0, 99), TMEM_OK); /* no page more */
+    assert_int_equal(flush(pool, 1, 3), TMEM_OK);
+    assert_int_equal(put(pool, 1, QUOTA, 1), TMEM_OK);
+    assert_false(tmem_set_quota(tmem, QUOTA - 1));
+    assert_int_equal(tmem_quota(tmem), QUOTA);
+    assert_true(tmem_set_quota(tmem, QUOTA + 1));
+    assert_int_equal(put(pool, 1, 3, 1), TMEM_OK);
+    assert_int_equal(put(pool, 1, QUOTA + 1, 1), TMEM_REFUSED);
+    assert_int_equal(stats_now().persistent, QUOTA + 1);
+    assert_int_equal(stats_now().count[TMEM_REFUSALS], 2);
+}
+
+static void rule8_persistent_pages_need_no_ram(void **state)
+{
+    uint32_t pool = new_pool(TMEM_PERSISTENT);
+
+    (void)state;
+    for (uint32_t i = 0; i < 300; i++) {
+        assert_int_equal(put(pool, 1, i, 2 * i + 1), TMEM_OK);
+    }
+    assert_true(frame_stats_get().tmem >= 300);
+    squeeze(40);
+    assert_int_equal(frame_stats_get().tmem, 0);
+    assert_int_equal(stats_now().resident, 0);
+    assert_int_equal(stats_now().persistent, 300);
+}
+
+static void rule8_a_page_of_one_word_takes_no_frame(void **state)
+{
+    uint32_t pool = new_pool(TMEM_PERSISTENT);
+
+    (void)state;
+    assert_int_equal(put(pool, 1, 1, 8), TMEM_OK);
+    assert_int_equal(where(pool, 1, 1), TMEM_AT_PATTERN);
+    assert_int_equal(frame_stats_get().tmem, 0);
+    assert_int_equal(get(pool, 1, 1, 8), TMEM_OK);
+}
+
+static void rule8_ephemeral_pages_go_first_and_oldest_first(void **state)
+{
+    uint32_t ephemeral = new_pool(TMEM_SHARED_GET), persistent = new_pool(TMEM_PERSISTENT);
+    uint64_t free;
+
+    (void)state;
+    for (uint32_t i = 0; i < 50; i++) {
+        assert_int_equal(put(ephemeral, 1, i, 2 * i + 1), TMEM_OK);
+        assert_int_equal(put(persistent, 1, i, 2 * i + 1), TMEM_OK);
+    }
+    free = frame_alloc_free_count();
+    frame_alloc_set_watermarks(4, free + 20, free + 20);
+    while (frame_alloc_free_count() < free + 20) {
+        assert_true(pager_run());
+    }
+    watermarks_off();
+    assert_int_equal(stats_now().resident, 50);
+    assert_int_equal(disk.queued, 0);
+    uint64_t left = stats_now().ephemeral;
+
+    assert_true(left >= 20 && left <= 30);
+    assert_int_equal(stats_now().count[TMEM_EVICTIONS], 50 - left);
+    for (uint32_t i = 0; i < 50; i++) {
+        assert_int_equal(get(ephemeral, 1, i, 2 * i + 1), i < 50 - left ? TMEM_MISS : TMEM_OK);
+    }
+}
+
+static void rule8_oldest_persistent_pages_are_written_first(void **state)
+{
+    uint32_t pool = new_pool(TMEM_PERSISTENT);
+
+    (void)state;
+    for (uint32_t i = 0; i < 50; i++) {
+        assert_int_equal(put(pool, 1, i, 2 * i + 1), TMEM_OK);
+    }
+    assert_int_equal(tmem_write_out(tmem, 20), 20);
+    fake_disk_settle(&disk);
+    for (uint32_t i = 0; i < 50; i++) {
+        assert_int_equal(where(pool, 1, i), i < 20 ? TMEM_AT_SLOT : TMEM_AT_FRAME);
+    }
+}
+
+/* A put within the quota waits for memory, it is not refused: it was promised. */
+static void rule8_a_promised_put_waits_for_a_frame(void **state)
+{
+    uint32_t pool = new_pool(TMEM_PERSISTENT);
+    struct tmem_handle h = handle(pool, 1, 1);
+    uint64_t content[WORDS];
+
+    (void)state;
+    make_page(5, content);
+    guest_write(1, content);
+    for (unsigned n = 1; n <= 2; n++) { /* the page's frame, then its descriptor's */
+        support_fail_alloc(n);
+        assert_int_equal(tmem_put(tmem, &h, gpa(PAGE_SIZE), &waiter), TMEM_WAIT);
+        assert_true(support_alloc_failed());
+        wait_woken();
+    }
+    support_fail_alloc(0);
+    assert_int_equal(tmem_put(tmem, &h, gpa(PAGE_SIZE), &waiter), TMEM_OK);
+    assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TMEM_CASE(rule1_put_copies_before_it_returns),
+        TMEM_CASE(rule1_refused_put_keeps_nothing),
+        TMEM_CASE(rule2_persistent_get_succeeds_and_does_not_remove),
+        TMEM_CASE(rule2_clean_copy_is_dropped_and_read_again),
+        TMEM_CASE(rule2_get_while_it_is_written),
+        TMEM_CASE(rule3_ephemeral_get_removes),
+        TMEM_CASE(rule3_unless_created_otherwise),
+        TMEM_CASE(rule3_not_removed_before_it_is_delivered),
+        TMEM_CASE(rule4_put_replaces),
+        TMEM_CASE(rule4_put_replaces_while_io_is_in_flight),
+        TMEM_CASE(rule4_failed_put_drops_the_old_data),
+        TMEM_CASE(rule5_a_miss_stays_a_miss),
+        TMEM_CASE(rule6_flushes_are_idempotent),
+        TMEM_CASE(rule6_a_destroyed_pool_is_dead),
+        TMEM_CASE(rule6_ids_are_never_used_twice),
+        TMEM_CASE(rule6_ids_run_out),
+        TMEM_CASE(rule6_position_of_any_value_is_safe),
+        TMEM_CASE(rule7_ids_of_any_value_are_safe),
+        TMEM_CASE(rule7_pools_are_private_to_a_vm),
+        TMEM_CASE(rule8_persistent_pages_count_against_the_quota),
+        TMEM_CASE(rule8_persistent_pages_need_no_ram),
+        TMEM_CASE(rule8_a_page_of_one_word_takes_no_frame),
+        TMEM_CASE(rule8_ephemeral_pages_go_first_and_oldest_first),
+        TMEM_CASE(rule8_oldest_persistent_pages_are_written_first),
+        TMEM_CASE(rule8_a_promised_put_waits_for_a_frame),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
