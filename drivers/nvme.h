@@ -9,7 +9,7 @@
 #ifndef SPILLWAY_DRIVERS_NVME_H
 #define SPILLWAY_DRIVERS_NVME_H
 
-#include "drivers/block_queue.h"
+#include "drivers/block_slots.h"
 #include "drivers/nvme_ring.h"
 #include "drivers/pci.h"
 
@@ -17,13 +17,6 @@
 #define NVME_MAX_NAMESPACES 4
 #define NVME_ADMIN_DEPTH    16
 #define NVME_IO_DEPTH       64
-
-struct nvme_slot {
-    struct block_slice slice;
-    uint64_t deadline; /* platform_clock_ns */
-    uint8_t retries;
-    bool aborted; /* an Abort has been sent for it */
-};
 
 struct nvme_controller;
 
@@ -37,10 +30,7 @@ struct nvme_queue {
     hpa_t cq_address;
     uint64_t *prp_lists; /* NVME_PRP_LIST_BYTES for each slot */
     hpa_t prp_address;
-    struct nvme_slot slot[NVME_IO_DEPTH];
-    uint64_t slots_free;         /* bit i: slot[i] is free */
-    uint64_t slots_used;         /* bit i: slot[i] is in flight */
-    uint64_t next_check;         /* when to look for time-outs */
+    struct block_slots slots;    /* the index is the command's id */
     _Atomic uint64_t interrupts; /* noted by the handler */
     uint16_t id;                 /* 1.. */
     int vector;                  /* negative: polled */

@@ -13,7 +13,7 @@
 
 #define PRP_LIST_ENTRIES (NVME_PRP_LIST_BYTES / sizeof(uint64_t))
 _Static_assert(PRP_LIST_ENTRIES >= BLOCK_MAX_PAGES - 1, "a PRP list holds one request");
-_Static_assert(NVME_IO_DEPTH <= 64, "slots are bits of one word");
+_Static_assert(NVME_IO_DEPTH <= BLOCK_SLOTS, "a slot for each command");
 
 /* What the time-out scan of one queue asks for; acted upon without its lock. */
 struct nvme_alarm {
@@ -40,7 +40,7 @@ struct nvme_queue *nvme_queue_new(struct nvme_controller *c, uint16_t id, uint16
     q->prp_lists = platform_dma_alloc((uint64_t)depth * NVME_PRP_LIST_BYTES, &lists);
     q->prp_address = lists;
     /* One slot less than entries: a ring with as many commands as entries would look empty. */
-    q->slots_free = BITS(depth - 2, 0);
+    block_slots_init(&q->slots, depth - 1u);
     return q->ring.sq && q->ring.cq && q->prp_lists ? q : NULL;
 }
 
@@ -64,7 +64,7 @@ static enum nvme_io_opcode slice_opcode(const struct block_slice *slice)
 /* Puts the command of a slot on the ring; the doorbell is the caller's. */
 static void slot_issue(struct nvme_queue *q, unsigned index)
 {
-    struct nvme_slot *slot = &q->slot[index];
+    struct block_slot *slot = &q->slots.slot[index];
     const struct block_slice *slice = &slot->slice;
     const struct nvme_namespace *ns = slice_namespace(slice);
     struct nvme_command command;
@@ -99,15 +99,9 @@ static void queue_start(struct nvme_queue *q)
         block_queue_fail_waiting(&q->requests, BLOCK_TIMEOUT);
         return;
     }
-    while (!q->stopped && q->slots_free != 0 &&
+    while (!q->stopped && q->slots.free != 0 &&
            block_queue_take(&q->requests, q->controller->max_pages, &slice)) {
-        unsigned index = (unsigned)__builtin_ctzll(q->slots_free);
-
-        q->slots_free &= ~BIT(index);
-        q->slots_used |= BIT(index);
-        q->slot[index].slice = slice;
-        q->slot[index].retries = 0;
-        slot_issue(q, index);
+        slot_issue(q, block_slots_take(&q->slots, &slice));
     }
     if (q->ring.sq_tail != tail) {
         ring_doorbell(q);
@@ -116,16 +110,14 @@ static void queue_start(struct nvme_queue *q)
 
 static void slot_end(struct nvme_queue *q, unsigned index, enum block_status status)
 {
-    q->slots_used &= ~BIT(index);
-    q->slots_free |= BIT(index);
-    block_queue_end(&q->requests, &q->slot[index].slice, status);
+    block_slots_end(&q->slots, index, &q->requests, status);
 }
 
 /* A command failed: once more if that may help, else tell its owner.  True: issued again. */
 static bool slot_failed(struct nvme_queue *q, unsigned index, uint16_t status)
 {
     static const char *const verbs[] = {"flush", "write", "read"};
-    struct nvme_slot *slot = &q->slot[index];
+    const struct block_slot *slot = &q->slots.slot[index];
     const struct block_slice *slice = &slot->slice;
 
     if (block_report_error(&slice_namespace(slice)->device)) {
@@ -134,8 +126,7 @@ static bool slot_failed(struct nvme_queue *q, unsigned index, uint16_t status)
                   (unsigned long long)block_slice_start(slice), nvme_status_name(status),
                   status >> 1, status & NVME_STATUS_DNR ? ", no retry" : "");
     }
-    if (!(status & NVME_STATUS_DNR) && slot->retries < BLOCK_RETRIES) {
-        slot->retries++;
+    if (!(status & NVME_STATUS_DNR) && block_slots_retry(&q->slots, index)) {
         slot_issue(q, index);
         return true;
     }
@@ -151,7 +142,7 @@ static void queue_reap(struct nvme_queue *q)
 
     while (nvme_ring_pop(&q->ring, &done)) {
         any = true;
-        if (done.id >= NVME_IO_DEPTH || !(q->slots_used & BIT(done.id))) {
+        if (done.id >= NVME_IO_DEPTH || !(q->slots.used & BIT(done.id))) {
             log_error("nvme: queue %u: completion of command %u, which is not in flight", q->id,
                       done.id);
         } else if ((done.status & NVME_STATUS_RESULT) == 0) {
@@ -171,29 +162,23 @@ static void queue_reap(struct nvme_queue *q)
 /* Lock held. */
 static void queue_check_timeouts(struct nvme_queue *q, uint64_t now, struct nvme_alarm *alarm)
 {
-    if (now < q->next_check) {
-        return;
-    }
-    q->next_check = now + BLOCK_TIMEOUT_CHECK_NS;
-    for (uint64_t left = q->slots_used; left != 0; left &= left - 1) {
-        unsigned index = (unsigned)__builtin_ctzll(left);
-        struct nvme_slot *slot = &q->slot[index];
+    int index = block_slots_overdue(&q->slots, now, 0);
+    struct block_slot *slot;
 
-        if (now < slot->deadline) {
-            continue;
-        }
-        if (slot->aborted) {
-            alarm->reset = true;
-            return;
-        }
-        slot->aborted = true;
-        slot->deadline = now + BLOCK_COMMAND_TIMEOUT_NS;
-        alarm->abort = true;
-        alarm->command = (uint16_t)index;
-        log_error("%s: queue %u command %u: no answer, aborting it",
-                  slice_namespace(&slot->slice)->device.name, q->id, index);
+    if (index < 0) {
         return;
     }
+    slot = &q->slots.slot[index];
+    if (slot->aborted) {
+        alarm->reset = true;
+        return;
+    }
+    slot->aborted = true;
+    slot->deadline = now + BLOCK_COMMAND_TIMEOUT_NS;
+    alarm->abort = true;
+    alarm->command = (uint16_t)index;
+    log_error("%s: queue %u command %d: no answer, aborting it",
+              slice_namespace(&slot->slice)->device.name, q->id, index);
 }
 
 /* After a reset: issue again what was in flight, or fail it all. */
@@ -201,18 +186,16 @@ static void queue_resume(struct nvme_queue *q, bool alive)
 {
     spin_lock(&q->requests.lock);
     q->stopped = false;
-    for (uint64_t left = q->slots_used; left != 0; left &= left - 1) {
+    for (uint64_t left = q->slots.used; left != 0; left &= left - 1) {
         unsigned index = (unsigned)__builtin_ctzll(left);
-        struct nvme_slot *slot = &q->slot[index];
 
-        if (!alive || slot->retries == BLOCK_RETRIES) {
-            slot_end(q, index, BLOCK_TIMEOUT);
-        } else {
-            slot->retries++;
+        if (alive && block_slots_retry(&q->slots, index)) {
             slot_issue(q, index);
+        } else {
+            slot_end(q, index, BLOCK_TIMEOUT);
         }
     }
-    if (alive && q->slots_used != 0) {
+    if (alive && q->slots.used != 0) {
         ring_doorbell(q);
     }
     queue_start(q);
@@ -266,7 +249,7 @@ static void queue_poll(struct nvme_queue *q, uint64_t now)
         return;
     }
     /* Racy looks at the phase and the time: what is missed now is seen by the next poll. */
-    if (nvme_ring_pending(&q->ring) || now >= q->next_check) {
+    if (nvme_ring_pending(&q->ring) || now >= q->slots.next_check) {
         spin_lock(&q->requests.lock);
         if (!q->stopped) {
             queue_reap(q);

@@ -8,11 +8,11 @@
 #ifndef SPILLWAY_DRIVERS_VIRTIO_BLK_H
 #define SPILLWAY_DRIVERS_VIRTIO_BLK_H
 
-#include "drivers/block_queue.h"
+#include "drivers/block_slots.h"
 #include "drivers/virtio_pci.h"
 
 #define VIRTIO_BLK_MAX_QUEUES 4
-#define VIRTIO_BLK_SLOTS      64
+#define VIRTIO_BLK_SLOTS      BLOCK_SLOTS
 #define VIRTIO_BLK_SEGMENTS   (BLOCK_MAX_PAGES + 2) /* header, pages, status */
 
 #define VIRTIO_BLK_F_SIZE_MAX BIT(1)
@@ -38,12 +38,6 @@ struct virtio_blk_dma {
     struct virtio_descriptor table[VIRTIO_BLK_SEGMENTS];
 };
 
-struct virtio_blk_slot {
-    struct block_slice slice;
-    uint64_t deadline; /* platform_clock_ns */
-    uint8_t retries;
-};
-
 struct virtio_blk;
 
 struct virtio_blk_queue {
@@ -54,10 +48,7 @@ struct virtio_blk_queue {
     volatile uint16_t *notify;
     struct virtio_blk_dma *dma; /* one for each slot */
     hpa_t dma_address;
-    struct virtio_blk_slot slot[VIRTIO_BLK_SLOTS];
-    uint64_t slots_free; /* bit i: slot[i] is free */
-    uint64_t slots_used;
-    uint64_t next_check;         /* when to look for time-outs */
+    struct block_slots slots;    /* the index is the token of its descriptors */
     uint64_t last_answer;        /* when the device last completed anything */
     _Atomic uint64_t interrupts; /* noted by the handler */
     uint16_t index;

@@ -10,8 +10,6 @@
 #include "drivers/platform.h"
 #include "drivers/virtio_blk.h"
 
-_Static_assert(VIRTIO_BLK_SLOTS == 64, "slots are the bits of one word");
-
 enum {
     BLK_T_IN = 0,
     BLK_T_OUT = 1,
@@ -40,7 +38,7 @@ struct virtio_blk_queue *virtio_blk_queue_new(struct virtio_blk *b, unsigned ind
     q->owner = b;
     q->index = (uint16_t)index;
     q->vector = -1;
-    q->slots_free = ~0ull;
+    block_slots_init(&q->slots, VIRTIO_BLK_SLOTS);
     q->ring.size = size;
     q->ring.descriptors = platform_dma_alloc(size * sizeof(struct virtio_descriptor), &q->parts[0]);
     q->ring.avail = platform_dma_alloc(sizeof(struct virtio_avail), &q->parts[1]);
@@ -86,7 +84,7 @@ static uint32_t slice_type(const struct block_slice *slice)
 static void slot_issue(struct virtio_blk_queue *q, unsigned index)
 {
     struct virtio_segment segments[VIRTIO_BLK_SEGMENTS];
-    struct virtio_blk_slot *slot = &q->slot[index];
+    struct block_slot *slot = &q->slots.slot[index];
     struct virtio_blk_dma *dma = &q->dma[index];
     hpa_t address = hpa(q->dma_address.v + index * sizeof(*dma));
     const struct block_slice *slice = &slot->slice;
@@ -133,20 +131,14 @@ static void queue_start(struct virtio_blk_queue *q)
         block_queue_fail_waiting(&q->requests, BLOCK_TIMEOUT);
         return;
     }
-    while (!q->stopped && q->slots_free != 0 && ring_has_room(q) &&
+    while (!q->stopped && q->slots.free != 0 && ring_has_room(q) &&
            block_queue_take(&q->requests, q->owner->max_pages, &slice)) {
-        unsigned index = (unsigned)__builtin_ctzll(q->slots_free);
-
         if (slice.count == 0 && !(q->owner->features & VIRTIO_BLK_F_FLUSH)) {
             /* 5.2.6.2: without FLUSH a completed write is in stable storage already. */
             block_queue_end(&q->requests, &slice, BLOCK_OK);
             continue;
         }
-        q->slots_free &= ~BIT(index);
-        q->slots_used |= BIT(index);
-        q->slot[index].slice = slice;
-        q->slot[index].retries = 0;
-        slot_issue(q, index);
+        slot_issue(q, block_slots_take(&q->slots, &slice));
     }
     if (q->ring.avail_index != before) {
         queue_notify(q);
@@ -155,9 +147,7 @@ static void queue_start(struct virtio_blk_queue *q)
 
 static void slot_end(struct virtio_blk_queue *q, unsigned index, enum block_status status)
 {
-    q->slots_used &= ~BIT(index);
-    q->slots_free |= BIT(index);
-    block_queue_end(&q->requests, &q->slot[index].slice, status);
+    block_slots_end(&q->slots, index, &q->requests, status);
 }
 
 /* True: it was issued again. */
@@ -165,8 +155,7 @@ static bool slot_failed(struct virtio_blk_queue *q, unsigned index, uint8_t stat
 {
     static const char *const names[] = {"completed", "I/O error", "not supported"};
     static const char *const verbs[] = {"read", "write", "?", "?", "flush"};
-    struct virtio_blk_slot *slot = &q->slot[index];
-    const struct block_slice *slice = &slot->slice;
+    const struct block_slice *slice = &q->slots.slot[index].slice;
 
     if (block_report_error(&q->owner->device)) {
         log_error("%s: %s of %u blocks at %llu: %s (%02x)", q->owner->device.name,
@@ -174,8 +163,7 @@ static bool slot_failed(struct virtio_blk_queue *q, unsigned index, uint8_t stat
                   (unsigned long long)block_slice_start(slice),
                   status <= BLK_S_UNSUPP ? names[status] : "no status", status);
     }
-    if (status != BLK_S_UNSUPP && slot->retries < BLOCK_RETRIES) {
-        slot->retries++;
+    if (status != BLK_S_UNSUPP && block_slots_retry(&q->slots, index)) {
         slot_issue(q, index);
         return true;
     }
@@ -191,7 +179,7 @@ static void queue_reap(struct virtio_blk_queue *q, uint64_t now)
 
     while ((token = virtio_ring_pop(&q->ring)) != -1) {
         q->last_answer = now;
-        if (token < 0 || !(q->slots_used & BIT(token))) {
+        if (token < 0 || !(q->slots.used & BIT(token))) {
             log_error("%s: completion of a request that is not in flight", q->owner->device.name);
             continue;
         }
@@ -210,21 +198,10 @@ static void queue_reap(struct virtio_blk_queue *q, uint64_t now)
 /* True: a request is overdue.  Lock held. */
 static bool queue_overdue(struct virtio_blk_queue *q, uint64_t now)
 {
-    uint64_t grace = (PATIENCE - 1) * BLOCK_COMMAND_TIMEOUT_NS;
+    bool silent = now >= q->last_answer + BLOCK_COMMAND_TIMEOUT_NS;
+    uint64_t grace = silent ? 0 : (PATIENCE - 1) * BLOCK_COMMAND_TIMEOUT_NS;
 
-    if (now < q->next_check) {
-        return false;
-    }
-    q->next_check = now + BLOCK_TIMEOUT_CHECK_NS;
-    if (now >= q->last_answer + BLOCK_COMMAND_TIMEOUT_NS) {
-        grace = 0;
-    }
-    for (uint64_t left = q->slots_used; left != 0; left &= left - 1) {
-        if (now >= q->slot[__builtin_ctzll(left)].deadline + grace) {
-            return true;
-        }
-    }
-    return false;
+    return block_slots_overdue(&q->slots, now, grace) >= 0;
 }
 
 /* After a reset: issue again what was in flight, or fail it all. */
@@ -232,18 +209,16 @@ static void queue_resume(struct virtio_blk_queue *q, bool alive)
 {
     spin_lock(&q->requests.lock);
     q->stopped = false;
-    for (uint64_t left = q->slots_used; left != 0; left &= left - 1) {
+    for (uint64_t left = q->slots.used; left != 0; left &= left - 1) {
         unsigned index = (unsigned)__builtin_ctzll(left);
-        struct virtio_blk_slot *slot = &q->slot[index];
 
-        if (!alive || slot->retries == BLOCK_RETRIES) {
-            slot_end(q, index, BLOCK_TIMEOUT);
-        } else {
-            slot->retries++;
+        if (alive && block_slots_retry(&q->slots, index)) {
             slot_issue(q, index);
+        } else {
+            slot_end(q, index, BLOCK_TIMEOUT);
         }
     }
-    if (alive && q->slots_used != 0) {
+    if (alive && q->slots.used != 0) {
         queue_notify(q);
     }
     queue_start(q);
@@ -292,7 +267,7 @@ static void queue_poll(struct virtio_blk_queue *q, uint64_t now)
         return;
     }
     /* Racy looks at the index and the time: what is missed now is seen by the next poll. */
-    if (virtio_ring_pending(&q->ring) || now >= q->next_check) {
+    if (virtio_ring_pending(&q->ring) || now >= q->slots.next_check) {
         spin_lock(&q->requests.lock);
         if (!q->stopped) {
             queue_reap(q, now);

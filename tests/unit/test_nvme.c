@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SOURCES: tests/unit/nvme_model.c drivers/nvme.c drivers/nvme_admin.c drivers/nvme_queue.c
- * drivers/nvme_ring.c drivers/block_queue.c */
+ * drivers/nvme_ring.c drivers/block_queue.c drivers/block_slots.c */
 /*
  * The NVMe driver on four CPUs (threads) against a controller in a thread: every block read must
  * be what was last written, every request is answered exactly once, through errors, lost commands,
