@@ -175,7 +175,8 @@ struct tmem_page *tmem_page_add(struct tmem *tmem, struct tmem_shard *shard, uin
 /* Frees its storage and leaves it LOST, on no list. */
 void tmem_page_release(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
 /* Releases, takes it out of the table and frees it. */
-void tmem_page_remove(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
+void tmem_page_remove(struct tmem *tmem, struct tmem_shard *shard, uint64_t hash,
+                      struct tmem_page *page);
 /* The page, in the state it now has, becomes the youngest of its age list, if it belongs on one. */
 void tmem_page_age(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
 /* Takes it off its list, if it is on one. */

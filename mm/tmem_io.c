@@ -289,7 +289,7 @@ unsigned tmem_evict(struct tmem *tmem, unsigned target)
         page = first_page(shard, TMEM_AGE_EPHEMERAL);
         if (page != NULL) {
             tmem_count(tmem_pool_at(tmem, page->handle.pool), TMEM_EVICTIONS);
-            tmem_page_remove(tmem, shard, page);
+            tmem_page_remove(tmem, shard, tmem_hash(tmem, &page->handle), page);
             evicted++;
         }
         spin_unlock(&shard->lock);

@@ -64,7 +64,7 @@ static struct tmem_page *find(const struct operation *op)
 
 static void remove_page(const struct operation *op, struct tmem_page *page)
 {
-    tmem_page_remove(op->tmem, op->shard, page);
+    tmem_page_remove(op->tmem, op->shard, op->hash, page);
 }
 
 /* What the handle holds goes, if it holds something. */

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The table of pages: look-up, descriptors, age lists, and the sweep over all of it. */
-#include <string.h>
-
 #include "base/log.h"
 #include "base/xxhash.h"
 #include "mm/env.h"
@@ -30,10 +28,14 @@ static struct tmem_page **bucket_of(const struct tmem *tmem, struct tmem_shard *
     return &shard->bucket[(hash >> 32) & (tmem->buckets - 1)];
 }
 
+static bool same_object(const uint64_t *a, const uint64_t *b)
+{
+    return a[0] == b[0] && a[1] == b[1] && a[2] == b[2];
+}
+
 static bool same_handle(const struct tmem_handle *a, const struct tmem_handle *b)
 {
-    return a->index == b->index && a->pool == b->pool && a->object[0] == b->object[0] &&
-           a->object[1] == b->object[1] && a->object[2] == b->object[2];
+    return a->index == b->index && a->pool == b->pool && same_object(a->object, b->object);
 }
 
 struct tmem_page *tmem_find(struct tmem *tmem, struct tmem_shard *shard, uint64_t hash,
@@ -236,10 +238,11 @@ static void free_page(struct tmem *tmem, struct tmem_shard *shard, struct tmem_p
     descriptor_give(shard, page);
 }
 
-void tmem_page_remove(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page)
+void tmem_page_remove(struct tmem *tmem, struct tmem_shard *shard, uint64_t hash,
+                      struct tmem_page *page)
 {
     tmem_page_release(tmem, shard, page);
-    unlink_page(bucket_of(tmem, shard, tmem_hash(tmem, &page->handle)), page);
+    unlink_page(bucket_of(tmem, shard, hash), page);
     free_page(tmem, shard, page);
 }
 
@@ -253,8 +256,7 @@ static bool matches(const struct tmem_match *match, const struct tmem_page *page
         return true;
     }
     return handle->pool == match->pool &&
-           (match->object == NULL ||
-            memcmp(handle->object, match->object, sizeof(handle->object)) == 0);
+           (match->object == NULL || same_object(handle->object, match->object));
 }
 
 /* Returns how many pages it looked at. */
@@ -278,28 +280,39 @@ static unsigned sweep_bucket(struct tmem *tmem, struct tmem_shard *shard, struct
     return looked;
 }
 
+/* The shard's buckets from `at` on, until enough has been looked at.  Adds that to *looked; returns
+ * where to go on.  The lock is held. */
+static uint32_t sweep_shard(struct tmem *tmem, struct tmem_shard *shard, uint32_t at,
+                            const struct tmem_match *match, unsigned *looked)
+{
+    uint32_t first = at;
+    unsigned pages = 0;
+
+    if (shard->pages == 0) {
+        ++*looked;
+        return tmem->buckets;
+    }
+    for (; at < tmem->buckets && at - first + pages < SWEEP_HOLD; at++) {
+        if (shard->bucket[at] != NULL) {
+            pages += sweep_bucket(tmem, shard, &shard->bucket[at], match);
+        }
+    }
+    *looked += at - first + pages;
+    return at;
+}
+
 bool tmem_sweep(struct tmem *tmem, const struct tmem_match *match, uint32_t *position)
 {
     uint32_t end = TMEM_SHARDS * tmem->buckets;
-    unsigned budget = SWEEP_BUDGET;
+    unsigned looked = 0;
 
-    while (*position < end) {
-        struct tmem_shard *shard = &tmem->shard[*position / tmem->buckets];
-        unsigned looked = 0;
+    while (*position < end && looked < SWEEP_BUDGET) {
+        uint32_t base = ALIGN_DOWN(*position, tmem->buckets);
+        struct tmem_shard *shard = &tmem->shard[base / tmem->buckets];
 
         spin_lock(&shard->lock);
-        do {
-            struct tmem_page **bucket = &shard->bucket[*position % tmem->buckets];
-
-            looked += 1 + sweep_bucket(tmem, shard, bucket, match);
-            *position = shard->pages == 0 ? (uint32_t)ALIGN_UP(*position + 1, tmem->buckets)
-                                          : *position + 1;
-        } while (looked < SWEEP_HOLD && *position % tmem->buckets != 0);
+        *position = base + sweep_shard(tmem, shard, *position - base, match, &looked);
         spin_unlock(&shard->lock);
-        if (looked >= budget) {
-            return *position >= end;
-        }
-        budget -= looked;
     }
-    return true;
+    return *position >= end;
 }
