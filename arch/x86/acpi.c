@@ -9,21 +9,6 @@
 
 #define TABLE_MAX (1u << 20) /* longer than any that we read */
 
-struct acpi_rsdp {
-    char signature[8];
-    uint8_t checksum;
-    char oem_id[6];
-    uint8_t revision;
-    uint32_t rsdt;
-    uint32_t length; /* from here on: revision >= 2 */
-    uint64_t xsdt;
-    uint8_t extended_checksum;
-    uint8_t reserved_21[3];
-} __attribute__((packed));
-_Static_assert(sizeof(struct acpi_rsdp) == 36, "ACPI 5.2.5.3 RSDP Structure");
-
-#define RSDP_1_BYTES 20
-
 /* FADT offsets: ACPI table 5.33 "FADT Format". */
 #define FADT_DSDT        40
 #define FADT_PM1A_CNT    64
@@ -48,17 +33,6 @@ _Static_assert(sizeof(struct acpi_rsdp) == 36, "ACPI 5.2.5.3 RSDP Structure");
 static const struct acpi_header *root; /* XSDT or RSDT */
 static unsigned root_entry_bytes;
 
-static bool sums_to_zero(const void *p, uint32_t bytes)
-{
-    const uint8_t *b = p;
-    uint8_t sum = 0;
-
-    for (uint32_t i = 0; i < bytes; i++) {
-        sum = (uint8_t)(sum + b[i]);
-    }
-    return sum == 0;
-}
-
 /* A table at that address, whole and with a good checksum; else NULL. */
 static const struct acpi_header *table_at(uint64_t address)
 {
@@ -69,7 +43,7 @@ static const struct acpi_header *table_at(uint64_t address)
     }
     t = arch_ptr(hpa(address));
     if (t->length < sizeof(*t) || t->length > TABLE_MAX ||
-        !paging_direct_covers(hpa(address), t->length) || !sums_to_zero(t, t->length)) {
+        !paging_direct_covers(hpa(address), t->length) || acpi_sum(t, t->length) != 0) {
         log_warn("ACPI table at %#lx is damaged: ignored", address);
         return NULL;
     }
@@ -84,7 +58,7 @@ void acpi_init(hpa_t address)
         return;
     }
     rsdp = arch_ptr(address);
-    if (memcmp(rsdp->signature, "RSD PTR ", 8) != 0 || !sums_to_zero(rsdp, RSDP_1_BYTES)) {
+    if (memcmp(rsdp->signature, "RSD PTR ", 8) != 0 || acpi_sum(rsdp, ACPI_RSDP_FIRST_PART) != 0) {
         log_warn("ACPI RSDP at %#lx is damaged: ignored", address.v);
         return;
     }

@@ -8,29 +8,7 @@
 #ifndef SPILLWAY_ARCH_X86_ACPI_H
 #define SPILLWAY_ARCH_X86_ACPI_H
 
-#include "base/types.h"
-
-struct acpi_header {
-    char signature[4];
-    uint32_t length; /* with this header */
-    uint8_t revision;
-    uint8_t checksum;
-    char oem_id[6];
-    char oem_table_id[8];
-    uint32_t oem_revision;
-    uint32_t creator_id;
-    uint32_t creator_revision;
-} __attribute__((packed));
-_Static_assert(sizeof(struct acpi_header) == 36, "ACPI 5.2.6 System Description Table Header");
-
-struct acpi_register {
-    uint8_t space; /* 0 memory, 1 I/O */
-    uint8_t bits;
-    uint8_t offset;
-    uint8_t access;
-    uint64_t address;
-} __attribute__((packed));
-_Static_assert(sizeof(struct acpi_register) == 12, "ACPI 5.2.3.2 Generic Address Structure");
+#include "base/acpi.h"
 
 /* Looks at the RSDP; hpa 0: there is none. */
 void acpi_init(hpa_t rsdp);

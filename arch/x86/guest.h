@@ -37,6 +37,8 @@ struct guest_context {
     } cache[GUEST_CACHE];
 };
 
+/* 0..3, of a state with these RFLAGS. */
+uint8_t guest_privilege_level(const struct guest_state *state, uint64_t rflags);
 /* Reads the vCPU's state from the backend. */
 void guest_context_init(struct guest_context *g, struct vcpu *vcpu);
 /* What an exit handler returns for a result other than GUEST_OK. */

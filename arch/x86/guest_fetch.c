@@ -24,7 +24,7 @@ static enum decode_mode code_mode(const struct guest_state *state, uint64_t rfla
     return (access & ACCESS_BIG) ? DECODE_32 : DECODE_16;
 }
 
-static uint8_t privilege_level(const struct guest_state *state, uint64_t rflags)
+uint8_t guest_privilege_level(const struct guest_state *state, uint64_t rflags)
 {
     if (!(state->cr0 & CR0_PE)) {
         return 0;
@@ -41,7 +41,7 @@ void guest_context_init(struct guest_context *g, struct vcpu *vcpu)
     g->cached = 0;
     arch_backend()->get_state(vcpu, &g->state);
     g->mode = code_mode(&g->state, vcpu->regs.rflags);
-    g->cpl = privilege_level(&g->state, vcpu->regs.rflags);
+    g->cpl = guest_privilege_level(&g->state, vcpu->regs.rflags);
 }
 
 enum exit_result guest_exit_result(enum guest_result result)

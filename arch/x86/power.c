@@ -84,7 +84,7 @@ static void try_acpi_reset(void)
     struct acpi_register r;
     uint8_t value;
 
-    if (acpi_reset_register(&r, &value) && r.space == 1) {
+    if (acpi_reset_register(&r, &value) && r.space == ACPI_SPACE_IO) {
         port_out8((uint16_t)r.address, value);
         settle();
     }

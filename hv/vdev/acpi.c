@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/acpi.h"
 #include "base/bits.h"
 #include "hv/vdev/ioapic.h"
 #include "hv/vdev/lapic.h"
@@ -11,47 +12,7 @@
 /* dsdt_aml_code[], made by iasl -tc from hv/vdev/dsdt.asl. */
 #include "hv/vdev/dsdt.hex"
 
-/* ACPI 6.4, 5.2.6 "System Description Table Header". */
-struct acpi_header {
-    char signature[4];
-    uint32_t length;
-    uint8_t revision;
-    uint8_t checksum;
-    char oem_id[6];
-    char oem_table_id[8];
-    uint32_t oem_revision;
-    char creator_id[4];
-    uint32_t creator_revision;
-} __attribute__((packed));
-_Static_assert(sizeof(struct acpi_header) == 36, "ACPI 5.2.6");
-
-/* 5.2.5.3 "Root System Description Pointer (RSDP) Structure". */
-struct acpi_rsdp {
-    char signature[8];
-    uint8_t checksum; /* of the first 20 bytes */
-    char oem_id[6];
-    uint8_t revision;
-    uint32_t rsdt;
-    uint32_t length;
-    uint64_t xsdt;
-    uint8_t extended_checksum;
-    uint8_t reserved_33[3];
-} __attribute__((packed));
-_Static_assert(sizeof(struct acpi_rsdp) == 36, "ACPI 5.2.5.3");
-
-#define RSDP_FIRST_PART 20
-
-/* 5.2.3.2 "Generic Address Structure". */
-struct acpi_address {
-    uint8_t space; /* 1: system I/O */
-    uint8_t bit_width;
-    uint8_t bit_offset;
-    uint8_t access_size; /* 1: byte */
-    uint64_t address;
-} __attribute__((packed));
-_Static_assert(sizeof(struct acpi_address) == 12, "ACPI 5.2.3.2");
-
-/* 5.2.9 "Fixed ACPI Description Table (FADT)".  Hardware-reduced: most of it is zero. */
+/* ACPI 6.4, 5.2.9 "Fixed ACPI Description Table (FADT)".  Hardware-reduced: most of it is zero. */
 struct acpi_fadt {
     struct acpi_header header;
     uint32_t firmware_control;
@@ -60,15 +21,15 @@ struct acpi_fadt {
     uint16_t boot_architecture;
     uint8_t reserved_111;
     uint32_t flags;
-    struct acpi_address reset_register;
+    struct acpi_register reset_register;
     uint8_t reset_value;
     uint16_t arm_boot_architecture;
     uint8_t minor_version;
     uint64_t x_firmware_control;
     uint64_t x_dsdt;
-    struct acpi_address reserved_148[8];
-    struct acpi_address sleep_control;
-    struct acpi_address sleep_status;
+    struct acpi_register reserved_148[8];
+    struct acpi_register sleep_control;
+    struct acpi_register sleep_status;
     uint64_t hypervisor;
 } __attribute__((packed));
 _Static_assert(sizeof(struct acpi_fadt) == 276, "ACPI 5.2.9");
@@ -76,15 +37,13 @@ _Static_assert(offsetof(struct acpi_fadt, boot_architecture) == 109, "ACPI 5.2.9
 _Static_assert(offsetof(struct acpi_fadt, x_dsdt) == 140, "ACPI 5.2.9");
 _Static_assert(offsetof(struct acpi_fadt, sleep_control) == 244, "ACPI 5.2.9");
 
-#define FADT_WBINVD          BIT(0)
-#define FADT_POWER_BUTTON    BIT(4) /* no fixed power button */
-#define FADT_SLEEP_BUTTON    BIT(5) /* no fixed sleep button */
-#define FADT_RESET_REGISTER  BIT(10)
-#define FADT_HW_REDUCED      BIT(20)
-#define BOOT_LEGACY_DEVICES  BIT(0)
-#define BOOT_NO_VGA          BIT(2)
-#define ADDRESS_SPACE_SYS_IO 1
-#define ADDRESS_ACCESS_BYTE  1
+#define FADT_WBINVD         BIT(0)
+#define FADT_POWER_BUTTON   BIT(4) /* no fixed power button */
+#define FADT_SLEEP_BUTTON   BIT(5) /* no fixed sleep button */
+#define FADT_RESET_REGISTER BIT(10)
+#define FADT_HW_REDUCED     BIT(20)
+#define BOOT_LEGACY_DEVICES BIT(0)
+#define BOOT_NO_VGA         BIT(2)
 
 /* 5.2.12 "Multiple APIC Description Table (MADT)". */
 struct acpi_madt {
@@ -135,17 +94,6 @@ struct builder {
     bool fits;
 };
 
-static uint8_t checksum(const void *data, size_t bytes)
-{
-    const uint8_t *p = data;
-    uint8_t sum = 0;
-
-    for (size_t i = 0; i < bytes; i++) {
-        sum = (uint8_t)(sum + p[i]);
-    }
-    return (uint8_t)-sum;
-}
-
 static void fill_header(struct acpi_header *header, const char *signature, uint8_t revision)
 {
     memcpy(header->signature, signature, 4);
@@ -183,7 +131,7 @@ static uint64_t end_table(struct builder *b, size_t start)
         header.length = (uint32_t)(b->used - start);
         header.checksum = 0;
         memcpy(b->buffer + start, &header, sizeof(header));
-        header.checksum = checksum(b->buffer + start, b->used - start);
+        header.checksum = (uint8_t)-acpi_sum(b->buffer + start, b->used - start);
         memcpy(b->buffer + start, &header, sizeof(header));
     }
     return ACPI_TABLES_BASE + start;
@@ -197,12 +145,10 @@ static uint64_t build_dsdt(struct builder *b)
     return end_table(b, start);
 }
 
-static struct acpi_address port_address(uint16_t port)
+static struct acpi_register port_address(uint16_t port)
 {
-    return (struct acpi_address){.space = ADDRESS_SPACE_SYS_IO,
-                                 .bit_width = 8,
-                                 .access_size = ADDRESS_ACCESS_BYTE,
-                                 .address = port};
+    return (struct acpi_register){
+        .space = ACPI_SPACE_IO, .bits = 8, .access = ACPI_ACCESS_BYTE, .address = port};
 }
 
 static uint64_t build_fadt(struct builder *b, uint64_t dsdt)
@@ -276,8 +222,8 @@ bool acpi_build(uint8_t buffer[ACPI_TABLES_BYTES], unsigned vcpu_count)
     memcpy(rsdp.signature, "RSD PTR ", 8);
     memcpy(rsdp.oem_id, "SPLWAY", 6);
     rsdp.xsdt = build_xsdt(&b, fadt, madt);
-    rsdp.checksum = checksum(&rsdp, RSDP_FIRST_PART);
-    rsdp.extended_checksum = checksum(&rsdp, sizeof(rsdp));
+    rsdp.checksum = (uint8_t)-acpi_sum(&rsdp, ACPI_RSDP_FIRST_PART);
+    rsdp.extended_checksum = (uint8_t)-acpi_sum(&rsdp, sizeof(rsdp));
     memcpy(buffer, &rsdp, sizeof(rsdp));
     buffer[ACPI_CONFIG_ADDRESS - ACPI_TABLES_BASE] = (uint8_t)vcpu_count;
     return b.fits;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* struct guest_state <-> the state save area of the VMCB. */
 #include "arch/x86/cpu.h"
+#include "arch/x86/guest.h"
 #include "arch/x86/svm/vcpu.h"
 
 /* The VMCB's attributes lack the gap at bits 11:8 that descriptors and the VMCS have. */
@@ -71,17 +72,6 @@ void svm_get_state(struct vcpu *vcpu, struct guest_state *state)
     state->pat = save->pat;
 }
 
-static uint8_t privilege_level(const struct guest_state *state, uint64_t rflags)
-{
-    if (!(state->cr0 & CR0_PE)) {
-        return 0;
-    }
-    if (rflags & RFLAGS_VM) {
-        return 3;
-    }
-    return (uint8_t)FIELD_GET(ACCESS_DPL, state->segment[SEG_SS].access);
-}
-
 /*
  * CD and NW, which are set after RESET, would make everything that the guest does uncached: APM
  * 15.25.8 "Combining Nested and Guest Memory Types".  The guest does not get them, and as long as
@@ -108,7 +98,7 @@ void svm_set_state(struct vcpu *vcpu, const struct guest_state *state)
     }
     /* TR goes back as it was saved: the QEMU emulator saves a TSS that LTR loaded as "available"
      * and refuses ring 3 its ports if it finds "busy" there. */
-    save->cpl = privilege_level(state, vcpu->regs.rflags);
+    save->cpl = guest_privilege_level(state, vcpu->regs.rflags);
     save->gdtr.base = state->gdtr.base;
     save->gdtr.limit = state->gdtr.limit;
     save->idtr.base = state->idtr.base;
