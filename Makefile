@@ -12,10 +12,7 @@ CPUS  ?= $(if $(filter bochs,$(EMU)),1,2)
 # V=1 shows every command.
 Q := $(if $(V),,@)
 
-# DEBUG=1 keeps asserts and the checker of lock ranks in the hypervisor.  The stamp has everything
-# compiled again when that changes.
-MODE       := $(if $(DEBUG),debug,release)
-MODE_STAMP := $(BUILD)/mode-$(MODE)
+# DEBUG=1 keeps asserts and the checker of lock ranks in the hypervisor.
 
 ifeq ($(filter -j%,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(shell nproc)
@@ -54,23 +51,30 @@ OBJECTS     := $(C_SOURCES:%.c=$(BUILD)/%.o) $(ASM_SOURCES:%.asm=$(BUILD)/%.asm.
 # Made before anything is compiled.
 GENERATED   := $(BUILD)/libc/newlib.h $(BUILD)/libc/xxhash.h $(ASL_SOURCES:%.asl=$(BUILD)/%.hex)
 
-$(MODE_STAMP):
-	@mkdir -p $(@D)
-	@rm -f $(BUILD)/mode-*
-	@touch $@
+# What the last build was compiled with: written anew only when that changes (DEBUG=1, EXTRA_CFLAGS),
+# and then everything that those flags decide is older.
+FLAGS := $(BUILD)/flags
 
-$(BUILD)/%.o: %.c $(MODE_STAMP) | $(GENERATED)
+.PHONY: FORCE
+FORCE:
+
+export FLAGS_NOW = $(CC) $(CFLAGS) $(NASMFLAGS)
+$(FLAGS): FORCE
+	@mkdir -p $(@D)
+	@echo "$$FLAGS_NOW" | cmp -s - $@ || echo "$$FLAGS_NOW" > $@
+
+$(BUILD)/%.o: %.c $(FLAGS) | $(GENERATED)
 	@mkdir -p $(@D)
 	@echo '  CC      $<'
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 
-$(BUILD)/%.asm.o: %.asm $(BUILD)/asm_offsets.inc
+$(BUILD)/%.asm.o: %.asm $(BUILD)/asm_offsets.inc $(FLAGS)
 	@mkdir -p $(@D)
 	@echo '  NASM    $<'
 	$(Q)nasm $(NASMFLAGS) -MD $(@:.o=.d) -MQ $@ $< -o $@
 
 # C constants for NASM: asm_offsets.c holds asm volatile("\n.ascii \"->NAME %0\"" : : "i"(value)).
-$(BUILD)/asm_offsets.inc: $(wildcard arch/x86/asm_offsets.c) Makefile | $(GENERATED)
+$(BUILD)/asm_offsets.inc: $(wildcard arch/x86/asm_offsets.c) Makefile $(FLAGS) | $(GENERATED)
 	@mkdir -p $(@D)
 	$(Q)if [ -f arch/x86/asm_offsets.c ]; then \
 	    $(CC) $(CFLAGS) -MMD -MP -MT $@ -MF $(BUILD)/asm_offsets.d -S arch/x86/asm_offsets.c \
