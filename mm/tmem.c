@@ -12,7 +12,6 @@
 
 #define BUCKETS_MIN      (PAGE_SIZE / sizeof(struct tmem_page *)) /* per shard */
 #define CHAIN            4u                                       /* pages per bucket aimed at */
-#define SLAB_PAGES       56u
 #define OVERHEAD_PAGES   128u /* table, requests, slabs that are not full */
 #define BUCKET_ORDER_MAX 6u
 
@@ -20,8 +19,8 @@
 
 uint64_t tmem_overhead(uint64_t quota)
 {
-    /* A descriptor each, and a bucket for every few. */
-    return quota == 0 ? 0 : quota / SLAB_PAGES + quota / 1024 + OVERHEAD_PAGES;
+    /* A descriptor each, and for every few a bucket and a chain of objects. */
+    return quota == 0 ? 0 : quota / TMEM_SLAB_PAGES + quota / 512 + OVERHEAD_PAGES;
 }
 
 static unsigned order_of(size_t bytes)
@@ -59,10 +58,12 @@ static bool alloc_buckets(struct tmem *tmem)
     for (unsigned i = 0; i < TMEM_SHARDS; i++) {
         struct tmem_shard *shard = &tmem->shard[i];
 
-        shard->bucket = alloc_zeroed(tmem->buckets * sizeof(*shard->bucket), &shard->bucket_frames);
+        shard->bucket =
+            alloc_zeroed(2 * tmem->buckets * sizeof(*shard->bucket), &shard->bucket_frames);
         if (shard->bucket == NULL) {
             return false;
         }
+        shard->object = shard->bucket + tmem->buckets;
     }
     return true;
 }
@@ -332,31 +333,38 @@ enum tmem_result tmem_pool_destroy(struct tmem *tmem, uint32_t id, uint32_t *pos
     return TMEM_OK;
 }
 
-static enum tmem_result sweep_live(struct tmem *tmem, const struct tmem_match *match,
-                                   uint32_t *position)
+/* A flush can begin or go on: TMEM_OK.  *nothing: it has ended, too. */
+static enum tmem_result begin_flush(struct tmem *tmem, uint32_t id, bool *nothing)
 {
-    const struct tmem_pool *pool = tmem_pool_at(tmem, match->pool);
+    const struct tmem_pool *pool = tmem_pool_at(tmem, id);
 
-    if (!tmem_pool_live(pool, match->pool)) {
+    if (!tmem_pool_live(pool, id)) {
         return TMEM_BAD_POOL;
     }
-    if (atomic_load(&pool->pages) == 0) {
-        return TMEM_OK;
-    }
-    return tmem_sweep(tmem, match, position) ? TMEM_OK : TMEM_AGAIN;
+    *nothing = atomic_load(&pool->pages) == 0;
+    return TMEM_OK;
 }
 
 enum tmem_result tmem_pool_flush(struct tmem *tmem, uint32_t id, uint32_t *position)
 {
     const struct tmem_match match = {.pool = id};
+    bool nothing;
+    enum tmem_result result = begin_flush(tmem, id, &nothing);
 
-    return sweep_live(tmem, &match, position);
+    if (result != TMEM_OK || nothing) {
+        return result;
+    }
+    return tmem_sweep(tmem, &match, position) ? TMEM_OK : TMEM_AGAIN;
 }
 
 enum tmem_result tmem_object_flush(struct tmem *tmem, const struct tmem_handle *handle,
                                    uint32_t *position)
 {
-    const struct tmem_match match = {.pool = handle->pool, .object = handle->object};
+    bool nothing;
+    enum tmem_result result = begin_flush(tmem, handle->pool, &nothing);
 
-    return sweep_live(tmem, &match, position);
+    if (result != TMEM_OK || nothing) {
+        return result;
+    }
+    return tmem_object_sweep(tmem, handle, position) ? TMEM_OK : TMEM_AGAIN;
 }

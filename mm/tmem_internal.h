@@ -3,6 +3,7 @@
  * tmem from the inside: shared by the tmem_*.c and pager.c.
  *
  *     tmem -> shard[hash] -> bucket[hash] -> page -> page ...       one lock per shard
+ *                         -> object[hash of pool and object] -> page -> page ...   the same pages
  *                         -> age lists, oldest first: ephemeral pages; persistent pages in frames
  *                         -> slabs: META frames cut into page descriptors, freed when empty
  *
@@ -39,13 +40,16 @@ enum tmem_where {
 #define TMEM_VALUE_PAYLOAD    BITS(55, 0)
 
 struct tmem_page {
-    struct tmem_page *chain; /* next in the bucket; or next free one of the slab */
-    struct list age;         /* in shard->age[] or in none */
+    struct tmem_page *chain;   /* next in the bucket; or next free one of the slab */
+    struct tmem_page *sibling; /* next in the chain of its object's hash ... */
+    struct tmem_page **sibled; /* ... and what points to this one there */
+    struct list age;           /* in shard->age[] or in none */
     struct tmem_handle handle;
     uint64_t value; /* TMEM_VALUE_* */
     uint64_t stamp; /* when it was put */
 };
-_Static_assert(sizeof(struct tmem_page) == 72, "56 to a slab");
+_Static_assert(sizeof(struct tmem_page) == 88, "46 to a slab");
+#define TMEM_SLAB_PAGES 46u
 
 /* The age lists of a shard. */
 enum tmem_age {
@@ -58,10 +62,10 @@ enum tmem_age {
 
 struct tmem_shard {
     struct spinlock lock; /* all of the rest, and what is in it */
-    struct tmem_page **bucket;
-    pfn_t bucket_frames;
-    uint32_t pages;    /* in all of its buckets: a sweep passes by a shard that has none */
-    struct list slabs; /* those with a free descriptor */
+    struct tmem_page **bucket, **object;
+    pfn_t bucket_frames; /* of both */
+    uint32_t pages;      /* in all of its buckets: a sweep passes by a shard that has none */
+    struct list slabs;   /* those with a free descriptor */
     struct list age[TMEM_AGES];
     _Atomic uint64_t oldest[TMEM_AGES]; /* stamp of the first; TMEM_NEVER: none.  Read as a hint */
 } __attribute__((aligned(64)));
@@ -98,7 +102,7 @@ struct tmem {
     struct space *space;
     struct store *store;
     uint64_t seed;
-    uint32_t buckets; /* per shard, a power of two */
+    uint32_t buckets; /* per shard, a power of two; as many chains of objects */
     pfn_t self, io_frames;
     struct tmem_io *io;
 
@@ -165,13 +169,19 @@ static inline void tmem_count(struct tmem_pool *pool, enum tmem_counter counter)
 
 /* ---- tmem_page.c: all with the shard's lock held -------------------------------------------- */
 
-uint64_t tmem_hash(const struct tmem *tmem, const struct tmem_handle *handle);
+/* A handle's hash, in two steps: of its pool and object, and that with its index. */
+uint64_t tmem_object_hash(const struct tmem *tmem, const struct tmem_handle *handle);
+uint64_t tmem_page_hash(uint64_t object_hash, uint32_t index);
+static inline uint64_t tmem_hash(const struct tmem *tmem, const struct tmem_handle *handle)
+{
+    return tmem_page_hash(tmem_object_hash(tmem, handle), handle->index);
+}
 struct tmem_shard *tmem_shard_of(struct tmem *tmem, uint64_t hash);
 struct tmem_page *tmem_find(struct tmem *tmem, struct tmem_shard *shard, uint64_t hash,
                             const struct tmem_handle *handle);
 /* A page without storage that is found from now on, counted; NULL: no memory for a descriptor. */
-struct tmem_page *tmem_page_add(struct tmem *tmem, struct tmem_shard *shard, uint64_t hash,
-                                const struct tmem_handle *handle, bool persistent);
+struct tmem_page *tmem_page_add(struct tmem *tmem, struct tmem_shard *shard, uint64_t object_hash,
+                                uint64_t hash, const struct tmem_handle *handle, bool persistent);
 /* Frees its storage and leaves it LOST, on no list. */
 void tmem_page_release(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
 /* Releases, takes it out of the table and frees it. */
@@ -182,14 +192,15 @@ void tmem_page_age(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page
 /* Takes it off its list, if it is on one. */
 void tmem_page_unage(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
 
-/* What a sweep removes: all pages, those of a pool, or those of an object in a pool. */
+/* What a sweep removes: all pages, or those of a pool. */
 struct tmem_match {
     bool all;
     uint32_t pool;
-    const uint64_t *object; /* NULL: any */
 };
 /* Sweeps on from *position; true: through.  Takes the shards' locks. */
 bool tmem_sweep(struct tmem *tmem, const struct tmem_match *match, uint32_t *position);
+/* The same for the pages of one object, without looking at any others but a few. */
+bool tmem_object_sweep(struct tmem *tmem, const struct tmem_handle *handle, uint32_t *position);
 
 /* ---- tmem_io.c ------------------------------------------------------------------------------ */
 

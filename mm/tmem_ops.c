@@ -18,7 +18,7 @@ struct operation {
     struct tmem *tmem;
     struct tmem_pool *pool;
     const struct tmem_handle *handle;
-    uint64_t hash;
+    uint64_t object_hash, hash;
     struct tmem_shard *shard;
     struct mm_waiter *waiter;
 };
@@ -32,7 +32,8 @@ static bool begin(struct operation *op, struct tmem *tmem, const struct tmem_han
     if (!tmem_pool_live(op->pool, handle->pool)) {
         return false;
     }
-    op->hash = tmem_hash(tmem, handle);
+    op->object_hash = tmem_object_hash(tmem, handle);
+    op->hash = tmem_page_hash(op->object_hash, handle->index);
     op->shard = tmem_shard_of(tmem, op->hash);
     return true;
 }
@@ -151,7 +152,7 @@ static enum tmem_result add_page(const struct operation *op, struct tmem_page **
     if (persistent && !take_quota(op->tmem)) {
         return TMEM_REFUSED;
     }
-    *page = tmem_page_add(op->tmem, op->shard, op->hash, op->handle, persistent);
+    *page = tmem_page_add(op->tmem, op->shard, op->object_hash, op->hash, op->handle, persistent);
     if (*page != NULL) {
         return TMEM_OK;
     }

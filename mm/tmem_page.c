@@ -7,14 +7,26 @@
 #include "mm/store_internal.h"
 #include "mm/tmem_internal.h"
 
-#define SWEEP_BUDGET 4096u /* buckets and pages of one call */
+#define SWEEP_BUDGET 4096u /* buckets, chains and pages of one call */
 #define SWEEP_HOLD   64u   /* of them, with the shard's lock held */
 
 /* ---- look-up -------------------------------------------------------------------------------- */
 
-uint64_t tmem_hash(const struct tmem *tmem, const struct tmem_handle *handle)
+_Static_assert(offsetof(struct tmem_handle, index) == 28, "object and pool come first");
+
+uint64_t tmem_object_hash(const struct tmem *tmem, const struct tmem_handle *handle)
 {
-    return XXH64(handle, sizeof(*handle), tmem->seed);
+    return XXH64(handle, offsetof(struct tmem_handle, index), tmem->seed);
+}
+
+/* The finaliser of MurmurHash3: every bit of the sum comes to every bit of the hash. */
+uint64_t tmem_page_hash(uint64_t object_hash, uint32_t index)
+{
+    uint64_t hash = object_hash + index * 0x9e3779b97f4a7c15ull;
+
+    hash = (hash ^ hash >> 33) * 0xff51afd7ed558ccdull;
+    hash = (hash ^ hash >> 33) * 0xc4ceb9fe1a85ec53ull;
+    return hash ^ hash >> 33;
 }
 
 struct tmem_shard *tmem_shard_of(struct tmem *tmem, uint64_t hash)
@@ -26,6 +38,12 @@ static struct tmem_page **bucket_of(const struct tmem *tmem, struct tmem_shard *
                                     uint64_t hash)
 {
     return &shard->bucket[(hash >> 32) & (tmem->buckets - 1)];
+}
+
+static struct tmem_page **chain_of(const struct tmem *tmem, struct tmem_shard *shard,
+                                   uint64_t object_hash)
+{
+    return &shard->object[object_hash & (tmem->buckets - 1)];
 }
 
 static bool same_object(const uint64_t *a, const uint64_t *b)
@@ -59,7 +77,9 @@ struct slab {
 };
 
 #define SLAB_FIRST ALIGN_UP(sizeof(struct slab), sizeof(uint64_t))
-#define SLAB_PAGES ((unsigned)((PAGE_SIZE - SLAB_FIRST) / sizeof(struct tmem_page)))
+
+_Static_assert((PAGE_SIZE - SLAB_FIRST) / sizeof(struct tmem_page) == TMEM_SLAB_PAGES,
+               "for tmem_overhead()");
 
 static struct slab *slab_new(struct tmem_shard *shard)
 {
@@ -72,7 +92,7 @@ static struct slab *slab_new(struct tmem_shard *shard)
     struct tmem_page *page = (struct tmem_page *)(void *)((char *)slab + SLAB_FIRST);
 
     *slab = (struct slab){.self = self};
-    for (unsigned i = 0; i < SLAB_PAGES; i++) {
+    for (unsigned i = 0; i < TMEM_SLAB_PAGES; i++) {
         page[i].chain = slab->vacant;
         slab->vacant = &page[i];
     }
@@ -165,10 +185,31 @@ static _Atomic uint64_t *held_count(struct tmem *tmem, bool persistent)
     return persistent ? &tmem->persistent : &tmem->ephemeral;
 }
 
-struct tmem_page *tmem_page_add(struct tmem *tmem, struct tmem_shard *shard, uint64_t hash,
-                                const struct tmem_handle *handle, bool persistent)
+static void link_page(struct tmem_page **bucket, struct tmem_page **chain, struct tmem_page *page)
 {
-    struct tmem_page **bucket = bucket_of(tmem, shard, hash);
+    page->chain = *bucket;
+    *bucket = page;
+    page->sibling = *chain;
+    page->sibled = chain;
+    if (page->sibling != NULL) {
+        page->sibling->sibled = &page->sibling;
+    }
+    *chain = page;
+}
+
+/* `at` is what points to it in its bucket. */
+static void unlink_page(struct tmem_page **at, struct tmem_page *page)
+{
+    *at = page->chain;
+    *page->sibled = page->sibling;
+    if (page->sibling != NULL) {
+        page->sibling->sibled = page->sibled;
+    }
+}
+
+struct tmem_page *tmem_page_add(struct tmem *tmem, struct tmem_shard *shard, uint64_t object_hash,
+                                uint64_t hash, const struct tmem_handle *handle, bool persistent)
+{
     struct tmem_page *page = descriptor_take(shard);
 
     if (page == NULL) {
@@ -178,8 +219,7 @@ struct tmem_page *tmem_page_add(struct tmem *tmem, struct tmem_shard *shard, uin
     page->value = persistent ? TMEM_VALUE_PERSISTENT : 0;
     tmem_page_set(page, TMEM_AT_LOST, 0);
     list_init(&page->age);
-    page->chain = *bucket;
-    *bucket = page;
+    link_page(bucket_of(tmem, shard, hash), chain_of(tmem, shard, object_hash), page);
     shard->pages++;
     atomic_fetch_add(&tmem_pool_at(tmem, handle->pool)->pages, 1);
     if (!persistent) { /* of a persistent page the caller has taken quota */
@@ -221,15 +261,7 @@ void tmem_page_release(struct tmem *tmem, struct tmem_shard *shard, struct tmem_
     tmem_page_set(page, TMEM_AT_LOST, 0);
 }
 
-static void unlink_page(struct tmem_page **bucket, struct tmem_page *page)
-{
-    while (*bucket != page) {
-        bucket = &(*bucket)->chain;
-    }
-    *bucket = page->chain;
-}
-
-/* Released already, and out of its bucket. */
+/* Released already, and out of its chains. */
 static void free_page(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page)
 {
     atomic_fetch_sub(held_count(tmem, tmem_page_persistent(page)), 1);
@@ -241,23 +273,17 @@ static void free_page(struct tmem *tmem, struct tmem_shard *shard, struct tmem_p
 void tmem_page_remove(struct tmem *tmem, struct tmem_shard *shard, uint64_t hash,
                       struct tmem_page *page)
 {
+    struct tmem_page **at = bucket_of(tmem, shard, hash);
+
+    while (*at != page) {
+        at = &(*at)->chain;
+    }
     tmem_page_release(tmem, shard, page);
-    unlink_page(bucket_of(tmem, shard, hash), page);
+    unlink_page(at, page);
     free_page(tmem, shard, page);
 }
 
 /* ---- sweep ---------------------------------------------------------------------------------- */
-
-static bool matches(const struct tmem_match *match, const struct tmem_page *page)
-{
-    const struct tmem_handle *handle = &page->handle;
-
-    if (match->all) {
-        return true;
-    }
-    return handle->pool == match->pool &&
-           (match->object == NULL || same_object(handle->object, match->object));
-}
 
 /* Returns how many pages it looked at. */
 static unsigned sweep_bucket(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page **bucket,
@@ -269,9 +295,9 @@ static unsigned sweep_bucket(struct tmem *tmem, struct tmem_shard *shard, struct
         struct tmem_page *page = *bucket;
 
         looked++;
-        if (matches(match, page)) {
+        if (match->all || page->handle.pool == match->pool) {
             tmem_page_release(tmem, shard, page);
-            *bucket = page->chain;
+            unlink_page(bucket, page);
             free_page(tmem, shard, page);
         } else {
             bucket = &page->chain;
@@ -315,4 +341,41 @@ bool tmem_sweep(struct tmem *tmem, const struct tmem_match *match, uint32_t *pos
         spin_unlock(&shard->lock);
     }
     return *position >= end;
+}
+
+/* The object's pages in the shard, up to as many as the lock may be held for; true: that was all.
+ * Others in the chain are there by chance: the seed is unknown to the guest. */
+static bool sweep_chain(struct tmem *tmem, struct tmem_shard *shard, uint64_t object_hash,
+                        const struct tmem_handle *handle, unsigned *looked)
+{
+    struct tmem_page *page = *chain_of(tmem, shard, object_hash), *next;
+    unsigned removed = 0;
+
+    for (; page != NULL && removed < SWEEP_HOLD; page = next) {
+        next = page->sibling;
+        ++*looked;
+        if (same_object(page->handle.object, handle->object) && page->handle.pool == handle->pool) {
+            tmem_page_remove(tmem, shard, tmem_page_hash(object_hash, page->handle.index), page);
+            removed++;
+        }
+    }
+    return page == NULL;
+}
+
+bool tmem_object_sweep(struct tmem *tmem, const struct tmem_handle *handle, uint32_t *position)
+{
+    uint64_t object_hash = tmem_object_hash(tmem, handle);
+    unsigned looked = 0;
+
+    while (*position < TMEM_SHARDS && looked < SWEEP_BUDGET) {
+        struct tmem_shard *shard = &tmem->shard[*position];
+
+        spin_lock(&shard->lock);
+        if (sweep_chain(tmem, shard, object_hash, handle, &looked)) {
+            ++*position;
+        }
+        spin_unlock(&shard->lock);
+        looked++;
+    }
+    return *position >= TMEM_SHARDS;
 }

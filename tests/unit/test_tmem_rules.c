@@ -235,6 +235,30 @@ static void rule6_flushes_are_idempotent(void **state)
     assert_int_equal(stats_now().persistent, 1);
 }
 
+/* More pages of it than a shard's lock is held for, and others beside them. */
+static void rule6_flush_object_drops_all_of_it_and_nothing_else(void **state)
+{
+    uint32_t pool = new_pool(TMEM_SHARED_GET), other = new_pool(TMEM_SHARED_GET);
+
+    (void)state;
+    for (uint32_t i = 0; i < 3000; i++) {
+        assert_int_equal(put(pool, 1, i, 4), TMEM_OK); /* one word: no frame */
+        if (i < 100) {
+            assert_int_equal(put(pool, 2, i, 4 * i), TMEM_OK);
+            assert_int_equal(put(other, 1, i, 4 * i), TMEM_OK);
+        }
+    }
+    assert_int_equal(flush_object(pool, 1), TMEM_OK);
+    assert_int_equal(stats_now().ephemeral, 200);
+    for (uint32_t i = 0; i < 100; i++) {
+        assert_int_equal(get(pool, 1, i, 4), TMEM_MISS);
+        assert_int_equal(get(pool, 2, i, 4 * i), TMEM_OK);
+        assert_int_equal(get(other, 1, i, 4 * i), TMEM_OK);
+    }
+    assert_int_equal(put(pool, 1, 7, 8), TMEM_OK);
+    assert_int_equal(get(pool, 1, 7, 8), TMEM_OK);
+}
+
 static void rule6_a_destroyed_pool_is_dead(void **state)
 {
     uint32_t pool = new_pool(TMEM_PERSISTENT), later;
@@ -474,6 +498,7 @@ int main(void)
         TMEM_CASE(rule4_failed_put_drops_the_old_data),
         TMEM_CASE(rule5_a_miss_stays_a_miss),
         TMEM_CASE(rule6_flushes_are_idempotent),
+        TMEM_CASE(rule6_flush_object_drops_all_of_it_and_nothing_else),
         TMEM_CASE(rule6_a_destroyed_pool_is_dead),
         TMEM_CASE(rule6_ids_are_never_used_twice),
         TMEM_CASE(rule6_ids_run_out),
