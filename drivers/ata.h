@@ -72,6 +72,7 @@ struct ata_channel {
     struct ata_drive drive[2];
 };
 
+/* A register (ATA_*) of the command block. */
 uint8_t ata_read(const struct ata_channel *ch, unsigned offset);
 void ata_write(const struct ata_channel *ch, unsigned offset, uint8_t value);
 /* Status without acknowledging the interrupt. */

@@ -48,7 +48,6 @@ _Static_assert(offsetof(struct nvme_completion, status) == 14, "NVMe completion 
 #define NVME_STATUS_TYPE   0x0e00u /* SCT */
 #define NVME_STATUS_RESULT 0x0ffeu /* SCT and SC: zero is success */
 #define NVME_STATUS_DNR    0x8000u /* do not retry */
-#define NVME_ABORTED       0x07u   /* generic: command abort requested */
 
 enum nvme_io_opcode {
     NVME_IO_FLUSH = 0,

@@ -43,6 +43,7 @@ unsigned pci_init(void);
 /* Functions in bus order: NULL starts, NULL ends. */
 struct pci_device *pci_next(struct pci_device *previous);
 
+/* Configuration space; offset aligned to the size, below 256. */
 uint8_t pci_read8(const struct pci_device *dev, unsigned offset);
 uint16_t pci_read16(const struct pci_device *dev, unsigned offset);
 uint32_t pci_read32(const struct pci_device *dev, unsigned offset);

@@ -67,6 +67,7 @@ bool platform_irq_route_isa(unsigned irq, int vector);
 /* What to write into an MSI or MSI-X table entry for the vector. */
 void platform_irq_msi(int vector, uint64_t *address, uint32_t *data);
 
+/* CPUs are numbered from 0; the number of this one. */
 unsigned platform_cpu_count(void);
 unsigned platform_cpu_id(void);
 

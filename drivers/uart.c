@@ -171,23 +171,14 @@ size_t uart_write_ready(struct uart *uart, const char *data, size_t size)
     return sent;
 }
 
-void uart_put(struct uart *uart, char c)
-{
-    uart_write(uart, &c, 1);
-}
-
-int uart_get_unlocked(struct uart *uart)
-{
-    if (!uart->present || !(uart_read(uart, UART_LSR) & LSR_DATA)) {
-        return -1;
-    }
-    return uart_read(uart, UART_RBR);
-}
-
 int uart_get(struct uart *uart)
 {
+    int c = -1;
+
     spin_lock(&uart->lock);
-    int c = uart_get_unlocked(uart);
+    if (uart->present && (uart_read(uart, UART_LSR) & LSR_DATA)) {
+        c = uart_read(uart, UART_RBR);
+    }
     spin_unlock(&uart->lock);
     return c;
 }

@@ -36,9 +36,8 @@ bool uart_parse(const char *text, uint16_t *port, unsigned *baud);
  * the other calls are then harmless and do nothing. */
 bool uart_init(struct uart *uart, uint16_t port, unsigned baud);
 
-/* Sends one byte; waits for room, but not for ever: a byte a dead port will not take is lost. */
-void uart_put(struct uart *uart, char c);
-/* Sends `size` bytes in one piece (no other CPU's bytes between). */
+/* Sends `size` bytes in one piece (no other CPU's bytes between); waits for room, but not for ever:
+ * what a dead port will not take is lost. */
 void uart_write(struct uart *uart, const char *data, size_t size);
 /* Sends what the FIFO takes now, without waiting; how many bytes that was. */
 size_t uart_write_ready(struct uart *uart, const char *data, size_t size);
@@ -52,7 +51,6 @@ void uart_write_unlocked(struct uart *uart, const char *data, size_t size);
 
 /* Next received byte 0..255, or -1 if there is none. */
 int uart_get(struct uart *uart);
-int uart_get_unlocked(struct uart *uart);
 
 /*
  * Interrupt on receive, delivered to `cpu` as handler(owner).  The line is an edge: after an

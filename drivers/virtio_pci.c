@@ -24,8 +24,6 @@ enum {
 #define STATUS_DRIVER      2u
 #define STATUS_DRIVER_OK   4u
 #define STATUS_FEATURES_OK 8u
-#define STATUS_NEEDS_RESET 64u
-#define STATUS_GONE        0xffu
 
 #define RESET_TIMEOUT_US 1000000u
 #define POLL_US          10u
@@ -68,7 +66,8 @@ bool virtio_pci_map(struct virtio_pci *v, struct pci_device *pci)
     return v->common && v->notify && v->config;
 }
 
-bool virtio_pci_reset(struct virtio_pci *v)
+/* Waits until it is done. */
+static bool reset(struct virtio_pci *v)
 {
     v->common->status = 0;
     for (unsigned waited = 0; waited < RESET_TIMEOUT_US; waited += POLL_US) {
@@ -99,7 +98,7 @@ static void write_features(struct virtio_pci *v, uint64_t features)
 
 bool virtio_pci_negotiate(struct virtio_pci *v, uint64_t wanted, uint64_t *features)
 {
-    if (!virtio_pci_reset(v)) {
+    if (!reset(v)) {
         return false;
     }
     v->common->status = STATUS_ACKNOWLEDGE;
@@ -157,11 +156,4 @@ void virtio_pci_run(struct virtio_pci *v)
 {
     v->common->config_vector = VIRTIO_NO_VECTOR;
     v->common->status = STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK | STATUS_DRIVER_OK;
-}
-
-bool virtio_pci_failed(const struct virtio_pci *v)
-{
-    uint8_t status = v->common->status;
-
-    return status == STATUS_GONE || (status & STATUS_NEEDS_RESET) != 0;
 }

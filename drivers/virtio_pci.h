@@ -52,8 +52,6 @@ struct virtio_pci {
 
 /* Finds and maps the structures.  False: not a modern device. */
 bool virtio_pci_map(struct virtio_pci *v, struct pci_device *pci);
-/* Resets the device and waits for that. */
-bool virtio_pci_reset(struct virtio_pci *v);
 /* Reset, acknowledge, negotiate VERSION_1 and what of `wanted` is offered.  Result in *features. */
 bool virtio_pci_negotiate(struct virtio_pci *v, uint64_t wanted, uint64_t *features);
 /* Size of queue `index`, limited to VIRTIO_RING_MAX; 0: there is no such queue. */
@@ -64,7 +62,5 @@ volatile uint16_t *virtio_pci_queue_enable(struct virtio_pci *v, unsigned index,
                                            const hpa_t parts[3], uint16_t vector, bool *has_vector);
 /* The last step: the device may work. */
 void virtio_pci_run(struct virtio_pci *v);
-/* The device asks to be reset, or is gone. */
-bool virtio_pci_failed(const struct virtio_pci *v);
 
 #endif

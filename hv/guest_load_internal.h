@@ -141,8 +141,12 @@ unsigned load_memory_map(const struct guest_load *load, struct load_range range[
 void load_set_entry32(struct guest_load *load, uint32_t rip);
 void load_set_entry64(struct guest_load *load, uint64_t rip);
 
-/* ---- formats: is it one; plan it ---- */
-
+/*
+ * ---- formats: is it one; plan it ----
+ *
+ * load_is_*() looks at the image's first bytes only.  load_plan_*() checks all that it uses of it,
+ * plans the copies and the boot vCPU's state; false: one line in error[GUEST_LOAD_ERROR_MAX].
+ */
 bool load_is_linux(const struct guest_image *image);
 bool load_plan_linux(struct guest_load *load, char *error);
 bool load_is_multiboot(const struct guest_image *image);

@@ -20,11 +20,6 @@ void log_set_level(enum log_level level)
     console_level = level;
 }
 
-enum log_level log_get_level(void)
-{
-    return console_level;
-}
-
 static void ring_store(const char *line)
 {
     if (!panicking) {

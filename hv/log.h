@@ -14,7 +14,6 @@
 
 /* Lines of this level and more important ones are shown on the console. */
 void log_set_level(enum log_level level);
-enum log_level log_get_level(void);
 /* Calls show(line) for the last `count` lines, oldest first. */
 void log_replay(unsigned count, void (*show)(const char *line));
 /* Panic: no locks from here on. */

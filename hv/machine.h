@@ -9,6 +9,7 @@
 #include "hv/config.h"
 #include "mm/store.h"
 
+/* Never NULL once the first VM can be made. */
 const struct vcpu_backend *machine_backend(void);
 /* NULL: there is none. */
 struct store *machine_store(void);

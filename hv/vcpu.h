@@ -111,7 +111,7 @@ struct vcpu {
 
     /* MSRs that are ours to keep (arch/x86/guest_msr.c) */
     uint64_t msr_kvm_system_time, msr_kvm_wall_clock, msr_apic_base, msr_misc_enable;
-    uint64_t msr_tsc_aux, msr_tsc_offset, msr_tsc_adjust, msr_kvm_steal_time, msr_kvm_eoi;
+    uint64_t msr_tsc_aux, msr_tsc_offset, msr_tsc_adjust;
     uint64_t msr_mtrr_def_type, msr_mtrr_fixed[11], msr_mtrr_variable[16];
     uint64_t xcr0;
 
@@ -130,7 +130,7 @@ struct vcpu {
 
     /* Counters */
     uint64_t exits[EXIT_KIND_COUNT];
-    uint64_t run_ns, stall_ns, steal_ns;
+    uint64_t run_ns, stall_ns;
 };
 
 #define VCPU_REQUEST_INIT  BIT(0)

@@ -8,7 +8,6 @@
 #include "hv/vcpu.h"
 #include "mm/tmem.h"
 
-#define VM_NAME_MAX  32
 #define VM_VCPUS_MAX 8
 
 enum vm_state {

@@ -50,6 +50,7 @@ bool vm_all_stopped(void);
 /* VMs whose last run failed (or that were refused). */
 unsigned vm_failed_count(void);
 
+/* One word, as `vms` shows it. */
 const char *vm_state_name(const struct vm *vm);
 /* Sums over the vCPUs. */
 uint64_t vm_exits(const struct vm *vm);

@@ -102,6 +102,8 @@ static void apic_enter_mode(void)
 
 uint32_t apic_enable_cpu(void)
 {
+    uint32_t id;
+
     apic_enter_mode();
     apic_write(APIC_SVR, APIC_SVR_ENABLE | VECTOR_SPURIOUS);
     apic_write(APIC_TPR, 0);
@@ -116,13 +118,7 @@ uint32_t apic_enable_cpu(void)
     for (unsigned i = 0; i < 16; i++) {
         apic_eoi();
     }
-    return apic_id();
-}
-
-uint32_t apic_id(void)
-{
-    uint32_t id = apic_read(APIC_ID);
-
+    id = apic_read(APIC_ID);
     return registers == NULL ? id : id >> 24;
 }
 

@@ -14,7 +14,7 @@
 void apic_init(void);
 /* Enables this CPU's APIC, all local interrupts masked, and returns its id. */
 uint32_t apic_enable_cpu(void);
-uint32_t apic_id(void);
+/* Ends the interrupt in service of the highest priority. */
 void apic_eoi(void);
 
 /* Send, after the command before has left; do not wait for delivery.  Not from an NMI: it may have

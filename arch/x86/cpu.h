@@ -28,13 +28,6 @@
 #define CR0_CD BIT(30)
 #define CR0_PG BIT(31)
 
-#define CR3_PWT         BIT(3)
-#define CR3_PCD         BIT(4)
-#define CR3_ADDRESS     BITS(51, 12)
-#define CR3_ADDRESS_PAE BITS(31, 5)
-#define CR3_NO_FLUSH    BIT(63)
-#define CR3_PCID        BITS(11, 0)
-
 #define CR4_VME        BIT(0)
 #define CR4_PVI        BIT(1)
 #define CR4_TSD        BIT(2)
@@ -49,21 +42,16 @@
 #define CR4_UMIP       BIT(11)
 #define CR4_LA57       BIT(12)
 #define CR4_VMXE       BIT(13)
-#define CR4_SMXE       BIT(14)
 #define CR4_FSGSBASE   BIT(16)
 #define CR4_PCIDE      BIT(17)
 #define CR4_OSXSAVE    BIT(18)
 #define CR4_SMEP       BIT(20)
 #define CR4_SMAP       BIT(21)
 #define CR4_PKE        BIT(22)
-#define CR4_CET        BIT(23)
-#define CR4_PKS        BIT(24)
 
 #define XCR0_X87       BIT(0)
 #define XCR0_SSE       BIT(1)
 #define XCR0_AVX       BIT(2)
-#define XCR0_BNDREGS   BIT(3)
-#define XCR0_BNDCSR    BIT(4)
 #define XCR0_OPMASK    BIT(5)
 #define XCR0_ZMM_HI256 BIT(6)
 #define XCR0_HI16_ZMM  BIT(7)
@@ -75,9 +63,7 @@
 #define EFER_LMA   BIT(10)
 #define EFER_NXE   BIT(11)
 #define EFER_SVME  BIT(12)
-#define EFER_LMSLE BIT(13)
 #define EFER_FFXSR BIT(14)
-#define EFER_TCE   BIT(15)
 
 #define RFLAGS_CF    BIT(0)
 #define RFLAGS_FIXED BIT(1)
@@ -89,14 +75,9 @@
 #define RFLAGS_IF    BIT(9)
 #define RFLAGS_DF    BIT(10)
 #define RFLAGS_OF    BIT(11)
-#define RFLAGS_IOPL  BITS(13, 12)
-#define RFLAGS_NT    BIT(14)
 #define RFLAGS_RF    BIT(16)
 #define RFLAGS_VM    BIT(17)
 #define RFLAGS_AC    BIT(18)
-#define RFLAGS_VIF   BIT(19)
-#define RFLAGS_VIP   BIT(20)
-#define RFLAGS_ID    BIT(21)
 
 #define DR6_FIXED 0xffff0ff0ull
 #define DR7_FIXED 0x400ull
@@ -111,8 +92,6 @@
 #define PTE_A       BIT(5)
 #define PTE_D       BIT(6)
 #define PTE_PS      BIT(7) /* PDE, PDPTE: a large page */
-#define PTE_PAT     BIT(7) /* PTE */
-#define PTE_G       BIT(8)
 #define PTE_ADDRESS BITS(51, 12)
 #define PTE_NX      BIT(63)
 
@@ -156,124 +135,69 @@ enum exception_vector {
 
 /* ---- MSRs: SDM Vol. 4; APM Vol. 2 appendix A "MSR Cross-Reference" ---- */
 
-#define MSR_IA32_P5_MC_ADDR           0x000
-#define MSR_IA32_P5_MC_TYPE           0x001
-#define MSR_IA32_TSC                  0x010
-#define MSR_IA32_PLATFORM_ID          0x017
-#define MSR_IA32_APIC_BASE            0x01b
-#define MSR_EBL_CR_POWERON            0x02a
-#define MSR_IA32_FEATURE_CONTROL      0x03a
-#define MSR_IA32_TSC_ADJUST           0x03b
-#define MSR_IA32_SPEC_CTRL            0x048
-#define MSR_IA32_PRED_CMD             0x049
-#define MSR_IA32_BIOS_UPDT_TRIG       0x079
-#define MSR_IA32_BIOS_SIGN_ID         0x08b
-#define MSR_IA32_PMC0                 0x0c1
-#define MSR_FSB_FREQ                  0x0cd
-#define MSR_PLATFORM_INFO             0x0ce
-#define MSR_IA32_MPERF                0x0e7
-#define MSR_IA32_APERF                0x0e8
-#define MSR_IA32_MTRRCAP              0x0fe
-#define MSR_IA32_ARCH_CAPABILITIES    0x10a
-#define MSR_IA32_FLUSH_CMD            0x10b
-#define MSR_BBL_CR_CTL3               0x11e
-#define MSR_IA32_TSX_CTRL             0x122
-#define MSR_MISC_FEATURES_ENABLES     0x140
-#define MSR_IA32_SYSENTER_CS          0x174
-#define MSR_IA32_SYSENTER_ESP         0x175
-#define MSR_IA32_SYSENTER_EIP         0x176
-#define MSR_IA32_MCG_CAP              0x179
-#define MSR_IA32_MCG_STATUS           0x17a
-#define MSR_IA32_MCG_CTL              0x17b
-#define MSR_IA32_PERFEVTSEL0          0x186
-#define MSR_IA32_PERF_STATUS          0x198
-#define MSR_IA32_PERF_CTL             0x199
-#define MSR_IA32_THERM_INTERRUPT      0x19b
-#define MSR_IA32_THERM_STATUS         0x19c
-#define MSR_IA32_MISC_ENABLE          0x1a0
-#define MSR_IA32_ENERGY_PERF_BIAS     0x1b0
-#define MSR_IA32_DEBUGCTL             0x1d9
-#define MSR_LASTBRANCH_FROM_IP        0x1db
-#define MSR_LASTBRANCH_TO_IP          0x1dc
-#define MSR_LASTINT_FROM_IP           0x1dd
-#define MSR_LASTINT_TO_IP             0x1de
-#define MSR_IA32_MTRR_PHYSBASE0       0x200 /* base, mask pairs: 0x200..0x20f */
-#define MSR_IA32_MTRR_PHYSMASK7       0x20f
-#define MSR_IA32_MTRR_FIX64K_00000    0x250
-#define MSR_IA32_MTRR_FIX16K_80000    0x258
-#define MSR_IA32_MTRR_FIX16K_A0000    0x259
-#define MSR_IA32_MTRR_FIX4K_C0000     0x268 /* ..0x26f */
-#define MSR_IA32_MTRR_FIX4K_F8000     0x26f
-#define MSR_IA32_PAT                  0x277
-#define MSR_IA32_MC0_CTL2             0x280
-#define MSR_IA32_MTRR_DEF_TYPE        0x2ff
-#define MSR_IA32_FIXED_CTR0           0x309
-#define MSR_IA32_PERF_CAPABILITIES    0x345
-#define MSR_IA32_PERF_GLOBAL_STATUS   0x38e
-#define MSR_IA32_PERF_GLOBAL_CTRL     0x38f
-#define MSR_IA32_PERF_GLOBAL_OVF_CTRL 0x390
-#define MSR_IA32_MC0_CTL              0x400 /* four per bank: CTL, STATUS, ADDR, MISC */
-#define MSR_IA32_MC0_STATUS           0x401
-#define MSR_IA32_DS_AREA              0x600
-#define MSR_RAPL_POWER_UNIT           0x606
-#define MSR_IA32_TSC_DEADLINE         0x6e0
-#define MSR_IA32_X2APIC_BASE          0x800 /* 0x800 + APIC register offset / 16 */
-#define MSR_IA32_X2APIC_LAST          0x8ff
-#define MSR_IA32_XSS                  0xda0
-#define MSR_EFER                      0xc0000080
-#define MSR_STAR                      0xc0000081
-#define MSR_LSTAR                     0xc0000082
-#define MSR_CSTAR                     0xc0000083
-#define MSR_SFMASK                    0xc0000084
-#define MSR_FS_BASE                   0xc0000100
-#define MSR_GS_BASE                   0xc0000101
-#define MSR_KERNEL_GS_BASE            0xc0000102
-#define MSR_TSC_AUX                   0xc0000103
+#define MSR_IA32_TSC               0x010
+#define MSR_IA32_PLATFORM_ID       0x017
+#define MSR_IA32_APIC_BASE         0x01b
+#define MSR_IA32_FEATURE_CONTROL   0x03a
+#define MSR_IA32_TSC_ADJUST        0x03b
+#define MSR_IA32_BIOS_UPDT_TRIG    0x079
+#define MSR_IA32_BIOS_SIGN_ID      0x08b
+#define MSR_PLATFORM_INFO          0x0ce
+#define MSR_IA32_MTRRCAP           0x0fe
+#define MSR_IA32_SYSENTER_CS       0x174
+#define MSR_IA32_SYSENTER_ESP      0x175
+#define MSR_IA32_SYSENTER_EIP      0x176
+#define MSR_IA32_MCG_CAP           0x179
+#define MSR_IA32_MCG_STATUS        0x17a
+#define MSR_IA32_PERF_STATUS       0x198
+#define MSR_IA32_MISC_ENABLE       0x1a0
+#define MSR_IA32_DEBUGCTL          0x1d9
+#define MSR_IA32_MTRR_PHYSBASE0    0x200 /* base, mask pairs: 0x200..0x20f */
+#define MSR_IA32_MTRR_PHYSMASK7    0x20f
+#define MSR_IA32_MTRR_FIX64K_00000 0x250
+#define MSR_IA32_MTRR_FIX16K_80000 0x258
+#define MSR_IA32_MTRR_FIX4K_C0000  0x268 /* ..0x26f */
+#define MSR_IA32_MTRR_FIX4K_F8000  0x26f
+#define MSR_IA32_PAT               0x277
+#define MSR_IA32_MTRR_DEF_TYPE     0x2ff
+#define MSR_IA32_TSC_DEADLINE      0x6e0
+#define MSR_IA32_X2APIC_BASE       0x800 /* 0x800 + APIC register offset / 16 */
+#define MSR_EFER                   0xc0000080
+#define MSR_STAR                   0xc0000081
+#define MSR_LSTAR                  0xc0000082
+#define MSR_CSTAR                  0xc0000083
+#define MSR_SFMASK                 0xc0000084
+#define MSR_FS_BASE                0xc0000100
+#define MSR_GS_BASE                0xc0000101
+#define MSR_KERNEL_GS_BASE         0xc0000102
+#define MSR_TSC_AUX                0xc0000103
 
 /* SDM Vol. 3D appendix A "VMX Capability Reporting Facility". */
 #define MSR_IA32_VMX_BASIC               0x480
-#define MSR_IA32_VMX_PINBASED_CTLS       0x481
-#define MSR_IA32_VMX_PROCBASED_CTLS      0x482
-#define MSR_IA32_VMX_EXIT_CTLS           0x483
-#define MSR_IA32_VMX_ENTRY_CTLS          0x484
 #define MSR_IA32_VMX_MISC                0x485
 #define MSR_IA32_VMX_CR0_FIXED0          0x486
 #define MSR_IA32_VMX_CR0_FIXED1          0x487
 #define MSR_IA32_VMX_CR4_FIXED0          0x488
 #define MSR_IA32_VMX_CR4_FIXED1          0x489
-#define MSR_IA32_VMX_VMCS_ENUM           0x48a
 #define MSR_IA32_VMX_PROCBASED_CTLS2     0x48b
 #define MSR_IA32_VMX_EPT_VPID_CAP        0x48c
 #define MSR_IA32_VMX_TRUE_PINBASED_CTLS  0x48d
 #define MSR_IA32_VMX_TRUE_PROCBASED_CTLS 0x48e
 #define MSR_IA32_VMX_TRUE_EXIT_CTLS      0x48f
 #define MSR_IA32_VMX_TRUE_ENTRY_CTLS     0x490
-#define MSR_IA32_VMX_VMFUNC              0x491
 
 /* APM Vol. 2 15.30 "SVM Related MSRs", and others of AMD's. */
-#define MSR_AMD_PATCH_LEVEL    0x0000008b
-#define MSR_AMD_SYSCFG         0xc0010010
-#define MSR_AMD_HWCR           0xc0010015
-#define MSR_AMD_IORR_BASE0     0xc0010016
-#define MSR_AMD_IORR_MASK1     0xc0010019
-#define MSR_AMD_TOP_MEM        0xc001001a
-#define MSR_AMD_TOP_MEM2       0xc001001d
-#define MSR_AMD_MCE_INTR       0xc0010022
-#define MSR_AMD_NB_CFG         0xc001001f
-#define MSR_AMD_INT_PENDING    0xc0010055
-#define MSR_AMD_PSTATE_LIMIT   0xc0010061
-#define MSR_AMD_PSTATE_DEF0    0xc0010064
-#define MSR_AMD_VM_CR          0xc0010114
-#define MSR_AMD_VM_HSAVE_PA    0xc0010117
-#define MSR_AMD_OSVW_LENGTH    0xc0010140
-#define MSR_AMD_OSVW_STATUS    0xc0010141
-#define MSR_AMD_VIRT_SPEC_CTRL 0xc001011f
-#define MSR_AMD_LS_CFG         0xc0011020
-#define MSR_AMD_DE_CFG         0xc0011029
-#define MSR_AMD_BU_CFG2        0xc001102a
-#define MSR_AMD_CPUID_EXT      0xc0011005
+#define MSR_AMD_SYSCFG      0xc0010010
+#define MSR_AMD_HWCR        0xc0010015
+#define MSR_AMD_TOP_MEM     0xc001001a
+#define MSR_AMD_TOP_MEM2    0xc001001d
+#define MSR_AMD_INT_PENDING 0xc0010055
+#define MSR_AMD_VM_CR       0xc0010114
+#define MSR_AMD_VM_HSAVE_PA 0xc0010117
+#define MSR_AMD_LS_CFG      0xc0011020
+#define MSR_AMD_DE_CFG      0xc0011029
+#define MSR_AMD_BU_CFG2     0xc001102a
 
-#define APIC_BASE_BSP     BIT(8)
 #define APIC_BASE_X2APIC  BIT(10)
 #define APIC_BASE_ENABLE  BIT(11)
 #define APIC_BASE_ADDRESS BITS(51, 12)
@@ -281,16 +205,7 @@ enum exception_vector {
 #define FEATURE_CONTROL_LOCKED          BIT(0)
 #define FEATURE_CONTROL_VMX_OUTSIDE_SMX BIT(2)
 
-#define VM_CR_LOCK   BIT(3)
 #define VM_CR_SVMDIS BIT(4)
-
-/* Memory types as in IA32_PAT, MTRRs, EPT: SDM Vol. 3A 11.3 "Methods of Caching Available". */
-#define MEMORY_UC       0ull
-#define MEMORY_WC       1ull
-#define MEMORY_WT       4ull
-#define MEMORY_WP       5ull
-#define MEMORY_WB       6ull
-#define MEMORY_UC_MINUS 7ull
 
 /* IA32_PAT after reset: PAT0..7 = WB WT UC- UC WB WT UC- UC. */
 #define PAT_RESET 0x0007040600070406ull
@@ -304,20 +219,13 @@ struct cpuid_result {
 /* Leaf 1, ECX */
 #define CPUID_1_ECX_SSE3         BIT(0)
 #define CPUID_1_ECX_PCLMULQDQ    BIT(1)
-#define CPUID_1_ECX_DTES64       BIT(2)
 #define CPUID_1_ECX_MONITOR      BIT(3)
-#define CPUID_1_ECX_DS_CPL       BIT(4)
 #define CPUID_1_ECX_VMX          BIT(5)
-#define CPUID_1_ECX_SMX          BIT(6)
-#define CPUID_1_ECX_EIST         BIT(7)
-#define CPUID_1_ECX_TM2          BIT(8)
 #define CPUID_1_ECX_SSSE3        BIT(9)
 #define CPUID_1_ECX_FMA          BIT(12)
 #define CPUID_1_ECX_CMPXCHG16B   BIT(13)
-#define CPUID_1_ECX_XTPR         BIT(14)
 #define CPUID_1_ECX_PDCM         BIT(15)
 #define CPUID_1_ECX_PCID         BIT(17)
-#define CPUID_1_ECX_DCA          BIT(18)
 #define CPUID_1_ECX_SSE4_1       BIT(19)
 #define CPUID_1_ECX_SSE4_2       BIT(20)
 #define CPUID_1_ECX_X2APIC       BIT(21)
@@ -350,18 +258,13 @@ struct cpuid_result {
 #define CPUID_1_EDX_CMOV  BIT(15)
 #define CPUID_1_EDX_PAT   BIT(16)
 #define CPUID_1_EDX_PSE36 BIT(17)
-#define CPUID_1_EDX_PSN   BIT(18)
 #define CPUID_1_EDX_CLFSH BIT(19)
-#define CPUID_1_EDX_DS    BIT(21)
-#define CPUID_1_EDX_ACPI  BIT(22)
 #define CPUID_1_EDX_MMX   BIT(23)
 #define CPUID_1_EDX_FXSR  BIT(24)
 #define CPUID_1_EDX_SSE   BIT(25)
 #define CPUID_1_EDX_SSE2  BIT(26)
 #define CPUID_1_EDX_SS    BIT(27)
 #define CPUID_1_EDX_HTT   BIT(28)
-#define CPUID_1_EDX_TM    BIT(29)
-#define CPUID_1_EDX_PBE   BIT(31)
 
 /* Leaf 6, EAX */
 #define CPUID_6_EAX_ARAT BIT(2) /* the APIC timer runs in all C-states */
@@ -369,16 +272,11 @@ struct cpuid_result {
 /* Leaf 7, subleaf 0 */
 #define CPUID_7_EBX_FSGSBASE   BIT(0)
 #define CPUID_7_EBX_TSC_ADJUST BIT(1)
-#define CPUID_7_EBX_SGX        BIT(2)
 #define CPUID_7_EBX_BMI1       BIT(3)
-#define CPUID_7_EBX_HLE        BIT(4)
 #define CPUID_7_EBX_AVX2       BIT(5)
 #define CPUID_7_EBX_SMEP       BIT(7)
 #define CPUID_7_EBX_BMI2       BIT(8)
-#define CPUID_7_EBX_ERMS       BIT(9)
 #define CPUID_7_EBX_INVPCID    BIT(10)
-#define CPUID_7_EBX_RTM        BIT(11)
-#define CPUID_7_EBX_MPX        BIT(14)
 #define CPUID_7_EBX_AVX512F    BIT(16)
 #define CPUID_7_EBX_AVX512DQ   BIT(17)
 #define CPUID_7_EBX_RDSEED     BIT(18)
@@ -387,25 +285,18 @@ struct cpuid_result {
 #define CPUID_7_EBX_AVX512IFMA BIT(21)
 #define CPUID_7_EBX_CLFLUSHOPT BIT(23)
 #define CPUID_7_EBX_CLWB       BIT(24)
-#define CPUID_7_EBX_INTEL_PT   BIT(25)
 #define CPUID_7_EBX_AVX512CD   BIT(28)
 #define CPUID_7_EBX_SHA        BIT(29)
 #define CPUID_7_EBX_AVX512BW   BIT(30)
 #define CPUID_7_EBX_AVX512VL   BIT(31)
 #define CPUID_7_ECX_UMIP       BIT(2)
 #define CPUID_7_ECX_PKU        BIT(3)
-#define CPUID_7_ECX_OSPKE      BIT(4)
-#define CPUID_7_ECX_WAITPKG    BIT(5)
 #define CPUID_7_ECX_CET_SS     BIT(7)
 #define CPUID_7_ECX_LA57       BIT(16)
-#define CPUID_7_ECX_RDPID      BIT(22)
 #define CPUID_7_EDX_FSRM       BIT(4)
 #define CPUID_7_EDX_CET_IBT    BIT(20)
 #define CPUID_7_EDX_SPEC_CTRL  BIT(26)
-#define CPUID_7_EDX_STIBP      BIT(27)
-#define CPUID_7_EDX_FLUSH_L1D  BIT(28)
 #define CPUID_7_EDX_ARCH_CAP   BIT(29)
-#define CPUID_7_EDX_SSBD       BIT(31)
 
 /* Leaf 0xd, subleaf 1, EAX */
 #define CPUID_D_1_EAX_XSAVEOPT BIT(0)
@@ -417,21 +308,13 @@ struct cpuid_result {
 #define CPUID_81_ECX_LAHF_LM       BIT(0)
 #define CPUID_81_ECX_CMP_LEGACY    BIT(1)
 #define CPUID_81_ECX_SVM           BIT(2)
-#define CPUID_81_ECX_EXTAPIC       BIT(3)
-#define CPUID_81_ECX_CR8_LEGACY    BIT(4)
 #define CPUID_81_ECX_ABM           BIT(5)
 #define CPUID_81_ECX_SSE4A         BIT(6)
 #define CPUID_81_ECX_MISALIGNSSE   BIT(7)
 #define CPUID_81_ECX_3DNOWPREFETCH BIT(8)
-#define CPUID_81_ECX_OSVW          BIT(9)
-#define CPUID_81_ECX_IBS           BIT(10)
 #define CPUID_81_ECX_XOP           BIT(11)
-#define CPUID_81_ECX_SKINIT        BIT(12)
-#define CPUID_81_ECX_WDT           BIT(13)
 #define CPUID_81_ECX_FMA4          BIT(16)
 #define CPUID_81_ECX_TBM           BIT(21)
-#define CPUID_81_ECX_TOPOEXT       BIT(22)
-#define CPUID_81_ECX_PERFCTR_CORE  BIT(23)
 #define CPUID_81_EDX_SYSCALL       BIT(11)
 #define CPUID_81_EDX_NX            BIT(20)
 #define CPUID_81_EDX_MMXEXT        BIT(22)
@@ -446,17 +329,12 @@ struct cpuid_result {
 
 /* Leaf 8000000a, EDX: SVM features */
 #define CPUID_8A_EDX_NPT           BIT(0)
-#define CPUID_8A_EDX_LBR           BIT(1)
-#define CPUID_8A_EDX_SVML          BIT(2)
 #define CPUID_8A_EDX_NRIPS         BIT(3)
-#define CPUID_8A_EDX_TSC_RATE      BIT(4)
 #define CPUID_8A_EDX_VMCB_CLEAN    BIT(5)
 #define CPUID_8A_EDX_FLUSH_BY_ASID BIT(6)
 #define CPUID_8A_EDX_DECODE_ASSIST BIT(7)
 #define CPUID_8A_EDX_PAUSE_FILTER  BIT(10)
 #define CPUID_8A_EDX_PAUSE_THRESH  BIT(12)
-#define CPUID_8A_EDX_AVIC          BIT(13)
-#define CPUID_8A_EDX_VGIF          BIT(16)
 
 /* ---- access ---- */
 

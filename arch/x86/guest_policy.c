@@ -67,7 +67,8 @@
 #define XSAVE_ALIGN      BIT(1) /* ECX of a component: aligned in compact form */
 
 static struct guest_policy policy;
-static _Atomic int policy_state; /* 0: nothing, 1: being built, 2: ready */
+enum { POLICY_NONE, POLICY_BUILDING, POLICY_READY };
+static _Atomic int policy_state;
 
 static bool is_amd(const struct cpuid_result *vendor)
 {
@@ -251,17 +252,17 @@ static void build(struct guest_policy *p)
 
 const struct guest_policy *guest_policy(void)
 {
-    int expected = 0;
+    int expected = POLICY_NONE;
 
-    if (atomic_load_explicit(&policy_state, memory_order_acquire) == 2) {
+    if (atomic_load_explicit(&policy_state, memory_order_acquire) == POLICY_READY) {
         return &policy;
     }
-    if (atomic_compare_exchange_strong(&policy_state, &expected, 1)) {
+    if (atomic_compare_exchange_strong(&policy_state, &expected, POLICY_BUILDING)) {
         build(&policy);
         /* Release: the table before the flag, for CPUs that see it without the exchange. */
-        atomic_store_explicit(&policy_state, 2, memory_order_release);
+        atomic_store_explicit(&policy_state, POLICY_READY, memory_order_release);
     }
-    while (atomic_load_explicit(&policy_state, memory_order_acquire) != 2) {
+    while (atomic_load_explicit(&policy_state, memory_order_acquire) != POLICY_READY) {
         __builtin_ia32_pause();
     }
     return &policy;

@@ -28,6 +28,7 @@ struct guest_policy {
     bool has_tsc_aux;
 };
 
+/* The same for every guest; made by whichever CPU asks first. */
 const struct guest_policy *guest_policy(void);
 
 /* Width of a guest-physical address. */

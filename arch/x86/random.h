@@ -5,6 +5,7 @@
 
 #include "base/types.h"
 
+/* RDRAND where there is one, mixed with the TSC.  Needs no memory and no per-CPU area. */
 uint64_t random_early(void);
 
 #endif

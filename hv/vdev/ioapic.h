@@ -21,6 +21,7 @@ struct ioapic {
     uint64_t redirection[IOAPIC_PINS];
 };
 
+/* Once, then reset: all pins masked, all lines low. */
 void ioapic_init(struct ioapic *ioapic, struct vm *vm);
 void ioapic_reset(struct ioapic *ioapic);
 /* The line of a pin changes.  Device lock held. */

@@ -50,6 +50,7 @@ struct vdev_platform {
     uint8_t reset_control;
 };
 
+/* Power-on state. */
 void vdev_platform_reset(struct vdev_platform *platform);
 /* size 1, 2, 4.  True: the port is one of these, *value is set. */
 bool vdev_platform_in(struct vdev_platform *platform, uint16_t port, unsigned size,

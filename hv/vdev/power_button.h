@@ -26,6 +26,7 @@ struct power_button {
     uint8_t events; /* ACPI_EVENT_*: not acknowledged yet */
 };
 
+/* set_irq() gets `owner`, with the device lock held. */
 void power_button_init(struct power_button *button, void *owner,
                        void (*set_irq)(void *owner, bool level));
 /* Power-on state; the line is low. */

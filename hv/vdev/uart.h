@@ -30,8 +30,10 @@ struct vuart {
     char queue[VUART_QUEUE_SIZE];
 };
 
+/* output() and set_irq() get `owner`; both with the device lock held. */
 void vuart_init(struct vuart *uart, void *owner, void (*output)(void *owner, char c),
                 void (*set_irq)(void *owner, bool level));
+/* Power-on state; what was typed and not read is gone. */
 void vuart_reset(struct vuart *uart);
 /* reg: 0..7. */
 uint8_t vuart_read(struct vuart *uart, unsigned reg);

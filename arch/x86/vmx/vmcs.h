@@ -228,6 +228,7 @@ enum vmx_exit_reason {
 
 /* ---- access ---- */
 
+/* Panics: VMREAD and VMWRITE fail only if the hypervisor is wrong. */
 _Noreturn void vmcs_refused(uint32_t field, const char *instruction);
 
 static inline uint64_t vmcs_read_field(uint32_t field)
