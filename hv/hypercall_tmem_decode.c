@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <string.h>
-
 #include "base/bits.h"
 #include "hv/hypercall_tmem.h"
 
@@ -36,9 +34,10 @@ int32_t hypercall_tmem_decode(const struct spillway_tmem_op *raw, struct tmem_or
     *order = (struct tmem_order){
         .op = raw->op,
         .flags = raw->flags,
-        .handle = {.pool = raw->pool, .index = raw->index},
+        .handle = {.object = {raw->object[0], raw->object[1], raw->object[2]},
+                   .pool = raw->pool,
+                   .index = raw->index},
         .address = gpa(raw->address),
     };
-    memcpy(order->handle.object, raw->object, sizeof(order->handle.object));
     return SPILLWAY_TMEM_OK;
 }

@@ -27,7 +27,9 @@ struct operation {
 static bool begin(struct operation *op, struct tmem *tmem, const struct tmem_handle *handle,
                   struct mm_waiter *waiter)
 {
-    *op = (struct operation){.tmem = tmem, .handle = handle, .waiter = waiter};
+    op->tmem = tmem;
+    op->handle = handle;
+    op->waiter = waiter;
     op->pool = tmem_pool_at(tmem, handle->pool);
     if (!tmem_pool_live(op->pool, handle->pool)) {
         return false;
