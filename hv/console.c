@@ -11,8 +11,10 @@
 #include "hv/config.h"
 #include "hv/vm.h"
 
-#define RING_BYTES  65536u /* power of two */
-#define DRAIN_BYTES 1024u  /* at most, in one go */
+#define RING_BYTES  131072u /* power of two */
+#define GUEST_BYTES 65536u  /* of it: a guest that floods its port must not silence the monitor */
+#define DRAIN_BYTES 1024u   /* at most, in one go */
+#define PIECE_BYTES 16u     /* the port's FIFO */
 #define PRINTF_MAX  512
 
 /*
@@ -24,7 +26,6 @@ static struct {
     struct spinlock lock; /* all of this, and guests[] */
     char ring[RING_BYTES];
     uint64_t head, tail;
-    uint64_t lost; /* bytes that found the ring full */
     struct uart uart;
     bool open;
     bool panicking;
@@ -36,6 +37,7 @@ static struct {
 static struct guest_console {
     char line[CONSOLE_LINE_MAX]; /* not yet shown */
     unsigned line_used;
+    uint64_t lost; /* lines that found no room, not yet reported */
     char scrollback[CONSOLE_SCROLLBACK];
     uint64_t written;
 } guests[CONFIG_VMS_MAX];
@@ -57,7 +59,6 @@ static void unlock(void)
 static void put_locked(char c)
 {
     if (console.head - console.tail == RING_BYTES) {
-        console.lost++;
         return;
     }
     console.ring[console.head++ % RING_BYTES] = c;
@@ -128,14 +129,45 @@ void console_printf(const char *format, ...)
 
 /* ---- guests ---- */
 
-static void show_guest_line_locked(struct vm *vm, struct guest_console *guest)
+static bool guest_has_room_locked(void)
+{
+    return console.head - console.tail < GUEST_BYTES;
+}
+
+static void write_guest_line_locked(const struct vm *vm, const char *text, size_t bytes)
 {
     fresh_line_locked();
     write_locked(vm->name, strlen(vm->name));
     write_locked("| ", 2);
-    write_locked(guest->line, guest->line_used);
+    write_locked(text, bytes);
     write_locked("\n", 1);
+}
+
+static void show_guest_line_locked(const struct vm *vm, struct guest_console *guest)
+{
+    unsigned used = guest->line_used;
+
     guest->line_used = 0;
+    if (!guest_has_room_locked()) {
+        guest->lost++;
+        return;
+    }
+    if (guest->lost != 0) {
+        char note[48];
+        int bytes = snprintf(note, sizeof(note), "(%lu lines lost)", (unsigned long)guest->lost);
+
+        write_guest_line_locked(vm, note, (size_t)bytes);
+        guest->lost = 0;
+    }
+    write_guest_line_locked(vm, guest->line, used);
+}
+
+/* C0, DEL, and C1, which some terminals take as the start of a control sequence. */
+static bool is_control(char c)
+{
+    unsigned char byte = (unsigned char)c;
+
+    return byte < 0x20 || (byte >= 0x7f && byte < 0xa0);
 }
 
 /* Detached: whole lines, and no control characters that could fool the operator's terminal. */
@@ -151,7 +183,7 @@ static void collect_line_locked(struct vm *vm, struct guest_console *guest, char
     if (guest->line_used == CONSOLE_LINE_MAX) {
         show_guest_line_locked(vm, guest);
     }
-    guest->line[guest->line_used++] = (unsigned char)c < ' ' && c != '\t' ? '.' : c;
+    guest->line[guest->line_used++] = is_control(c) && c != '\t' ? '.' : c;
 }
 
 void console_guest_output(struct vm *vm, char c)
@@ -161,7 +193,9 @@ void console_guest_output(struct vm *vm, char c)
     lock();
     guest->scrollback[guest->written++ % CONSOLE_SCROLLBACK] = c;
     if (console.attached == vm) {
-        put_locked(c);
+        if (guest_has_room_locked()) {
+            put_locked(c);
+        }
     } else if (console.attached == NULL) {
         collect_line_locked(vm, guest, c);
     }
@@ -217,7 +251,7 @@ static bool drain_piece_locked(void)
 {
     uint64_t at = console.tail % RING_BYTES;
     size_t waiting = (size_t)(console.head - console.tail);
-    size_t piece = MIN(MIN(waiting, RING_BYTES - at), 16);
+    size_t piece = MIN(MIN(waiting, RING_BYTES - at), PIECE_BYTES);
     size_t sent;
 
     if (piece == 0) {
@@ -238,7 +272,7 @@ bool console_drain(void)
         !spin_trylock(&console.lock)) {
         return false;
     }
-    for (unsigned i = 0; i < DRAIN_BYTES / 16 && drain_piece_locked(); i++) {
+    for (unsigned i = 0; i < DRAIN_BYTES / PIECE_BYTES && drain_piece_locked(); i++) {
     }
     more = console.head != console.tail;
     spin_unlock(&console.lock);

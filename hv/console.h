@@ -7,7 +7,8 @@
  * that nobody waits for a slow line.  While no guest console is attached,
  * guest output is shown line by line behind `name| `; while one is attached,
  * that guest's characters pass unchanged and all else waits in its scrollback
- * or in the log.  Lock: RANK_CONSOLE.
+ * or in the log.  Guests get half of the ring: lines that find it full are
+ * counted and dropped, and the monitor can still be read.  Lock: RANK_CONSOLE.
  */
 #ifndef SPILLWAY_HV_CONSOLE_H
 #define SPILLWAY_HV_CONSOLE_H
@@ -18,8 +19,6 @@ struct vm;
 
 #define CONSOLE_SCROLLBACK 4096 /* bytes kept of each guest */
 #define CONSOLE_LINE_MAX   200  /* a longer guest line is shown in pieces */
-
-/* One guest's side of the console; lives in hv/console.c, one for each VM index. */
 
 /* Opens the port.  Before that, lines only go to the log ring. */
 void console_init(uint16_t port, unsigned baud);
