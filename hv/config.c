@@ -11,7 +11,6 @@
 
 #define LINE_MAX_BYTES 1200
 #define MIB            (1024 * 1024ull)
-#define VM_MEMORY_MIN  (4 * MIB)
 #define VM_MEMORY_MAX  (1024 * 1024 * MIB)
 #define VCPUS_MAX      8
 
@@ -196,7 +195,7 @@ static bool set_cmdline(struct parser *p, const char *value)
 
 static bool set_memory(struct parser *p, const char *value)
 {
-    return parse_size_in(p, value, VM_MEMORY_MIN, VM_MEMORY_MAX, &p->vm->memory);
+    return parse_size_in(p, value, CONFIG_MEMORY_MIN, VM_MEMORY_MAX, &p->vm->memory);
 }
 
 static bool set_min(struct parser *p, const char *value)
@@ -206,7 +205,7 @@ static bool set_min(struct parser *p, const char *value)
 
 static bool set_max(struct parser *p, const char *value)
 {
-    return parse_size_in(p, value, VM_MEMORY_MIN, VM_MEMORY_MAX, &p->vm->max);
+    return parse_size_in(p, value, CONFIG_MEMORY_MIN, VM_MEMORY_MAX, &p->vm->max);
 }
 
 static bool set_tmem(struct parser *p, const char *value)

@@ -10,6 +10,7 @@
 #include "base/types.h"
 
 #define CONFIG_VMS_MAX     32
+#define CONFIG_MEMORY_MIN  (4ull << 20) /* of a VM, and of its `max` */
 #define CONFIG_NAME_MAX    32
 #define CONFIG_PATH_MAX    120
 #define CONFIG_CMDLINE_MAX 1024

@@ -53,7 +53,8 @@ static enum exit_result on_cpuid(struct vcpu *vcpu, const struct vcpu_exit *exit
     return EXIT_RESUME;
 }
 
-static enum exit_result on_hlt(struct vcpu *vcpu, const struct vcpu_exit *exit)
+/* Goes on behind the instruction, of which there is nothing to do but what `then` says. */
+static enum exit_result skip(struct vcpu *vcpu, const struct vcpu_exit *exit, enum exit_result then)
 {
     enum exit_result result;
     unsigned length;
@@ -62,20 +63,18 @@ static enum exit_result on_hlt(struct vcpu *vcpu, const struct vcpu_exit *exit)
         return result;
     }
     arch_guest_advance(vcpu, length);
-    return EXIT_HALT;
+    return then;
 }
 
-/* PAUSE in a loop, WBINVD, INVD: nothing to do. */
+static enum exit_result on_hlt(struct vcpu *vcpu, const struct vcpu_exit *exit)
+{
+    return skip(vcpu, exit, EXIT_HALT);
+}
+
+/* PAUSE in a loop, WBINVD, INVD. */
 static enum exit_result on_skip(struct vcpu *vcpu, const struct vcpu_exit *exit)
 {
-    enum exit_result result;
-    unsigned length;
-
-    if (!instruction_length(vcpu, exit, &length, &result)) {
-        return result;
-    }
-    arch_guest_advance(vcpu, length);
-    return EXIT_RESUME;
+    return skip(vcpu, exit, EXIT_RESUME);
 }
 
 /* IN writes AL, AX or EAX; only the last clears the upper half of RAX. */

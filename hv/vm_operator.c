@@ -70,14 +70,15 @@ const char *vm_set(struct vm *vm, const char *key, const char *value)
     }
     if (strcmp(key, "min") == 0 && bytes <= vm->config->memory) {
         vm->min_pages = bytes / PAGE_SIZE;
-    } else if (strcmp(key, "max") == 0) {
+    } else if (strcmp(key, "max") == 0 && (bytes == 0 || bytes >= CONFIG_MEMORY_MIN)) {
         vm->max_pages = bytes / PAGE_SIZE;
     } else if (strcmp(key, "shares") == 0 && bytes >= 1 && bytes <= 10000) {
         vm->shares = (uint32_t)bytes;
     } else if (strcmp(key, "tmem") == 0) {
         return vm_tmem_set(vm, bytes / PAGE_SIZE);
     } else {
-        return "expected min=SIZE (at most its memory), max=SIZE (0: no limit), shares=1..10000 or "
+        return "expected min=SIZE (at most its memory), max=SIZE (from 4M on; 0: no limit), "
+               "shares=1..10000 or "
                "tmem=SIZE";
     }
     spin_lock(&vm->lock);

@@ -23,6 +23,8 @@
 #define PIT_HZ         1193182ull
 #define PIT_CHANNELS   3
 #define PIT_READ_BACK  3
+#define PIT_NO_COUNT   0x20 /* read-back: do not latch the count */
+#define PIT_NO_STATUS  0x10
 #define PORT61_GATE2   0x01
 #define PORT61_SPEAKER 0x02
 #define PORT61_REFRESH 0x10 /* toggles every 15 us */
@@ -137,10 +139,10 @@ static void pit_read_back(struct vdev_platform *platform, uint8_t value)
         if (!(value & (2u << i))) {
             continue;
         }
-        if (!(value & 0x20)) {
+        if (!(value & PIT_NO_COUNT)) {
             pit_latch_count(&platform->pit[i]);
         }
-        if (!(value & 0x10)) {
+        if (!(value & PIT_NO_STATUS)) {
             pit_latch_status(&platform->pit[i]);
         }
     }
@@ -208,6 +210,7 @@ enum cmos_register {
 };
 
 #define STATUS_A_DIVIDER 0x26
+#define STATUS_A_UPDATE  0x80 /* update in progress: read-only, and never seen here */
 #define STATUS_B_BINARY  0x04
 #define STATUS_B_24H     0x02
 #define STATUS_D_VALID   0x80
@@ -288,7 +291,7 @@ static uint8_t cmos_read(const struct vdev_platform *platform)
 static void cmos_write(struct vdev_platform *platform, uint8_t value)
 {
     if (platform->cmos_index == CMOS_STATUS_A) {
-        value &= 0x7f; /* "update in progress" is read-only, and never seen here */
+        value &= (uint8_t)~STATUS_A_UPDATE;
     }
     platform->cmos[platform->cmos_index] = value;
 }
@@ -300,6 +303,7 @@ static void cmos_write(struct vdev_platform *platform, uint8_t value)
 #define KBC_PULSE_FIRST  0xf0
 #define KBC_OUTPUT_RESET 0x01 /* active low, both in the output port and in a pulse command */
 #define RESET_CPU        0x04
+#define RESET_KEPT       0x0a /* which kind of reset: what bit 2 would do */
 #define SLEEP_ENABLE     0x20
 #define SLEEP_TYPE       BITS(4, 2)
 
@@ -332,7 +336,7 @@ static enum platform_action sleep_control(struct vdev_platform *platform, uint8_
 
 static enum platform_action reset_control(struct vdev_platform *platform, uint8_t value)
 {
-    platform->reset_control = value & 0x0a;
+    platform->reset_control = value & RESET_KEPT;
     return value & RESET_CPU ? PLATFORM_RESET : PLATFORM_NONE;
 }
 

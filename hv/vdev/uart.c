@@ -28,6 +28,7 @@ enum uart_register {
 #define IIR_FIFO   0xc0
 #define FCR_ENABLE 0x01
 #define FCR_CLEAR  0x02 /* receiver */
+#define FCR_KEPT   0xc9 /* trigger level, DMA mode, enable; the rest acts at once */
 #define LCR_DLAB   0x80
 #define MCR_DTR    0x01
 #define MCR_RTS    0x02
@@ -42,6 +43,8 @@ enum uart_register {
 #define MSR_DSR    0x20
 #define MSR_RI     0x40
 #define MSR_DCD    0x80
+
+#define DIVISOR_9600 12
 
 static bool has_data(const struct vuart *uart)
 {
@@ -202,7 +205,7 @@ static void write_fcr(struct vuart *uart, uint8_t value)
     if ((value & FCR_CLEAR) || ((value ^ uart->fcr) & FCR_ENABLE)) {
         uart->head = uart->tail;
     }
-    uart->fcr = value & 0xc9;
+    uart->fcr = value & FCR_KEPT;
 }
 
 static void write_mcr(struct vuart *uart, uint8_t value)
@@ -281,7 +284,7 @@ void vuart_reset(struct vuart *uart)
     uart->scr = 0;
     uart->msr_delta = 0;
     uart->lsr_errors = 0;
-    uart->divisor = 12; /* 9600 baud */
+    uart->divisor = DIVISOR_9600;
     uart->thre_pending = false;
     uart->head = 0;
     uart->tail = 0;
