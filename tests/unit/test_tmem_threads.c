@@ -224,11 +224,68 @@ static void rule6_nothing_is_put_behind_a_destroy(void **state)
     assert_int_equal(stats_now().persistent, 0);
 }
 
+/* ---- no global lock ------------------------------------------------------------------------- */
+
+static struct tmem_shard *shard_of(uint32_t pool, uint32_t index)
+{
+    struct tmem_handle h = handle(pool, 1, index);
+
+    return tmem_shard_of(tmem, tmem_page_hash(tmem_object_hash(tmem, &h), index));
+}
+
+static _Atomic bool finished;
+
+static void *use_one_handle(void *argument)
+{
+    const struct tmem_handle *h = argument;
+    struct mm_waiter own = {.wake = cpu_wake};
+
+    support_set_cpu(1);
+    if (tmem_put(tmem, h, gpa(3 * PAGE_SIZE), &own) == TMEM_OK &&
+        tmem_get(tmem, h, gpa(3 * PAGE_SIZE), &own) == TMEM_OK &&
+        tmem_page_flush(tmem, h) == TMEM_OK) {
+        atomic_store(&finished, true);
+    }
+    return NULL;
+}
+
+/* An operation in progress stops those on handles of its own shard only. */
+static void rule7_operations_on_other_handles_do_not_wait(void **state)
+{
+    struct timespec pause = {.tv_sec = 0, .tv_nsec = 1000000};
+    uint32_t pool = new_pool(TMEM_PERSISTENT), other = 1;
+    struct tmem_shard *busy = shard_of(pool, 0);
+    struct tmem_handle h;
+    uint64_t content[WORDS];
+    pthread_t thread;
+
+    (void)state;
+    make_page(5, content);
+    guest_write(3, content);
+    while (other < 1000 && shard_of(pool, other) == busy) {
+        other++;
+    }
+    assert_true(other < 1000);
+    h = handle(pool, 1, other);
+    atomic_store(&finished, false);
+    spin_lock(&busy->lock);
+    pthread_create(&thread, NULL, use_one_handle, &h);
+    for (unsigned i = 0; i < 10000 && !atomic_load(&finished); i++) {
+        nanosleep(&pause, NULL);
+    }
+    bool in_time = atomic_load(&finished);
+
+    spin_unlock(&busy->lock);
+    pthread_join(thread, NULL);
+    assert_true(in_time);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TMEM_CASE(rule6_nothing_is_put_behind_a_destroy),
         TMEM_CASE(rule7_concurrent_operations),
+        TMEM_CASE(rule7_operations_on_other_handles_do_not_wait),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,7 +42,8 @@ $(UNIT_DIR)/$(1)/$(2): $(UNIT_DIR)/$(1)/tests/unit/$(2).o \
 	@$$(UNIT_CC_$(1)) $$(filter %.o,$$^) $(UNIT_DIR)/$(1)/support.a $$(UNIT_LINK) \
 	    $(call unit-words,LIBS,$(2)) -o $$@
 
-.PHONY: unit-run-$(1)-$(2)
+.PHONY: unit-run-$(1)-$(2) unit-build-$(1)
+unit-build-$(1): $(UNIT_DIR)/$(1)/$(2)
 unit-run-$(1)-$(2): $(UNIT_DIR)/$(1)/$(2)
 	@tests/unit/run-suite $(1) $(2) $$< $(UNIT_TIMEOUT)
 unit: unit-run-$(1)-$(2)
