@@ -135,8 +135,8 @@ def read_only(passes):
         machine = boot(host(pool="64M", store="auto", when_idle="monitor") +
                        linux_vm("vm0", "128M", "64M",
                                 extra=f"rewrite=0 random=0 hot=0 passes={passes}"), LINUX_FILES)
-        # The first pass still finds what the fill has left dirty.
-        machine.expect(r"^vm0\| .*memcheck: sequential", 240)
+        # The first passes still evict what the fill has left dirty.
+        machine.expect(r"^vm0\| .*memcheck: sequential(.*\n)+?vm0\| .*memcheck: sequential", 240)
         before = figures_of(machine, "vm0")
         watch(machine, ["vm0"], 240, samples.append)
         after = samples[-1]["vms"][0]
@@ -146,7 +146,7 @@ def read_only(passes):
         read, written, dropped = (after[key] - before[key]
                                   for key in ("page_ins", "page_outs", "clean_drops"))
         figures = f"{read} pages read in, {written} written, {dropped} dropped"
-        if dropped < 4096 or written * 20 > dropped:
+        if dropped < 4096 or written * 4 > dropped:
             raise Failure(f"while the guest only read: {figures}")
         return figures
 
@@ -499,7 +499,7 @@ CASES = [
     # With less, the first guest has done its reading before the second one wants any memory.
     Case("overcommit", overcommit(2, "128M", "54M", "96M", seconds=600), emu="bochs",
          memory="512M", store="512M"),
-    Case("read-only", read_only(2), emu="bochs", memory="512M", store="512M"),
+    Case("read-only", read_only(3), emu="bochs", memory="512M", store="512M"),
     Case("console", console, memory="512M"),
     Case("wrong-configuration", wrong_configuration, memory="256M"),
     Case("refused", refused, memory="512M"),
@@ -537,7 +537,8 @@ CASES = [
 
 # They use what is above.
 import acceptance  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
+import hostile_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import stop_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import tmem_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 
-CASES += stop_cases.CASES + tmem_cases.CASES + acceptance.CASES
+CASES += stop_cases.CASES + tmem_cases.CASES + hostile_cases.CASES + acceptance.CASES
