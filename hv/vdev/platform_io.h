@@ -11,6 +11,8 @@
 #define SPILLWAY_HV_VDEV_PLATFORM_IO_H
 
 #include "base/types.h"
+#include "hv/vdev/cmos.h"
+#include "hv/vdev/pit.h"
 
 /* ACPI registers in system I/O space; the FADT names them (hv/vdev/acpi.c). */
 #define ACPI_SLEEP_CONTROL_PORT 0x600
@@ -27,23 +29,9 @@ enum platform_action {
     PLATFORM_STATUS, /* the value written is the status */
 };
 
-struct pit_channel {
-    uint8_t mode;        /* 0-5 */
-    uint8_t access;      /* 1: low byte, 2: high byte, 3: low then high */
-    bool write_high;     /* access 3: the next byte written is the high one */
-    bool read_high;      /* access 3: the next byte read is the high one */
-    bool latched;        /* `latch` waits to be read */
-    bool status_latched; /* `status` waits to be read, before the count */
-    uint16_t latch;
-    uint8_t status;
-    uint32_t reload;   /* 1..65536 */
-    uint64_t start_ns; /* when counting began */
-};
-
 struct vdev_platform {
-    uint8_t cmos_index;
-    uint8_t cmos[128];
-    struct pit_channel pit[3];
+    struct cmos cmos;
+    struct pit pit;
     uint8_t port61; /* bits 1:0 as written */
     uint8_t kbc_command;
     uint8_t sleep_control;

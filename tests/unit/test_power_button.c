@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SOURCES: tests/unit/vdev_fake.c hv/vdev/lapic.c hv/vdev/lapic_send.c hv/vdev/lapic_timer.c
- * hv/vdev/ioapic.c hv/vdev/uart.c hv/vdev/platform_io.c hv/vdev/power_button.c
- * hv/vdev/devices.c hv/vdev/bus.c hv/timer.c hv/vm_stop.c */
+ * hv/vdev/ioapic.c hv/vdev/uart.c hv/vdev/platform_io.c hv/vdev/pit.c hv/vdev/cmos.c
+ * hv/vdev/power_button.c hv/vdev/devices.c hv/vdev/bus.c hv/timer.c hv/vm_stop.c */
 /* The power button as a guest's ACPI sees it, and `stop` as the operator does. */
 #include <setjmp.h>
 #include <stdarg.h>
