@@ -9,9 +9,8 @@
 #include "hv/vdev/lapic.h"
 
 #define AFFINITY_NS 2000000ull /* what staying on a CPU is worth */
-#define PREEMPT_NS                                                                                 \
-    1000000ull /* so much further must a vCPU be that gives way to one that wakes                  \
-                */
+/* So much further must a vCPU be that gives way to one that wakes. */
+#define PREEMPT_NS 1000000ull
 
 static struct spinlock sched_lock = SPINLOCK_INIT(RANK_SCHED, "sched");
 static struct list run_queue = LIST_INIT(run_queue); /* under sched_lock */
