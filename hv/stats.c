@@ -51,7 +51,9 @@ bool stats_of_store(struct store_stats *stats)
     return true;
 }
 
-#define JSON_BYTES 32768
+/* A VM has 37 figures of at most 20 digits and their names; host and store take one part more. */
+#define JSON_PART_BYTES 2048u
+#define JSON_BYTES      ((CONFIG_VMS_MAX + 1) * JSON_PART_BYTES)
 
 static char json_buffer[JSON_BYTES]; /* under vm_list_lock */
 static struct text json;
