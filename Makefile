@@ -225,7 +225,8 @@ GUEST_CFLAGS := -std=gnu11 -O2 -static -s $(WARNINGS)
 BARE_GUESTS  := $(patsubst guests/bare/%.asm,$(GUEST)/%.elf,$(wildcard guests/bare/*.asm))
 
 .PHONY: guests
-guests: $(GUEST)/vmlinuz $(GUEST)/initrd.img $(GUEST)/initrd-tmem.img $(BARE_GUESTS)
+guests: $(GUEST)/vmlinuz $(GUEST)/initrd.img $(GUEST)/initrd-tmem.img $(GUEST)/initrd-swap.img \
+        $(BARE_GUESTS)
 
 $(GUEST)/vmlinuz: guests/linux-kernel
 	@echo '  FETCH   linux-image-cloud-amd64'
@@ -238,10 +239,11 @@ $(GUEST)/init: guests/init/init.c
 	$(Q)$(CC) $(GUEST_CFLAGS) -ffreestanding -fno-stack-protector -nostdlib -fno-asynchronous-unwind-tables \
 	    -Wl,--build-id=none -Wl,-z,noseparate-code $< -o $@
 
+# With musl 46 KiB instead of 760, in a guest that is to fill all of its memory.
 $(GUEST)/memcheck: guests/memcheck/memcheck.c
 	@mkdir -p $(@D)
 	@echo '  CC      $<'
-	$(Q)$(CC) $(GUEST_CFLAGS) -pthread $< -o $@
+	$(Q)musl-gcc $(GUEST_CFLAGS) -pthread $< -o $@
 
 # Not compressed: unpacking takes an emulated guest longer than reading it takes the loader.
 $(GUEST)/initrd.img: $(GUEST)/init $(GUEST)/memcheck $(GUEST)/vmlinuz Makefile
@@ -301,6 +303,16 @@ $(GUEST)/initrd-tmem.img: $(GUEST)/init $(GUEST)/spillway_tmem.ko $(TMEM_PROGRAM
 	$(Q)cp $(GUEST)/spillway_tmem.ko $(GUEST)/root-tmem/lib/
 	$(Q)cp $(TMEM_PROGRAMS) /bin/busybox $(GUEST)/root-tmem/bin/
 	$(Q)cd $(GUEST)/root-tmem && find . | cpio --quiet -o -H newc -R 0:0 > ../initrd-tmem.img
+
+# For a guest that is to have all of its memory for memcheck: no shell, nothing else.
+$(GUEST)/initrd-swap.img: $(GUEST)/init $(GUEST)/spillway_tmem.ko $(GUEST)/memcheck Makefile
+	@echo '  CPIO    $@'
+	$(Q)rm -rf $(GUEST)/root-swap
+	$(Q)mkdir -p $(GUEST)/root-swap/bin $(GUEST)/root-swap/lib
+	$(Q)cp $(GUEST)/init $(GUEST)/root-swap/init
+	$(Q)cp $(GUEST)/memcheck $(GUEST)/root-swap/bin/
+	$(Q)cp $(GUEST)/spillway_tmem.ko $(GUEST)/root-swap/lib/
+	$(Q)cd $(GUEST)/root-swap && find . | cpio --quiet -o -H newc -R 0:0 > ../initrd-swap.img
 
 $(GUEST)/%.elf: guests/bare/%.asm $(wildcard guests/bare/*.inc) guests/bare/bare.ld
 	@mkdir -p $(@D)

@@ -3,9 +3,11 @@
  * Init of the guests' initramfs.  The kernel hands it every key=value of the command line that it
  * does not know itself as an environment variable:
  *
- *   memcheck=SIZE   runs memcheck over SIZE, with passes, seed, threads, random, hot and rewrite
- *   run="COMMAND"   runs a shell command instead
- *   neither         a shell on the console
+ *   memcheck=SIZE    runs memcheck over SIZE, with passes, seed, threads, random, hot and rewrite
+ *   run="COMMAND"    runs a shell command instead
+ *   neither          a shell on the console
+ *   modules=A,B...   loads these modules first, and gives their files' memory back
+ *   swap=DEVICE      makes a swap area of it and swaps to it
  *
  * Then the VM ends through the status port: 0 ended well, 1 failed.  When the power button is
  * pressed it powers off at once, as systemd-logind has a Debian do; that takes the two modules of
@@ -29,6 +31,9 @@
 #define ARGUMENTS_MAX 16
 #define LINE_MAX      256
 #define BUTTONS_MAX   4
+#define PAGE_BYTES    4096
+
+#define SWAP_FLAG_DISCARD 0x10000 /* <sys/swap.h> drags in the C library's */
 
 /* ---- the kernel ---- */
 
@@ -222,16 +227,18 @@ static void change_signal_mask(int how)
     call5(SYS_rt_sigprocmask, how, (long)&awaited, 0, sizeof(awaited), 0);
 }
 
-/* Its pages are wanted by memcheck, so the file goes. */
-static void load_module(const char *path)
+/* Its pages are wanted by memcheck, so the file goes.  0 or a negative errno. */
+static long load_module(const char *path)
 {
-    long file = call3(SYS_open, (long)path, O_RDONLY, 0);
+    long file = call3(SYS_open, (long)path, O_RDONLY, 0), error;
 
-    if (file >= 0) {
-        call3(SYS_finit_module, file, (long)"", 0);
-        call3(SYS_close, file, 0, 0);
-        call3(SYS_unlink, (long)path, 0, 0);
+    if (file < 0) {
+        return file;
     }
+    error = call3(SYS_finit_module, file, (long)"", 0);
+    call3(SYS_close, file, 0, 0);
+    call3(SYS_unlink, (long)path, 0, 0);
+    return error;
 }
 
 /* SIGIO when a key is pressed; it waits, like SIGCHLD, until wait_for_signal() takes it. */
@@ -280,6 +287,109 @@ static void wait_for_signal(void)
         call3(SYS_sync, 0, 0, 0);
         power_off();
     }
+}
+
+/* ---- modules and swap ---- */
+
+static bool say_failed(const char *what, const char *path, long error)
+{
+    say("init: cannot ");
+    say(what);
+    say(" ");
+    say(path);
+    say(": error ");
+    say_number((uint64_t)-error);
+    say_end();
+    return false;
+}
+
+/* The commas of the list become the ends of its paths. */
+static bool load_modules(char *list)
+{
+    char *path = list;
+
+    for (char *at = list;; at++) {
+        bool last = *at == '\0';
+
+        if (last || *at == ',') {
+            *at = '\0';
+            long error = load_module(path);
+            if (error != 0) {
+                return say_failed("load", path, error);
+            }
+            path = at + 1;
+        }
+        if (last) {
+            return true;
+        }
+    }
+}
+
+/*
+ * What mkswap would write, in the device's first page (the kernel's union swap_header): version 1,
+ * the number of the last page, and the signature at the page's end.
+ */
+static bool make_swap(long file, long bytes)
+{
+    static union {
+        unsigned char byte[PAGE_BYTES];
+        uint32_t word[PAGE_BYTES / sizeof(uint32_t)];
+    } page;
+    static const char signature[] = "SWAPSPACE2";
+    const size_t length = sizeof(signature) - 1;
+
+    page.word[256] = 1; /* the boot block takes the first 1,024 bytes */
+    page.word[257] = (uint32_t)(bytes / PAGE_BYTES - 1);
+    for (size_t i = 0; i < length; i++) {
+        page.byte[PAGE_BYTES - length + i] = (unsigned char)signature[i];
+    }
+    return call5(SYS_pwrite64, file, (long)&page, PAGE_BYTES, 0, 0) == PAGE_BYTES;
+}
+
+static bool swap_on(const char *device)
+{
+    long file = call3(SYS_open, (long)device, O_RDWR, 0);
+    long bytes = file < 0 ? file : call3(SYS_lseek, file, 0, SEEK_END);
+
+    if (bytes < 2 * PAGE_BYTES || !make_swap(file, bytes)) {
+        return say_failed("make a swap area of", device, bytes < 0 ? bytes : 0);
+    }
+    call3(SYS_fsync, file, 0, 0);
+    call3(SYS_close, file, 0, 0);
+    long error = call3(SYS_swapon, (long)device, SWAP_FLAG_DISCARD, 0);
+    return error == 0 || say_failed("swap to", device, error);
+}
+
+static bool prepare(void)
+{
+    char *modules = environment_value("modules"), *swap = environment_value("swap");
+
+    return (modules == NULL || load_modules(modules)) && (swap == NULL || swap_on(swap));
+}
+
+/* How many pages went out and came back: two lines of /proc/vmstat. */
+static void report_swap(void)
+{
+    static char text[8192];
+    long file = call3(SYS_open, (long)"/proc/vmstat", O_RDONLY, 0);
+    long bytes = 0, got;
+
+    while (bytes < (long)sizeof(text) &&
+           (got = call3(SYS_read, file, (long)text + bytes, (long)sizeof(text) - bytes)) > 0) {
+        bytes += got;
+    }
+    say("init:");
+    for (long i = 0, start = 0; i < bytes; i++) {
+        if (text[i] == '\n') {
+            text[i] = '\0';
+            if (text[start] == 'p' && text[start + 1] == 's' && text[start + 2] == 'w') {
+                say(" ");
+                say(text + start);
+            }
+            start = i + 1;
+        }
+    }
+    say_end();
 }
 
 /* ---- what it runs ---- */
@@ -332,6 +442,9 @@ static int run_memcheck(char *size)
     /* Every page that it can get: no shell in RAM, next to no reserves for atomic allocations. */
     call3(SYS_unlink, (long)"/bin/busybox", 0, 0);
     write_file("/proc/sys/vm/min_free_kbytes", "256");
+    /* What is written out is freed at once; the old lists put it back at their young end. */
+    write_file("/sys/kernel/mm/lru_gen/enabled", "y");
+    write_file("/proc/sys/vm/watermark_boost_factor", "0"); /* else 2 MiB after a fragmented one */
     write_file("/proc/sys/vm/lowmem_reserve_ratio", "65536 65536 65536 65536");
     return run(argv);
 }
@@ -369,7 +482,12 @@ __attribute__((used)) static _Noreturn void begin(long *stack)
     report();
     watch_buttons();
     char *size = environment_value("memcheck");
-    end(size != NULL ? run_memcheck(size) : run_shell(environment_value("run")));
+    int status = 1;
+    if (prepare()) {
+        status = size != NULL ? run_memcheck(size) : run_shell(environment_value("run"));
+        report_swap();
+    }
+    end(status);
 }
 
 __asm__(".global _start\n"

@@ -10,6 +10,27 @@ FILES = (LINUX_FILES[0], f"{guest_file('initrd-tmem.img')}=\\guest\\tmem.img")
 # tracefs takes 9 MiB of a guest that has 128.
 CMDLINE = "console=ttyS0 quiet initcall_blacklist=tracer_init_tracefs"
 
+SWAP_FILES = (LINUX_FILES[0], f"{guest_file('initrd-swap.img')}=\\guest\\swap.img")
+# What a guest of 128 MiB has to do without for a hog of 180 MiB: the network (a BPF program of it
+# takes 2 MiB), tracefs, sysfs of the slabs, drivers; and the memory controller's maps (4 MiB).
+SWAP_WITHOUT = (
+    "tracer_init_tracefs slab_sysfs_init sock_init netlink_proto_init genl_init kobject_uevent_init "
+    "inet_init inet6_init af_unix_init packet_init audit_init ethnl_init tcp_congestion_default "
+    "cubictcp_register thermal_netlink_init netlbl_init taskstats_init acpi_event_init cn_init "
+    "devlink_init init_net_drop_monitor strp_dev_init nvme_core_init nvme_init ksm_init "
+    "hung_task_init blk_integrity_auto_init net_dev_init sysctl_core_init selnl_init "
+    "sock_diag_init xfrm_user_init nfnetlink_init netlink_diag_init mptcp_init xsk_init "
+    "vlan_proto_init nexthop_init sysctl_ipv4_init inet_blackhole_dev_init")
+SWAP_CMDLINE = ("console=ttyS0 quiet cgroup.memory=nokmem initcall_blacklist=" +
+                SWAP_WITHOUT.replace(" ", ","))
+
+
+def hog_vm(name, words, vcpus=1, quota="96M"):
+    """A [vm] section: 128 MiB, all of it for memcheck, /dev/tmem0 as swap."""
+    return (f"[vm {name}]\nkernel = \\guest\\vmlinuz\ninitrd = \\guest\\swap.img\n"
+            f"cmdline = {SWAP_CMDLINE} modules=/lib/spillway_tmem.ko swap=/dev/tmem0 {words}\n"
+            f"memory = 128M\nvcpus = {vcpus}\ntmem = {quota}\n")
+
 
 def tmem_vm(name, run, memory="128M", vcpus=1, **keys):
     """A [vm] section that runs a shell command in the initramfs that has the module."""
@@ -27,11 +48,12 @@ def expect_nothing_left(figures):
             raise Failure(f"{figures[group][figure]} {figure} leaked")
 
 
-def run_to_end(machine, name, passes, seconds):
+def run_to_end(machine, name, passes, seconds, note=lambda figures: None):
     """Until the guest says that it passed and ends; the last figures while it had memory."""
     start, last = 0, None
     while f"vm {name}: ended" not in machine.text and f"vm {name}: failed" not in machine.text:
         last = machine.stats()
+        note(last)
         machine.wait(2.0)
         bad = re.search(r".*(FAIL|PANIC|Out of memory|BUG:|blocked for more than).*", machine.text)
         if bad:
@@ -83,6 +105,30 @@ def swap(hog, pool, stored=False, vcpus=1, quota="96M", seconds=600):
     return run
 
 
+def hog(words, pool, stored=False, vcpus=1, seconds=900):
+    """memcheck in all of a guest's memory and all of its tmem."""
+    def run(boot):
+        machine = boot(host(pool=pool, store="auto", when_idle="monitor") +
+                       hog_vm("alpha", words, vcpus), SWAP_FILES, timeout=seconds + 60)
+        machine.expect("^spillway> ")
+        most_stored = 0
+
+        def note(figures):
+            nonlocal most_stored
+            vm = figures["vms"][0]
+            most_stored = max(most_stored, vm["tmem_pages_persistent"] - vm["tmem_resident"])
+
+        last = run_to_end(machine, "alpha", ("memcheck",), seconds, note)
+        machine.expect(r"^alpha\| init: pswpin [1-9]\d* pswpout [1-9]", 10)
+        if stored and most_stored < 1000:  # a few may be patterns
+            raise Failure(f"no more than {most_stored} tmem pages were in the store at a time")
+        expect_nothing_left(last)
+        machine.send("poweroff\r")
+        expect_end(machine)
+
+    return run
+
+
 def kill(boot):
     """Killed in the middle of heavy traffic, twice: frames and slots are what they were."""
     machine = boot(host(pool="144M", store="auto", when_idle="monitor") +
@@ -116,6 +162,8 @@ CASES = [
     Case("tmem-not-allowed", not_allowed, memory="512M"),
     Case("tmem-swap", swap("158M random=0 hot=0", "320M"), memory="512M"),
     Case("tmem-swap-short", swap("158M random=0 hot=0", "144M", stored=True), memory="512M"),
+    Case("tmem-hog", hog("memcheck=180M passes=0", "320M"), memory="512M"),
+    Case("tmem-hog-short", hog("memcheck=180M passes=0", "176M", stored=True), memory="512M"),
     Case("tmem-swap-smp", swap("110M threads=2 passes=0", "320M", vcpus=2), memory="512M", cpus=2),
     Case("tmem-kill", kill, memory="512M", cpus=2),
     Case("tmem-linux", block, emu="bochs", memory="512M"),
