@@ -248,8 +248,14 @@ static void rule6_flush_object_drops_all_of_it_and_nothing_else(void **state)
             assert_int_equal(put(other, 1, i, 4 * i), TMEM_OK);
         }
     }
+    for (uint64_t object = 1000; object < 2000; object++) { /* some will share a chain */
+        assert_int_equal(put(pool, object, 7, 4), TMEM_OK);
+    }
     assert_int_equal(flush_object(pool, 1), TMEM_OK);
-    assert_int_equal(stats_now().ephemeral, 200);
+    for (uint64_t object = 1000; object < 1040; object++) {
+        assert_int_equal(flush_object(pool, object), TMEM_OK);
+    }
+    assert_int_equal(stats_now().ephemeral, 200 + 960);
     for (uint32_t i = 0; i < 100; i++) {
         assert_int_equal(get(pool, 1, i, 4), TMEM_MISS);
         assert_int_equal(get(pool, 2, i, 4 * i), TMEM_OK);

@@ -9,6 +9,7 @@
 #
 #     make unit UNIT=test_table     one suite
 #     make unit UNIT_CFLAGS=...     other flags
+#     make mutations                every rule is broken once: does its test notice?
 
 BUILD ?= build
 UNIT  ?= $(sort $(basename $(notdir $(wildcard tests/unit/test_*.c))))
@@ -31,8 +32,11 @@ unit-words = $(shell sed -n '1,12p' tests/unit/$(2).c | tr '\n' ' ' | \
              sed -n 's|.*/\* $(1): ||p' | sed 's|\*/.*||' | tr -d '*')
 unit-extra = $(filter-out $(UNIT_LIBRARY),$(call unit-words,SOURCES,$(1)))
 
-.PHONY: unit
+.PHONY: unit mutations
 .SECONDARY:
+
+mutations:
+	@BUILD=$(BUILD) tests/mutations/run
 
 # $(1) compiler, $(2) suite
 define unit-program
