@@ -1,0 +1,854 @@
+; SPDX-License-Identifier: BSD-2-Clause
+; Two vCPUs fight over the pools of one VM, and each tries what must not work in between.
+;
+; Command line: a letter, the VM's key, which is in every page that it puts; then `f`: for ever.
+;
+; What is checked of the pools that both use: a page that is got is whole, of this VM, of this handle, of
+; this pool; no put or flush that had ended before the get began has made it old; a page of the
+; exclusive pool is delivered once.  Of the pools that one vCPU has for itself: the exact content.
+%include "bare.inc"
+%include "tmem.inc"
+
+APIC_ICR    equ 0xfee00300
+APIC_ICR2   equ 0xfee00310
+IOAPIC      equ 0xfec00000
+ICR_INIT    equ 0x4500
+ICR_SIPI    equ 0x4600
+TRAMPOLINE  equ 0x8000
+MEMORY_END  equ 32 << 20
+
+ROUNDS      equ 3000                ; of each vCPU; one in HOSTILE of them is hostile as well
+HOSTILE     equ 8
+SPARE       equ 20                  ; pools that only the VM with the key B has
+SEQS        equ 1 << 20             ; puts of a vCPU into the pools of both
+
+CODE3       equ 0x1b
+DATA3       equ 0x23
+TSS0        equ 0x28
+TSS_BYTES   equ 104
+
+SHARED      equ 3                   ; persistent, exclusive, a get keeps: also those of one vCPU
+EXCLUSIVE   equ 1
+HANDLES     equ 16                  ; of a pool of both: 2 objects with 8 pages
+OWN         equ 64                  ; of a pool of one: one object
+
+; What each vCPU has for itself, at EBP.
+CPU_OPS     equ 0
+CPU_SRC     equ OP_BYTES * BATCH
+CPU_DST     equ CPU_SRC + 4096
+CPU_REST    equ CPU_DST + 4096
+CPU_RANDOM  equ CPU_REST
+CPU_NUMBER  equ CPU_REST + 4
+CPU_SEQ     equ CPU_REST + 8
+CPU_HIGH    equ CPU_REST + 12       ; upper half of the next address
+CPU_GONE    equ CPU_REST + 16       ; a pool that has been destroyed
+CPU_SCRATCH equ CPU_REST + 20
+CPU_POOLS   equ CPU_REST + 32       ; SHARED of them
+CPU_SEEN    equ CPU_REST + 64       ; see `look`: done of both, then the newest dead of both
+CPU_TSS     equ CPU_REST + 256
+CPU_STACK3  equ CPU_REST + 1024     ; end of the stack in ring 3
+CPU_VERSION equ CPU_REST + 1024     ; [SHARED][OWN]: sequence number of what is there, 0: nothing
+CPU_BYTES   equ CPU_REST + 4096
+
+section .text
+main:
+        lgdt    [gdt3_pointer]
+        mov     eax, int80
+        mov     [idt + 0x80 * 8], ax
+        mov     word [idt + 0x80 * 8 + 2], 0x08
+        mov     word [idt + 0x80 * 8 + 4], 0xee00   ; 32-bit interrupt gate, ring 3 may
+        shr     eax, 16
+        mov     [idt + 0x80 * 8 + 6], ax
+        mov     eax, [boot_info]
+        mov     esi, [eax + 16]     ; command line
+        mov     ax, [esi]
+        mov     [key], al
+        cmp     ah, 'f'
+        sete    [forever]
+        mov     ebp, cpus
+        mov     esi, hello
+        call    print
+        call    find_call
+        call    spare_pools
+        xor     ebx, ebx
+.pool:  mov     edx, [flags_of + ebx * 4]
+        call    new_pool
+        mov     [shared + ebx * 4], eax
+        inc     ebx
+        cmp     ebx, SHARED
+        jb      .pool
+        call    start_other
+        xor     eax, eax
+        call    cpu_main
+.wait:  pause
+        cmp     dword [other_done], 0
+        je      .wait
+        call    nothing_left
+        mov     esi, pass
+        call    print
+        xor     eax, eax
+        ret
+
+; Pools with data of this VM, whose numbers are valid here only.
+spare_pools:
+        cmp     byte [key], 'B'
+        jne     .done
+        xor     ebx, ebx
+.next:  mov     edx, PERSISTENT
+        call    new_pool
+        mov     [spare + ebx * 4], eax
+        mov     ecx, 7
+        mov     edx, 5
+        call    fill
+        mov     eax, [spare + ebx * 4]
+        lea     edi, [ebp + CPU_SRC]
+        TMEM    OP_PUT, eax, 1, 1, edi, 0, 0
+        inc     ebx
+        cmp     ebx, SPARE
+        jb      .next
+.done:  ret
+
+; EDX flags.  EAX: the pool.
+new_pool:
+        TMEM    OP_CREATE, 0, 0, 0, 0, edx, 0
+        mov     eax, [ebp + CPU_OPS + 8]
+        ret
+
+nothing_left:
+        cmp     byte [key], 'B'
+        jne     .both
+        xor     ebx, ebx
+.spare: mov     eax, [spare + ebx * 4]
+        lea     edi, [ebp + CPU_DST]
+        TMEM    OP_GET, eax, 1, 1, edi, 0, 0
+        mov     ecx, 7
+        mov     edx, 5
+        mov     eax, [spare + ebx * 4]
+        call    fill
+        call    compare
+        TMEM    OP_DESTROY, [spare + ebx * 4], 0, 0, 0, 0, 0
+        inc     ebx
+        cmp     ebx, SPARE
+        jb      .spare
+.both:  xor     ebx, ebx
+.pool:  TMEM    OP_DESTROY, [shared + ebx * 4], 0, 0, 0, 0, 0
+        inc     ebx
+        cmp     ebx, SHARED
+        jb      .pool
+        lea     edi, [ebp + CPU_DST]
+        TMEM    OP_QUERY, 0, 0, 0, edi, 0, 0
+        mov     eax, [edi + 8]      ; persistent
+        or      eax, [edi + 16]     ; ephemeral
+        or      eax, [edi + 24]     ; pools
+        CHECK   z
+        mov     esi, hits_text
+        call    print
+        mov     eax, [hits]
+        call    print_decimal
+        mov     al, 10
+        call    print_char
+        cmp     dword [hits], ROUNDS / 20
+        CHECK   a
+        ret
+
+; ---- the other vCPU ----
+
+start_other:
+        mov     esi, trampoline
+        mov     edi, TRAMPOLINE
+        mov     ecx, trampoline_end - trampoline
+        rep     movsb
+        mov     dword [APIC_ICR2], 1 << 24
+        mov     dword [APIC_ICR], ICR_INIT
+        mov     ecx, 100000
+.init:  pause
+        loop    .init
+        mov     dword [APIC_ICR2], 1 << 24
+        mov     dword [APIC_ICR], ICR_SIPI + TRAMPOLINE / 4096
+.wait:  pause
+        cmp     dword [other_up], 0
+        je      .wait
+        ret
+
+bits 16
+trampoline:
+        cli
+        xor     ax, ax
+        mov     ds, ax
+        o32 lgdt [TRAMPOLINE + trampoline_gdt - trampoline]
+        mov     eax, cr0
+        or      al, 1
+        mov     cr0, eax
+        jmp     dword 0x08:other_start
+align 8
+trampoline_gdt:
+        dw gdt3_end - gdt3 - 1
+        dd gdt3
+trampoline_end:
+bits 32
+
+other_start:
+        mov     ax, 0x10
+        mov     ds, ax
+        mov     es, ax
+        mov     ss, ax
+        mov     esp, other_stack
+        cld
+        mov     dword [other_up], 1
+        mov     ebp, cpus + CPU_BYTES
+        mov     eax, 1
+        call    cpu_main
+        mov     dword [other_done], 1
+        cli
+.stop:  hlt
+        jmp     .stop
+
+; ---- what each vCPU does ----
+
+; EAX: number of this vCPU, EBP: what is its own.
+cpu_main:
+        mov     [ebp + CPU_NUMBER], eax
+        mov     ebx, eax
+        imul    eax, 0x3c6ef372
+        xor     eax, 0x12345678
+        xor     al, [key]
+        mov     [ebp + CPU_RANDOM], eax
+        lidt    [idt_pointer]
+        lea     eax, [ebp + CPU_TSS]
+        mov     dword [eax + 8], 0x10           ; SS0
+        mov     [gdt3 + TSS0 + ebx * 8 + 2], ax
+        shr     eax, 16
+        mov     [gdt3 + TSS0 + ebx * 8 + 4], al
+        mov     [gdt3 + TSS0 + ebx * 8 + 7], ah
+        lea     eax, [TSS0 + ebx * 8]
+        ltr     ax
+        xor     ebx, ebx
+.pool:  mov     edx, [flags_of + ebx * 4]
+        call    new_pool
+        mov     [ebp + CPU_POOLS + ebx * 4], eax
+        inc     ebx
+        cmp     ebx, SHARED
+        jb      .pool
+        mov     edx, PERSISTENT
+        call    new_pool
+        mov     [ebp + CPU_SCRATCH], eax
+        mov     ecx, ROUNDS
+.round: push    ecx
+        call    fight
+        call    fight
+        call    exact
+        test    dword [esp], HOSTILE - 1
+        jnz     .next
+        call    hostile
+.next:  pop     ecx
+        cmp     byte [forever], 0
+        jne     .round
+        dec     ecx
+        jnz     .round
+        xor     ebx, ebx
+.end:   TMEM    OP_DESTROY, [ebp + CPU_POOLS + ebx * 4], 0, 0, 0, 0, 0
+        inc     ebx
+        cmp     ebx, SHARED
+        jb      .end
+        TMEM    OP_DESTROY, [ebp + CPU_SCRATCH], 0, 0, 0, 0, 0
+        ret
+
+; EAX: the next of this vCPU's numbers (xorshift32).
+cpu_random:
+        push    ecx
+        mov     eax, [ebp + CPU_RANDOM]
+        mov     ecx, eax
+        shl     ecx, 13
+        xor     eax, ecx
+        mov     ecx, eax
+        shr     ecx, 17
+        xor     eax, ecx
+        mov     ecx, eax
+        shl     ecx, 5
+        xor     eax, ecx
+        mov     [ebp + CPU_RANDOM], eax
+        pop     ecx
+        ret
+
+; EAX: 0, 1 or 2
+random3:
+        push    edx
+        push    ecx
+        call    cpu_random
+        xor     edx, edx
+        mov     ecx, SHARED
+        shr     eax, 4
+        div     ecx
+        mov     eax, edx
+        pop     ecx
+        pop     edx
+        ret
+
+; The source page becomes that of pool EAX, handle code ECX, put EDX (bit 31: by which vCPU).  One in
+; four is of one word.
+fill:
+        pushad
+        lea     edi, [ebp + CPU_SRC]
+        mov     ebx, ecx
+        shl     ebx, 8
+        mov     bl, [key]
+        test    edx, 3
+        jz      .word
+        mov     [edi], ebx
+        mov     [edi + 4], edx
+        mov     [edi + 8], eax
+        add     edi, 12
+        imul    eax, edx, 0x9e3779b1
+        xor     eax, ebx
+        mov     ecx, 1021
+.next:  stosd
+        add     eax, 0x01000193
+        loop    .next
+        popad
+        ret
+.word:  imul    eax, edx, 0x9e3779b1
+        xor     eax, ebx
+        mov     ecx, 1024
+        rep     stosd
+        popad
+        ret
+
+; Source and destination page are the same.
+compare:
+        pushad
+        lea     esi, [ebp + CPU_SRC]
+        lea     edi, [ebp + CPU_DST]
+        mov     ecx, 1024
+        repe    cmpsd
+        CHECK   e
+        popad
+        ret
+
+; ---- the pools that both use ----
+
+; EBX: 0 .. SHARED - 1, the pool; EDI: 0 .. HANDLES - 1; ESI: the number of the handle, of all.
+; done[vCPU][handle]: its last put that was accepted; dead[by][vCPU][handle]: what it put up to here
+; has been removed, as `by` knows.  Each word has one writer.
+
+%define DONE(cpu)    done + (cpu) * SHARED * HANDLES * 4
+%define DEAD(by, cpu) dead + ((by) * 2 + (cpu)) * SHARED * HANDLES * 4
+
+; How things were for handle ESI before the operation that follows.
+look:
+        pushad
+        mov     eax, [DONE(0) + esi * 4]
+        mov     [ebp + CPU_SEEN], eax
+        mov     eax, [DONE(1) + esi * 4]
+        mov     [ebp + CPU_SEEN + 4], eax
+        mov     eax, [DEAD(0, 0) + esi * 4]
+        mov     ebx, [DEAD(1, 0) + esi * 4]
+        cmp     eax, ebx
+        cmovb   eax, ebx
+        mov     [ebp + CPU_SEEN + 8], eax
+        mov     eax, [DEAD(0, 1) + esi * 4]
+        mov     ebx, [DEAD(1, 1) + esi * 4]
+        cmp     eax, ebx
+        cmovb   eax, ebx
+        mov     [ebp + CPU_SEEN + 12], eax
+        popad
+        ret
+
+; All that was done when we looked has been removed now.
+all_dead:
+        pushad
+        mov     ecx, [ebp + CPU_NUMBER]
+        imul    ecx, 2 * SHARED * HANDLES * 4
+        lea     edi, [dead + ecx + esi * 4]
+        mov     eax, [ebp + CPU_SEEN]
+        call    .raise
+        add     edi, SHARED * HANDLES * 4
+        mov     eax, [ebp + CPU_SEEN + 4]
+        call    .raise
+        popad
+        ret
+.raise: cmp     [edi], eax
+        jae     .high
+        mov     [edi], eax
+.high:  ret
+
+; Object of handle EDI in EDX, its index in ECX.
+split:
+        mov     edx, edi
+        shr     edx, 3
+        inc     edx
+        mov     ecx, edi
+        and     ecx, 7
+        ret
+
+fight:
+        call    random3
+        mov     ebx, eax
+        call    cpu_random
+        mov     edi, eax
+        shr     edi, 5
+        and     edi, HANDLES - 1
+        mov     esi, ebx
+        shl     esi, 4
+        add     esi, edi
+        shr     eax, 16
+        and     eax, 63
+        cmp     eax, 28
+        jb      fight_put
+        cmp     eax, 56
+        jb      fight_get
+        cmp     eax, 60
+        jb      fight_flush
+        cmp     eax, 61
+        jbe     fight_flush_object
+        cmp     eax, 62
+        je      fight_flush_pool
+        jmp     fight_destroy
+
+fight_put:
+        call    look
+        call    split
+        push    ecx
+        push    edx
+        mov     edx, [ebp + CPU_SEQ]
+        inc     edx
+        test    edx, 3
+        jnz     .seq
+        inc     edx                 ; not one of one word: it would not say whose it is
+.seq:   mov     [ebp + CPU_SEQ], edx
+        cmp     edx, SEQS
+        CHECK   b
+        push    edx
+        mov     ecx, [ebp + CPU_NUMBER]
+        shl     ecx, 31
+        or      edx, ecx
+        mov     ecx, esi
+        mov     eax, [shared + ebx * 4]
+        call    fill
+        pop     ebx                 ; the sequence number
+        pop     edx
+        pop     ecx
+        lea     edi, [ebp + CPU_SRC]
+        TMEM_STATUS OP_PUT, eax, ecx, edx, edi, 0
+        test    eax, eax
+        jz      .good
+        cmp     eax, EBADPOOL
+        je      .done
+        cmp     eax, ENOMEM
+        CHECK   e
+        jmp     all_dead            ; a refused put drops the old page
+.good:  mov     ecx, [ebp + CPU_NUMBER]
+        imul    ecx, SHARED * HANDLES * 4
+        mov     [done + ecx + esi * 4], ebx
+.done:  ret
+
+fight_get:
+        call    look
+        call    split
+        mov     edi, [shared + ebx * 4]
+        lea     eax, [ebp + CPU_DST]
+        TMEM_STATUS OP_GET, edi, ecx, edx, eax, 0
+        test    eax, eax
+        jz      .got
+        cmp     eax, EBADPOOL
+        je      .done
+        cmp     eax, ENOENT
+        CHECK   e
+.done:  ret
+.got:   lock inc dword [hits]
+        mov     edx, [ebp + CPU_DST + 4]
+        mov     eax, edi
+        mov     ecx, esi
+        call    fill                ; as that put into this pool under this handle would have been
+        call    compare
+        mov     ecx, edx
+        shr     ecx, 31             ; who put it
+        and     edx, SEQS - 1
+        cmp     edx, [ebp + CPU_SEEN + ecx * 4]
+        CHECK   ae                  ; else: replaced before we asked
+        cmp     edx, [ebp + CPU_SEEN + 8 + ecx * 4]
+        CHECK   a                   ; else: removed before we asked
+        cmp     ebx, EXCLUSIVE
+        jne     .done
+        imul    eax, ecx, SEQS / 8
+        add     eax, taken
+        lock bts [eax], edx
+        CHECK   nc                  ; else: delivered twice
+        ret
+
+fight_flush:
+        call    look
+        call    split
+        mov     eax, [shared + ebx * 4]
+        TMEM_STATUS OP_FLUSH, eax, ecx, edx, 0, 0
+        test    eax, eax
+        jz      all_dead
+        cmp     eax, EBADPOOL
+        CHECK   e
+        ret
+
+; Of its eight handles we remember one.
+fight_flush_object:
+        call    look
+        call    split
+        mov     eax, [shared + ebx * 4]
+        TMEM_STATUS OP_FLUSH_OBJECT, eax, ecx, edx, 0, 0
+        test    eax, eax
+        jz      all_dead
+        cmp     eax, EBADPOOL
+        CHECK   e
+        ret
+
+fight_flush_pool:
+        call    look
+        mov     eax, [shared + ebx * 4]
+        TMEM_STATUS OP_FLUSH_POOL, eax, 0, 0, 0, 0
+        test    eax, eax
+        jz      all_dead
+        cmp     eax, EBADPOOL
+        CHECK   e
+        ret
+
+; Another pool in its place, unless the other vCPU has just done that.
+fight_destroy:
+        mov     edi, [shared + ebx * 4]
+        TMEM_STATUS OP_DESTROY, edi, 0, 0, 0, 0
+        test    eax, eax
+        jz      .gone
+        cmp     eax, EBADPOOL
+        CHECK   e
+        ret
+.gone:  mov     [ebp + CPU_GONE], edi
+        mov     edx, [flags_of + ebx * 4]
+        call    new_pool
+        mov     edx, eax
+        mov     eax, edi
+        lock cmpxchg [shared + ebx * 4], edx
+        je      .done
+        TMEM    OP_DESTROY, edx, 0, 0, 0, 0, 0
+.done:  ret
+
+; ---- the pools of one vCPU: exactly what was put, or nothing ----
+
+; EBX: 0 .. SHARED - 1; EDI: 0 .. OWN - 1; ESI: its version.
+exact:
+        call    random3
+        mov     ebx, eax
+        call    cpu_random
+        mov     edi, eax
+        shr     edi, 7
+        and     edi, OWN - 1
+        mov     esi, ebx
+        shl     esi, 6
+        add     esi, edi
+        lea     esi, [ebp + CPU_VERSION + esi * 4]
+        shr     eax, 20
+        and     eax, 7
+        jz      .flush
+        cmp     eax, 4
+        ja      .get
+        call    cpu_random
+        or      eax, 8              ; never 0; any may be of one word
+        mov     edx, eax
+        mov     eax, [ebp + CPU_POOLS + ebx * 4]
+        mov     ecx, edi
+        call    fill
+        lea     ecx, [ebp + CPU_SRC]
+        mov     dword [esi], 0
+        TMEM_STATUS OP_PUT, eax, edi, 77, ecx, 0
+        test    eax, eax
+        jz      .good
+        test    ebx, ebx
+        CHECK   nz                  ; a persistent one is within the quota
+        cmp     eax, ENOMEM
+        CHECK   e
+        ret
+.good:  mov     [esi], edx
+        ret
+.flush: mov     eax, [ebp + CPU_POOLS + ebx * 4]
+        TMEM    OP_FLUSH, eax, edi, 77, 0, 0, 0
+        mov     dword [esi], 0
+        ret
+.get:   mov     eax, [ebp + CPU_POOLS + ebx * 4]
+        lea     ecx, [ebp + CPU_DST]
+        TMEM_STATUS OP_GET, eax, edi, 77, ecx, 0
+        test    eax, eax
+        jz      .got
+        cmp     eax, ENOENT
+        CHECK   e
+        test    ebx, ebx
+        jnz     .none
+        cmp     dword [esi], 0      ; a persistent page does not vanish
+        CHECK   e
+.none:  mov     dword [esi], 0
+        ret
+.got:   mov     edx, [esi]
+        test    edx, edx
+        CHECK   nz
+        mov     eax, [ebp + CPU_POOLS + ebx * 4]
+        mov     ecx, edi
+        call    fill
+        call    compare
+        cmp     ebx, EXCLUSIVE
+        jne     .done
+        mov     dword [esi], 0
+.done:  ret
+
+; ---- what must not work ----
+
+hostile:
+        call    cpu_random
+        shr     eax, 9
+        and     eax, 7
+        jmp     [hostile_table + eax * 4]
+
+; Every operation on pools that are not there.
+hostile_pools:
+        mov     esi, bad_pools
+.next:  lodsd
+        mov     edx, eax
+        call    .all
+        cmp     esi, bad_pools_end
+        jb      .next
+        mov     edx, [ebp + CPU_GONE]
+        test    edx, edx
+        jnz     .all
+        ret
+.all:   mov     ecx, OP_DESTROY
+        lea     edi, [ebp + CPU_DST]
+.op:    TMEM    ecx, edx, 1, 1, edi, 0, EBADPOOL
+        inc     ecx
+        cmp     ecx, OP_FLUSH_POOL
+        jbe     .op
+        ret
+
+; Numbers of the other VM's pools, with the handle that has data there.
+hostile_foreign:
+        cmp     byte [key], 'A'
+        jne     .done
+        mov     edx, 64 + SPARE - 8
+        lea     edi, [ebp + CPU_DST]
+.next:  TMEM    OP_GET, edx, 1, 1, edi, 0, EBADPOOL
+        TMEM    OP_FLUSH, edx, 1, 1, 0, 0, EBADPOOL
+        TMEM    OP_DESTROY, edx, 0, 0, 0, 0, EBADPOOL
+        inc     edx
+        cmp     edx, 64 + SPARE
+        jb      .next
+.done:  ret
+
+; A page in the scratch pool, and in the source page as well.
+scratch:
+        mov     eax, [ebp + CPU_SCRATCH]
+        mov     ecx, 3
+        mov     edx, 9
+        call    fill
+        lea     edi, [ebp + CPU_SRC]
+        TMEM    OP_PUT, eax, 3, 3, edi, 0, 0
+        ret
+
+; Addresses that are no memory of ours, in the lower 4 GiB and far above.
+hostile_addresses:
+        mov     esi, bad_addresses
+.next:  call    scratch
+        mov     edx, [esi + 4]
+        mov     ecx, [esi]
+        mov     eax, [ebp + CPU_SCRATCH]
+        lea     edi, [ebp + CPU_DST]
+        mov     [ebp + CPU_HIGH], edx
+        TMEM    OP_GET, eax, 3, 3, ecx, 0, EFAULT
+        mov     [ebp + CPU_HIGH], edx
+        TMEM    OP_QUERY, 0, 0, 0, ecx, 0, EFAULT
+        TMEM    OP_GET, eax, 3, 3, edi, 0, 0
+        call    compare
+        mov     [ebp + CPU_HIGH], edx
+        TMEM    OP_PUT, eax, 3, 3, ecx, 0, EFAULT
+        TMEM    OP_GET, eax, 3, 3, edi, 0, ENOENT
+        add     esi, 8
+        cmp     esi, bad_addresses_end
+        jb      .next
+        ret
+
+; Pages that cross a page: an operation without any effect.
+hostile_crossing:
+        call    scratch
+        mov     eax, [ebp + CPU_SCRATCH]
+        lea     edi, [ebp + CPU_DST]
+        mov     ecx, 1
+.next:  lea     edx, [edi + ecx]
+        TMEM    OP_GET, eax, 3, 3, edx, 0, EINVAL
+        TMEM    OP_PUT, eax, 3, 3, edx, 0, EINVAL
+        lea     edx, [ecx + MEMORY_END - 4096]
+        TMEM    OP_GET, eax, 3, 3, edx, 0, EINVAL
+        shl     ecx, 1
+        cmp     ecx, 4096
+        jb      .next
+        TMEM    OP_GET, eax, 3, 3, edi, 0, 0
+        jmp     compare
+
+; Batches that are none: EBX array, ECX count, EDX the answer.
+hostile_batches:
+        mov     esi, bad_batches
+.next:  mov     ebx, [esi]
+        cmp     ebx, 4096           ; within what is our own
+        jae     .absolute
+        add     ebx, ebp
+.absolute:
+        mov     ecx, [esi + 4]
+        mov     edi, ecx
+        mov     eax, TMEM_CALL
+        call    [hypercall]
+        cmp     eax, [esi + 8]
+        CHECK   e
+        cmp     ecx, edi            ; nothing has been done
+        CHECK   e
+        add     esi, 12
+        cmp     esi, bad_batches_end
+        jb      .next
+        ret
+
+; A batch of any length with gets and flushes, of pools that are there or not, to what is memory or not.
+hostile_wild:
+        call    cpu_random
+        mov     esi, eax
+        and     esi, BATCH - 1
+        inc     esi
+        push    esi
+        mov     edi, ebp
+        mov     ecx, BATCH * OP_BYTES / 4
+        xor     eax, eax
+        rep     stosd
+        mov     edi, ebp
+.entry: call    cpu_random
+        mov     ecx, eax
+        and     eax, 3
+        add     eax, OP_GET         ; or one of the flushes
+        cmp     eax, OP_FLUSH_POOL
+        jb      .op
+        mov     eax, OP_GET
+.op:    mov     [edi], eax
+        call    random3
+        mov     edx, [shared + eax * 4]
+        test    ecx, 0x70
+        jnz     .pool
+        mov     edx, ecx
+        or      edx, 1 << 31
+.pool:  mov     [edi + 8], edx
+        mov     eax, ecx
+        shr     eax, 8
+        and     eax, 15
+        mov     [edi + 12], eax
+        mov     byte [edi + 16], 1
+        mov     byte [edi + 36], 1
+        lea     eax, [ebp + CPU_DST]
+        test    ecx, 0x7000
+        jnz     .address
+        mov     eax, ecx
+        or      eax, 0xc0000000
+.address:
+        mov     [edi + 40], eax
+        add     edi, OP_BYTES
+        dec     esi
+        jnz     .entry
+        pop     ecx
+        mov     ebx, ebp
+        mov     eax, TMEM_CALL
+        call    [hypercall]
+        test    eax, eax
+        CHECK   z
+        test    ecx, ecx
+        CHECK   z
+        cmp     ebx, edi
+        CHECK   e
+        ret
+
+; From ring 3, with a batch that would destroy the scratch pool.
+hostile_ring3:
+        mov     edi, ebp
+        mov     ecx, OP_BYTES / 4
+        xor     eax, eax
+        rep     stosd
+        mov     dword [ebp], OP_DESTROY
+        mov     eax, [ebp + CPU_SCRATCH]
+        mov     [ebp + 8], eax
+        call    ring3
+        cmp     eax, EPERM
+        CHECK   e
+        jmp     scratch             ; it is still there
+
+ring3:
+        pushad
+        mov     [ebp + CPU_TSS + 4], esp
+        push    DATA3
+        lea     eax, [ebp + CPU_STACK3]
+        push    eax
+        pushfd
+        push    CODE3
+        push    .user
+        mov     ax, DATA3
+        mov     ds, ax
+        mov     es, ax
+        iretd
+.user:  mov     eax, TMEM_CALL
+        mov     ebx, ebp
+        mov     ecx, 1
+        call    [hypercall]
+        int     0x80
+
+int80:
+        mov     dx, 0x10
+        mov     ds, dx
+        mov     es, dx
+        add     esp, 20             ; to where ring3 has left it
+        mov     [esp + 28], eax
+        popad
+        ret
+
+section .data
+hello:  db "tmem_race: hello", 10, 0
+pass:   db "tmem_race: PASS", 10, 0
+hits_text: db "tmem_race: hits in pools of both: ", 0
+key:    db 0
+forever: db 0
+align 4
+flags_of: dd PERSISTENT, 0, SHARED_GET
+hostile_table:
+        dd hostile_pools, hostile_foreign, hostile_addresses, hostile_crossing
+        dd hostile_batches, hostile_wild, hostile_ring3, hostile_wild
+bad_pools:
+        dd 0, 1, 63, 127, 0x7fffffff, 0x80000000, -2, -1
+bad_pools_end:
+bad_addresses:                      ; lower and upper half
+        dd 0xfee00000, 0, IOAPIC, 0, 0xc0000000, 0, 0xfffff000, 0, MEMORY_END, 0
+        dd 0, 1, 0x100000, 0x10, 0, 0x100000, 0, 0x80000000, 0xfffff000, 0xffffffff
+bad_addresses_end:
+bad_batches:                        ; array, count, answer
+        dd 0, 0, EINVAL,  0, BATCH + 1, EINVAL,  0, -1, EINVAL,  4, 1, EINVAL,  1, 1, EINVAL
+        dd 0xfee00000, 1, EFAULT,  IOAPIC, BATCH, EFAULT,  0xc0000000, 1, EFAULT
+        dd 0xfffffff8, BATCH, EFAULT,  MEMORY_END - 64, 2, EFAULT,  MEMORY_END, 1, EFAULT
+bad_batches_end:
+align 8
+gdt3:   dq 0, 0x00cf9b000000ffff, 0x00cf93000000ffff
+        dq 0x00cffb000000ffff, 0x00cff3000000ffff   ; ring 3
+        dq 0x0000890000000000 + TSS_BYTES - 1, 0x0000890000000000 + TSS_BYTES - 1
+gdt3_end:
+gdt3_pointer:
+        dw gdt3_end - gdt3 - 1
+        dd gdt3
+idt_pointer:
+        dw 0x81 * 8 - 1
+        dd idt
+
+section .bss
+align 4096
+cpus:   resb 2 * CPU_BYTES
+idt:    resb 0x81 * 8
+alignb 16
+        resb 4096
+other_stack:
+shared: resd SHARED
+spare:  resd SPARE
+done:   resd 2 * SHARED * HANDLES
+dead:   resd 4 * SHARED * HANDLES
+hits:   resd 1
+other_up: resd 1
+other_done: resd 1
+taken:  resb 2 * SEQS / 8
