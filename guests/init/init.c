@@ -442,7 +442,7 @@ static int run_memcheck(char *size)
     /* Every page that it can get: no shell in RAM, next to no reserves for atomic allocations. */
     call3(SYS_unlink, (long)"/bin/busybox", 0, 0);
     write_file("/proc/sys/vm/min_free_kbytes", "256");
-    /* What is written out is freed at once; the old lists put it back at their young end. */
+    /* More fits: with the old lists a full swap area strands pages that are in it already. */
     write_file("/sys/kernel/mm/lru_gen/enabled", "y");
     write_file("/proc/sys/vm/watermark_boost_factor", "0"); /* else 2 MiB after a fragmented one */
     write_file("/proc/sys/vm/lowmem_reserve_ratio", "65536 65536 65536 65536");
