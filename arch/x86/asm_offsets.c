@@ -29,6 +29,7 @@ void asm_offsets(void)
     DEFINE(TRAMPOLINE_CR4, TRAMPOLINE_DATA + offsetof(struct trampoline, cr4));
     DEFINE(TRAMPOLINE_STACK, TRAMPOLINE_DATA + offsetof(struct trampoline, stack));
     DEFINE(TRAMPOLINE_PERCPU, TRAMPOLINE_DATA + offsetof(struct trampoline, percpu));
+    DEFINE(TRAMPOLINE_CLAIM, TRAMPOLINE_DATA + offsetof(struct trampoline, claim));
     DEFINE(TRAMPOLINE_ENTRY, TRAMPOLINE_DATA + offsetof(struct trampoline, entry));
 
     /* {svm,vmx}/entry.asm */

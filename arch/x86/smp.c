@@ -30,7 +30,8 @@
 
 #define INIT_US    10000
 #define SIPI_US    200
-#define UP_US      200000
+#define ANSWER_US  1000000  /* until it executes its first instruction */
+#define UP_US      10000000 /* from there; long, for an emulator whose computer is busy */
 #define SIPI_TRIES 2
 
 _Static_assert(sizeof(struct percpu) <= AREA_BYTES / 2, "32 KiB are left for the stack");
@@ -44,10 +45,30 @@ static void on_kick(void *owner)
     (void)owner; /* being interrupted is all */
 }
 
+/*
+ * INIT for all others.  The firmware parks them in a loop of its own and does not wait until they
+ * are in it (EDK2, UefiCpuPkg/MpInitLib, counts them before the jump), so that one may still
+ * be executing from memory that is ours now.
+ */
+static void take_from_firmware(void)
+{
+    uint32_t self = percpu_self()->apic_id;
+
+    for (uint32_t i = 0; i < handover->cpu_count; i++) {
+        if (handover->cpu_apic_id[i] != self) {
+            apic_send_init(handover->cpu_apic_id[i]);
+        }
+    }
+    if (handover->cpu_count > 1) {
+        time_delay_us(INIT_US);
+    }
+}
+
 void smp_init(const struct handover *given)
 {
     handover = given;
     interrupt_set_handler(VECTOR_KICK, on_kick, NULL);
+    take_from_firmware();
 }
 
 void smp_cpu_entry(struct percpu *cpu)
@@ -109,17 +130,34 @@ static struct percpu *area_new(unsigned id, uint32_t apic_id)
     return cpu;
 }
 
-static bool wait_up(struct percpu *cpu, unsigned us)
+/* 1 while the CPU that is being started has not executed anything yet. */
+static uint32_t *claim_of(struct trampoline *t)
+{
+    return (uint32_t *)(void *)((uint8_t *)t + offsetof(struct trampoline, claim));
+}
+
+static bool wait_claimed(struct trampoline *t, unsigned us)
 {
     uint64_t end = arch_clock_ns() + us * 1000ull;
 
+    while (__atomic_load_n(claim_of(t), __ATOMIC_ACQUIRE) != 0 && arch_clock_ns() < end) {
+        cpu_pause();
+    }
+    return __atomic_load_n(claim_of(t), __ATOMIC_ACQUIRE) == 0;
+}
+
+/* It has our stack and our tables: there is no way back. */
+static void wait_up(struct percpu *cpu)
+{
+    uint64_t end = arch_clock_ns() + UP_US * 1000ull;
+
     while (!atomic_load_explicit(&cpu->up, memory_order_acquire)) {
         if (arch_clock_ns() >= end) {
-            return false;
+            panic("CPU %u (APIC id %u) has started but is not up after %u s", cpu->id, cpu->apic_id,
+                  UP_US / 1000000);
         }
         cpu_pause();
     }
-    return true;
 }
 
 /* A TSC that is not in step with ours would make the clock jump between CPUs. */
@@ -140,16 +178,22 @@ static bool start_one(struct trampoline *t, struct percpu *cpu)
 
     t->stack = cpu->stack_top;
     t->percpu = (uintptr_t)cpu;
+    /* Release: the two above are there before anybody can claim them. */
+    __atomic_store_n(claim_of(t), 1, __ATOMIC_RELEASE);
     for (unsigned i = 0; i < SIPI_TRIES; i++) {
         apic_send_startup(apic, (unsigned)(handover->trampoline >> PAGE_SHIFT));
-        if (wait_up(cpu, i + 1 < SIPI_TRIES ? SIPI_US : UP_US)) {
-            check_tsc(cpu, before);
-            return true;
+        if (wait_claimed(t, i + 1 < SIPI_TRIES ? SIPI_US : ANSWER_US)) {
+            break;
         }
     }
-    /* Whatever it does, it does it no longer: its memory is for the next one. */
-    apic_send_init(apic);
-    return false;
+    /* Exchanged, not read: it may come at this very moment.  Later than that it halts by itself. */
+    if (__atomic_exchange_n(claim_of(t), 0, __ATOMIC_ACQ_REL) != 0) {
+        apic_send_init(apic);
+        return false;
+    }
+    wait_up(cpu);
+    check_tsc(cpu, before);
+    return true;
 }
 
 static void start_all(void)
@@ -159,10 +203,6 @@ static void start_all(void)
     struct percpu *cpu = NULL;
     unsigned next = 1;
 
-    for (uint32_t i = 1; i < handover->cpu_count; i++) {
-        apic_send_init(handover->cpu_apic_id[i]);
-    }
-    time_delay_us(INIT_US);
     for (uint32_t i = 1; i < handover->cpu_count && next < MAX_CPUS; i++) {
         uint32_t apic = handover->cpu_apic_id[i];
 

@@ -20,6 +20,10 @@ trampoline_start:
         cld
         mov     ax, cs
         mov     ds, ax
+        xor     eax, eax
+        xchg    eax, [TRAMPOLINE_CLAIM]
+        test    eax, eax
+        jz      trampoline_late
         o32 lgdt [TRAMPOLINE_GDT_LIMIT]
         mov     eax, [TRAMPOLINE_CR4]
         mov     cr4, eax
@@ -32,6 +36,10 @@ trampoline_start:
         mov     eax, [TRAMPOLINE_CR0]
         mov     cr0, eax
         jmp     far dword [TRAMPOLINE_FAR_POINTER]
+
+trampoline_late:                        ; given up: the tables and the stack are no longer its own
+        hlt
+        jmp     trampoline_late
 
         bits 64
 trampoline_long_mode:

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The page below 1 MiB in which a started CPU begins: code of trampoline.asm at its start, and this
- * at its end.  One CPU at a time.
+ * at its end.  One CPU at a time: whoever comes first after `claim` was set takes it, and one that
+ * comes too late, when nobody waits for it any more, finds it 0 and halts in the page.
  */
 #ifndef SPILLWAY_ARCH_X86_TRAMPOLINE_H
 #define SPILLWAY_ARCH_X86_TRAMPOLINE_H
@@ -24,7 +25,9 @@ struct trampoline {
     uint64_t stack;
     uint64_t percpu;
     uint64_t entry;
+    uint32_t claim; /* 1: a CPU may come; it swaps that for 0 before it does anything else */
 } __attribute__((packed));
+_Static_assert(offsetof(struct trampoline, claim) % 4 == 0, "exchanged atomically");
 _Static_assert(sizeof(struct trampoline) <= 0x100, "fits behind the code");
 
 /* The code, in .rodata, to be copied. */
