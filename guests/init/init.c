@@ -67,6 +67,16 @@ static size_t length_of(const char *text)
     return length;
 }
 
+static bool begins_with(const char *text, const char *beginning)
+{
+    size_t i = 0;
+
+    while (beginning[i] != '\0' && text[i] == beginning[i]) {
+        i++;
+    }
+    return beginning[i] == '\0';
+}
+
 static char line[LINE_MAX];
 static size_t line_used;
 
@@ -107,11 +117,7 @@ static char *environment_find(const char *key)
     size_t length = length_of(key);
 
     for (char *const *at = environment; *at != NULL; at++) {
-        size_t i = 0;
-        while (i < length && (*at)[i] == key[i]) {
-            i++;
-        }
-        if (i == length && (*at)[i] == '=') {
+        if (begins_with(*at, key) && (*at)[length] == '=') {
             return *at;
         }
     }
@@ -367,22 +373,26 @@ static bool prepare(void)
     return (modules == NULL || load_modules(modules)) && (swap == NULL || swap_on(swap));
 }
 
-/* How many pages went out and came back: two lines of /proc/vmstat. */
-static void report_swap(void)
+/* Says the lines of the file that begin so, in one line; nothing if there is no such file. */
+static void report_lines(const char *path, const char *beginning)
 {
     static char text[8192];
-    long file = call3(SYS_open, (long)"/proc/vmstat", O_RDONLY, 0);
+    long file = call3(SYS_open, (long)path, O_RDONLY, 0);
     long bytes = 0, got;
 
+    if (file < 0) {
+        return;
+    }
     while (bytes < (long)sizeof(text) &&
            (got = call3(SYS_read, file, (long)text + bytes, (long)sizeof(text) - bytes)) > 0) {
         bytes += got;
     }
+    call3(SYS_close, file, 0, 0);
     say("init:");
     for (long i = 0, start = 0; i < bytes; i++) {
         if (text[i] == '\n') {
             text[i] = '\0';
-            if (text[start] == 'p' && text[start + 1] == 's' && text[start + 2] == 'w') {
+            if (begins_with(text + start, beginning)) {
                 say(" ");
                 say(text + start);
             }
@@ -390,6 +400,13 @@ static void report_swap(void)
         }
     }
     say_end();
+}
+
+/* How many pages went out and came back, and what the driver of tmem0 did for it. */
+static void report_swap(void)
+{
+    report_lines("/proc/vmstat", "psw");
+    report_lines("/sys/block/tmem0/tmem/stat", "");
 }
 
 /* ---- what it runs ---- */
