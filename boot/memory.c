@@ -17,8 +17,8 @@ void *pages_alloc(uint64_t pages, uint64_t limit)
         limit != 0 ? AllocateMaxAddress : AllocateAnyPages, EfiLoaderData, pages, &address);
 
     if (status != EFI_SUCCESS) {
-        loader_fail("loader", "spillway: out of memory: %lu pages%s", pages,
-                    limit != 0 ? " below 1 MiB" : "");
+        loader_fail("loader", "spillway: out of memory: expected %lu free pages up to %lx", pages,
+                    limit != 0 ? limit : ~0ul);
     }
     memset((void *)(uintptr_t)address, 0, pages * PAGE_BYTES);
     return (void *)(uintptr_t)address;

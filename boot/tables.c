@@ -103,7 +103,8 @@ static void map_segment(uint64_t *pml4, const struct image_segment *segment)
 
 void tables_build(const struct image *image, uint64_t top)
 {
-    uint64_t *pml4 = table_new();
+    /* A CPU that starts loads CR3 by a 32-bit move (arch/x86/trampoline.asm). */
+    uint64_t *pml4 = pages_alloc(1, 4 * GIB - 1);
     uint64_t *firmware = table_new();
 
     detect_features();
