@@ -98,7 +98,7 @@ def swap(hog, pool, stored=False, vcpus=1, quota="96M", seconds=600):
         last = machine.stats()
         if stored and last["store"]["written_pages"] == 0:
             raise Failure("no page ever went to the store")
-        expect_nothing_left(last)
+        expect_nothing_left(machine.stats())
         machine.send("poweroff\r")
         expect_end(machine)
 
@@ -118,15 +118,44 @@ def hog(words, pool, stored=False, vcpus=1, seconds=900):
             vm = figures["vms"][0]
             most_stored = max(most_stored, vm["tmem_pages_persistent"] - vm["tmem_resident"])
 
-        last = run_to_end(machine, "alpha", ("memcheck",), seconds, note)
+        run_to_end(machine, "alpha", ("memcheck",), seconds, note)
         machine.expect(r"^alpha\| init: pswpin [1-9]\d* pswpout [1-9]", 10)
         if stored and most_stored < 1000:  # a few may be patterns
             raise Failure(f"no more than {most_stored} tmem pages were in the store at a time")
-        expect_nothing_left(last)
+        expect_nothing_left(machine.stats())
         machine.send("poweroff\r")
         expect_end(machine)
 
     return run
+
+
+def full(boot):
+    """The quota changes while the guest runs, and refuses puts for which there is no backing disk."""
+    machine = boot(host(pool="320M", store="auto", when_idle="monitor") +
+                   tmem_vm("alpha", "tmem-full"), FILES, timeout=400)
+    machine.expect("^spillway> ")
+    for asked, quota in (("some", 32), ("half", 16), ("whole", 32)):
+        if machine.expect(rf"^alpha\| .*tmem-full: ({asked}, please|FAIL.*)", 120)[1][0] == "F":
+            raise Failure("see the guest's line")
+        for _ in range(20):  # it is refused while the pool holds more
+            machine.command(f"set alpha tmem={quota}M")
+            if machine.stats()["vms"][0]["tmem_quota"] == quota * 256:
+                break
+            machine.wait(0.5)
+        else:
+            raise Failure(f"tmem={quota}M is not taken")
+    refused = 0
+
+    def note(figures):
+        nonlocal refused
+        refused = max(refused, figures["vms"][0]["tmem_refused"])
+
+    run_to_end(machine, "alpha", ("tmem-full",), 300, note)
+    if refused < 100:
+        raise Failure(f"{refused} puts were refused, expected 100")
+    expect_nothing_left(machine.stats())
+    machine.send("poweroff\r")
+    expect_end(machine)
 
 
 def kill(boot):
@@ -160,6 +189,7 @@ def kill(boot):
 CASES = [
     Case("tmem-linux", block, memory="512M"),
     Case("tmem-not-allowed", not_allowed, memory="512M"),
+    Case("tmem-full", full, memory="512M"),
     Case("tmem-swap", swap("158M random=0 hot=0", "320M"), memory="512M"),
     Case("tmem-swap-short", swap("158M random=0 hot=0", "144M", stored=True), memory="512M"),
     Case("tmem-hog", hog("memcheck=180M passes=0", "320M"), memory="512M"),
