@@ -294,7 +294,8 @@ $(GUEST)/tmemtest: guests/linux/test/tmemtest.c guests/linux/spillway_tmem_ioctl
 	$(Q)$(CC) $(GUEST_CFLAGS) -Iguests/linux $< -o $@
 
 TMEM_PROGRAMS := $(GUEST)/memcheck $(GUEST)/tmemcache $(GUEST)/tmemtest \
-                 guests/linux/test/tmem-swap guests/linux/test/tmem-block guests/linux/test/tmem-full
+                 guests/linux/test/tmem-swap guests/linux/test/tmem-block guests/linux/test/tmem-full \
+                 guests/linux/test/tmem-full-swap
 $(GUEST)/initrd-tmem.img: $(GUEST)/init $(GUEST)/spillway_tmem.ko $(TMEM_PROGRAMS) Makefile
 	@echo '  CPIO    $@'
 	$(Q)rm -rf $(GUEST)/root-tmem

@@ -129,6 +129,16 @@ def hog(words, pool, stored=False, vcpus=1, seconds=900):
     return run
 
 
+def set_quota(machine, mib):
+    """Until it is taken: it is refused while the pools hold more."""
+    for _ in range(20):
+        machine.command(f"set alpha tmem={mib}M")
+        if machine.stats()["vms"][0]["tmem_quota"] == mib * 256:
+            return
+        machine.wait(0.5)
+    raise Failure(f"tmem={mib}M is not taken")
+
+
 def full(boot):
     """The quota changes while the guest runs, and refuses puts for which there is no backing disk."""
     machine = boot(host(pool="320M", store="auto", when_idle="monitor") +
@@ -137,13 +147,7 @@ def full(boot):
     for asked, quota in (("some", 32), ("half", 16), ("whole", 32)):
         if machine.expect(rf"^alpha\| .*tmem-full: ({asked}, please|FAIL.*)", 120)[1][0] == "F":
             raise Failure("see the guest's line")
-        for _ in range(20):  # it is refused while the pool holds more
-            machine.command(f"set alpha tmem={quota}M")
-            if machine.stats()["vms"][0]["tmem_quota"] == quota * 256:
-                break
-            machine.wait(0.5)
-        else:
-            raise Failure(f"tmem={quota}M is not taken")
+        set_quota(machine, quota)
     refused = 0
 
     def note(figures):
@@ -153,6 +157,19 @@ def full(boot):
     run_to_end(machine, "alpha", ("tmem-full",), 300, note)
     if refused < 100:
         raise Failure(f"{refused} puts were refused, expected 100")
+    expect_nothing_left(machine.stats())
+    machine.send("poweroff\r")
+    expect_end(machine)
+
+
+def full_swap(boot):
+    """A guest that swaps goes on when its puts are refused and there is no backing disk."""
+    machine = boot(host(pool="320M", store="auto", when_idle="monitor") +
+                   tmem_vm("alpha", f"tmem-full-swap {12 * 256}", tmem="96M"), FILES, timeout=400)
+    machine.expect("^spillway> ")
+    machine.expect(r"^alpha\| .*less, please", 120)
+    set_quota(machine, 12)
+    run_to_end(machine, "alpha", ("memcheck", "tmem-full-swap"), 300)
     expect_nothing_left(machine.stats())
     machine.send("poweroff\r")
     expect_end(machine)
@@ -190,6 +207,7 @@ CASES = [
     Case("tmem-linux", block, memory="512M"),
     Case("tmem-not-allowed", not_allowed, memory="512M"),
     Case("tmem-full", full, memory="512M"),
+    Case("tmem-full-swap", full_swap, memory="512M"),
     Case("tmem-swap", swap("158M random=0 hot=0", "320M"), memory="512M"),
     Case("tmem-swap-short", swap("158M random=0 hot=0", "144M", stored=True), memory="512M"),
     Case("tmem-hog", hog("memcheck=180M passes=0", "320M"), memory="512M"),
