@@ -216,4 +216,6 @@ CASES = [
     Case("tmem-kill", kill, memory="512M", cpus=2),
     Case("tmem-linux", block, emu="bochs", memory="512M"),
     Case("tmem-swap", swap("96M passes=0", "320M", seconds=900), emu="bochs", memory="512M"),
+    Case("tmem-hog-short", hog("memcheck=180M passes=0", "176M", stored=True), emu="bochs",
+         memory="512M"),
 ]
