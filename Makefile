@@ -401,9 +401,13 @@ help:
 	@echo 'make run      boots the demo on this terminal [EMU=qemu|bochs] [DISK=nvme|virtio|ata] [CPUS=N]'
 	@echo 'make test     every test; parts: make check, make unit, tests/emu/run'
 	@echo 'make guests   kernel, initramfs and bare-metal guests in $(BUILD)/guest'
-	@echo 'make soak     one hour of random commands; make bench: benchmarks; make clean'
+	@echo 'make bench    the tables of docs/benchmarks.md'
+	@echo 'make soak     one hour of random commands'
 	@echo 'make acceptance  the demo at full size on both emulators, all disks, 1 and 2 CPUs'
+	@echo 'make mutations   breaks each rule once: its test must fail'
 	@echo 'make fuzz-hypercall [FUZZ_RUNS=N]  the tmem hypercall under libFuzzer'
+	@echo 'make check-module [HEADERS_OF=PACKAGE]  does the Linux module compile for another kernel'
+	@echo 'make clean    removes $(BUILD)'
 	@echo 'V=1 shows the commands, BUILD=DIR builds elsewhere, DEBUG=1 keeps asserts'
 
 -include $(OBJECTS:.o=.d) $(LOADER_OBJECTS:.o=.d) $(BUILD)/asm_offsets.d

@@ -3,20 +3,8 @@
 ; by itself.  Prints `bench: NAME OPERATIONS MEAN MEDIAN` lines, the ticks of a whole call with what
 ; reading the TSC costs (`empty`) still in them, and ends well.  `ticks` is as in bench.asm.
 %include "bare.inc"
+%include "tmem_abi.inc"
 
-TMEM_CALL   equ 0x53500001
-OP_CREATE   equ 1
-OP_PUT      equ 3
-OP_GET      equ 4
-OP_FLUSH    equ 5
-OP_FLUSH_OBJECT equ 6
-OP_FLUSH_POOL   equ 7
-OP_QUERY    equ 8
-PERSISTENT  equ 1
-SHARED      equ 2
-ENOENT      equ -2
-BATCH       equ 128
-OP_BYTES    equ 64
 SAMPLES     equ 1024                ; of a call with one operation
 PAGES       equ 3072                ; put, got or flushed by each sort of batch
 
@@ -66,7 +54,7 @@ main:
         mov     dword [create_flags], 0
         call    create
         mov     [exclusive], eax
-        mov     dword [create_flags], SHARED
+        mov     dword [create_flags], SHARED_GET
         call    create
         mov     [shared], eax
         mov     eax, [hypercall]

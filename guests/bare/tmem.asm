@@ -2,26 +2,8 @@
 ; The tmem hypercalls as a guest uses them, and as one that means harm does.  Says PASS and ends well,
 ; or says what was wrong.
 %include "bare.inc"
+%include "tmem_abi.inc"
 
-TMEM_CALL   equ 0x53500001
-OP_CREATE   equ 1
-OP_DESTROY  equ 2
-OP_PUT      equ 3
-OP_GET      equ 4
-OP_FLUSH    equ 5
-OP_FLUSH_OBJECT equ 6
-OP_FLUSH_POOL   equ 7
-OP_QUERY    equ 8
-PERSISTENT  equ 1
-SHARED      equ 2
-EPERM       equ -1
-ENOENT      equ -2
-ENOMEM      equ -12
-EFAULT      equ -14
-EINVAL      equ -22
-EBADPOOL    equ -77
-BATCH       equ 128
-OP_BYTES    equ 64
 MANY        equ 6000                ; pages put at once: more than the pool of the test has
 WILD_ROUNDS equ 2000
 
@@ -275,7 +257,7 @@ rules:
         TMEM_OR OP_GET, [pool], 1, 1, page_b, 0, ENOENT
         TMEM    OP_GET, [pool], 1, 1, page_b, 0, ENOENT
         TMEM    OP_DESTROY, [pool], 0, 0, 0, 0, 0
-        TMEM    OP_CREATE, 0, 0, 0, 0, SHARED, 0
+        TMEM    OP_CREATE, 0, 0, 0, 0, SHARED_GET, 0
         mov     eax, [ops + 8]
         mov     [pool], eax
         TMEM_OR OP_PUT, [pool], 1, 1, page_a, 0, ENOMEM

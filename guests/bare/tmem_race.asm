@@ -475,28 +475,24 @@ fight_get:
         CHECK   nc                  ; else: delivered twice
         ret
 
-fight_flush:
+%macro FIGHT_FLUSH 1                ; OP_FLUSH or OP_FLUSH_OBJECT
         call    look
         call    split
         mov     eax, [shared + ebx * 4]
-        TMEM_STATUS OP_FLUSH, eax, ecx, edx, 0, 0
+        TMEM_STATUS %1, eax, ecx, edx, 0, 0
         test    eax, eax
         jz      all_dead
         cmp     eax, EBADPOOL
         CHECK   e
         ret
+%endmacro
+
+fight_flush:
+        FIGHT_FLUSH OP_FLUSH
 
 ; Of its eight handles we remember one.
 fight_flush_object:
-        call    look
-        call    split
-        mov     eax, [shared + ebx * 4]
-        TMEM_STATUS OP_FLUSH_OBJECT, eax, ecx, edx, 0, 0
-        test    eax, eax
-        jz      all_dead
-        cmp     eax, EBADPOOL
-        CHECK   e
-        ret
+        FIGHT_FLUSH OP_FLUSH_OBJECT
 
 fight_flush_pool:
         call    look
@@ -527,72 +523,7 @@ fight_destroy:
         TMEM    OP_DESTROY, edx, 0, 0, 0, 0, 0
 .done:  ret
 
-; ---- the pools of one vCPU: exactly what was put, or nothing ----
-
-; EBX: 0 .. SHARED - 1; EDI: 0 .. OWN - 1; ESI: its version.
-exact:
-        call    random3
-        mov     ebx, eax
-        call    cpu_random
-        mov     edi, eax
-        shr     edi, 7
-        and     edi, OWN - 1
-        mov     esi, ebx
-        shl     esi, 6
-        add     esi, edi
-        lea     esi, [ebp + CPU_VERSION + esi * 4]
-        shr     eax, 20
-        and     eax, 7
-        jz      .flush
-        cmp     eax, 4
-        ja      .get
-        call    cpu_random
-        or      eax, 8              ; never 0; any may be of one word
-        mov     edx, eax
-        mov     eax, [ebp + CPU_POOLS + ebx * 4]
-        mov     ecx, edi
-        call    fill
-        lea     ecx, [ebp + CPU_SRC]
-        mov     dword [esi], 0
-        TMEM_STATUS OP_PUT, eax, edi, 77, ecx, 0
-        test    eax, eax
-        jz      .good
-        test    ebx, ebx
-        CHECK   nz                  ; a persistent one is within the quota
-        cmp     eax, ENOMEM
-        CHECK   e
-        ret
-.good:  mov     [esi], edx
-        ret
-.flush: mov     eax, [ebp + CPU_POOLS + ebx * 4]
-        TMEM    OP_FLUSH, eax, edi, 77, 0, 0, 0
-        mov     dword [esi], 0
-        ret
-.get:   mov     eax, [ebp + CPU_POOLS + ebx * 4]
-        lea     ecx, [ebp + CPU_DST]
-        TMEM_STATUS OP_GET, eax, edi, 77, ecx, 0
-        test    eax, eax
-        jz      .got
-        cmp     eax, ENOENT
-        CHECK   e
-        test    ebx, ebx
-        jnz     .none
-        cmp     dword [esi], 0      ; a persistent page does not vanish
-        CHECK   e
-.none:  mov     dword [esi], 0
-        ret
-.got:   mov     edx, [esi]
-        test    edx, edx
-        CHECK   nz
-        mov     eax, [ebp + CPU_POOLS + ebx * 4]
-        mov     ecx, edi
-        call    fill
-        call    compare
-        cmp     ebx, EXCLUSIVE
-        jne     .done
-        mov     dword [esi], 0
-.done:  ret
-
+%include "tmem_own.inc"
 %include "tmem_hostile.inc"
 
 section .data

@@ -6,14 +6,11 @@
 
 #include "base/log.h"
 #include "mm/env.h"
+#include "tests/unit/xorshift.h"
 
 static uint64_t next_random(struct fake_disk *disk)
 {
-    /* xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators"). */
-    disk->random ^= disk->random >> 12;
-    disk->random ^= disk->random << 25;
-    disk->random ^= disk->random >> 27;
-    return disk->random * 0x2545f4914f6cdd1dull;
+    return xorshift64(&disk->random);
 }
 
 static bool chance(struct fake_disk *disk, unsigned permille)

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "mm/env.h"
+#include "tests/unit/xorshift.h"
 
 struct model_space model_spaces[SPACES];
 struct model_vcpu model_vcpus[VCPUS];
@@ -24,10 +25,7 @@ void model_seed(uint64_t seed)
 
 uint64_t model_random(uint64_t below)
 {
-    random_state ^= random_state >> 12;
-    random_state ^= random_state << 25;
-    random_state ^= random_state >> 27;
-    return (random_state * 0x2545f4914f6cdd1dull >> 16) % below;
+    return (xorshift64(&random_state) >> 16) % below;
 }
 
 gfn_t model_gfn(unsigned page)

@@ -7,6 +7,7 @@
 
 #include "base/lock.h"
 #include "base/log.h"
+#include "tests/unit/xorshift.h"
 
 #define CPUS 64u
 
@@ -89,10 +90,7 @@ uint64_t support_seed(uint64_t fallback)
 
 uint64_t support_random(void)
 {
-    random_state ^= random_state >> 12;
-    random_state ^= random_state << 25;
-    random_state ^= random_state >> 27;
-    return random_state * 0x2545f4914f6cdd1dull;
+    return xorshift64(&random_state);
 }
 
 uint64_t support_random_below(uint64_t below)

@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "arch/x86/decode.h"
+#include "tests/unit/xorshift.h"
 
 #define ROUNDS_RANDOM 3000000u
 #define ROUNDS_SHAPED 3000000u
@@ -30,11 +31,7 @@ static uint64_t compared;
 
 static uint64_t next_random(void)
 {
-    /* xorshift64* */
-    seed_state ^= seed_state >> 12;
-    seed_state ^= seed_state << 25;
-    seed_state ^= seed_state >> 27;
-    return seed_state * 0x2545f4914f6cdd1dull;
+    return xorshift64(&seed_state);
 }
 
 static void seed(uint64_t fallback)

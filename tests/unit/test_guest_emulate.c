@@ -20,6 +20,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest.h"
 #include "tests/unit/guest/guest_fake.h"
+#include "tests/unit/xorshift.h"
 
 #define FLAGS  (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
 #define ROUNDS 12
@@ -56,10 +57,7 @@ static uint64_t random_state = 0x5eed0003;
 
 static uint64_t next_random(void)
 {
-    random_state ^= random_state >> 12;
-    random_state ^= random_state << 25;
-    random_state ^= random_state >> 27;
-    return random_state * 0x2545f4914f6cdd1dull;
+    return xorshift64(&random_state);
 }
 
 static int setup(void **state)

@@ -23,6 +23,7 @@
 #include "mm/space_internal.h"
 #include "tests/unit/fake_disk.h"
 #include "tests/unit/support.h"
+#include "tests/unit/xorshift.h"
 
 #define CPUS    3u
 #define SPACES  2u
@@ -47,10 +48,7 @@ static _Atomic unsigned running;
 
 static uint64_t rnd(struct cpu *cpu, uint64_t below)
 {
-    cpu->random ^= cpu->random >> 12;
-    cpu->random ^= cpu->random << 25;
-    cpu->random ^= cpu->random >> 27;
-    return (cpu->random * 0x2545f4914f6cdd1dull >> 16) % below;
+    return (xorshift64(&cpu->random) >> 16) % below;
 }
 
 static void wait_until_out(struct space *space)

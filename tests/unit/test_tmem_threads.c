@@ -13,6 +13,7 @@
 
 #include "mm/pager.h"
 #include "tests/unit/support_tmem.h"
+#include "tests/unit/xorshift.h"
 
 #define THREADS 3u
 #define SECONDS 1.5
@@ -33,10 +34,7 @@ static _Atomic bool stop;
 
 static uint64_t cpu_rnd(struct cpu *cpu, uint64_t below)
 {
-    cpu->random ^= cpu->random >> 12;
-    cpu->random ^= cpu->random << 25;
-    cpu->random ^= cpu->random >> 27;
-    return (cpu->random * 0x2545f4914f6cdd1dull >> 16) % below;
+    return (xorshift64(&cpu->random) >> 16) % below;
 }
 
 static void cpu_wake(struct mm_waiter *w)
