@@ -283,8 +283,10 @@ static void test_cpuid_xsave(void **state)
 
     (void)state;
     fake_reset();
-    if (mask == 0) {
-        skip();
+    if (mask == 0) { /* this computer has no XSAVE: the guest has none */
+        assert_int_equal(guest_cpuid(0xd, 0).eax, 0);
+        assert_int_equal(guest_cpuid(0xd, 0).ebx, 0);
+        return;
     }
     assert_int_equal(guest_cpuid(0xd, 0).ebx, 576);
     assert_int_equal(guest_cpuid(0xd, 0).eax, mask);
