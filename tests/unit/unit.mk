@@ -17,7 +17,7 @@ UNIT  ?= $(sort $(basename $(notdir $(wildcard tests/unit/test_*.c))))
 UNIT_DIR      := $(BUILD)/unit
 UNIT_WARNINGS := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wvla -Wcast-qual -Wstrict-prototypes \
                  -Werror
-UNIT_COMMON   := -std=gnu11 -g -I. -I$(UNIT_DIR) $(UNIT_WARNINGS) -fno-omit-frame-pointer -pthread $(UNIT_CFLAGS)
+UNIT_COMMON   := -std=gnu11 -g -I. -isystem $(UNIT_DIR) $(UNIT_WARNINGS) -fno-omit-frame-pointer -pthread $(UNIT_CFLAGS)
 UNIT_CC_gcc   := gcc $(UNIT_COMMON) -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 UNIT_CC_clang := clang-14 $(UNIT_COMMON) -O2
 UNIT_LINK     := -Wl,--wrap=frame_alloc -lcmocka -pthread
@@ -55,7 +55,7 @@ endef
 
 # $(1) compiler
 define unit-compiler
-$(UNIT_DIR)/$(1)/%.o: %.c | $(UNIT_HEX)
+$(UNIT_DIR)/$(1)/%.o: %.c | $(UNIT_HEX) $(UNIT_DIR)/sys/tree.h
 	@mkdir -p $$(@D)
 	@$$(UNIT_CC_$(1)) -MMD -MP -c $$< -o $$@
 
@@ -63,6 +63,12 @@ $(UNIT_DIR)/$(1)/support.a: $(UNIT_LIBRARY:%.c=$(UNIT_DIR)/$(1)/%.o)
 	@rm -f $$@
 	@ar rcs $$@ $$^
 endef
+
+# The one header of newlib's that the C library of the host does not have.
+$(UNIT_DIR)/sys/tree.h:
+	@mkdir -p $(@D)
+	@tar xOf $(firstword $(wildcard /usr/src/newlib/newlib-*.tar.xz)) --wildcards \
+	    '*/newlib/libc/include/sys/tree.h' > $@
 
 $(UNIT_DIR)/%.hex: %.asl
 	@mkdir -p $(@D)
