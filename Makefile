@@ -245,13 +245,18 @@ $(GUEST)/memcheck: guests/memcheck/memcheck.c
 	@echo '  CC      $<'
 	$(Q)musl-gcc $(GUEST_CFLAGS) -pthread $< -o $@
 
+$(GUEST)/load: guests/load/load.c
+	@mkdir -p $(@D)
+	@echo '  CC      $<'
+	$(Q)musl-gcc $(GUEST_CFLAGS) -pthread $< -o $@
+
 # Not compressed: unpacking takes an emulated guest longer than reading it takes the loader.
-$(GUEST)/initrd.img: $(GUEST)/init $(GUEST)/memcheck $(GUEST)/vmlinuz Makefile
+$(GUEST)/initrd.img: $(GUEST)/init $(GUEST)/memcheck $(GUEST)/load $(GUEST)/vmlinuz Makefile
 	@echo '  CPIO    $@'
 	$(Q)rm -rf $(GUEST)/root
 	$(Q)mkdir -p $(GUEST)/root/bin $(GUEST)/root/lib
 	$(Q)cp $(GUEST)/init $(GUEST)/root/init
-	$(Q)cp $(GUEST)/memcheck /bin/busybox $(GUEST)/root/bin/
+	$(Q)cp $(GUEST)/memcheck $(GUEST)/load /bin/busybox $(GUEST)/root/bin/
 	$(Q)cp $(GUEST)/modules/button.ko $(GUEST)/modules/evdev.ko $(GUEST)/root/lib/
 	$(Q)cd $(GUEST)/root && find . | cpio --quiet -o -H newc -R 0:0 > ../initrd.img
 

@@ -59,8 +59,8 @@ enum exit_kind {
     EXIT_KIND_WINDOW,    /* the guest can take an interrupt now (window closed again) */
     EXIT_KIND_CPUID,
     EXIT_KIND_HLT,
-    EXIT_KIND_PAUSE,
-    EXIT_KIND_IO, /* io.* */
+    EXIT_KIND_PAUSE, /* pause.*; only if vcpu->pause_exits, or in a loop */
+    EXIT_KIND_IO,    /* io.* */
     EXIT_KIND_RDMSR,
     EXIT_KIND_WRMSR,
     EXIT_KIND_CR, /* cr.* */
@@ -93,6 +93,9 @@ struct vcpu_exit {
             gpa_t address;
             unsigned access; /* ACCESS_* */
         } memory;
+        struct {
+            bool in_loop; /* the CPU has seen many of them, one soon after the other */
+        } pause;
         struct {
             uint8_t number; /* 0, 3, 4, 8 */
             uint8_t gpr;    /* encoding order; for SVM without decode assist: 0xff, decode it */

@@ -223,6 +223,11 @@ static bool set_shares(struct parser *p, const char *value)
     return parse_number_in(p, value, 1, 10000, &p->vm->shares);
 }
 
+static bool set_cpu_shares(struct parser *p, const char *value)
+{
+    return parse_number_in(p, value, 1, 10000, &p->vm->cpu_shares);
+}
+
 static bool set_autostart(struct parser *p, const char *value)
 {
     return parse_bool(p, value, &p->vm->autostart);
@@ -233,7 +238,8 @@ static const struct key vm_keys[] = {
     {"cmdline", set_cmdline}, {"memory", set_memory},
     {"min", set_min},         {"max", set_max},
     {"vcpus", set_vcpus},     {"autostart", set_autostart},
-    {"shares", set_shares},   {"tmem", set_tmem},
+    {"shares", set_shares},   {"cpu-shares", set_cpu_shares},
+    {"tmem", set_tmem},
 };
 
 /* ---- lines ---- */

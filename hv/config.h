@@ -28,6 +28,7 @@ struct vm_config {
     uint64_t tmem;   /* bytes that persistent tmem pools may hold; 0: no tmem */
     uint32_t vcpus;
     uint32_t shares;
+    uint32_t cpu_shares; /* of CPUs; 0: the same as shares */
     bool autostart;
 };
 

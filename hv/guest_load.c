@@ -9,7 +9,7 @@
 #include "hv/machine.h"
 #include "hv/vdev/platform_io.h"
 
-#define STEP_BYTES 0x100000ull /* looked at in one step */
+#define STEP_BYTES 0x40000ull /* looked at in one step */
 
 /* ---- layout ---- */
 

@@ -51,7 +51,7 @@ struct guest_load;
 struct guest_load *guest_load_start(struct vm *vm, const struct guest_image *image,
                                     char error[GUEST_LOAD_ERROR_MAX]);
 /*
- * One bounded step (1 MiB or so).  MM_OK: call again until guest_load_done; MM_WAIT: call again
+ * One bounded step (256 KiB or so).  MM_OK: call again until guest_load_done; MM_WAIT: call again
  * when the waiter was woken; MM_NO_SLOT and MM_LOST: the load has failed.  No locks held.
  */
 enum mm_result guest_load_step(struct guest_load *load, struct mm_waiter *waiter);

@@ -20,6 +20,7 @@
 
 static _Atomic bool pager_work;
 static _Atomic bool vm_work;
+static struct timer vm_timer;       /* of loop_wake_vms_after() */
 static uint64_t armed_ns[MAX_CPUS]; /* own CPU only: what arch_timer_arm was told; 0: is over */
 
 void loop_wake_pager(void)
@@ -31,6 +32,24 @@ void loop_wake_vms(void)
 {
     atomic_store_explicit(&vm_work, true, memory_order_release);
     arch_cpu_kick(0);
+}
+
+/* From loop_poll(), which looks at vm_work next. */
+static void vm_timer_fire(struct timer *timer)
+{
+    (void)timer;
+    atomic_store_explicit(&vm_work, true, memory_order_release);
+}
+
+void loop_init(void)
+{
+    timer_init_cpus();
+    timer_init(&vm_timer, vm_timer_fire);
+}
+
+void loop_wake_vms_after(uint64_t ns)
+{
+    timer_set(&vm_timer, arch_clock_ns() + ns);
 }
 
 bool loop_work_pending(void)

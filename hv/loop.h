@@ -7,6 +7,8 @@
 
 #include "base/types.h"
 
+/* Boot CPU, before any timer is used. */
+void loop_init(void);
 /* Never returns. */
 _Noreturn void loop_run(void);
 /*
@@ -23,5 +25,7 @@ bool loop_work_pending(void);
 void loop_wake_pager(void);
 /* A VM wants vm_poll(). */
 void loop_wake_vms(void);
+/* The same, when so much time has passed: steps of long work leave the CPU to guests in between. */
+void loop_wake_vms_after(uint64_t ns);
 
 #endif

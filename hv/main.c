@@ -15,7 +15,7 @@
 #include "hv/machine_store.h"
 #include "hv/monitor.h"
 #include "hv/panic.h"
-#include "hv/timer.h"
+#include "hv/sched.h"
 #include "hv/vm_control.h"
 
 static const struct handover *handover;
@@ -164,7 +164,7 @@ static void start_autostart_vms(void)
 void hv_main(const struct handover *given)
 {
     handover = given;
-    timer_init_cpus();
+    loop_init();
     read_config();
     log_info("Spillway: %u CPUs, %lu MiB of RAM", (unsigned)handover->cpu_count,
              machine_memory_ram_mib());
@@ -176,6 +176,7 @@ void hv_main(const struct handover *given)
     block_init();
     store = machine_store_open();
     machine_memory_report();
+    sched_init(arch_cpu_count());
     vm_init_all();
     start_autostart_vms();
     monitor_start();

@@ -10,14 +10,14 @@
 #include "hv/vdev/lapic.h"
 #include "hv/vm_control.h"
 
-/* A vCPU that spins on a lock goes behind whoever may hold it: more than the preference for staying
- * on a CPU is worth. */
-#define SPIN_PENALTY_NS 3000000ull
+/* So many PAUSEs of a turn are a loop, where the CPU does not see that by itself. */
+#define PAUSES_IN_VAIN 3u
 
 /* Why the CPU lets go of the vCPU. */
 enum leave {
     LEAVE_NOT, /* stays: enter the guest again */
     LEAVE_YIELD,
+    LEAVE_SPIN, /* it only waits for another vCPU */
     LEAVE_SLEEP,
     LEAVE_PARK,
     LEAVE_STOP,
@@ -84,7 +84,6 @@ static enum leave after_exit(struct vcpu *vcpu, enum exit_result result)
         vcpu->activity = ACTIVITY_HALTED;
         return LEAVE_NOT;
     case EXIT_PARK:
-        vcpu->park_start_ns = arch_clock_ns();
         return LEAVE_PARK;
     case EXIT_FAIL:
     case EXIT_STOP:
@@ -93,11 +92,18 @@ static enum leave after_exit(struct vcpu *vcpu, enum exit_result result)
     panic("exit handler returned %d", result);
 }
 
+/* A PAUSE has exited: does the vCPU only wait for another one? */
+static bool spins(struct vcpu *vcpu, const struct vcpu_exit *exit)
+{
+    vcpu->pauses++;
+    return sched_waiting() &&
+           (exit->pause.in_loop || vcpu->called_sibling || vcpu->pauses >= PAUSES_IN_VAIN);
+}
+
 /* The loaded vCPU until it has a reason to leave. */
-static enum leave run_loaded(struct vcpu *vcpu, uint64_t start_ns)
+static enum leave run_loaded(struct vcpu *vcpu)
 {
     const struct vcpu_backend *backend = machine_backend();
-    uint64_t slice_end = start_ns + SCHED_SLICE_NS;
 
     for (;;) {
         struct vcpu_exit exit;
@@ -106,57 +112,74 @@ static enum leave run_loaded(struct vcpu *vcpu, uint64_t start_ns)
         if (leave != LEAVE_NOT) {
             return leave;
         }
-        loop_arm_timer(slice_end);
+        loop_arm_timer(sched_slice_end());
+        vcpu->pause_exits = sched_sibling_waits(vcpu);
         backend->run(vcpu, &exit);
         vcpu->exits[exit.kind]++;
         leave = after_exit(vcpu, exit_dispatch(vcpu, &exit));
         if (leave != LEAVE_NOT) {
             return leave;
         }
-        if (exit.kind == EXIT_KIND_PAUSE && sched_waiting()) {
-            vcpu->vruntime_ns += SPIN_PENALTY_NS;
-            return LEAVE_YIELD;
+        if (exit.kind == EXIT_KIND_PAUSE && spins(vcpu, &exit)) {
+            return LEAVE_SPIN;
         }
         if (exit.kind == EXIT_KIND_INTERRUPT || loop_work_pending()) {
-            uint64_t now;
-
             loop_poll();
-            now = arch_clock_ns();
-            if (sched_should_yield(now - start_ns)) {
+            sched_tick(vcpu);
+            if (sched_should_yield(arch_clock_ns())) {
                 return LEAVE_YIELD;
-            }
-            if (now >= slice_end) {
-                slice_end = now + SCHED_SLICE_NS;
             }
         }
     }
 }
 
-void run_vcpu(struct vcpu *vcpu)
+/* It waits for memory from now on. */
+static void begin_stall(struct vcpu *vcpu)
 {
-    uint64_t start = arch_clock_ns();
+    uint64_t now = arch_clock_ns();
+
+    atomic_store(&vcpu->stall, VCPU_STALL_NOW | (now - vcpu_stall_ns(vcpu, now)));
+}
+
+static void end_stall(struct vcpu *vcpu)
+{
+    atomic_store(&vcpu->stall, vcpu_stall_ns(vcpu, arch_clock_ns()));
+}
+
+static enum leave run_once(struct vcpu *vcpu)
+{
     enum leave leave;
 
-    if (vcpu->park_start_ns != 0) {
-        vcpu->stall_ns += start - vcpu->park_start_ns;
-        vcpu->park_start_ns = 0;
-    }
+    end_stall(vcpu);
     /* Not woken by its waiter but by a stop request or by chance: it will ask again. */
     space_cancel_wait(&vcpu->waiter);
+    vcpu->pauses = 0;
+    vcpu->called_sibling = false;
     machine_backend()->load(vcpu);
-    leave = run_loaded(vcpu, start);
+    lapic_begin_run(vcpu->lapic);
+    leave = run_loaded(vcpu);
+    if (leave != LEAVE_SLEEP) {
+        lapic_end_run(vcpu->lapic);
+    }
     machine_backend()->put(vcpu);
-    sched_account(vcpu, arch_clock_ns() - start);
+    return leave;
+}
 
-    switch (leave) {
+void run_vcpu(struct vcpu *vcpu)
+{
+    switch (run_once(vcpu)) {
     case LEAVE_NOT:
     case LEAVE_YIELD:
         sched_yield(vcpu);
+        break;
+    case LEAVE_SPIN:
+        sched_yield_to_sibling(vcpu);
         break;
     case LEAVE_SLEEP:
         sched_sleep(vcpu);
         break;
     case LEAVE_PARK:
+        begin_stall(vcpu);
         sched_park(vcpu);
         break;
     case LEAVE_STOP:

@@ -117,7 +117,7 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned index)
     vcpu->activity = index == 0 ? ACTIVITY_ACTIVE : ACTIVITY_WAIT_SIPI;
     vcpu->waiter.wake = waiter_wake;
     list_init(&vcpu->waiter.link);
-    list_init(&vcpu->run_link);
+    sched_add_vcpu(vcpu);
     if (machine_backend()->vcpu_create(vcpu)) {
         vcpu->lapic = lapic_create(vcpu);
         if (vcpu->lapic != NULL) {

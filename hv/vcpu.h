@@ -16,6 +16,7 @@
 #include "base/types.h"
 #include "hv/arch.h"
 #include "hv/backend.h"
+#include "hv/fair.h"
 #include "mm/space.h"
 
 struct lapic;
@@ -116,21 +117,23 @@ struct vcpu {
     uint64_t xcr0;
 
     /* Scheduler, under RANK_SCHED */
-    struct list run_link;
-    _Atomic uint32_t state; /* enum vcpu_state */
-    unsigned cpu;           /* runs there, or ran there last */
-    uint64_t vruntime_ns;
+    struct fair_member turn;
+    _Atomic uint32_t state;      /* enum vcpu_state */
     enum vcpu_activity activity; /* own CPU only */
     bool nmi_pending;            /* own CPU only */
     bool wake_pending;           /* woken between deciding to sleep and sleeping */
+    /* PAUSE shall exit: a sibling that may hold what this one waits for has no CPU.  Own CPU. */
+    bool pause_exits;
+    bool called_sibling; /* it has sent an interrupt to one that waits for a CPU; own CPU */
+    unsigned pauses;     /* exits in this turn; own CPU */
 
     /* Memory */
     struct mm_waiter waiter; /* at most one wait at a time */
-    uint64_t park_start_ns;  /* 0: not parked */
+    _Atomic uint64_t stall;  /* time spent PARKED: see vcpu_stall_ns() */
 
     /* Counters */
     uint64_t exits[EXIT_KIND_COUNT];
-    uint64_t run_ns, stall_ns;
+    uint64_t run_ns; /* under RANK_SCHED */
 };
 
 #define VCPU_REQUEST_INIT  BIT(0)
@@ -139,6 +142,18 @@ struct vcpu {
 #define VCPU_REQUEST_STOP  BIT(3) /* leave the guest and become STOPPED */
 #define VCPU_REQUEST_EVENT BIT(4) /* look at the local APIC again */
 #define VCPU_REQUEST_CLOCK BIT(5) /* write the kvmclock page again */
+
+/* While it is PARKED, `stall` is that bit and the time at which it would have begun, had it been
+ * one stall; else the time of all stalls.  One word, so that others read it at any moment. */
+#define VCPU_STALL_NOW BIT(63)
+
+/* Time that the vCPU has waited for memory, this wait included.  Any CPU. */
+static inline uint64_t vcpu_stall_ns(const struct vcpu *vcpu, uint64_t now)
+{
+    uint64_t word = atomic_load_explicit(&vcpu->stall, memory_order_relaxed);
+
+    return word & VCPU_STALL_NOW ? now - (word & ~VCPU_STALL_NOW) : word;
+}
 
 /* Something is pending for the vCPU: wakes it if HALTED, kicks its CPU if RUNNING.  Any context,
  * locks below RANK_SCHED may be held. */

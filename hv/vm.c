@@ -10,6 +10,8 @@
 #include "hv/vm_control.h"
 #include "hv/vm_internal.h"
 
+#define POLL_REST_NS 100000ull /* between two steps at least: what is waited for may be a disk */
+
 static struct vm vms[CONFIG_VMS_MAX];
 static unsigned vms_used;
 static struct spinlock vms_lock =
@@ -82,27 +84,43 @@ void vm_init_all(void)
         vm->min_pages = vm->config->min / PAGE_SIZE;
         vm->max_pages = vm->config->max / PAGE_SIZE;
         vm->shares = vm->config->shares;
+        vm->cpu_shares = vm->config->cpu_shares;
         vm->tmem_pages = vm->config->tmem / PAGE_SIZE;
         vm->tsc_khz = arch_tsc_khz();
     }
 }
 
+/* True: it wants to go on soon. */
+static bool poll_one(struct vm *vm)
+{
+    if (vm->state == VM_LOADING) {
+        return vm_poll_loading(vm);
+    }
+    if (vm->state == VM_ENDING) {
+        return vm_poll_ending(vm);
+    }
+    if (vm->state != VM_STOPPED && vm->stop_ns != 0) {
+        vm_poll_stop(vm);
+    }
+    return false;
+}
+
 void vm_poll(void)
 {
+    uint64_t begin = arch_clock_ns();
+    bool more = false;
+
     if (!spin_trylock(&vms_lock)) {
-        loop_wake_vms();
+        loop_wake_vms_after(POLL_REST_NS);
         return;
     }
     for (unsigned i = 0; i < vms_used; i++) {
-        if (vms[i].state == VM_LOADING) {
-            vm_poll_loading(&vms[i]);
-        } else if (vms[i].state == VM_ENDING) {
-            vm_poll_ending(&vms[i]);
-        } else if (vms[i].state != VM_STOPPED && vms[i].stop_ns != 0) {
-            vm_poll_stop(&vms[i]);
-        }
+        more |= poll_one(&vms[i]);
     }
     spin_unlock(&vms_lock);
+    if (more) { /* half of the CPU is for its guests */
+        loop_wake_vms_after(MAX(arch_clock_ns() - begin, POLL_REST_NS));
+    }
 }
 
 bool vm_any_started(void)
@@ -135,6 +153,11 @@ unsigned vm_failed_count(void)
     return failed;
 }
 
+uint32_t vm_cpu_shares(const struct vm *vm)
+{
+    return vm->cpu_shares != 0 ? vm->cpu_shares : vm->shares;
+}
+
 uint64_t vm_exits(const struct vm *vm)
 {
     uint64_t exits = 0;
@@ -149,10 +172,10 @@ uint64_t vm_exits(const struct vm *vm)
 
 uint64_t vm_stall_us(const struct vm *vm)
 {
-    uint64_t ns = 0;
+    uint64_t now = arch_clock_ns(), ns = 0;
 
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        ns += vm->vcpu[i]->stall_ns;
+        ns += vcpu_stall_ns(vm->vcpu[i], now);
     }
     return ns / 1000;
 }

@@ -37,7 +37,7 @@ const char *vm_reset(struct vm *vm);
 const char *vm_stop(struct vm *vm);
 /* Ends the VM as if its power were cut (outcome STOPPED). */
 const char *vm_kill(struct vm *vm);
-/* "min=16M", "max=...", "shares=...", "tmem=...": live. */
+/* "min=16M", "max=...", "shares=...", "cpu-shares=...", "tmem=...": live. */
 const char *vm_set(struct vm *vm, const char *key, const char *value);
 
 /* Takes the list's lock itself.  One bounded step for every VM that is changing.  Main loop, any
@@ -50,6 +50,8 @@ bool vm_all_stopped(void);
 /* VMs whose last run failed (or that were refused). */
 unsigned vm_failed_count(void);
 
+/* What it weighs when CPUs are shared. */
+uint32_t vm_cpu_shares(const struct vm *vm);
 /* One word, as `vms` shows it. */
 const char *vm_state_name(const struct vm *vm);
 /* Sums over the vCPUs. */

@@ -164,18 +164,18 @@ static void finish_end(struct vm *vm)
     }
 }
 
-void vm_poll_ending(struct vm *vm)
+bool vm_poll_ending(struct vm *vm)
 {
     if (!vm->closed) {
         if (!vm_vcpus_stopped(vm)) {
-            return; /* the last one wakes us */
+            return false; /* the last one wakes us */
         }
         release_parts(vm);
     }
     if ((vm->tmem != NULL && !tmem_drain(vm->tmem)) ||
         (vm->space != NULL && !space_drain(vm->space))) {
-        loop_wake_vms(); /* I/O is in flight */
-        return;
+        return true; /* I/O is in flight, or pages are left */
     }
     finish_end(vm);
+    return false;
 }

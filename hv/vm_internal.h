@@ -11,8 +11,8 @@ bool vm_promise(struct vm *vm, uint64_t need, char *message, size_t bytes);
 void vm_unpromise(struct vm *vm, uint64_t pages);
 /* All of its vCPUs, which are STOPPED, run. */
 void vm_run_vcpus(struct vm *vm);
-/* LOADING: copies the next piece of the kernel if it can. */
-void vm_poll_loading(struct vm *vm);
+/* LOADING: copies the next piece of the kernel if it can.  True: call again soon. */
+bool vm_poll_loading(struct vm *vm);
 
 /* hv/vm_end.c: the end begins: vCPUs are asked to stop.  vm->lock held, or the VM has not run. */
 void vm_set_ending(struct vm *vm, enum vm_outcome outcome, uint32_t code);
@@ -21,8 +21,8 @@ void vm_set_ending(struct vm *vm, enum vm_outcome outcome, uint32_t code);
 void vm_end_from(struct vm *vm, enum vm_outcome outcome, uint32_t code, bool restart);
 /* No vCPU of it is in a guest or waits for a CPU. */
 bool vm_vcpus_stopped(const struct vm *vm);
-/* ENDING: gives back what can be given back now. */
-void vm_poll_ending(struct vm *vm);
+/* ENDING: gives back some of what can be given back now.  True: call again soon. */
+bool vm_poll_ending(struct vm *vm);
 
 /* hv/vm_stop.c: RUNNING or PAUSED, and asked to stop: cuts its power when its time is over. */
 void vm_poll_stop(struct vm *vm);

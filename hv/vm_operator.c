@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "hv/config.h"
+#include "hv/sched.h"
 #include "hv/vm_internal.h"
 #include "hv/vm_tmem.h"
 
@@ -74,16 +75,18 @@ const char *vm_set(struct vm *vm, const char *key, const char *value)
         vm->max_pages = bytes / PAGE_SIZE;
     } else if (strcmp(key, "shares") == 0 && bytes >= 1 && bytes <= 10000) {
         vm->shares = (uint32_t)bytes;
+    } else if (strcmp(key, "cpu-shares") == 0 && bytes <= 10000) {
+        vm->cpu_shares = (uint32_t)bytes;
     } else if (strcmp(key, "tmem") == 0) {
         return vm_tmem_set(vm, bytes / PAGE_SIZE);
     } else {
         return "expected min=SIZE (at most its memory), max=SIZE (from 4M on; 0: no limit), "
-               "shares=1..10000 or "
-               "tmem=SIZE";
+               "shares=1..10000, cpu-shares=1..10000 (0: as shares) or tmem=SIZE";
     }
     spin_lock(&vm->lock);
     if (vm->space != NULL && vm->state != VM_ENDING) {
         space_set_limits(vm->space, vm->min_pages, vm->max_pages, vm->shares);
+        sched_set_weight(vm, vm_cpu_shares(vm));
     }
     if (vm->tmem != NULL) {
         tmem_set_shares(vm->tmem, vm->shares);

@@ -75,6 +75,7 @@ static bool create_space(struct vm *vm)
 
 static bool create_vcpus(struct vm *vm)
 {
+    sched_add_vm(vm, vm_cpu_shares(vm));
     for (vm->vcpu_count = 0; vm->vcpu_count < vm->config->vcpus; vm->vcpu_count++) {
         vm->vcpu[vm->vcpu_count] = vcpu_create(vm, vm->vcpu_count);
         if (vm->vcpu[vm->vcpu_count] == NULL) {
@@ -168,26 +169,26 @@ static void finish_load(struct vm *vm)
     vm_run_vcpus(vm);
 }
 
-void vm_poll_loading(struct vm *vm)
+bool vm_poll_loading(struct vm *vm)
 {
     if (!atomic_exchange(&vm->load_ready, false)) {
-        return;
+        return false;
     }
     switch (guest_load_step(vm->load, &vm->load_waiter)) {
     case MM_OK:
-        if (guest_load_done(vm->load)) {
-            finish_load(vm);
-        } else {
+        if (!guest_load_done(vm->load)) {
             atomic_store(&vm->load_ready, true);
-            loop_wake_vms();
+            return true;
         }
+        finish_load(vm);
         break;
     case MM_WAIT:
-        break;
+        break; /* its waiter calls vm_poll() */
     case MM_NO_SLOT:
     case MM_LOST:
         log_error("vm %s: not started: its kernel could not be copied into its memory", vm->name);
         vm_set_ending(vm, VM_OUTCOME_FAILED, 0);
         break;
     }
+    return false;
 }

@@ -7,7 +7,7 @@
 #include "mm/env.h"
 #include "mm/space_internal.h"
 
-#define DRAIN_PAGES 4096u /* looked at per space_drain() */
+#define DRAIN_PAGES 1024u /* looked at per space_drain() */
 
 /* ---- creation ------------------------------------------------------------------------------- */
 
@@ -310,29 +310,51 @@ static void free_clusters(struct space *space, struct memory_slot *slot)
     frame_free(slot->cluster_frames);
 }
 
-/* Frees pages from where it ended last; false: more is left.  `drain_gfn` counts from the base. */
-static bool drain_some(struct space *space)
+/* The tables of [first, end), which are holes now: no CPU uses them any more. */
+static void free_tables(struct space *space, uint64_t first, uint64_t end)
 {
-    for (unsigned budget = DRAIN_PAGES; space->drain_slot < space->slots; budget--) {
-        struct memory_slot *slot = &space->slot[space->drain_slot];
+    struct table_trash trash;
+
+    table_trash_init(&trash);
+    table_prune(&space->table, gfn(first), gfn(end), &trash);
+    table_trash_free(&trash);
+}
+
+/* Some pages of the slot, from where the last call ended; false: more is left.  `drain_gfn` counts
+ * from the base. */
+static bool drain_slot(struct space *space, const struct memory_slot *slot)
+{
+    uint64_t first = ALIGN_DOWN(slot->base + space->drain_gfn, REGION_PAGES);
+    unsigned budget = DRAIN_PAGES;
+
+    while (budget-- > 0 && space->drain_gfn < slot->pages) {
         uint64_t page = slot->base + space->drain_gfn;
         unsigned level;
-
-        if (budget == 0) {
-            return false;
-        }
         uint64_t *entry = table_leaf(&space->table, gfn(page), &level);
         uint64_t span = 1ull << (REGION_SHIFT * (level - 1));
 
         free_page(space, entry, level);
         space->drain_gfn = ALIGN_DOWN(page, span) + span - slot->base;
-        if (space->drain_gfn >= slot->pages) {
-            free_clusters(space, slot);
-            space->drain_slot++;
-            space->drain_gfn = 0;
-        }
     }
-    return true;
+    free_tables(space, first, slot->base + space->drain_gfn);
+    return space->drain_gfn >= slot->pages;
+}
+
+/* False: more is left. */
+static bool drain_some(struct space *space)
+{
+    struct memory_slot *slot;
+
+    if (space->drain_slot == space->slots) {
+        return true;
+    }
+    slot = &space->slot[space->drain_slot];
+    if (drain_slot(space, slot)) {
+        free_clusters(space, slot);
+        space->drain_slot++;
+        space->drain_gfn = 0;
+    }
+    return space->drain_slot == space->slots;
 }
 
 bool space_drain(struct space *space)

@@ -103,6 +103,9 @@ void lapic_accept(struct lapic *lapic, unsigned vector)
     atomic_fetch_and(&lapic->irr[(vector / 32) % LAPIC_WORDS], ~bit);
     lapic->isr[(vector / 32) % LAPIC_WORDS] |= bit;
     update_ppr(lapic);
+    if (atomic_load(&lapic->timer_held)) {
+        lapic_timer_accepted(lapic);
+    }
 }
 
 static void end_of_interrupt(struct lapic *lapic)

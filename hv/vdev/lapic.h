@@ -52,6 +52,11 @@ void lapic_destroy(struct lapic *lapic);
 /* RESET, or INIT (init: keeps IA32_APIC_BASE and the APIC id).  Own CPU, or vCPU stopped. */
 void lapic_reset(struct lapic *lapic, bool init);
 
+/* The vCPU runs on this CPU from now on, and while it sleeps: its timer runs here. */
+void lapic_begin_run(struct lapic *lapic);
+/* It waits for a CPU or for memory, or is stopped: no timer runs for it. */
+void lapic_end_run(struct lapic *lapic);
+
 /* Highest vector that may be delivered now (above PPR), or -1.  Own CPU; takes no lock. */
 int lapic_highest_pending(struct lapic *lapic);
 /* The CPU takes that vector, which lapic_highest_pending returned: IRR -> ISR.  Own CPU. */

@@ -95,9 +95,12 @@ struct lapic {
     uint32_t esr;
     uint32_t icr_low, icr_high;
 
+    _Atomic bool timer_held; /* its last interrupt has to be taken first; written under the lock */
+
     struct spinlock lock; /* what follows */
     struct timer timer;
-    uint64_t target_ns;    /* when the timer fires next; TIMER_NEVER: stopped */
+    bool present;          /* the vCPU runs, or sleeps until an interrupt comes */
+    uint64_t target_ns;    /* when the timer comes due next; TIMER_NEVER: stopped */
     uint64_t period_ns;    /* of the initial count */
     uint64_t tsc_deadline; /* of the guest's TSC; 0: not armed */
     uint32_t initial_count;
@@ -120,6 +123,12 @@ static inline bool lapic_is_enabled(const struct lapic *lapic)
     return lapic_load(&lapic->mode) != LAPIC_MODE_OFF && (lapic_load(&lapic->svr) & SVR_ENABLE);
 }
 
+/* Is that vector pending? */
+static inline bool lapic_irr_is_set(const struct lapic *lapic, uint32_t vector)
+{
+    return atomic_load(&lapic->irr[vector / 32 % LAPIC_WORDS]) >> (vector % 32) & 1;
+}
+
 /* lapic.c: what a local source delivers, unless masked. */
 void lapic_fire_lvt(struct lapic *lapic, enum lapic_lvt entry);
 /* lapic.c: notes an error and raises the error interrupt. */
@@ -138,5 +147,7 @@ void lapic_timer_set_count(struct lapic *lapic, uint32_t count);
 void lapic_timer_set_divide(struct lapic *lapic, uint32_t divide);
 uint32_t lapic_timer_count(struct lapic *lapic);
 void lapic_timer_set_deadline(struct lapic *lapic, uint64_t guest_tsc);
+/* A vector was taken while timer_held: the next period may come. */
+void lapic_timer_accepted(struct lapic *lapic);
 
 #endif

@@ -538,7 +538,8 @@ CASES = [
 # They use what is above.
 import acceptance  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import hostile_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
+import sched_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import stop_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import tmem_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 
-CASES += stop_cases.CASES + tmem_cases.CASES + hostile_cases.CASES + acceptance.CASES
+CASES += sched_cases.CASES + stop_cases.CASES + tmem_cases.CASES + hostile_cases.CASES + acceptance.CASES

@@ -6,6 +6,7 @@
 
 #include "hv/console.h"
 #include "hv/machine.h"
+#include "hv/sched.h"
 #include "hv/timer.h"
 
 struct vdev_fake vfake;
@@ -74,6 +75,12 @@ void console_guest_output(struct vm *vm, char c)
     if (vfake.output_bytes < sizeof(vfake.output)) {
         vfake.output[vfake.output_bytes++] = c;
     }
+}
+
+void sched_charge_service(struct vcpu *vcpu, uint64_t ns)
+{
+    (void)ns;
+    vfake.served[vcpu->index]++;
 }
 
 /* ---- mm/space.h ---- */
@@ -161,6 +168,7 @@ void vfake_start(unsigned vcpus)
         vcpu->lapic = lapic_create(vcpu);
         vfake.vm.vcpu[i] = vcpu;
         lapic_mmio_write(vcpu, 0xf0, 4, 0x1ff);
+        lapic_begin_run(vcpu->lapic);
     }
 }
 

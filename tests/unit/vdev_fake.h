@@ -21,6 +21,7 @@ struct vdev_fake {
     uint64_t epoch;
     unsigned notified[VM_VCPUS_MAX];
     uint32_t requested[VM_VCPUS_MAX];
+    unsigned served[VM_VCPUS_MAX]; /* timers that fired: sched_charge_service */
     /* console_guest_output */
     char output[1024];
     unsigned output_bytes;

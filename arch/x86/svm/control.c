@@ -40,7 +40,7 @@ static void set_pause_filter(struct vmcb_control *control)
     const struct svm_features *features = svm_features();
 
     if (!features->pause_filter) {
-        return; /* every PAUSE would exit */
+        return; /* every PAUSE would exit: svm_run() lets them when that is worth it */
     }
     control->intercept_1 |= INTERCEPT_1_PAUSE;
     control->pause_count = PAUSE_COUNT;

@@ -172,5 +172,6 @@ void svm_exit_decode(struct vcpu *vcpu, struct svm_vcpu *svm, struct vcpu_exit *
         decode_exception(vcpu, code - SVM_EXIT_EXCEPTION, exit);
     } else if (!decode_asynchronous(vcpu, svm, exit)) {
         instruction(vcpu, control, exit, simple_kind(code));
+        exit->pause.in_loop = svm_features()->pause_filter;
     }
 }

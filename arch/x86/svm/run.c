@@ -46,6 +46,15 @@ static void prepare_tpr(struct vmcb_control *control, uint64_t tpr)
     }
 }
 
+/* Where the CPU does not count PAUSEs, each one exits while that may help. */
+static void prepare_pause(const struct vcpu *vcpu, struct vmcb_control *control)
+{
+    if (!svm_features()->pause_filter) {
+        control->intercept_1 &= ~(uint32_t)INTERCEPT_1_PAUSE;
+        control->intercept_1 |= vcpu->pause_exits ? INTERCEPT_1_PAUSE : 0;
+    }
+}
+
 static void put_registers(const struct vcpu *vcpu, struct vmcb_save *save)
 {
     save->rip = vcpu->regs.rip;
@@ -72,6 +81,7 @@ void svm_run(struct vcpu *vcpu, struct vcpu_exit *exit)
 
     svm_event_inject(vcpu, svm);
     prepare_tpr(control, tpr);
+    prepare_pause(vcpu, control);
     put_registers(vcpu, &svm->vmcb->save);
     control->tsc_offset = vcpu->msr_tsc_offset;
 

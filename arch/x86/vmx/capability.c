@@ -201,6 +201,10 @@ static void find_features(void)
     features.pin = fit(MSR_IA32_VMX_TRUE_PINBASED_CTLS, BITS_OF(pin_required));
     features.processor = fit(MSR_IA32_VMX_TRUE_PROCBASED_CTLS, processor);
     features.secondary = fit(MSR_IA32_VMX_PROCBASED_CTLS2, secondary_wanted());
+    features.pause = (uint32_t)(may_be_one(MSR_IA32_VMX_TRUE_PROCBASED_CTLS) & PROCESSOR_PAUSE);
+    if (features.secondary & SECONDARY_PAUSE_LOOP) {
+        features.pause = 0;
+    }
     features.exit = fit(MSR_IA32_VMX_TRUE_EXIT_CTLS, BITS_OF(exit_required));
     features.entry = fit(MSR_IA32_VMX_TRUE_ENTRY_CTLS, entry);
     features.ready = true;

@@ -238,6 +238,7 @@ void vmx_exit_decode(struct vcpu *vcpu, uint32_t reason, struct vcpu_exit *exit)
         break;
     case VMX_EXIT_PAUSE:
         instruction(exit, EXIT_KIND_PAUSE);
+        exit->pause.in_loop = (vmx_features()->secondary & SECONDARY_PAUSE_LOOP) != 0;
         break;
     case VMX_EXIT_EPT_VIOLATION:
         decode_memory(vcpu, exit);

@@ -53,6 +53,9 @@ static void get_registers(struct vcpu *vcpu, struct vmx_vcpu *vmx)
 
 static void put_controls(const struct vcpu *vcpu, struct vmx_vcpu *vmx)
 {
+    if (vcpu->pause_exits) {
+        vmx->processor_wanted |= vmx_features()->pause;
+    }
     if (vmx->processor_wanted != vmx->processor) {
         vmx->processor = vmx->processor_wanted;
         vmcs_write32(VMCS_PROCESSOR_CONTROLS, vmx->processor);

@@ -37,6 +37,7 @@ _Static_assert(sizeof(struct vmx_vcpu) <= PAGE_SIZE, "one frame");
 struct vmx_features {
     uint32_t revision; /* of VMCSs */
     uint32_t pin, processor, secondary, exit, entry;
+    uint32_t pause; /* of `processor`: lets every PAUSE exit, where the CPU does not count them */
     bool ready;
 };
 

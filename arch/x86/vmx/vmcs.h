@@ -121,6 +121,7 @@ enum vmcs_field {
 #define PROCESSOR_IO               BIT(24)
 #define PROCESSOR_MSR_BITMAPS      BIT(28)
 #define PROCESSOR_MONITOR          BIT(29)
+#define PROCESSOR_PAUSE            BIT(30)
 #define PROCESSOR_SECONDARY        BIT(31)
 
 #define SECONDARY_EPT          BIT(1)
