@@ -54,8 +54,17 @@ struct guest_state {
     uint64_t pat;
 };
 
+/*
+ * The longest stay in a guest, whatever becomes of interrupts: EXIT_KIND_GUARD ends it.  Longer
+ * than a slice, at whose end a timer's interrupt is due: each such exit means that one was lost.
+ *
+ * VMX: by the VMX-preemption timer, if the CPU has it.  SVM has nothing like it.
+ */
+#define GUEST_STAY_MAX_NS 9000000ull
+
 enum exit_kind {
     EXIT_KIND_INTERRUPT, /* host interrupt: arch_take_interrupts() */
+    EXIT_KIND_GUARD,     /* likewise, after GUEST_STAY_MAX_NS without one */
     EXIT_KIND_WINDOW,    /* the guest can take an interrupt now (window closed again) */
     EXIT_KIND_CPUID,
     EXIT_KIND_HLT,

@@ -177,6 +177,7 @@ static const struct {
     exit_handler handler;
 } exits[EXIT_KIND_COUNT] = {
     [EXIT_KIND_INTERRUPT] = {"interrupt", on_interrupt},
+    [EXIT_KIND_GUARD] = {"guard", on_interrupt},
     [EXIT_KIND_WINDOW] = {"window", on_nothing},
     [EXIT_KIND_CPUID] = {"cpuid", on_cpuid},
     [EXIT_KIND_HLT] = {"hlt", on_hlt},

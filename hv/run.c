@@ -13,6 +13,8 @@
 /* So many PAUSEs of a turn are a loop, where the CPU does not see that by itself. */
 #define PAUSES_IN_VAIN 3u
 
+_Static_assert(GUEST_STAY_MAX_NS > FAIR_SLICE_NS, "the guard ends no stay that the timer ends");
+
 /* Why the CPU lets go of the vCPU. */
 enum leave {
     LEAVE_NOT, /* stays: enter the guest again */
@@ -123,7 +125,8 @@ static enum leave run_loaded(struct vcpu *vcpu)
         if (exit.kind == EXIT_KIND_PAUSE && spins(vcpu, &exit)) {
             return LEAVE_SPIN;
         }
-        if (exit.kind == EXIT_KIND_INTERRUPT || loop_work_pending()) {
+        if (exit.kind == EXIT_KIND_INTERRUPT || exit.kind == EXIT_KIND_GUARD ||
+            loop_work_pending()) {
             loop_poll();
             sched_tick(vcpu);
             if (sched_should_yield(arch_clock_ns())) {

@@ -3,11 +3,13 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest_policy.h"
 #include "arch/x86/vmx/vcpu.h"
+#include "base/log.h"
 
 #define BASIC_REVISION BITS(30, 0)
 #define BASIC_TRUE     BIT(55) /* the TRUE capability MSRs exist */
 
-#define MISC_STORES_LMA BIT(5) /* exits keep "IA-32e mode guest" in step with EFER.LMA */
+#define MISC_TIMER_RATE BITS(4, 0) /* the bit of the TSC that the VMX-preemption timer watches */
+#define MISC_STORES_LMA BIT(5)     /* exits keep "IA-32e mode guest" in step with EFER.LMA */
 
 #define EPT_WALK_4        BIT(6)
 #define EPT_WRITE_BACK    BIT(14)
@@ -139,6 +141,12 @@ static bool check_ept(void (*missing)(const char *feature))
     return REQUIRE(ept_required, rdmsr(MSR_IA32_VMX_EPT_VPID_CAP));
 }
 
+/* Not required: without it nothing is lost unless an interrupt is. */
+static bool has_guard(void)
+{
+    return (may_be_one(MSR_IA32_VMX_TRUE_PINBASED_CTLS) & PIN_PREEMPTION_TIMER) != 0;
+}
+
 bool vmx_check(void (*missing)(const char *feature))
 {
     bool good;
@@ -153,7 +161,11 @@ bool vmx_check(void (*missing)(const char *feature))
     }
     good = check_lock(missing);
     good &= check_controls(missing);
-    return check_ept(missing) && good;
+    good &= check_ept(missing);
+    if (good && !has_guard()) {
+        log_warn("VMX: no VMX-preemption timer: a guest's stay is ended by interrupts only");
+    }
+    return good;
 }
 
 /* ---- values of the controls ---- */
@@ -198,7 +210,8 @@ static void find_features(void)
     uint64_t entry = BITS_OF(entry_required) & ~ENTRY_GUEST_64;
 
     features.revision = (uint32_t)FIELD_GET(BASIC_REVISION, rdmsr(MSR_IA32_VMX_BASIC));
-    features.pin = fit(MSR_IA32_VMX_TRUE_PINBASED_CTLS, BITS_OF(pin_required));
+    features.pin =
+        fit(MSR_IA32_VMX_TRUE_PINBASED_CTLS, BITS_OF(pin_required) | PIN_PREEMPTION_TIMER);
     features.processor = fit(MSR_IA32_VMX_TRUE_PROCBASED_CTLS, processor);
     features.secondary = fit(MSR_IA32_VMX_PROCBASED_CTLS2, secondary_wanted());
     features.pause = (uint32_t)(may_be_one(MSR_IA32_VMX_TRUE_PROCBASED_CTLS) & PROCESSOR_PAUSE);
@@ -216,4 +229,14 @@ const struct vmx_features *vmx_features(void)
         find_features();
     }
     return &features;
+}
+
+/* It counts down by one whenever that bit of the TSC changes: SDM Vol. 3C 25.5.1 "VMX-Preemption
+ * Timer".  Never 0, with which a guest would not execute anything. */
+uint32_t vmx_guard_count(void)
+{
+    unsigned rate = FIELD_GET(MISC_TIMER_RATE, rdmsr(MSR_IA32_VMX_MISC));
+    uint64_t ticks = GUEST_STAY_MAX_NS / 1000 * arch_tsc_khz() / 1000;
+
+    return (uint32_t)MIN((ticks >> rate) + 1, (uint64_t)UINT32_MAX);
 }

@@ -47,6 +47,10 @@ static void set_controls(const struct vcpu *vcpu, struct vmx_vcpu *vmx)
         vmcs_write32(VMCS_PLE_GAP, PLE_GAP);
         vmcs_write32(VMCS_PLE_WINDOW, PLE_WINDOW);
     }
+    /* Exits do not save the timer, so each entry loads this again. */
+    if (features->pin & PIN_PREEMPTION_TIMER) {
+        vmcs_write32(VMCS_GUEST_PREEMPTION_TIMER, vmx_guard_count());
+    }
     vmcs_write64(VMCS_MSR_BITMAPS, vmx_msr_map().v);
     vmcs_write64(VMCS_TSC_OFFSET, 0);
     vmcs_write64(VMCS_EPT_POINTER, vmx->ept_pointer);

@@ -211,6 +211,9 @@ void vmx_exit_decode(struct vcpu *vcpu, uint32_t reason, struct vcpu_exit *exit)
     case VMX_EXIT_INTERRUPT:
         exit->kind = EXIT_KIND_INTERRUPT;
         break;
+    case VMX_EXIT_PREEMPTION_TIMER:
+        exit->kind = EXIT_KIND_GUARD;
+        break;
     case VMX_EXIT_INTERRUPT_WINDOW:
     case VMX_EXIT_NMI_WINDOW:
         exit->kind = EXIT_KIND_WINDOW;

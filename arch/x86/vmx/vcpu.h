@@ -56,6 +56,8 @@ static inline struct vmx_vcpu *vmx_of(const struct vcpu *vcpu)
 /* capability.c */
 bool vmx_check(void (*missing)(const char *feature));
 const struct vmx_features *vmx_features(void);
+/* GUEST_STAY_MAX_NS as a count of the VMX-preemption timer. */
+uint32_t vmx_guard_count(void);
 
 /* cpu.c */
 bool vmx_cpu_enable(void);
