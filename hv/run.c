@@ -15,6 +15,9 @@
 
 _Static_assert(GUEST_STAY_MAX_NS > FAIR_SLICE_NS, "the guard ends no stay that the timer ends");
 
+/* Exits between two looks at the clock, should no interrupt end a stay: see shall_poll(). */
+#define EXITS_UNTIMED 32
+
 /* Why the CPU lets go of the vCPU. */
 enum leave {
     LEAVE_NOT, /* stays: enter the guest again */
@@ -28,7 +31,7 @@ enum leave {
 /* Chooses what the next entry delivers, and asks for a window for what has to wait. */
 static void prepare_events(struct vcpu *vcpu)
 {
-    const struct vcpu_backend *backend = machine_backend();
+    const struct vcpu_backend *backend;
     int vector = lapic_highest_pending(vcpu->lapic);
     bool want_interrupt = vector >= 0;
     bool want_nmi = vcpu->nmi_pending;
@@ -36,6 +39,7 @@ static void prepare_events(struct vcpu *vcpu)
     if (!want_interrupt && !want_nmi) {
         return;
     }
+    backend = machine_backend();
     if (!vcpu->event.valid && want_nmi && backend->nmi_allowed(vcpu)) {
         vcpu->event = (struct guest_event){.valid = true, .vector = 2, .type = EVENT_NMI};
         vcpu->nmi_pending = false;
@@ -102,10 +106,31 @@ static bool spins(struct vcpu *vcpu, const struct vcpu_exit *exit)
            (exit->pause.in_loop || vcpu->called_sibling || vcpu->pauses >= PAUSES_IN_VAIN);
 }
 
+/*
+ * An interrupt, or the time for one.  The guard ends a long stay, but starts anew at each entry: a
+ * guest that exits without end would keep a CPU whose interrupts get lost.
+ */
+static bool shall_poll(enum exit_kind kind, unsigned *untimed)
+{
+    if (kind == EXIT_KIND_INTERRUPT || kind == EXIT_KIND_GUARD) {
+        return true;
+    }
+    if (++*untimed < EXITS_UNTIMED) {
+        return loop_work_pending();
+    }
+    *untimed = 0;
+    if (arch_clock_ns() < sched_slice_end()) {
+        return loop_work_pending();
+    }
+    arch_take_interrupts();
+    return true;
+}
+
 /* The loaded vCPU until it has a reason to leave. */
 static enum leave run_loaded(struct vcpu *vcpu)
 {
     const struct vcpu_backend *backend = machine_backend();
+    unsigned untimed = 0;
 
     for (;;) {
         struct vcpu_exit exit;
@@ -125,8 +150,7 @@ static enum leave run_loaded(struct vcpu *vcpu)
         if (exit.kind == EXIT_KIND_PAUSE && spins(vcpu, &exit)) {
             return LEAVE_SPIN;
         }
-        if (exit.kind == EXIT_KIND_INTERRUPT || exit.kind == EXIT_KIND_GUARD ||
-            loop_work_pending()) {
+        if (shall_poll(exit.kind, &untimed)) {
             loop_poll();
             sched_tick(vcpu);
             if (sched_should_yield(arch_clock_ns())) {
