@@ -14,7 +14,8 @@
  *   guest_gen is older is kicked and waited for.
  * A kick that comes between tlb_enter and the entry makes the guest exit at once, since interrupts
  * are off and the interrupt stays pending.  Waiting is safe with any lock held: a CPU in a guest
- * needs no lock to leave it, and a CPU in the hypervisor is not waited for.
+ * needs no lock to leave it, and a CPU in the hypervisor is not waited for.  On VMX it is bounded
+ * even if the kick gets lost, by the longest stay in a guest (GUEST_STAY_MAX_NS).
  */
 #ifndef SPILLWAY_HV_TLB_H
 #define SPILLWAY_HV_TLB_H

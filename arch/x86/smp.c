@@ -235,6 +235,8 @@ void arch_start_cpus(void (*entry)(void))
     atomic_store_explicit(&released, true, memory_order_release);
 }
 
+/* Not by NMI, which the host would take at once: one that came right before the entry to a guest
+ * would not end it. */
 void arch_cpu_kick(unsigned cpu)
 {
     struct percpu *target = percpu_of(cpu);
