@@ -539,7 +539,9 @@ CASES = [
 import acceptance  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import hostile_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import sched_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
+import spin_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import stop_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import tmem_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 
-CASES += sched_cases.CASES + stop_cases.CASES + tmem_cases.CASES + hostile_cases.CASES + acceptance.CASES
+for module in (hostile_cases, sched_cases, spin_cases, stop_cases, tmem_cases, acceptance):
+    CASES += module.CASES
