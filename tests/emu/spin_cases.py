@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Guests that keep their CPU for themselves: guests/bare/spin.asm, on the only CPU of the machine."""
+"""Guests that keep their CPU for themselves: guests/bare/spin.asm."""
 import json
 import re
 import statistics
 
-from cases import LINUX_FILES, Case, bare_file, bare_vm, expect_end, host, linux_vm
+from cases import LINUX_FILES, Case, bare_file, bare_vm, expect_end, figures_of, host, linux_vm
 from machine import Failure
 
 ANSWER_MS = 100  # the longest that a key may wait
@@ -123,9 +123,30 @@ def spin_ways(ways):
     return run
 
 
+def spin_reclaim(boot):
+    """A CPU on which a guest spins with IF = 0 takes part in shootdowns: its guest's pages are taken meanwhile."""
+    machine = boot(host(pool="48M", store="auto", when_idle="monitor") + spin_vm("movs") +
+                   bare_vm("good", "bench.elf", "72M", autostart="no"), SPIN + (bare_file("bench.elf"),),
+                   timeout=300)
+    machine.expect("^spillway> ")
+    start(machine, "movs")
+    machine.wait(0.5)
+    before = figures_of(machine, "movs")["faults"]
+    machine.command("start good", 30)
+    machine.expect(r"vm good: ended well", 120)
+    faults = figures_of(machine, "movs")["faults"] - before
+    if faults < 100:
+        raise Failure(f"only {faults} pages of the guest that spins were taken away and wanted again")
+    kill(machine, "movs")
+    machine.send("poweroff\r")
+    expect_end(machine)
+    return f"{faults} pages taken away"
+
+
 CASES = [
     Case("spin", spin(4, statistics.median), memory="512M"),
     Case("spin-ways", spin_ways(WAYS), memory="512M"),
     Case("spin", spin(0, max), emu="bochs", memory="512M"),
     Case("spin-ways", spin_ways(WAYS + ("db",)), emu="bochs", memory="512M"),
+    Case("spin-reclaim", spin_reclaim, emu="bochs", memory="256M", store="256M", cpus=2),
 ]
