@@ -53,13 +53,15 @@ struct block_ops {
 };
 
 struct block_device {
-    struct list link; /* drivers/block.c: all devices */
+    struct list link;      /* drivers/block.c: all devices */
+    struct list poll_link; /* and those that are polled */
     const struct block_ops *ops;
     char name[16];     /* nvme0, nvme0p2, vd0, ata0 */
     char partuuid[40]; /* of a GPT partition, lower case; else empty */
     uint64_t blocks;   /* capacity in 4 KiB blocks */
     uint64_t start;    /* first block on the disk: 0, or where the partition begins */
     bool read_only;
+    bool shares_poll; /* the poll() of a disk that was added before serves this one, too */
     void *driver;
     /* Counters, maintained by the driver. */
     uint64_t reads, writes, read_pages, written_pages, errors;
@@ -71,7 +73,7 @@ void block_init(void);
 struct block_device *block_find(const char *name);
 /* All devices: *cursor is NULL at first; returns NULL at the end. */
 struct block_device *block_next(struct block_device *previous);
-/* Polls every device; called by every CPU's main loop.  No locks held. */
+/* Polls every disk controller; called by every CPU's main loop.  No locks held. */
 void block_poll(void);
 /* Any request that has not been completed yet?  Cheap: for the idle loop. */
 bool block_busy(void);

@@ -2,6 +2,8 @@
 /* ATA probe: IDE controllers, channels, drives. */
 #include "drivers/ata.h"
 
+#include <stdio.h>
+
 #include "base/log.h"
 #include "drivers/block.h"
 #include "drivers/platform.h"
@@ -16,6 +18,11 @@
 #define IDENTIFY_TIMEOUT_US 2000000u
 #define POLL_US             10u
 #define STATUS_FLOATING     0xff
+
+/* What of a channel's memory must lie below 4 GiB: a page with the PRD table, the bounce pages. */
+#define LOW_BYTES ((1 + ATA_BOUNCE_PAGES) * PAGE_SIZE)
+_Static_assert(BLOCK_MAX_PAGES * sizeof(struct ata_prd) <= PAGE_SIZE, "PRD table");
+_Static_assert(sizeof(struct ata_channel) <= PAGE_SIZE, "a channel fits its page");
 
 /* PCI IDE Controller Specification 1.0, 2.1 "Compatibility mode". */
 static const struct {
@@ -88,7 +95,8 @@ static bool drive_probe(struct ata_channel *ch, unsigned index)
         return false;
     }
     if (!identity.usable) {
-        log_warn("ata: %s: no LBA, no DMA or not 512 bytes a sector: not used", identity.model);
+        log_warn("%s: %s: no LBA, no DMA or not 512 bytes a sector: not used", ch->name,
+                 identity.model);
         return false;
     }
     drive->channel = ch;
@@ -96,7 +104,7 @@ static bool drive_probe(struct ata_channel *ch, unsigned index)
     drive->device.ops = &ata_block_ops;
     drive->device.driver = drive;
     drive->device.blocks = identity.sectors / ATA_SECTORS_PER_BLOCK;
-    log_info("ata: %s, %s", identity.model, identity.lba48 ? "LBA48" : "LBA28");
+    log_info("%s: %s, %s", ch->name, identity.model, identity.lba48 ? "LBA48" : "LBA28");
     return true;
 }
 
@@ -106,44 +114,83 @@ static uint16_t channel_port(struct pci_device *pci, bool native, unsigned index
     return native ? (uint16_t)pci_bar_read(pci, index).address : fixed;
 }
 
+/* PRD table and bounce pages.  False: there is no memory for them. */
+static bool channel_alloc(struct ata_channel *ch)
+{
+    hpa_t low;
+    uint8_t *base = platform_dma_alloc_low(LOW_BYTES, &low);
+
+    if (!base) {
+        return false;
+    }
+    ch->prds = (struct ata_prd *)(void *)base;
+    ch->prds_address = low;
+    ch->bounce = base + PAGE_SIZE;
+    ch->bounce_address = hpa(low.v + PAGE_SIZE);
+    return true;
+}
+
+static void channel_ports(struct ata_channel *ch, unsigned index, bool native, uint16_t bus_master)
+{
+    ch->command = channel_port(ch->pci, native, 2 * index, legacy[index].command);
+    /* In native mode the control block has four ports, of which the third is ours. */
+    ch->control = native ? (uint16_t)(channel_port(ch->pci, native, 2 * index + 1, 0) + 2)
+                         : legacy[index].control;
+    ch->bus_master = (uint16_t)(bus_master + 8 * index);
+}
+
+/* The channel works: an interrupt, and its disks. */
+static void channel_add(struct ata_channel *ch, unsigned index, bool native, const bool present[2])
+{
+    bool first = true;
+    int vector = native ? -1 : platform_irq_alloc(0, ata_interrupt, ch);
+
+    if (vector < 0 || !platform_irq_route_isa(legacy[index].irq, vector)) {
+        log_warn("%s: channel %u has no interrupt, polling", ch->name, index);
+    }
+    port_out8(ch->control, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        if (!present[i]) {
+            continue;
+        }
+        ch->drive[i].device.shares_poll = !first;
+        if (block_add_disk(&ch->drive[i].device, "ata")) {
+            first = false;
+        } else {
+            log_error("%s: channel %u: too many disks: drive %u is left out", ch->name, index, i);
+        }
+    }
+}
+
 static void channel_probe(struct pci_device *pci, unsigned index, uint16_t bus_master)
 {
-    hpa_t self;
+    hpa_t memory;
     bool native = (pci->class_code & IDE_NATIVE(index)) != 0;
-    struct ata_channel *ch = platform_dma_alloc(sizeof(*ch), &self);
+    struct ata_channel *ch = platform_dma_alloc(sizeof(*ch), &memory);
 
     if (!ch) {
-        log_error("ata: no memory");
+        log_error(
+            "ata %02x:%02x.%x: channel %u: no memory (%u KiB): left out, its disks are not used",
+            pci->bus, pci->slot, pci->function, index, (unsigned)(PAGE_SIZE >> 10));
         return;
     }
     block_queue_init(&ch->requests);
     ch->pci = pci;
-    ch->command = channel_port(pci, native, 2 * index, legacy[index].command);
-    /* In native mode the control block has four ports, of which the third is ours. */
-    ch->control = native ? (uint16_t)(channel_port(pci, native, 2 * index + 1, 0) + 2)
-                         : legacy[index].control;
-    ch->bus_master = (uint16_t)(bus_master + 8 * index);
+    snprintf(ch->name, sizeof(ch->name), "ata %02x:%02x.%x", pci->bus, pci->slot, pci->function);
+    channel_ports(ch, index, native, bus_master);
     port_out8(ch->control, ATA_CONTROL_NIEN);
     bool present[2] = {drive_probe(ch, 0), drive_probe(ch, 1)};
-    if (!present[0] && !present[1]) {
+
+    if ((present[0] || present[1]) && channel_alloc(ch)) {
+        channel_add(ch, index, native, present);
         return;
     }
-    ch->prds = platform_dma_alloc(BLOCK_MAX_PAGES * sizeof(struct ata_prd), &ch->prds_address);
-    ch->bounce = platform_dma_alloc(BLOCK_MAX_PAGES * PAGE_SIZE, &ch->bounce_address);
-    if (!ch->prds || !ch->bounce) {
-        log_error("ata: no memory");
-        return;
+    if (present[0] || present[1]) {
+        log_error(
+            "%s: channel %u: no memory below 4 GiB (%u KiB): left out, its disks are not used",
+            ch->name, index, (unsigned)(LOW_BYTES >> 10));
     }
-    int vector = native ? -1 : platform_irq_alloc(0, ata_interrupt, ch);
-    if (vector < 0 || !platform_irq_route_isa(legacy[index].irq, vector)) {
-        log_warn("ata: channel %u has no interrupt, polling", index);
-    }
-    port_out8(ch->control, 0);
-    for (unsigned i = 0; i < 2; i++) {
-        if (present[i]) {
-            block_add_disk(&ch->drive[i].device, "ata");
-        }
-    }
+    platform_dma_free(memory, sizeof(*ch));
 }
 
 static void controller_probe(struct pci_device *pci)

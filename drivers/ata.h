@@ -42,6 +42,9 @@ enum ata_state {
     ATA_DEAD,      /* it did not: all requests fail */
 };
 
+/* Pages of one command that may lie above 4 GiB, where a PRD does not reach. */
+#define ATA_BOUNCE_PAGES 8u
+
 struct ata_channel;
 
 struct ata_drive {
@@ -53,6 +56,7 @@ struct ata_drive {
 
 struct ata_channel {
     struct block_queue requests; /* its lock protects all below */
+    char name[16];               /* of the controller, in the log: "ata 00:01.1" */
     struct pci_device *pci;
     uint16_t command;    /* port of the command block */
     uint16_t control;    /* port of device control and alternate status */
@@ -66,7 +70,7 @@ struct ata_channel {
     uint64_t look_at;  /* not before this time after a reset */
     struct ata_prd *prds;
     hpa_t prds_address;
-    uint8_t *bounce; /* BLOCK_MAX_PAGES pages below 4 GiB for frames that are not */
+    uint8_t *bounce; /* ATA_BOUNCE_PAGES pages below 4 GiB for frames that are not */
     hpa_t bounce_address;
     _Atomic uint64_t interrupts; /* noted by the handler */
     struct ata_drive drive[2];

@@ -170,6 +170,20 @@ static void slice_issue(struct ata_channel *ch)
     }
 }
 
+/* Pages of one command for the request: all it has, or as many as can be bounced. */
+static uint32_t pages_at_once(const struct block_request *request)
+{
+    const struct ata_drive *drive = block_request_device(request)->driver;
+    uint32_t limit = drive->lba48 ? BLOCK_MAX_PAGES : ATA_LBA28_MAX_PAGES;
+
+    for (uint32_t i = 0; i < request->pages; i++) {
+        if (above_4g(request->page[i])) {
+            return MIN(limit, ATA_BOUNCE_PAGES);
+        }
+    }
+    return limit;
+}
+
 /* Starts the next slice if the channel is idle.  Lock held. */
 static void channel_start(struct ata_channel *ch)
 {
@@ -182,10 +196,7 @@ static void channel_start(struct ata_channel *ch)
     if (ch->state != ATA_IDLE || !next) {
         return;
     }
-    const struct ata_drive *drive = block_request_device(next)->driver;
-    uint32_t max_pages = drive->lba48 ? BLOCK_MAX_PAGES : ATA_LBA28_MAX_PAGES;
-
-    block_queue_take(&ch->requests, max_pages, &ch->slice);
+    block_queue_take(&ch->requests, pages_at_once(next), &ch->slice);
     ch->retries = 0;
     slice_issue(ch);
 }

@@ -1,63 +1,67 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The list of block devices: disks in discovery order, each followed by its partitions.
- * Built by the boot CPU in block_init and never changed again, so it needs no lock.
+ * The list of block devices: disks in discovery order, then partitions in the order of their disks.
+ * Built by the boot CPU in block_init and never changed again, so it needs no lock; other CPUs that
+ * are up already look at it only when a request is outstanding, and then all disks are there.
  */
 #include "drivers/block.h"
 
 #include <ctype.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "drivers/block_queue.h"
 #include "drivers/gpt.h"
+#include "drivers/page_pool.h"
 #include "drivers/pci.h"
 #include "drivers/platform.h"
 
-#define MAX_DISKS      32
-#define MAX_PARTITIONS 64
-#define SCAN_PAGES     (GPT_MAX_BYTES / PAGE_SIZE + 1) /* an array may begin inside of a block */
+#define SCAN_BYTES (GPT_MAX_BYTES + PAGE_SIZE) /* an array may begin inside of a block */
 
 static struct list devices = LIST_INIT(devices);
-static struct block_device *disks[MAX_DISKS];
+static struct list polled = LIST_INIT(polled);
 static unsigned disk_count;
-static struct block_device partitions[MAX_PARTITIONS];
-static unsigned partition_count;
+static struct page_pool partitions;
 
 /* For reading partition tables; boot only. */
 static struct {
     struct block_request request;
     uint8_t *buffer;
     hpa_t address;
-    bool done;
+    atomic_bool done; /* perhaps by another CPU that polls */
     enum block_status status;
 } scan;
 
-void block_add_disk(struct block_device *device, const char *prefix)
+bool block_add_disk(struct block_device *device, const char *prefix)
 {
     unsigned number = 0;
     size_t length = strlen(prefix);
 
-    if (disk_count == MAX_DISKS) {
-        log_error("block: more than %d disks, the rest is not used", MAX_DISKS);
-        return;
+    if (disk_count == BLOCK_MAX_DISKS) {
+        return false;
     }
-    for (unsigned i = 0; i < disk_count; i++) {
-        number += strncmp(disks[i]->name, prefix, length) == 0;
+    LIST_FOR_EACH (link, &devices) {
+        number += strncmp(LIST_ENTRY(link, struct block_device, link)->name, prefix, length) == 0;
     }
     snprintf(device->name, sizeof(device->name), "%s%u", prefix, number);
+    disk_count++;
     list_push_back(&devices, &device->link);
-    disks[disk_count++] = device;
+    if (!device->shares_poll) {
+        list_push_back(&polled, &device->poll_link);
+    }
     log_info("%s: %llu MiB%s", device->name, (unsigned long long)device->blocks >> 8,
              device->read_only ? ", read-only" : "");
+    return true;
 }
 
 static void scan_done(struct block_request *request, enum block_status status)
 {
     (void)request;
     scan.status = status;
-    scan.done = true;
+    /* Release: the status is there before anybody is told so. */
+    atomic_store_explicit(&scan.done, true, memory_order_release);
 }
 
 /* Reads blocks into scan.buffer and waits; the drivers' own time-outs bound that. */
@@ -66,7 +70,7 @@ static bool scan_read(struct block_device *disk, uint64_t block, uint32_t pages)
     if (pages > disk->blocks || block > disk->blocks - pages) {
         return false;
     }
-    scan.done = false;
+    atomic_store_explicit(&scan.done, false, memory_order_relaxed);
     scan.request.op = BLOCK_READ;
     scan.request.block = block;
     scan.request.pages = pages;
@@ -75,8 +79,8 @@ static bool scan_read(struct block_device *disk, uint64_t block, uint32_t pages)
         scan.request.page[i] = pfn(hpa_to_pfn(scan.address).v + i);
     }
     block_submit(disk, &scan.request);
-    while (!scan.done) {
-        disk->ops->poll(disk);
+    while (!atomic_load_explicit(&scan.done, memory_order_acquire)) {
+        block_poll();
         platform_delay_us(1);
     }
     return scan.status == BLOCK_OK;
@@ -94,18 +98,18 @@ static void partition_add(struct block_device *disk, const struct gpt_partition 
         log_warn("%sp%u: not aligned to 4 KiB, or beyond the disk: not used", disk->name, number);
         return;
     }
-    if (partition_count == MAX_PARTITIONS) {
-        log_warn("%sp%u: more than %d partitions, not used", disk->name, number, MAX_PARTITIONS);
+    struct block_device *device = page_pool_take(&partitions, sizeof(*device));
+
+    if (!device) {
+        log_error("%sp%u: no memory for it: left out", disk->name, number);
         return;
     }
-    struct block_device *device = &partitions[partition_count++];
-
     device->ops = disk->ops;
     device->driver = disk->driver;
     device->read_only = disk->read_only;
     device->start = start;
     device->blocks = blocks;
-    snprintf(device->name, sizeof(device->name), "%.10sp%u", disk->name, number);
+    snprintf(device->name, sizeof(device->name), "%.9sp%u", disk->name, (uint16_t)number);
     memcpy(device->partuuid, gpt->uuid, sizeof(gpt->uuid));
     list_push_back(&devices, &device->link);
     log_info("%s: %llu MiB, PARTUUID=%s", device->name, (unsigned long long)blocks >> 8,
@@ -159,20 +163,56 @@ static void scan_disk(struct block_device *disk)
     }
 }
 
+/* All disks; partitions are put behind them meanwhile, and have none of their own. */
+static void scan_disks(void)
+{
+    LIST_FOR_EACH (link, &devices) {
+        struct block_device *device = LIST_ENTRY(link, struct block_device, link);
+
+        if (device->partuuid[0] == '\0') {
+            scan_disk(device);
+        }
+    }
+}
+
+/*
+ * Memory for looking for partitions, and for the first of them: taken before any disk takes some,
+ * so that no disk can be the reason that the partitions of another are not found.
+ */
+static void scan_begin(void)
+{
+    hpa_t address;
+    void *page = platform_dma_alloc(PAGE_SIZE, &address);
+
+    scan.buffer = platform_dma_alloc(SCAN_BYTES, &scan.address);
+    partitions = (struct page_pool){0};
+    if (page) {
+        page_pool_fill(&partitions, page, PAGE_SIZE);
+    }
+}
+
+static void scan_end(void)
+{
+    if (!scan.buffer) {
+        log_error("block: no memory (%u KiB) to look for partitions: only whole disks are used",
+                  (unsigned)(SCAN_BYTES >> 10));
+        return;
+    }
+    scan_disks();
+    platform_dma_free(scan.address, SCAN_BYTES);
+}
+
 void block_init(void)
 {
+    list_init(&devices);
+    list_init(&polled);
+    disk_count = 0;
+    scan_begin();
     log_info("pci: %u functions", pci_init());
     nvme_probe();
     virtio_blk_probe();
     ata_probe();
-    scan.buffer = platform_dma_alloc(SCAN_PAGES * PAGE_SIZE, &scan.address);
-    if (!scan.buffer) {
-        log_warn("block: no memory to look for partitions");
-        return;
-    }
-    for (unsigned i = 0; i < disk_count; i++) {
-        scan_disk(disks[i]);
-    }
+    scan_end();
 }
 
 static bool same_text(const char *a, const char *b)
@@ -214,8 +254,10 @@ void block_poll(void)
     if (block_queue_outstanding() == 0) {
         return;
     }
-    for (unsigned i = 0; i < disk_count; i++) {
-        disks[i]->ops->poll(disks[i]);
+    LIST_FOR_EACH (link, &polled) {
+        struct block_device *device = LIST_ENTRY(link, struct block_device, poll_link);
+
+        device->ops->poll(device);
     }
 }
 

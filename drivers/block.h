@@ -15,11 +15,15 @@
 /* How often a command is issued again after a reset or an error that may pass. */
 #define BLOCK_RETRIES 2
 
+/* Far more than anybody has: a controller that lists namespaces without end shall not stop us. */
+#define BLOCK_MAX_DISKS 4096
+
 /*
  * Adds a whole disk, named `prefix` and the number of disks with that prefix.  The device has
- * its ops, blocks, read_only and driver set and stays for ever.  At boot, from a probe function.
+ * its ops, blocks, read_only, driver and shares_poll set and stays for ever.  At boot, from a probe
+ * function.  False: there are BLOCK_MAX_DISKS already; the caller says which one is left out.
  */
-void block_add_disk(struct block_device *device, const char *prefix);
+bool block_add_disk(struct block_device *device, const char *prefix);
 
 /* Each finds its devices on the PCI bus and adds their disks; called by block_init. */
 void nvme_probe(void);

@@ -5,6 +5,11 @@
 
 _Static_assert(BLOCK_SLOTS <= 64, "slots are bits of one word");
 
+unsigned block_slots_for(unsigned queues)
+{
+    return queues <= 2 ? BLOCK_SLOTS : BLOCK_SLOTS / 2;
+}
+
 void block_slots_init(struct block_slots *slots, unsigned count)
 {
     slots->free = BITS(count - 1, 0);

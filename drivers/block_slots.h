@@ -27,6 +27,11 @@ struct block_slots {
     struct block_slot slot[BLOCK_SLOTS];
 };
 
+/*
+ * Commands in flight that each queue of a device with so many of them is worth memory for.  Nobody
+ * has more than 128 requests at a time: many queues, each as deep as a single one, would be idle.
+ */
+unsigned block_slots_for(unsigned queues);
 /* count: 1..BLOCK_SLOTS. */
 void block_slots_init(struct block_slots *slots, unsigned count);
 /* Puts the slice into a free slot, of which there must be one; its index. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* NVMe probe: controller, namespaces, queues and interrupts. */
+/* NVMe probe: controllers, queues and interrupts. */
 #include "drivers/nvme.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -10,46 +11,23 @@
 
 #define NVME_CLASS 0x010802u /* mass storage, NVM, NVMe I/O controller */
 
-#define NVME_CAP 0x00
-#define NVME_VS  0x08
-
-#define CAP_MQES   BITS(15, 0)
-#define CAP_DSTRD  BITS(35, 32)
-#define CAP_CSS    BIT(37) /* NVM command set */
-#define CAP_MPSMIN BITS(51, 48)
-
-#define IDENTIFY_NAMESPACE  0
-#define IDENTIFY_CONTROLLER 1
-#define IDENTIFY_LIST       2
-
-#define FLBAS_FORMAT         0x0fu
-#define NSATTR_WRITE_PROTECT 0x01u
-
-/* Identify Namespace: NVMe 1.4, 5.15.2.1 "Identify Namespace data structure". */
-struct nvme_identify_namespace {
-    uint64_t size; /* logical blocks */
-    uint8_t reserved8[18];
-    uint8_t format; /* FLBAS */
-    uint8_t reserved27[72];
-    uint8_t attributes; /* NSATTR */
-    uint8_t reserved100[28];
-    uint32_t formats[16]; /* LBAF */
-};
-_Static_assert(offsetof(struct nvme_identify_namespace, format) == 26, "FLBAS");
-_Static_assert(offsetof(struct nvme_identify_namespace, attributes) == 99, "NSATTR");
-_Static_assert(offsetof(struct nvme_identify_namespace, formats) == 128, "LBAF");
-#define LBAF_METADATA BITS(15, 0)
-#define LBAF_SHIFT    BITS(23, 16)
-
-/* Identify Controller: 5.15.2.2 "Identify Controller data structure". */
+/* Identify Controller: NVMe 1.4, 5.15.2.2 "Identify Controller data structure". */
 #define IDENTIFY_MODEL       24
 #define IDENTIFY_MODEL_BYTES 40
 #define IDENTIFY_MDTS        77
+#define IDENTIFY_NN          516
 
-static uint32_t reg_read(const struct nvme_controller *c, unsigned offset)
-{
-    return *(volatile uint32_t *)(c->registers + offset);
-}
+/*
+ * Memory of a controller, a page each.  What is left of the first page is for namespaces:
+ *
+ *     struct nvme_controller | admin submission queue | admin completion queue | Identify data
+ */
+#define CONTROLLER_BYTES (4 * PAGE_SIZE)
+#define ADMIN_SQ_OFFSET  PAGE_SIZE
+#define ADMIN_CQ_OFFSET  (2 * PAGE_SIZE)
+#define IDENTIFY_OFFSET  (3 * PAGE_SIZE)
+_Static_assert(sizeof(struct nvme_controller) <= PAGE_SIZE, "a controller fits its page");
+_Static_assert(NVME_ADMIN_DEPTH * sizeof(struct nvme_command) <= PAGE_SIZE, "admin queue");
 
 /* Note it: the main loop polls the phase bit soon after. */
 static void nvme_interrupt(void *owner)
@@ -59,173 +37,207 @@ static void nvme_interrupt(void *owner)
     atomic_fetch_add_explicit(&q->interrupts, 1, memory_order_relaxed);
 }
 
-static bool controller_map(struct nvme_controller *c)
+/* NULL, and logged, if there is no memory for it. */
+static struct nvme_controller *controller_new(struct pci_device *pci)
+{
+    hpa_t memory;
+    uint8_t *base = platform_dma_alloc(CONTROLLER_BYTES, &memory);
+    struct nvme_controller *c = (struct nvme_controller *)(void *)base;
+
+    if (!c) {
+        log_error("nvme %02x:%02x.%x: no memory (%u KiB): left out, its disks are not used",
+                  pci->bus, pci->slot, pci->function, (unsigned)(CONTROLLER_BYTES >> 10));
+        return NULL;
+    }
+    snprintf(c->name, sizeof(c->name), "nvme %02x:%02x.%x", pci->bus, pci->slot, pci->function);
+    c->pci = pci;
+    c->memory = memory;
+    page_pool_fill(&c->structs, c + 1, ADMIN_SQ_OFFSET - sizeof(*c));
+    c->admin.depth = NVME_ADMIN_DEPTH;
+    c->admin.sq = (struct nvme_command *)(void *)(base + ADMIN_SQ_OFFSET);
+    c->admin.cq = (struct nvme_completion *)(void *)(base + ADMIN_CQ_OFFSET);
+    c->identify = base + IDENTIFY_OFFSET;
+    c->admin_sq = hpa(memory.v + ADMIN_SQ_OFFSET);
+    c->admin_cq = hpa(memory.v + ADMIN_CQ_OFFSET);
+    c->identify_address = hpa(memory.v + IDENTIFY_OFFSET);
+    return c;
+}
+
+static void queues_free(struct nvme_controller *c)
+{
+    while (c->queues != 0) {
+        nvme_queue_free(c->queue[--c->queues]);
+    }
+}
+
+/* Of a controller that knows no I/O queue and has sent no interrupt. */
+static void controller_free(struct nvme_controller *c)
+{
+    queues_free(c);
+    pci_master_disable(c->pci);
+    if (c->registers) {
+        nvme_read(c, NVME_CSTS); /* what it has written to memory comes before the answer */
+    }
+    platform_dma_free(c->memory, CONTROLLER_BYTES);
+}
+
+/* NULL, or what is missing. */
+static const char *controller_map(struct nvme_controller *c)
 {
     volatile uint8_t *head = pci_bar_map(c->pci, 0, 0, PAGE_SIZE);
 
     if (!head) {
-        return false;
+        return "its registers cannot be mapped";
     }
     c->registers = head;
-    c->capabilities = reg_read(c, NVME_CAP) | (uint64_t)reg_read(c, NVME_CAP + 4) << 32;
+    c->capabilities = nvme_read(c, NVME_CAP) | (uint64_t)nvme_read(c, NVME_CAP + 4) << 32;
     /* Doorbells of the admin queue and of as many I/O queues as can be used. */
-    uint64_t bytes =
-        0x1000 + (2ull * (NVME_MAX_QUEUES + 1) * 4 << FIELD_GET(CAP_DSTRD, c->capabilities));
+    uint64_t bytes = NVME_DOORBELLS + (2ull * (NVME_MAX_QUEUES + 1) * 4
+                                       << FIELD_GET(NVME_CAP_DSTRD, c->capabilities));
     uint64_t size = pci_bar_read(c->pci, 0).size;
-    c->registers = pci_bar_map(c->pci, 0, 0, MIN(bytes, size));
-    if (!c->registers) {
-        return false;
+    volatile uint8_t *all = pci_bar_map(c->pci, 0, 0, MIN(bytes, size));
+    if (!all) {
+        return "its registers cannot be mapped";
     }
-    if (FIELD_GET(CAP_MPSMIN, c->capabilities) != 0 || !(c->capabilities & CAP_CSS)) {
-        log_warn("nvme: controller without 4 KiB pages or without the NVM command set");
-        return false;
+    c->registers = all;
+    if (FIELD_GET(NVME_CAP_MPSMIN, c->capabilities) != 0) {
+        return "it has no 4 KiB pages";
     }
-    return true;
+    if (!(c->capabilities & NVME_CAP_CSS_NVM)) {
+        return "it has no NVM command set";
+    }
+    return NULL;
 }
 
-static bool controller_alloc(struct nvme_controller *c)
-{
-    c->admin.depth = NVME_ADMIN_DEPTH;
-    c->admin.sq = platform_dma_alloc(NVME_ADMIN_DEPTH * sizeof(struct nvme_command), &c->admin_sq);
-    c->admin.cq =
-        platform_dma_alloc(NVME_ADMIN_DEPTH * sizeof(struct nvme_completion), &c->admin_cq);
-    c->identify = platform_dma_alloc(PAGE_SIZE, &c->identify_address);
-    return c->admin.sq && c->admin.cq && c->identify;
-}
-
-static void controller_identify(struct nvme_controller *c)
+static bool controller_identify(struct nvme_controller *c)
 {
     const uint8_t *data = c->identify;
-    uint8_t mdts;
     char model[IDENTIFY_MODEL_BYTES + 1];
     size_t length = IDENTIFY_MODEL_BYTES;
 
-    c->max_pages = BLOCK_MAX_PAGES;
-    if (!nvme_admin_identify(c, IDENTIFY_CONTROLLER, 0)) {
-        return;
+    if (!nvme_admin_identify(c, NVME_IDENTIFY_CONTROLLER, 0)) {
+        return false;
     }
-    mdts = data[IDENTIFY_MDTS];
+    uint8_t mdts = data[IDENTIFY_MDTS];
+
+    c->max_pages = BLOCK_MAX_PAGES;
     if (mdts != 0 && mdts < 16) {
         c->max_pages = MIN(1u << mdts, (uint32_t)BLOCK_MAX_PAGES);
     }
+    memcpy(&c->namespace_limit, data + IDENTIFY_NN, sizeof(c->namespace_limit));
     memcpy(model, data + IDENTIFY_MODEL, IDENTIFY_MODEL_BYTES);
     while (length > 0 && (model[length - 1] == ' ' || model[length - 1] == '\0')) {
         length--;
     }
     model[length] = '\0';
-    log_info("nvme: %s, version %u.%u, %u pages a command", model, reg_read(c, NVME_VS) >> 16,
-             reg_read(c, NVME_VS) >> 8 & 0xff, c->max_pages);
+    log_info("%s: %s, version %u.%u, %u pages a command", c->name, model,
+             nvme_read(c, NVME_VS) >> 16, nvme_read(c, NVME_VS) >> 8 & 0xff, c->max_pages);
+    return true;
 }
 
 /* Doorbells that BAR 0 has room for: a device need not implement that many queues. */
 static unsigned queues_in_bar(const struct nvme_controller *c)
 {
     uint64_t size = pci_bar_read(c->pci, 0).size;
-    uint64_t pair = 8ull << FIELD_GET(CAP_DSTRD, c->capabilities);
-    uint64_t pairs = size > 0x1000 ? (size - 0x1000) / pair : 0;
+    uint64_t pair = 8ull << FIELD_GET(NVME_CAP_DSTRD, c->capabilities);
+    uint64_t pairs = size > NVME_DOORBELLS ? (size - NVME_DOORBELLS) / pair : 0;
 
     return pairs > 1 ? (unsigned)MIN(pairs - 1, (uint64_t)NVME_MAX_QUEUES) : 0;
 }
 
-/*
- * One queue per CPU, each with its MSI-X entry on that CPU; fewer if the controller or the table
- * has fewer.  Without MSI-X one queue with MSI; without MSI polling.
- */
-static bool controller_queues(struct nvme_controller *c)
+/* One queue per CPU; fewer if the controller or its interrupts are fewer; 0 on failure.  Without
+ * MSI-X one with MSI; without MSI as many, polled. */
+static unsigned queues_wanted(struct nvme_controller *c)
 {
     unsigned want = MIN(platform_cpu_count(), queues_in_bar(c));
-    uint16_t depth = (uint16_t)MIN(FIELD_GET(CAP_MQES, c->capabilities) + 1, NVME_IO_DEPTH);
-    bool msix = pci_msix_enable(c->pci);
+    uint32_t granted;
 
-    if (msix) {
+    if (c->msix) {
         want = MIN(want, c->pci->msix_entries);
     } else if (c->pci->msi) {
         want = MIN(want, 1u);
     }
-    want = want ? nvme_admin_queue_count(c, want) : 0;
-    for (unsigned i = 0; i < want; i++) {
-        struct nvme_queue *q = nvme_queue_new(c, (uint16_t)(i + 1), depth);
+    struct nvme_command command = nvme_admin_queue_command(want);
+    if (want == 0 || !nvme_admin_run(c, &command, &granted)) {
+        return 0;
+    }
+    return MIN(nvme_admin_queues_granted(granted), want);
+}
+
+/* Lets queue `i` interrupt CPU `i`, if there is a vector for it; else it is polled. */
+static void queue_route(struct nvme_controller *c, unsigned i)
+{
+    struct nvme_queue *q = c->queue[i];
+    int vector = c->msix || c->pci->msi ? platform_irq_alloc(i, nvme_interrupt, q) : -1;
+
+    if (vector >= 0 &&
+        (c->msix ? pci_msix_route(c->pci, i, vector) : pci_msi_route(c->pci, vector))) {
+        q->vector = vector;
+        c->interrupts++;
+    }
+}
+
+/* NULL, or what is missing.  Memory for fewer queues than wanted is enough. */
+static const char *controller_queues(struct nvme_controller *c)
+{
+    unsigned want, depth;
+
+    c->msix = pci_msix_enable(c->pci);
+    want = queues_wanted(c);
+    depth = MIN((unsigned)FIELD_GET(NVME_CAP_MQES, c->capabilities) + 1, block_slots_for(want));
+
+    if (want == 0 || depth < 2) {
+        return "it grants no I/O queue";
+    }
+    while (c->queues < want) {
+        struct nvme_queue *q = nvme_queue_new(c, (uint16_t)(c->queues + 1), (uint16_t)depth);
+
         if (!q) {
             break;
         }
-        int vector = msix || c->pci->msi ? platform_irq_alloc(i, nvme_interrupt, q) : -1;
-        if (vector >= 0 &&
-            (msix ? pci_msix_route(c->pci, i, vector) : pci_msi_route(c->pci, vector))) {
-            q->vector = vector;
-            c->interrupts++;
-        }
         c->queue[c->queues++] = q;
     }
-    return c->queues != 0 && depth >= 2 && nvme_admin_create_queues(c);
-}
-
-static void namespace_add(struct nvme_controller *c, uint32_t nsid)
-{
-    const struct nvme_identify_namespace *data = c->identify;
-
-    if (c->namespaces == NVME_MAX_NAMESPACES || !nvme_admin_identify(c, IDENTIFY_NAMESPACE, nsid) ||
-        data->size == 0) {
-        return;
+    if (c->queues == 0) {
+        return "no memory for an I/O queue";
     }
-    uint32_t format = data->formats[data->format & FLBAS_FORMAT];
-    unsigned shift = (unsigned)FIELD_GET(LBAF_SHIFT, format);
-
-    if (shift < 9 || shift > PAGE_SHIFT || FIELD_GET(LBAF_METADATA, format) != 0) {
-        log_warn("nvme: namespace %u has logical blocks of %u bytes with %u of metadata: not used",
-                 nsid, 1u << (shift & 31), (unsigned)FIELD_GET(LBAF_METADATA, format));
-        return;
+    if (c->queues < want) {
+        log_warn("%s: memory for %u of %u queues", c->name, c->queues, want);
     }
-    struct nvme_namespace *ns = &c->namespace[c->namespaces++];
-
-    ns->controller = c;
-    ns->nsid = nsid;
-    ns->lba_shift = shift;
-    ns->device.ops = &nvme_block_ops;
-    ns->device.blocks = data->size >> (PAGE_SHIFT - shift);
-    ns->device.read_only = (data->attributes & NSATTR_WRITE_PROTECT) != 0;
-    ns->device.driver = ns;
-    block_add_disk(&ns->device, "nvme");
-}
-
-static void controller_namespaces(struct nvme_controller *c)
-{
-    uint32_t nsids[NVME_MAX_NAMESPACES];
-
-    if (nvme_admin_identify(c, IDENTIFY_LIST, 0)) {
-        memcpy(nsids, c->identify, sizeof(nsids));
-    } else {
-        /* Before NVMe 1.1 there was no list. */
-        memset(nsids, 0, sizeof(nsids));
-        nsids[0] = 1;
-    }
-    for (unsigned i = 0; i < NVME_MAX_NAMESPACES && nsids[i] != 0; i++) {
-        namespace_add(c, nsids[i]);
-    }
+    return NULL;
 }
 
 static void controller_probe(struct pci_device *pci)
 {
-    hpa_t self;
-    struct nvme_controller *c = platform_dma_alloc(sizeof(*c), &self);
+    struct nvme_controller *c = controller_new(pci);
+    const char *missing;
 
     if (!c) {
-        log_error("nvme: no memory");
         return;
     }
-    c->pci = pci;
     pci_enable(pci);
-    if (!controller_map(c) || !controller_alloc(c) || !nvme_admin_start(c)) {
-        log_error("nvme: %02x:%02x.%x cannot be used", pci->bus, pci->slot, pci->function);
+    missing = controller_map(c);
+    if (!missing && (!nvme_start(c) || !controller_identify(c))) {
+        missing = "it does not start";
+    }
+    if (!missing) {
+        missing = controller_queues(c);
+    }
+    if (missing) {
+        log_error("%s: %s: left out, its disks are not used", c->name, missing);
+        controller_free(c);
         return;
     }
-    controller_identify(c);
-    if (!controller_queues(c)) {
-        log_error("nvme: no I/O queue");
+    for (unsigned i = 0; i < c->queues; i++) {
+        queue_route(c, i);
+    }
+    if (!nvme_start_queues(c)) {
+        /* Its memory is not given back: an interrupt for a queue may be under way. */
+        log_error("%s: it does not take its queues: left out, its disks are not used", c->name);
         return;
     }
-    log_info("nvme: %u queues of %u, %u with interrupts", c->queues, c->queue[0]->ring.depth,
+    log_info("%s: %u queues of %u, %u with interrupts", c->name, c->queues, c->queue[0]->ring.depth,
              c->interrupts);
-    controller_namespaces(c);
+    nvme_namespaces_add(c);
 }
 
 void nvme_probe(void)

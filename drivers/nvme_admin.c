@@ -6,24 +6,9 @@
 #include "drivers/nvme.h"
 #include "drivers/platform.h"
 
-/* NVMe 1.4, 3.1 "Register Definition". */
-enum {
-    NVME_CC = 0x14,
-    NVME_CSTS = 0x1c,
-    NVME_AQA = 0x24,
-    NVME_ASQ = 0x28,
-    NVME_ACQ = 0x30,
-    NVME_DOORBELLS = 0x1000,
-};
-
-#define CAP_TO       BITS(31, 24) /* ready time-out, 500 ms units */
-#define CAP_DSTRD    BITS(35, 32)
 #define CC_ENABLE    BIT(0)
 #define CC_IOSQES    BITS(19, 16)
 #define CC_IOCQES    BITS(23, 20)
-#define CSTS_READY   BIT(0)
-#define CSTS_FATAL   BIT(1)
-#define CSTS_GONE    0xffffffffu
 #define QUEUE_CONTIG 0x1u
 #define QUEUE_IRQ    0x2u
 
@@ -31,47 +16,37 @@ enum {
 #define ADMIN_TIMEOUT_US 5000000u
 #define POLL_US          10u
 
-static uint32_t reg_read(const struct nvme_controller *c, unsigned offset)
-{
-    return *(volatile uint32_t *)(c->registers + offset);
-}
-
-static void reg_write(struct nvme_controller *c, unsigned offset, uint32_t value)
-{
-    *(volatile uint32_t *)(c->registers + offset) = value;
-}
-
 static void reg_write64(struct nvme_controller *c, unsigned offset, uint64_t value)
 {
-    reg_write(c, offset, (uint32_t)value);
-    reg_write(c, offset + 4, (uint32_t)(value >> 32));
+    nvme_write(c, offset, (uint32_t)value);
+    nvme_write(c, offset + 4, (uint32_t)(value >> 32));
 }
 
-static volatile uint32_t *doorbell(struct nvme_controller *c, unsigned queue, unsigned cq)
+volatile uint32_t *nvme_doorbell(struct nvme_controller *c, unsigned queue, bool cq)
 {
-    unsigned stride = 4u << FIELD_GET(CAP_DSTRD, c->capabilities);
+    unsigned stride = 4u << FIELD_GET(NVME_CAP_DSTRD, c->capabilities);
 
     return (volatile uint32_t *)(c->registers + NVME_DOORBELLS + (size_t)(2 * queue + cq) * stride);
 }
 
 bool nvme_admin_failed(const struct nvme_controller *c)
 {
-    uint32_t status = reg_read(c, NVME_CSTS);
+    uint32_t status = nvme_read(c, NVME_CSTS);
 
-    return status == CSTS_GONE || (status & CSTS_FATAL) != 0;
+    return status == NVME_CSTS_GONE || (status & NVME_CSTS_FATAL) != 0;
 }
 
 static bool wait_ready(const struct nvme_controller *c, uint32_t want)
 {
     uint64_t waited_us = 0;
-    uint64_t limit_us = (FIELD_GET(CAP_TO, c->capabilities) + 1) * 500000;
+    uint64_t limit_us = (FIELD_GET(NVME_CAP_TO, c->capabilities) + 1) * 500000;
 
     for (;;) {
-        uint32_t status = reg_read(c, NVME_CSTS);
-        if (status == CSTS_GONE || (want && (status & CSTS_FATAL))) {
+        uint32_t status = nvme_read(c, NVME_CSTS);
+        if (status == NVME_CSTS_GONE || (want && (status & NVME_CSTS_FATAL))) {
             return false;
         }
-        if ((status & CSTS_READY) == want) {
+        if ((status & NVME_CSTS_READY) == want) {
             return true;
         }
         if (waited_us >= limit_us) {
@@ -83,22 +58,23 @@ static bool wait_ready(const struct nvme_controller *c, uint32_t want)
 }
 
 /* 7.6.1 "Initialization". */
-bool nvme_admin_start(struct nvme_controller *c)
+bool nvme_start(struct nvme_controller *c)
 {
-    reg_write(c, NVME_CC, reg_read(c, NVME_CC) & (uint32_t)~CC_ENABLE);
+    nvme_write(c, NVME_CC, nvme_read(c, NVME_CC) & (uint32_t)~CC_ENABLE);
     if (!wait_ready(c, 0)) {
-        log_error("nvme: controller does not stop");
+        log_error("%s: controller does not stop", c->name);
         return false;
     }
     nvme_ring_reset(&c->admin);
-    reg_write(c, NVME_AQA, (NVME_ADMIN_DEPTH - 1) << 16 | (NVME_ADMIN_DEPTH - 1));
+    nvme_write(c, NVME_AQA, (NVME_ADMIN_DEPTH - 1) << 16 | (NVME_ADMIN_DEPTH - 1));
     reg_write64(c, NVME_ASQ, c->admin_sq.v);
     reg_write64(c, NVME_ACQ, c->admin_cq.v);
     /* Entry sizes are powers of two: 64 and 16 bytes.  Pages of 4 KiB, NVM command set. */
-    reg_write(c, NVME_CC,
-              (uint32_t)(FIELD_PREP(CC_IOSQES, 6) | FIELD_PREP(CC_IOCQES, 4) | CC_ENABLE));
-    if (!wait_ready(c, CSTS_READY)) {
-        log_error("nvme: controller does not become ready, CSTS %08x", reg_read(c, NVME_CSTS));
+    nvme_write(c, NVME_CC,
+               (uint32_t)(FIELD_PREP(CC_IOSQES, 6) | FIELD_PREP(CC_IOCQES, 4) | CC_ENABLE));
+    if (!wait_ready(c, NVME_CSTS_READY)) {
+        log_error("%s: controller does not become ready, CSTS %08x", c->name,
+                  nvme_read(c, NVME_CSTS));
         return false;
     }
     return true;
@@ -110,7 +86,7 @@ static bool admin_pop(struct nvme_controller *c, struct nvme_completion *done)
     if (!nvme_ring_pop(&c->admin, done)) {
         return false;
     }
-    *doorbell(c, 0, 1) = c->admin.cq_head;
+    *nvme_doorbell(c, 0, true) = c->admin.cq_head;
     return true;
 }
 
@@ -129,7 +105,7 @@ static bool admin_push(struct nvme_controller *c, struct nvme_command *command)
     nvme_ring_push(&c->admin, command);
     /* Release: the entry is in memory before the doorbell says so. */
     atomic_thread_fence(memory_order_release);
-    *doorbell(c, 0, 0) = c->admin.sq_tail;
+    *nvme_doorbell(c, 0, false) = c->admin.sq_tail;
     return true;
 }
 
@@ -146,7 +122,7 @@ bool nvme_admin_run(struct nvme_controller *c, struct nvme_command *command, uin
                 continue;
             }
             if (done.status & NVME_STATUS_RESULT) {
-                log_error("nvme: admin command %02x failed: %s (%04x)", command->opcode,
+                log_error("%s: admin command %02x failed: %s (%04x)", c->name, command->opcode,
                           nvme_status_name(done.status), done.status >> 1);
                 return false;
             }
@@ -157,7 +133,7 @@ bool nvme_admin_run(struct nvme_controller *c, struct nvme_command *command, uin
         }
         platform_delay_us(POLL_US);
     }
-    log_error("nvme: admin command %02x: no answer", command->opcode);
+    log_error("%s: admin command %02x: no answer", c->name, command->opcode);
     return false;
 }
 
@@ -174,21 +150,19 @@ bool nvme_admin_identify(struct nvme_controller *c, uint32_t cns, uint32_t nsid)
     return nvme_admin_run(c, &command, NULL);
 }
 
-unsigned nvme_admin_queue_count(struct nvme_controller *c, unsigned want)
+/* Both counts, of submission and of completion queues, are 0's based. */
+struct nvme_command nvme_admin_queue_command(unsigned want)
 {
-    struct nvme_command command = {
+    return (struct nvme_command){
         .opcode = NVME_ADMIN_SET_FEATURES,
         .dword10 = FEATURE_QUEUES,
         .dword11 = (want - 1) << 16 | (want - 1),
     };
-    uint32_t granted;
+}
 
-    if (!nvme_admin_run(c, &command, &granted)) {
-        return 0;
-    }
-    /* Both counts are 0's based; the controller may grant more than was asked for. */
-    unsigned pairs = MIN(granted & 0xffffu, granted >> 16) + 1;
-    return MIN(pairs, want);
+unsigned nvme_admin_queues_granted(uint32_t result)
+{
+    return MIN(result & 0xffffu, result >> 16) + 1;
 }
 
 static bool create_queue(struct nvme_controller *c, struct nvme_queue *q, unsigned entry)
@@ -208,12 +182,10 @@ static bool create_queue(struct nvme_controller *c, struct nvme_queue *q, unsign
     };
 
     nvme_ring_reset(&q->ring);
-    q->sq_doorbell = doorbell(c, q->id, 0);
-    q->cq_doorbell = doorbell(c, q->id, 1);
     return nvme_admin_run(c, &cq, NULL) && nvme_admin_run(c, &sq, NULL);
 }
 
-bool nvme_admin_create_queues(struct nvme_controller *c)
+bool nvme_start_queues(struct nvme_controller *c)
 {
     for (unsigned i = 0; i < c->queues; i++) {
         if (!create_queue(c, c->queue[i], i)) {

@@ -13,7 +13,17 @@
 
 #define PRP_LIST_ENTRIES (NVME_PRP_LIST_BYTES / sizeof(uint64_t))
 _Static_assert(PRP_LIST_ENTRIES >= BLOCK_MAX_PAGES - 1, "a PRP list holds one request");
-_Static_assert(NVME_IO_DEPTH <= BLOCK_SLOTS, "a slot for each command");
+
+/*
+ * Memory of a queue, in one piece; rings begin on pages of their own:
+ *
+ *     struct nvme_queue | completion queue | submission queue | a PRP list for each slot
+ */
+#define CQ_OFFSET  PAGE_SIZE
+#define SQ_OFFSET  (2 * PAGE_SIZE)
+#define PRP_OFFSET (3 * PAGE_SIZE)
+_Static_assert(sizeof(struct nvme_queue) <= PAGE_SIZE, "a queue fits its page");
+_Static_assert(BLOCK_SLOTS * sizeof(struct nvme_command) <= PAGE_SIZE, "its rings fit theirs");
 
 /* What the time-out scan of one queue asks for; acted upon without its lock. */
 struct nvme_alarm {
@@ -24,8 +34,10 @@ struct nvme_alarm {
 
 struct nvme_queue *nvme_queue_new(struct nvme_controller *c, uint16_t id, uint16_t depth)
 {
-    hpa_t self, lists;
-    struct nvme_queue *q = platform_dma_alloc(sizeof(*q), &self);
+    uint64_t bytes = ALIGN_UP(PRP_OFFSET + (uint64_t)depth * NVME_PRP_LIST_BYTES, PAGE_SIZE);
+    hpa_t memory;
+    uint8_t *base = platform_dma_alloc(bytes, &memory);
+    struct nvme_queue *q = (struct nvme_queue *)(void *)base;
 
     if (!q) {
         return NULL;
@@ -34,14 +46,25 @@ struct nvme_queue *nvme_queue_new(struct nvme_controller *c, uint16_t id, uint16
     q->controller = c;
     q->id = id;
     q->vector = -1;
+    q->memory = memory;
+    q->memory_bytes = bytes;
     q->ring.depth = depth;
-    q->ring.sq = platform_dma_alloc(depth * sizeof(struct nvme_command), &q->sq_address);
-    q->ring.cq = platform_dma_alloc(depth * sizeof(struct nvme_completion), &q->cq_address);
-    q->prp_lists = platform_dma_alloc((uint64_t)depth * NVME_PRP_LIST_BYTES, &lists);
-    q->prp_address = lists;
+    q->ring.cq = (struct nvme_completion *)(void *)(base + CQ_OFFSET);
+    q->ring.sq = (struct nvme_command *)(void *)(base + SQ_OFFSET);
+    q->prp_lists = (uint64_t *)(void *)(base + PRP_OFFSET);
+    q->cq_address = hpa(memory.v + CQ_OFFSET);
+    q->sq_address = hpa(memory.v + SQ_OFFSET);
+    q->prp_address = hpa(memory.v + PRP_OFFSET);
+    q->sq_doorbell = nvme_doorbell(c, id, false);
+    q->cq_doorbell = nvme_doorbell(c, id, true);
     /* One slot less than entries: a ring with as many commands as entries would look empty. */
     block_slots_init(&q->slots, depth - 1u);
-    return q->ring.sq && q->ring.cq && q->prp_lists ? q : NULL;
+    return q;
+}
+
+void nvme_queue_free(struct nvme_queue *q)
+{
+    platform_dma_free(q->memory, q->memory_bytes);
 }
 
 static struct nvme_namespace *slice_namespace(const struct block_slice *slice)
@@ -142,9 +165,9 @@ static void queue_reap(struct nvme_queue *q)
 
     while (nvme_ring_pop(&q->ring, &done)) {
         any = true;
-        if (done.id >= NVME_IO_DEPTH || !(q->slots.used & BIT(done.id))) {
-            log_error("nvme: queue %u: completion of command %u, which is not in flight", q->id,
-                      done.id);
+        if (done.id >= BLOCK_SLOTS || !(q->slots.used & BIT(done.id))) {
+            log_error("%s: queue %u: completion of command %u, which is not in flight",
+                      q->controller->name, q->id, done.id);
         } else if ((done.status & NVME_STATUS_RESULT) == 0) {
             slot_end(q, done.id, BLOCK_OK);
         } else {
@@ -211,16 +234,18 @@ static void controller_reset(struct nvme_controller *c)
     if (atomic_exchange_explicit(&c->admin_busy, true, memory_order_acquire)) {
         return;
     }
-    log_error("nvme: resetting the controller");
+    log_error("%s: resetting the controller", c->name);
     for (unsigned i = 0; i < c->queues; i++) {
         spin_lock(&c->queue[i]->requests.lock);
         c->queue[i]->stopped = true;
         spin_unlock(&c->queue[i]->requests.lock);
     }
-    bool alive = nvme_admin_start(c) && nvme_admin_queue_count(c, c->queues) >= c->queues &&
-                 nvme_admin_create_queues(c);
+    struct nvme_command count = nvme_admin_queue_command(c->queues);
+    uint32_t granted;
+    bool alive = nvme_start(c) && nvme_admin_run(c, &count, &granted) &&
+                 nvme_admin_queues_granted(granted) >= c->queues && nvme_start_queues(c);
     if (!alive) {
-        log_error("nvme: reset failed, the device is given up");
+        log_error("%s: reset failed, the device is given up", c->name);
         pci_master_disable(c->pci);
         atomic_store_explicit(&c->dead, true, memory_order_relaxed);
     }

@@ -12,9 +12,16 @@
 
 /* Maps device registers uncached, for ever.  NULL if the tables run out. */
 volatile void *platform_map(hpa_t address, uint64_t bytes);
-/* Physically contiguous zeroed memory below 4 GiB for rings and descriptors, page aligned, at boot
- * only, never freed.  *address is what the device is told.  NULL if there is none. */
+/*
+ * Zeroed memory in one piece, page aligned, anywhere in RAM: for devices that reach all of it, and
+ * for the drivers' own structures.  *address is what the device is told.  At boot only.  NULL,
+ * and nothing logged, if there is none.
+ */
 void *platform_dma_alloc(uint64_t bytes, hpa_t *address);
+/* Gives back what platform_dma_alloc gave, with the same size; no device writes to it any more. */
+void platform_dma_free(hpa_t address, uint64_t bytes);
+/* The same below 4 GiB, for devices with 32-bit addresses: little of it, and never given back. */
+void *platform_dma_alloc_low(uint64_t bytes, hpa_t *address);
 /* The memory of a frame, through the direct map. */
 void *platform_frame_ptr(pfn_t frame);
 

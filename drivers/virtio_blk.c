@@ -2,6 +2,8 @@
 /* virtio-blk probe: features, limits, queues and interrupts. */
 #include "drivers/virtio_blk.h"
 
+#include <stdio.h>
+
 #include "base/log.h"
 #include "drivers/block.h"
 #include "drivers/platform.h"
@@ -54,11 +56,11 @@ static bool read_limits(struct virtio_blk *b)
         b->max_segment = MIN(config32(b, CONFIG_SIZE_MAX), SEGMENT_BYTES);
     }
     if (b->max_segment < PAGE_SIZE) {
-        log_warn("virtio-blk: segments of at most %u bytes: not used", b->max_segment);
+        log_warn("%s: segments of at most %u bytes", b->device.name, b->max_segment);
         return false;
     }
     if ((b->features & VIRTIO_BLK_F_BLK_SIZE) && config32(b, CONFIG_BLK_SIZE) > PAGE_SIZE) {
-        log_warn("virtio-blk: blocks of %u bytes: not used", config32(b, CONFIG_BLK_SIZE));
+        log_warn("%s: blocks of %u bytes", b->device.name, config32(b, CONFIG_BLK_SIZE));
         return false;
     }
     return true;
@@ -74,28 +76,44 @@ static unsigned queue_count(const struct virtio_blk *b)
     return MIN(MIN(queues, platform_cpu_count()), (unsigned)VIRTIO_BLK_MAX_QUEUES);
 }
 
+/* Queue `i`.  NULL, and logged: the device has no such queue, or there is no memory for it. */
+static struct virtio_blk_queue *make_queue(struct virtio_blk *b, unsigned i, unsigned slots)
+{
+    uint16_t size = virtio_pci_queue_size(&b->pci, i);
+
+    /* Header, one page, status; and a power of two, as 2.6 "Split Virtqueues" demands. */
+    if (size < 4 || (size & (size - 1)) != 0) {
+        log_warn("%s: queue %u of %u descriptors: not used", b->device.name, i, size);
+        return NULL;
+    }
+    struct virtio_blk_queue *q = virtio_blk_queue_new(b, i, size, slots);
+
+    if (!q) {
+        log_warn("%s: no memory for queue %u: not used", b->device.name, i);
+        return NULL;
+    }
+    b->max_pages = MIN(b->max_pages, size - 2u);
+    return q;
+}
+
 /* One queue per CPU, if the device has as many, each with an MSI-X entry on that CPU. */
 static bool make_queues(struct virtio_blk *b)
 {
     unsigned want = queue_count(b);
     bool msix = pci_msix_enable(b->pci.pci);
 
-    for (unsigned i = 0; i < want; i++) {
-        uint16_t size = virtio_pci_queue_size(&b->pci, i);
-        /* Header, one page, status; and a power of two, as 2.6 "Split Virtqueues" demands. */
-        if (size < 4 || (size & (size - 1)) != 0) {
-            break;
-        }
-        b->max_pages = MIN(b->max_pages, size - 2u);
-        struct virtio_blk_queue *q = virtio_blk_queue_new(b, i, size);
+    while (b->queues < want) {
+        struct virtio_blk_queue *q = make_queue(b, b->queues, block_slots_for(want));
         if (!q) {
             break;
         }
-        int vector = msix ? platform_irq_alloc(i, virtio_blk_interrupt, q) : -1;
-        if (vector >= 0 && pci_msix_route(b->pci.pci, i, vector)) {
-            q->vector = vector;
-        }
         b->queue[b->queues++] = q;
+    }
+    for (unsigned i = 0; i < b->queues; i++) {
+        int vector = msix ? platform_irq_alloc(i, virtio_blk_interrupt, b->queue[i]) : -1;
+        if (vector >= 0 && pci_msix_route(b->pci.pci, i, vector)) {
+            b->queue[i]->vector = vector;
+        }
     }
     return b->queues != 0;
 }
@@ -135,23 +153,45 @@ bool virtio_blk_start(struct virtio_blk *b)
     return true;
 }
 
+/* NULL, or what is missing. */
+static const char *device_start(struct virtio_blk *b, struct pci_device *pci)
+{
+    pci_enable(pci);
+    if (!virtio_pci_map(&b->pci, pci)) {
+        return "it is no modern device";
+    }
+    return virtio_blk_start(b) ? NULL : "it does not start, or has no queue";
+}
+
 static void device_probe(struct pci_device *pci)
 {
-    hpa_t self;
-    struct virtio_blk *b = platform_dma_alloc(sizeof(*b), &self);
+    hpa_t memory;
+    struct virtio_blk *b = platform_dma_alloc(sizeof(*b), &memory);
+    const char *missing;
 
     if (!b) {
-        log_error("virtio-blk: no memory");
+        log_error("virtio %02x:%02x.%x: no memory (%u KiB): left out, its disk is not used",
+                  pci->bus, pci->slot, pci->function, (unsigned)(PAGE_SIZE >> 10));
         return;
     }
-    pci_enable(pci);
-    if (!virtio_pci_map(&b->pci, pci) || !virtio_blk_start(b)) {
-        log_error("virtio-blk: %02x:%02x.%x cannot be used", pci->bus, pci->slot, pci->function);
-        return;
-    }
+    /* Until it has one, for the log. */
+    snprintf(b->device.name, sizeof(b->device.name), "virtio %02x:%02x.%x", pci->bus, pci->slot,
+             pci->function);
     b->device.ops = &virtio_blk_ops;
     b->device.driver = b;
-    block_add_disk(&b->device, "vd");
+    missing = device_start(b, pci);
+    if (!missing && !block_add_disk(&b->device, "vd")) {
+        missing = "there are too many disks";
+    }
+    if (missing) {
+        log_error("%s: %s: left out, its disk is not used", b->device.name, missing);
+        pci_master_disable(pci);
+        if (b->queues == 0) {
+            /* With queues an interrupt for one of them may be under way. */
+            platform_dma_free(memory, sizeof(*b));
+        }
+        return;
+    }
     log_info("%s: %u queues of %u, %s, %u pages a request%s", b->device.name, b->queues,
              b->queue[0]->ring.size, b->queue[0]->vector >= 0 ? "MSI-X" : "polled", b->max_pages,
              b->features & VIRTIO_F_INDIRECT ? ", indirect" : "");

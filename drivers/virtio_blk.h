@@ -12,7 +12,6 @@
 #include "drivers/virtio_pci.h"
 
 #define VIRTIO_BLK_MAX_QUEUES 4
-#define VIRTIO_BLK_SLOTS      BLOCK_SLOTS
 #define VIRTIO_BLK_SEGMENTS   (BLOCK_MAX_PAGES + 2) /* header, pages, status */
 
 #define VIRTIO_BLK_F_SIZE_MAX BIT(1)
@@ -71,8 +70,9 @@ struct virtio_blk {
 /* ---- virtio_blk_queue.c ---- */
 
 extern const struct block_ops virtio_blk_ops;
-/* Memory of one more queue, or NULL. */
-struct virtio_blk_queue *virtio_blk_queue_new(struct virtio_blk *b, unsigned index, uint16_t size);
+/* Memory of a queue of `size` descriptors and `slots` requests in flight, or NULL. */
+struct virtio_blk_queue *virtio_blk_queue_new(struct virtio_blk *b, unsigned index, uint16_t size,
+                                              unsigned slots);
 
 /*
  * Segments of a request: header, pages (neighbours joined up to max_segment), status.  Pure.

@@ -26,10 +26,26 @@ enum {
 /* A device that answers others is slow, not dead: it gets this many times longer. */
 #define PATIENCE 6
 
-struct virtio_blk_queue *virtio_blk_queue_new(struct virtio_blk *b, unsigned index, uint16_t size)
+/*
+ * Memory of a queue, in one piece; what the device reads and writes of each slot is behind:
+ *
+ *     struct virtio_blk_queue | descriptors | available ring, used ring | struct virtio_blk_dma ...
+ */
+#define DESCRIPTORS_OFFSET PAGE_SIZE
+#define AVAIL_OFFSET       (2 * PAGE_SIZE)
+#define USED_OFFSET        (2 * PAGE_SIZE + 1024)
+#define DMA_OFFSET         (3 * PAGE_SIZE)
+_Static_assert(sizeof(struct virtio_blk_queue) <= PAGE_SIZE, "a queue fits its page");
+_Static_assert(VIRTIO_RING_MAX * sizeof(struct virtio_descriptor) <= PAGE_SIZE, "descriptors");
+_Static_assert(AVAIL_OFFSET + sizeof(struct virtio_avail) <= USED_OFFSET, "available ring");
+_Static_assert(USED_OFFSET + sizeof(struct virtio_used) <= DMA_OFFSET, "used ring");
+
+struct virtio_blk_queue *virtio_blk_queue_new(struct virtio_blk *b, unsigned index, uint16_t size,
+                                              unsigned slots)
 {
-    hpa_t self, dma;
-    struct virtio_blk_queue *q = platform_dma_alloc(sizeof(*q), &self);
+    hpa_t memory;
+    uint8_t *base = platform_dma_alloc(DMA_OFFSET + slots * sizeof(struct virtio_blk_dma), &memory);
+    struct virtio_blk_queue *q = (struct virtio_blk_queue *)(void *)base;
 
     if (!q) {
         return NULL;
@@ -38,14 +54,17 @@ struct virtio_blk_queue *virtio_blk_queue_new(struct virtio_blk *b, unsigned ind
     q->owner = b;
     q->index = (uint16_t)index;
     q->vector = -1;
-    block_slots_init(&q->slots, VIRTIO_BLK_SLOTS);
+    block_slots_init(&q->slots, slots);
     q->ring.size = size;
-    q->ring.descriptors = platform_dma_alloc(size * sizeof(struct virtio_descriptor), &q->parts[0]);
-    q->ring.avail = platform_dma_alloc(sizeof(struct virtio_avail), &q->parts[1]);
-    q->ring.used = platform_dma_alloc(sizeof(struct virtio_used), &q->parts[2]);
-    q->dma = platform_dma_alloc(VIRTIO_BLK_SLOTS * sizeof(struct virtio_blk_dma), &dma);
-    q->dma_address = dma;
-    return q->ring.descriptors && q->ring.avail && q->ring.used && q->dma ? q : NULL;
+    q->ring.descriptors = (struct virtio_descriptor *)(void *)(base + DESCRIPTORS_OFFSET);
+    q->ring.avail = (struct virtio_avail *)(void *)(base + AVAIL_OFFSET);
+    q->ring.used = (struct virtio_used *)(void *)(base + USED_OFFSET);
+    q->dma = (struct virtio_blk_dma *)(void *)(base + DMA_OFFSET);
+    q->parts[0] = hpa(memory.v + DESCRIPTORS_OFFSET);
+    q->parts[1] = hpa(memory.v + AVAIL_OFFSET);
+    q->parts[2] = hpa(memory.v + USED_OFFSET);
+    q->dma_address = hpa(memory.v + DMA_OFFSET);
+    return q;
 }
 
 unsigned virtio_blk_segments(struct virtio_segment *out, hpa_t dma, const pfn_t *page,

@@ -12,16 +12,18 @@
 #include "base/bits.h"
 #include "base/log.h"
 #include "hv/arch.h"
+#include "mm/frame_alloc.h"
 
-#define DMA_BYTES   (1536 * 1024)
+#define LOW_BYTES   (160 * 1024)
 #define APIC_ID_MAX 255 /* that an MSI or an IOAPIC can address without interrupt remapping */
 #define MSI_ADDRESS 0xfee00000u
 #define MSI_CPU(id) ((uint64_t)(id) << 12)
 #define BELOW_4GIB  (1ull << 32)
 
-/* In the image, which the loader puts below 4 GiB in one piece. */
-static uint8_t dma_pool[DMA_BYTES] __attribute__((aligned(4096)));
-static _Atomic uint64_t dma_used;
+/* In the image, which the loader puts below 4 GiB in one piece: room for the channels of two IDE
+ * controllers. */
+static uint8_t low_pool[LOW_BYTES] __attribute__((aligned(4096)));
+static uint64_t low_used; /* the boot CPU's */
 
 static _Atomic unsigned next_vector = VECTOR_DRIVER_FIRST;
 static uint32_t vector_apic_id[VECTOR_DRIVER_LAST + 1];
@@ -31,22 +33,46 @@ volatile void *platform_map(hpa_t address, uint64_t bytes)
     return arch_map_mmio(address, bytes);
 }
 
+/* Smallest power of two of frames, and what of it is too much is given back. */
 void *platform_dma_alloc(uint64_t bytes, hpa_t *address)
 {
-    uint64_t used = atomic_load(&dma_used);
+    uint64_t pages = ALIGN_UP(bytes, PAGE_SIZE) / PAGE_SIZE;
+    unsigned order = 0;
+    pfn_t first;
+
+    while (order < FRAME_ORDER_MAX && BIT(order) < pages) {
+        order++;
+    }
+    if (pages == 0 || pages > BIT(order) || !frame_alloc_zeroed(order, ALLOC_META, 0, &first)) {
+        return NULL;
+    }
+    frame_alloc_split(first);
+    *address = pfn_to_hpa(first);
+    platform_dma_free(pfn_to_hpa(pfn(first.v + pages)), (BIT(order) - pages) * PAGE_SIZE);
+    return arch_ptr(*address);
+}
+
+void platform_dma_free(hpa_t address, uint64_t bytes)
+{
+    for (uint64_t at = 0; at < bytes; at += PAGE_SIZE) {
+        frame_free(hpa_to_pfn(hpa(address.v + at)));
+    }
+}
+
+void *platform_dma_alloc_low(uint64_t bytes, hpa_t *address)
+{
+    uint8_t *memory = low_pool + low_used;
     uint64_t take = ALIGN_UP(bytes, PAGE_SIZE);
 
-    do {
-        if (bytes == 0 || take < bytes || take > DMA_BYTES - used) {
-            log_error("no DMA memory left for %lu bytes", bytes);
-            return NULL;
-        }
-    } while (!atomic_compare_exchange_weak(&dma_used, &used, used + take));
-    *address = paging_image_address(dma_pool + used);
+    if (bytes == 0 || take < bytes || take > LOW_BYTES - low_used) {
+        return NULL;
+    }
+    *address = paging_image_address(memory);
     if (address->v + take > BELOW_4GIB) {
         panic("the hypervisor's image lies above 4 GiB");
     }
-    return dma_pool + used;
+    low_used += take;
+    return memory;
 }
 
 void *platform_frame_ptr(pfn_t frame)

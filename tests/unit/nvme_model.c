@@ -6,8 +6,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "drivers/block.h"
 #include "drivers/nvme_ring.h"
 #include "drivers/pci.h"
 #include "drivers/platform.h"
@@ -15,6 +15,7 @@
 #define CHECK(cond) ((cond) ? (void)0 : abort())
 
 #define REG_CAP  0x00
+#define REG_VS   0x08
 #define REG_CC   0x14
 #define REG_CSTS 0x1c
 #define REG_AQA  0x24
@@ -24,7 +25,6 @@
 
 #define MODEL_QUEUES 8
 #define MODEL_DEPTH  64
-#define DMA_BLOCKS   256
 
 /* A queue pair as the controller sees it. */
 struct model_queue {
@@ -37,95 +37,63 @@ struct model_queue {
     unsigned parked_count;
 };
 
-static struct {
+struct controller {
     _Alignas(4096) uint8_t bar[0x2000];
-    struct nvme_model_options options;
     struct model_queue queue[MODEL_QUEUES];
-    struct pci_device pci;
     uint8_t *disk;
+    bool enabled;
+    bool changing; /* CC.EN was seen to change; CSTS.RDY follows at ready_at */
+    uint64_t ready_at;
+    bool master; /* may write to memory */
+};
+
+static struct {
+    struct nvme_model_options options;
+    struct controller *controller;
+    struct pci_device pci[MODEL_CONTROLLERS];
+    unsigned controllers;
     pthread_t thread;
     atomic_bool quit;
-    atomic_uint fail_one_in, lose_one_in, starts, aborts;
-    bool enabled;
-    uint64_t clock_speed;
+    atomic_uint fail_one_in, lose_one_in, queues, starts, aborts, masters_off, passes;
+    atomic_bool ignore_admin, unplugged;
+    _Atomic uint64_t stop_ns, start_ns;
     uint64_t seed;
-    void *dma[DMA_BLOCKS]; /* freed at the end */
-    unsigned dma_count;
 } model;
 
-static _Thread_local unsigned this_cpu;
+/* ---- no other disks ---- */
 
-/* ---- the machine ---- */
-
-volatile void *platform_map(hpa_t address, uint64_t bytes)
+void virtio_blk_probe(void)
 {
-    (void)bytes;
-    return (volatile void *)(uintptr_t)address.v;
 }
 
-void *platform_dma_alloc(uint64_t bytes, hpa_t *address)
+void ata_probe(void)
 {
-    void *memory = aligned_alloc(4096, ALIGN_UP(bytes, 4096));
-
-    CHECK(memory && model.dma_count < DMA_BLOCKS);
-    model.dma[model.dma_count++] = memory;
-    memset(memory, 0, ALIGN_UP(bytes, 4096));
-    address->v = (uintptr_t)memory;
-    return memory;
-}
-
-void *platform_frame_ptr(pfn_t frame)
-{
-    return (void *)(uintptr_t)pfn_to_hpa(frame).v;
-}
-
-uint64_t platform_clock_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return ((uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec) * model.clock_speed;
-}
-
-void platform_delay_us(unsigned us)
-{
-    (void)us;
-    sched_yield();
-}
-
-int platform_irq_alloc(unsigned cpu, platform_irq_handler handler, void *owner)
-{
-    (void)handler;
-    (void)owner;
-    return (int)(64 + cpu);
-}
-
-unsigned platform_cpu_count(void)
-{
-    return MODEL_CPUS;
-}
-
-unsigned platform_cpu_id(void)
-{
-    return this_cpu;
-}
-
-void nvme_model_set_cpu(unsigned cpu)
-{
-    this_cpu = cpu;
 }
 
 /* ---- PCI, as far as nvme.c uses it ---- */
 
+unsigned pci_init(void)
+{
+    return model.controllers;
+}
+
 struct pci_device *pci_next(struct pci_device *previous)
 {
-    return previous ? NULL : &model.pci;
+    struct pci_device *next = previous ? previous + 1 : model.pci;
+
+    return next < model.pci + model.controllers ? next : NULL;
+}
+
+static struct controller *controller_of(const struct pci_device *dev)
+{
+    return &model.controller[dev - model.pci];
 }
 
 struct pci_bar pci_bar_read(const struct pci_device *dev, unsigned index)
 {
-    (void)dev;
-    return (struct pci_bar){(uintptr_t)model.bar, index == 0 ? sizeof(model.bar) : 0, false};
+    struct controller *m = controller_of(dev);
+
+    return (struct pci_bar){(uintptr_t)m->bar, index == 0 ? sizeof(m->bar) : 0, false};
 }
 
 volatile void *pci_bar_map(const struct pci_device *dev, unsigned index, uint64_t offset,
@@ -133,17 +101,19 @@ volatile void *pci_bar_map(const struct pci_device *dev, unsigned index, uint64_
 {
     struct pci_bar bar = pci_bar_read(dev, index);
 
-    return offset + bytes <= bar.size ? (volatile void *)(model.bar + offset) : NULL;
+    return offset + bytes <= bar.size ? (volatile void *)(uintptr_t)(bar.address + offset) : NULL;
 }
 
 void pci_enable(const struct pci_device *dev)
 {
-    (void)dev;
+    controller_of(dev)->master = true;
 }
 
+/* Memory that the driver gives back afterwards is not touched any more: ASan watches that. */
 void pci_master_disable(const struct pci_device *dev)
 {
-    (void)dev;
+    controller_of(dev)->master = false;
+    atomic_fetch_add(&model.masters_off, 1);
 }
 
 bool pci_msix_enable(struct pci_device *dev)
@@ -179,24 +149,25 @@ static bool one_in(unsigned n)
     return n != 0 && model_random(n) == 0;
 }
 
-static uint32_t reg(unsigned offset)
+static uint32_t reg(struct controller *m, unsigned offset)
 {
-    return __atomic_load_n((uint32_t *)(void *)(model.bar + offset), __ATOMIC_ACQUIRE);
+    return __atomic_load_n((uint32_t *)(void *)(m->bar + offset), __ATOMIC_ACQUIRE);
 }
 
-static void reg_set(unsigned offset, uint32_t value)
+static void reg_set(struct controller *m, unsigned offset, uint32_t value)
 {
-    __atomic_store_n((uint32_t *)(void *)(model.bar + offset), value, __ATOMIC_RELEASE);
+    __atomic_store_n((uint32_t *)(void *)(m->bar + offset), value, __ATOMIC_RELEASE);
 }
 
-static void *reg_pointer(unsigned offset)
+static void *reg_pointer(struct controller *m, unsigned offset)
 {
-    return (void *)(uintptr_t)(reg(offset) | (uint64_t)reg(offset + 4) << 32);
+    return (void *)(uintptr_t)(reg(m, offset) | (uint64_t)reg(m, offset + 4) << 32);
 }
 
-static void queue_open(unsigned id, void *sq, void *cq, unsigned sq_depth, unsigned cq_depth)
+static void queue_open(struct controller *m, unsigned id, void *sq, void *cq, unsigned sq_depth,
+                       unsigned cq_depth)
 {
-    struct model_queue *q = &model.queue[id];
+    struct model_queue *q = &m->queue[id];
 
     memset(q, 0, sizeof(*q));
     q->sq = sq;
@@ -206,48 +177,107 @@ static void queue_open(unsigned id, void *sq, void *cq, unsigned sq_depth, unsig
     q->phase = 1;
 }
 
-static void model_identify(const struct nvme_command *c)
+static uint32_t nsid_at(unsigned index)
 {
-    uint8_t *page = (uint8_t *)(uintptr_t)c->prp1;
+    return 1 + index * model.options.nsid_step;
+}
 
-    memset(page, 0, 4096);
-    if (c->dword10 == 1) {
-        memcpy(page + 24, "model", 5);
-        page[77] = model.options.mdts;
-    } else if (c->dword10 == 2) {
-        page[0] = 1;
-    } else {
-        uint64_t lbas = (uint64_t)MODEL_BLOCKS << (12 - model.options.lba_shift);
-        uint32_t format = model.options.lba_shift << 16;
-        memcpy(page, &lbas, 8);
-        page[26] = 1;
-        memcpy(page + 132, &format, 4);
+/* Index of a namespace, or that of none: options.namespaces. */
+static unsigned index_of(uint32_t nsid)
+{
+    unsigned index = (nsid - 1) / model.options.nsid_step;
+
+    return nsid != 0 && index < model.options.namespaces && nsid_at(index) == nsid
+               ? index
+               : model.options.namespaces;
+}
+
+static void put32(uint8_t *at, uint32_t value)
+{
+    memcpy(at, &value, sizeof(value));
+}
+
+static void identify_controller(uint8_t *page)
+{
+    memcpy(page + 24, "model", 5);
+    page[77] = model.options.mdts;
+    put32(page + 516, nsid_at(model.options.namespaces - 1));
+}
+
+static void identify_list(uint8_t *page, uint32_t above)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < model.options.namespaces && count < 1024; i++) {
+        if (nsid_at(i) > above) {
+            put32(page + 4 * count++, nsid_at(i));
+        }
     }
 }
 
-static uint16_t model_admin(const struct nvme_command *c, uint32_t *result)
+/* An EUI64 before the command set, as real ones have. */
+static void identify_descriptors(uint8_t *page, uint32_t nsid)
 {
-    unsigned id = c->dword10 & 0xffff;
+    page[0] = 1;
+    page[1] = 8;
+    page[4] = 0xaa;
+    page[12] = 4;
+    page[13] = 1;
+    page[16] = nsid == model.options.zoned ? 2 : 0;
+}
+
+static void identify_namespace(uint8_t *page)
+{
+    uint64_t lbas = (uint64_t)model.options.blocks << (12 - model.options.lba_shift);
+
+    memcpy(page, &lbas, 8);
+    page[26] = 1;
+    put32(page + 132, model.options.lba_shift << 16);
+}
+
+static uint16_t model_identify(const struct nvme_command *c)
+{
+    uint8_t page[4096] = {0};
+
+    if (c->dword10 == 1) {
+        identify_controller(page);
+    } else if (c->dword10 == 2 && !model.options.no_list) {
+        identify_list(page, c->nsid);
+    } else if (c->dword10 == 3 && index_of(c->nsid) < model.options.namespaces) {
+        identify_descriptors(page, c->nsid);
+    } else if (c->dword10 == 0) {
+        if (index_of(c->nsid) < model.options.namespaces) {
+            identify_namespace(page);
+        }
+    } else {
+        return 0x02 << 1;
+    }
+    memcpy((void *)(uintptr_t)c->prp1, page, sizeof(page));
+    return 0;
+}
+
+static uint16_t model_admin(struct controller *m, const struct nvme_command *c, uint32_t *result)
+{
+    unsigned id = c->dword10 & 0xffff, queues = atomic_load(&model.queues);
 
     switch (c->opcode) {
     case NVME_ADMIN_IDENTIFY:
-        model_identify(c);
-        return 0;
+        return model_identify(c);
     case NVME_ADMIN_SET_FEATURES:
-        *result = (model.options.queues - 1) << 16 | (model.options.queues - 1);
+        *result = (queues - 1) << 16 | (queues - 1);
         return 0;
     case NVME_ADMIN_CREATE_CQ:
-        if (id == 0 || id > model.options.queues || !(c->dword11 & 1)) {
+        if (id == 0 || id > queues || !(c->dword11 & 1)) {
             return 0x101 << 1;
         }
-        queue_open(id, NULL, (void *)(uintptr_t)c->prp1, 0, (c->dword10 >> 16) + 1);
+        queue_open(m, id, NULL, (void *)(uintptr_t)c->prp1, 0, (c->dword10 >> 16) + 1);
         return 0;
     case NVME_ADMIN_CREATE_SQ:
-        if (id == 0 || id > model.options.queues || c->dword11 >> 16 != id) {
+        if (id == 0 || id > queues || c->dword11 >> 16 != id) {
             return 0x100 << 1;
         }
-        model.queue[id].sq = (void *)(uintptr_t)c->prp1;
-        model.queue[id].sq_depth = (c->dword10 >> 16) + 1;
+        m->queue[id].sq = (void *)(uintptr_t)c->prp1;
+        m->queue[id].sq_depth = (c->dword10 >> 16) + 1;
         return 0;
     case NVME_ADMIN_ABORT:
         atomic_fetch_add(&model.aborts, 1);
@@ -270,26 +300,32 @@ static uint8_t *prp_page(const struct nvme_command *c, unsigned i, unsigned page
     return (uint8_t *)(uintptr_t)((uint64_t *)(uintptr_t)c->prp2)[i - 1];
 }
 
-static uint16_t model_io(const struct nvme_command *c)
+static uint8_t *namespace_disk(struct controller *m, unsigned index)
 {
-    unsigned shift = model.options.lba_shift;
+    return m->disk + (uint64_t)index * model.options.blocks * 4096;
+}
+
+static uint16_t model_io(struct controller *m, const struct nvme_command *c)
+{
+    unsigned shift = model.options.lba_shift, index = index_of(c->nsid);
     uint64_t at = (c->dword10 | (uint64_t)c->dword11 << 32) << shift;
     uint64_t bytes = (uint64_t)((c->dword12 & 0xffff) + 1) << shift;
     unsigned pages = (unsigned)(bytes >> 12);
 
+    CHECK(index < model.options.namespaces && c->nsid != model.options.zoned);
     if (c->opcode == NVME_IO_FLUSH) {
         return 0;
     }
-    CHECK(c->nsid == 1 && bytes % 4096 == 0 && pages >= 1 && pages <= 64);
+    CHECK(bytes % 4096 == 0 && pages >= 1 && pages <= 64);
     CHECK(model.options.mdts == 0 || pages <= 1u << model.options.mdts);
-    if (at + bytes > (uint64_t)MODEL_BLOCKS << 12) {
+    if (at + bytes > (uint64_t)model.options.blocks << 12) {
         return 0x80 << 1 | 0x8000;
     }
     if (one_in(atomic_load(&model.fail_one_in))) {
         return 0x281 << 1;
     }
     for (unsigned i = 0; i < pages; i++) {
-        uint8_t *block = model.disk + at + i * 4096ull, *page = prp_page(c, i, pages);
+        uint8_t *block = namespace_disk(m, index) + at + i * 4096ull, *page = prp_page(c, i, pages);
         if (c->opcode == NVME_IO_READ) {
             memcpy(page, block, 4096);
         } else {
@@ -299,34 +335,37 @@ static uint16_t model_io(const struct nvme_command *c)
     return 0;
 }
 
-static void queue_fetch(unsigned id, struct model_queue *q)
+static void queue_fetch(struct controller *m, unsigned id)
 {
-    unsigned tail = reg(REG_BELL + 8 * id);
+    struct model_queue *q = &m->queue[id];
+    unsigned tail = reg(m, REG_BELL + 8 * id);
 
     while (q->sq_head != tail && q->parked_count < MODEL_DEPTH) {
         struct nvme_command c = q->sq[q->sq_head];
         struct nvme_completion *done = &q->parked[q->parked_count];
 
         q->sq_head = (q->sq_head + 1) % q->sq_depth;
-        if (id != 0 && one_in(atomic_load(&model.lose_one_in))) {
+        if (id == 0 ? atomic_load(&model.ignore_admin) : one_in(atomic_load(&model.lose_one_in))) {
             continue;
         }
         memset(done, 0, sizeof(*done));
         done->id = c.id;
         done->sq_id = (uint16_t)id;
-        done->status = id == 0 ? model_admin(&c, &done->result) : model_io(&c);
+        done->status = id == 0 ? model_admin(m, &c, &done->result) : model_io(m, &c);
         q->parked_count++;
     }
 }
 
-static void queue_post(unsigned id, struct model_queue *q)
+static void queue_post(struct controller *m, unsigned id)
 {
-    while (q->parked_count != 0 && (id == 0 || model_random(4) != 0)) {
+    struct model_queue *q = &m->queue[id];
+
+    while (q->parked_count != 0 && (id == 0 || model.options.manual || model_random(16) != 0)) {
         unsigned pick = model_random(q->parked_count);
         struct nvme_completion done = q->parked[pick];
         struct nvme_completion *entry = &q->cq[q->cq_tail];
 
-        if ((q->cq_tail + 1) % q->cq_depth == reg(REG_BELL + 8 * id + 4)) {
+        if ((q->cq_tail + 1) % q->cq_depth == reg(m, REG_BELL + 8 * id + 4)) {
             return;
         }
         q->parked[pick] = q->parked[--q->parked_count];
@@ -340,75 +379,163 @@ static void queue_post(unsigned id, struct model_queue *q)
     }
 }
 
-static void controller_switch(void)
+static void controller_enable(struct controller *m)
 {
-    bool enable = (reg(REG_CC) & 1) != 0;
+    for (unsigned at = REG_BELL; at < sizeof(m->bar); at += 4) {
+        reg_set(m, at, 0);
+    }
+    queue_open(m, 0, reg_pointer(m, REG_ASQ), reg_pointer(m, REG_ACQ),
+               (reg(m, REG_AQA) & 0xfff) + 1, (reg(m, REG_AQA) >> 16 & 0xfff) + 1);
+    atomic_fetch_add(&model.starts, 1);
+}
 
-    if (enable == model.enabled) {
+/* It stops working at once when CC.EN is cleared, whenever CSTS.RDY says so. */
+static void controller_switch(struct controller *m, uint64_t now)
+{
+    bool enable = (reg(m, REG_CC) & 1) != 0;
+    uint64_t wait = atomic_load(enable ? &model.start_ns : &model.stop_ns);
+
+    if (enable == m->enabled) {
+        m->changing = false;
         return;
     }
-    if (enable && model.options.no_restart && atomic_load(&model.starts) != 0) {
+    if (!m->changing) {
+        m->changing = true;
+        m->ready_at = wait == NVME_MODEL_NEVER ? wait : now + wait;
+        memset(m->queue, 0, sizeof(m->queue));
+    }
+    if (now < m->ready_at ||
+        (enable && model.options.no_restart && atomic_load(&model.starts) != 0)) {
         return;
     }
-    model.enabled = enable;
-    memset(model.queue, 0, sizeof(model.queue));
-    for (unsigned at = REG_BELL; at < sizeof(model.bar); at += 4) {
-        reg_set(at, 0);
-    }
+    m->enabled = enable;
+    m->changing = false;
     if (enable) {
-        queue_open(0, reg_pointer(REG_ASQ), reg_pointer(REG_ACQ), (reg(REG_AQA) & 0xfff) + 1,
-                   (reg(REG_AQA) >> 16 & 0xfff) + 1);
-        atomic_fetch_add(&model.starts, 1);
+        controller_enable(m);
     }
-    reg_set(REG_CSTS, enable);
+    reg_set(m, REG_CSTS, enable);
+}
+
+static void controller_pass(struct controller *m, uint64_t now)
+{
+    if (atomic_load(&model.unplugged)) {
+        reg_set(m, REG_CSTS, ~0u);
+        return;
+    }
+    controller_switch(m, now);
+    for (unsigned id = 0; m->enabled && !m->changing && m->master && id < MODEL_QUEUES; id++) {
+        if (m->queue[id].sq) {
+            queue_fetch(m, id);
+            queue_post(m, id);
+        }
+    }
+}
+
+static void model_pass(void)
+{
+    for (unsigned i = 0; i < model.controllers; i++) {
+        controller_pass(&model.controller[i], platform_clock_ns());
+    }
 }
 
 static void *controller_main(void *unused)
 {
     (void)unused;
     while (!atomic_load(&model.quit)) {
-        controller_switch();
-        for (unsigned id = 0; model.enabled && id < MODEL_QUEUES; id++) {
-            if (model.queue[id].sq) {
-                queue_fetch(id, &model.queue[id]);
-                queue_post(id, &model.queue[id]);
-            }
-        }
+        model_pass();
+        atomic_fetch_add(&model.passes, 1);
         sched_yield();
     }
     return NULL;
 }
 
+/* ---- setting up ---- */
+
+static void controller_init(unsigned number)
+{
+    struct controller *m = &model.controller[number];
+    struct pci_device *pci = &model.pci[number];
+
+    pci->slot = (uint8_t)(number + 2);
+    pci->class_code = 0x010802;
+    pci->msix_entries = (uint16_t)(model.options.queues + 1);
+    m->disk = calloc((size_t)model.options.namespaces * model.options.blocks, 4096);
+    CHECK(m->disk != NULL);
+    reg_set(m, REG_CAP, (MODEL_DEPTH - 1u) | (uint32_t)model.options.timeout << 24);
+    reg_set(m, REG_CAP + 4, 1u << 5 | (model.options.command_sets ? 1u << 11 : 0));
+    reg_set(m, REG_VS, model.options.no_list ? 0x10000 : 0x10400);
+}
+
+static void apply_defaults(struct nvme_model_options *options)
+{
+    options->controllers = MAX(options->controllers, 1u);
+    options->namespaces = MAX(options->namespaces, 1u);
+    options->nsid_step = MAX(options->nsid_step, 1u);
+    options->blocks = options->blocks ? options->blocks : MODEL_BLOCKS;
+}
+
 void nvme_model_start(const struct nvme_model_options *options)
 {
+    disk_machine_start(options->manual ? model_pass : NULL);
     memset(&model, 0, sizeof(model));
     model.options = *options;
-    model.clock_speed = options->clock_speed ? options->clock_speed : 1;
+    apply_defaults(&model.options);
     model.seed = 88172645463325252ull;
-    model.disk = calloc(MODEL_BLOCKS, 4096);
-    model.pci.class_code = 0x010802;
-    model.pci.msix_entries = (uint16_t)(options->queues + 1);
+    model.controllers = model.options.controllers;
+    model.controller = aligned_alloc(4096, model.controllers * sizeof(*model.controller));
+    CHECK(model.controller != NULL && model.controllers <= MODEL_CONTROLLERS);
+    memset(model.controller, 0, model.controllers * sizeof(*model.controller));
     nvme_model_inject(options->fail_one_in, options->lose_one_in);
-    /* MQES 64 entries, ready within half a second, NVM command set. */
-    reg_set(REG_CAP, MODEL_DEPTH - 1);
-    reg_set(REG_CAP + 4, 1u << 5);
-    CHECK(model.disk && pthread_create(&model.thread, NULL, controller_main, NULL) == 0);
+    nvme_model_grant(options->queues);
+    for (unsigned i = 0; i < model.controllers; i++) {
+        controller_init(i);
+    }
+    CHECK(options->manual || pthread_create(&model.thread, NULL, controller_main, NULL) == 0);
 }
 
 void nvme_model_stop(void)
 {
     atomic_store(&model.quit, true);
-    pthread_join(model.thread, NULL);
-    free(model.disk);
-    for (unsigned i = 0; i < model.dma_count; i++) {
-        free(model.dma[i]);
+    if (!model.options.manual) {
+        pthread_join(model.thread, NULL);
     }
+    for (unsigned i = 0; i < model.controllers; i++) {
+        free(model.controller[i].disk);
+    }
+    free(model.controller);
+    disk_machine_stop();
+}
+
+uint8_t *nvme_model_disk(unsigned controller, unsigned index)
+{
+    return namespace_disk(&model.controller[controller], index);
 }
 
 void nvme_model_inject(unsigned fail_one_in, unsigned lose_one_in)
 {
     atomic_store(&model.fail_one_in, fail_one_in);
     atomic_store(&model.lose_one_in, lose_one_in);
+}
+
+void nvme_model_set_ready(uint64_t stop_ns, uint64_t start_ns)
+{
+    atomic_store(&model.stop_ns, stop_ns);
+    atomic_store(&model.start_ns, start_ns);
+}
+
+void nvme_model_ignore_admin(void)
+{
+    atomic_store(&model.ignore_admin, true);
+}
+
+void nvme_model_grant(unsigned queues)
+{
+    atomic_store(&model.queues, queues);
+}
+
+void nvme_model_unplug(void)
+{
+    atomic_store(&model.unplugged, true);
 }
 
 unsigned nvme_model_starts(void)
@@ -419,4 +546,14 @@ unsigned nvme_model_starts(void)
 unsigned nvme_model_aborts(void)
 {
     return atomic_load(&model.aborts);
+}
+
+unsigned nvme_model_passes(void)
+{
+    return atomic_load(&model.passes);
+}
+
+unsigned nvme_model_masters_off(void)
+{
+    return atomic_load(&model.masters_off);
 }

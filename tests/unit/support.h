@@ -31,6 +31,9 @@ void support_set_cpu(unsigned cpu);
 unsigned support_cpu(void);
 /* Log lines of this level and above are printed; LOG_WARN until it is set. */
 void support_log_level(int level);
+/* From now on counts the log lines, printed or not, in which `text` stands; how many that were. */
+void support_log_watch(const char *text);
+unsigned support_log_seen(void);
 
 /* Runs the statement; it must panic, with a message that contains `text`.  Not in threads. */
 #define EXPECT_PANIC(text, statement)                                                              \

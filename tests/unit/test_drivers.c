@@ -183,6 +183,8 @@ static void test_slots(void **state)
     struct block_request request = make_request(BLOCK_READ, 0, 3, &answer);
 
     (void)state;
+    assert_int_equal(block_slots_for(1), BLOCK_SLOTS);
+    assert_int_equal(block_slots_for(8), BLOCK_SLOTS / 2);
     block_queue_init(&queue);
     block_slots_init(&slots, 3);
     add(&queue, &device, &request);
