@@ -103,7 +103,7 @@ static const char *controller_map(struct nvme_controller *c)
     if (FIELD_GET(NVME_CAP_MPSMIN, c->capabilities) != 0) {
         return "it has no 4 KiB pages";
     }
-    if (!(c->capabilities & NVME_CAP_CSS_NVM)) {
+    if (!(c->capabilities & (NVME_CAP_CSS_NVM | NVME_CAP_CSS_SETS))) {
         return "it has no NVM command set";
     }
     return NULL;

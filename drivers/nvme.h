@@ -33,20 +33,22 @@ enum {
     NVME_DOORBELLS = 0x1000,
 };
 
-#define NVME_CAP_MQES    BITS(15, 0)
-#define NVME_CAP_TO      BITS(31, 24) /* ready time-out, 500 ms units */
-#define NVME_CAP_DSTRD   BITS(35, 32)
-#define NVME_CAP_CSS_NVM BIT(37) /* NVM command set */
-#define NVME_CAP_MPSMIN  BITS(51, 48)
+#define NVME_CAP_MQES     BITS(15, 0)
+#define NVME_CAP_TO       BITS(31, 24) /* ready time-out, 500 ms units */
+#define NVME_CAP_DSTRD    BITS(35, 32)
+#define NVME_CAP_CSS_NVM  BIT(37) /* NVM command set */
+#define NVME_CAP_CSS_SETS BIT(43) /* I/O command sets: a namespace tells its own */
+#define NVME_CAP_MPSMIN   BITS(51, 48)
 
 #define NVME_CSTS_READY 0x1u
 #define NVME_CSTS_FATAL 0x2u
 #define NVME_CSTS_GONE  0xffffffffu /* the controller has left the bus */
 
 /* What Identify is asked for (CNS). */
-#define NVME_IDENTIFY_NAMESPACE  0u
-#define NVME_IDENTIFY_CONTROLLER 1u
-#define NVME_IDENTIFY_LIST       2u /* of active namespaces */
+#define NVME_IDENTIFY_NAMESPACE   0u
+#define NVME_IDENTIFY_CONTROLLER  1u
+#define NVME_IDENTIFY_LIST        2u /* of active namespaces */
+#define NVME_IDENTIFY_DESCRIPTORS 3u /* of a namespace */
 
 struct nvme_controller;
 

@@ -7,6 +7,8 @@
 #include "drivers/platform.h"
 
 #define CC_ENABLE    BIT(0)
+#define CC_CSS       BITS(6, 4)
+#define CC_CSS_SETS  6u /* all I/O command sets that the controller has */
 #define CC_IOSQES    BITS(19, 16)
 #define CC_IOCQES    BITS(23, 20)
 #define QUEUE_CONTIG 0x1u
@@ -60,6 +62,8 @@ static bool wait_ready(const struct nvme_controller *c, uint32_t want)
 /* 7.6.1 "Initialization". */
 bool nvme_start(struct nvme_controller *c)
 {
+    uint64_t sets = c->capabilities & NVME_CAP_CSS_SETS ? CC_CSS_SETS : 0;
+
     nvme_write(c, NVME_CC, nvme_read(c, NVME_CC) & (uint32_t)~CC_ENABLE);
     if (!wait_ready(c, 0)) {
         log_error("%s: controller does not stop", c->name);
@@ -69,9 +73,11 @@ bool nvme_start(struct nvme_controller *c)
     nvme_write(c, NVME_AQA, (NVME_ADMIN_DEPTH - 1) << 16 | (NVME_ADMIN_DEPTH - 1));
     reg_write64(c, NVME_ASQ, c->admin_sq.v);
     reg_write64(c, NVME_ACQ, c->admin_cq.v);
-    /* Entry sizes are powers of two: 64 and 16 bytes.  Pages of 4 KiB, NVM command set. */
+    /* Entry sizes are powers of two: 64 and 16 bytes.  Pages of 4 KiB.  Where the controller has
+     * other command sets than NVM, all are on: else it would hide their namespaces. */
     nvme_write(c, NVME_CC,
-               (uint32_t)(FIELD_PREP(CC_IOSQES, 6) | FIELD_PREP(CC_IOCQES, 4) | CC_ENABLE));
+               (uint32_t)(FIELD_PREP(CC_IOSQES, 6) | FIELD_PREP(CC_IOCQES, 4) |
+                          FIELD_PREP(CC_CSS, sets) | CC_ENABLE));
     if (!wait_ready(c, NVME_CSTS_READY)) {
         log_error("%s: controller does not become ready, CSTS %08x", c->name,
                   nvme_read(c, NVME_CSTS));

@@ -28,6 +28,53 @@ _Static_assert(offsetof(struct nvme_identify_namespace, formats) == 128, "LBAF")
 #define LBAF_METADATA BITS(15, 0)
 #define LBAF_SHIFT    BITS(23, 16)
 
+/* NVMe 2.1, 5.1.13.2.3 "Namespace Identification Descriptor list (CNS 03h)": type, length, two
+ * reserved bytes, so many bytes of identifier; length 0 ends the list. */
+#define DESCRIPTOR_HEAD 4u
+#define DESCRIPTOR_CSI  4u /* the type: Command Set Identifier, one byte */
+
+#define CSI_NVM     0
+#define CSI_UNKNOWN (-1)
+
+/*
+ * What command set the namespace has.  A controller that has only the NVM command set says nothing
+ * about it; one with CAP.CSS.IOCSS says it of every namespace.
+ */
+static int command_set(struct nvme_controller *c, uint32_t nsid)
+{
+    const uint8_t *data = c->identify;
+
+    if (!(c->capabilities & NVME_CAP_CSS_SETS)) {
+        return CSI_NVM;
+    }
+    if (!nvme_admin_identify(c, NVME_IDENTIFY_DESCRIPTORS, nsid)) {
+        return CSI_UNKNOWN;
+    }
+    for (unsigned at = 0; at + DESCRIPTOR_HEAD < PAGE_SIZE && data[at + 1] != 0;
+         at += DESCRIPTOR_HEAD + data[at + 1]) {
+        if (data[at] == DESCRIPTOR_CSI) {
+            return data[at + DESCRIPTOR_HEAD];
+        }
+    }
+    return CSI_UNKNOWN;
+}
+
+/* False, and logged: reading and writing it takes other commands than ours. */
+static bool has_nvm_commands(struct nvme_controller *c, uint32_t nsid)
+{
+    static const char *const names[] = {"NVM", "Key Value", "Zoned Namespace",
+                                        "Subsystem Local Memory", "Computational Programs"};
+    int csi = command_set(c, nsid);
+
+    if (csi == CSI_UNKNOWN) {
+        log_warn("%s: namespace %u does not tell its command set: left out", c->name, nsid);
+    } else if (csi != CSI_NVM) {
+        log_warn("%s: namespace %u has the %s command set (%02xh), not NVM: left out", c->name,
+                 nsid, (size_t)csi < ARRAY_SIZE(names) ? names[csi] : "unknown", (unsigned)csi);
+    }
+    return csi == CSI_NVM;
+}
+
 /* False: it cannot be used, and is logged unless there is nothing of it. */
 static bool namespace_identify(struct nvme_controller *c, struct nvme_namespace *ns)
 {
@@ -60,7 +107,7 @@ static bool namespace_add(struct nvme_controller *c, uint32_t nsid)
     struct nvme_namespace found = {.controller = c, .nsid = nsid};
     struct nvme_namespace *ns;
 
-    if (!namespace_identify(c, &found)) {
+    if (!has_nvm_commands(c, nsid) || !namespace_identify(c, &found)) {
         return true;
     }
     ns = page_pool_take(&c->structs, sizeof(*ns));

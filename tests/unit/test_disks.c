@@ -177,6 +177,20 @@ static void test_a_lost_request_of_a_late_namespace_is_issued_again(void **state
     support_log_level(LOG_WARN);
 }
 
+/* The model aborts the test if the driver reads or writes it. */
+static void test_zoned_namespace_is_left_out_by_name(void **state)
+{
+    (void)state;
+    support_log_watch("namespace 3 has the Zoned Namespace command set (02h), not NVM: left out");
+    boot((struct nvme_model_options){
+        .namespaces = 4, .blocks = 16, .command_sets = true, .zoned = 3});
+    assert_int_equal(count_devices(), 3);
+    assert_int_equal(support_log_seen(), 1);
+    check_works(block_find("nvme1"), nvme_model_disk(0, 1), 1);
+    check_works(block_find("nvme2"), nvme_model_disk(0, 3), 2);
+    nvme_model_stop();
+}
+
 /* ---- memory ---- */
 
 static void put32(uint8_t *at, uint32_t value)
@@ -354,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_namespaces_without_a_list),
         cmocka_unit_test(test_too_many_namespaces_are_named),
         cmocka_unit_test(test_a_lost_request_of_a_late_namespace_is_issued_again),
+        cmocka_unit_test(test_zoned_namespace_is_left_out_by_name),
         cmocka_unit_test(test_memory_fails_once),
         cmocka_unit_test(test_memory_runs_out),
         cmocka_unit_test(test_no_memory_for_late_namespaces),
