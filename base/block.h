@@ -48,7 +48,8 @@ struct block_ops {
      * fails and never waits: what the hardware has no room for is queued.
      */
     void (*submit)(struct block_device *device, struct block_request *request);
-    /* Completes what has finished, starts what waits, watches time-outs.  No locks held. */
+    /* Completes what has finished, starts what waits, watches time-outs.  Never waits.  No locks
+     * held. */
     void (*poll)(struct block_device *device);
 };
 

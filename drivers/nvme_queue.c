@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * NVMe I/O queues: submit, completion, time-outs, controller reset.
+ * NVMe I/O queues: submit, completion, time-outs, and what a controller reset does to them.
  *
  * A command that is not answered within BLOCK_COMMAND_TIMEOUT_NS is aborted; if the
- * same time passes again, the controller is reset and all that was in flight is issued
- * again, BLOCK_RETRIES times.  While a reset runs on one CPU the others only queue.
+ * same time passes again, the controller is reset (nvme_reset.c), a step each time somebody polls,
+ * and all that was in flight is issued again, BLOCK_RETRIES times.  Meanwhile the queues are
+ * stopped: requests are only queued, and end when the reset has ended, in queue_resume().
  */
 #include "base/log.h"
 #include "drivers/block.h"
@@ -118,7 +119,7 @@ static void queue_start(struct nvme_queue *q)
     uint16_t tail = q->ring.sq_tail;
     struct block_slice slice;
 
-    if (atomic_load_explicit(&q->controller->dead, memory_order_relaxed)) {
+    if (nvme_state(q->controller) == NVME_DEAD) {
         block_queue_fail_waiting(&q->requests, BLOCK_TIMEOUT);
         return;
     }
@@ -204,9 +205,14 @@ static void queue_check_timeouts(struct nvme_queue *q, uint64_t now, struct nvme
               slice_namespace(&slot->slice)->device.name, q->id, index);
 }
 
-/* After a reset: issue again what was in flight, or fail it all. */
-static void queue_resume(struct nvme_queue *q, bool alive)
+/*
+ * The reset has ended: what was in flight is issued again, or fails when that was done often enough
+ * or the controller was given up; what waits is issued, or fails.  So every request ends.
+ */
+static void queue_resume(struct nvme_queue *q)
 {
+    bool alive = nvme_state(q->controller) == NVME_RUNNING;
+
     spin_lock(&q->requests.lock);
     q->stopped = false;
     for (uint64_t left = q->slots.used; left != 0; left &= left - 1) {
@@ -225,32 +231,35 @@ static void queue_resume(struct nvme_queue *q, bool alive)
     spin_unlock(&q->requests.lock);
 }
 
-/*
- * One CPU does it, for as long as the controller takes to stop and start (CAP.TO); the guests of
- * the others run on.
- */
+/* Stops all queues and begins a reset, unless somebody else does, or aborts a command: then the
+ * command that is overdue still is at the next check. */
 static void controller_reset(struct nvme_controller *c)
 {
     if (atomic_exchange_explicit(&c->admin_busy, true, memory_order_acquire)) {
         return;
     }
-    log_error("%s: resetting the controller", c->name);
-    for (unsigned i = 0; i < c->queues; i++) {
-        spin_lock(&c->queue[i]->requests.lock);
-        c->queue[i]->stopped = true;
-        spin_unlock(&c->queue[i]->requests.lock);
+    if (nvme_state(c) == NVME_RUNNING) {
+        log_error("%s: resetting the controller", c->name);
+        for (unsigned i = 0; i < c->queues; i++) {
+            spin_lock(&c->queue[i]->requests.lock);
+            c->queue[i]->stopped = true;
+            spin_unlock(&c->queue[i]->requests.lock);
+        }
+        nvme_reset_begin(c);
     }
-    struct nvme_command count = nvme_admin_queue_command(c->queues);
-    uint32_t granted;
-    bool alive = nvme_start(c) && nvme_admin_run(c, &count, &granted) &&
-                 nvme_admin_queues_granted(granted) >= c->queues && nvme_start_queues(c);
-    if (!alive) {
-        log_error("%s: reset failed, the device is given up", c->name);
-        pci_master_disable(c->pci);
-        atomic_store_explicit(&c->dead, true, memory_order_relaxed);
+    atomic_store_explicit(&c->admin_busy, false, memory_order_release);
+}
+
+/* One step of a reset that is under way; whoever finds another CPU at it goes on. */
+static void controller_step(struct nvme_controller *c)
+{
+    if (atomic_exchange_explicit(&c->admin_busy, true, memory_order_acquire)) {
+        return;
     }
-    for (unsigned i = 0; i < c->queues; i++) {
-        queue_resume(c->queue[i], alive);
+    if (nvme_reset_step(c)) {
+        for (unsigned i = 0; i < c->queues; i++) {
+            queue_resume(c->queue[i]);
+        }
     }
     atomic_store_explicit(&c->admin_busy, false, memory_order_release);
 }
@@ -298,7 +307,12 @@ static void nvme_poll(struct block_device *device)
     struct nvme_controller *c = ((struct nvme_namespace *)device->driver)->controller;
     unsigned cpu = platform_cpu_id();
     uint64_t now = platform_clock_ns();
+    enum nvme_state state = nvme_state(c);
 
+    if (state != NVME_RUNNING && state != NVME_DEAD &&
+        now >= atomic_load_explicit(&c->look_at, memory_order_relaxed)) {
+        controller_step(c);
+    }
     for (unsigned i = 0; i < c->queues; i++) {
         queue_poll(c->queue[(cpu + i) % c->queues], now);
     }

@@ -27,7 +27,7 @@ void *platform_frame_ptr(pfn_t frame);
 
 /* ---- time ---- */
 uint64_t platform_clock_ns(void);
-/* Busy wait; boot time and device reset only. */
+/* Busy wait, at boot only: later nobody waits for hardware with interrupts off. */
 void platform_delay_us(unsigned us);
 
 /* ---- interrupts ---- */
