@@ -27,6 +27,9 @@ enum {
 
 #define SEGMENT_BYTES 0x40000u /* when the device sets no limit: a whole request */
 
+#define RESET_TIMEOUT_NS 1000000000ull
+#define POLL_US          10u
+
 /* Note it: the main loop looks at the used index soon after. */
 static void virtio_blk_interrupt(void *owner)
 {
@@ -153,12 +156,30 @@ bool virtio_blk_start(struct virtio_blk *b)
     return true;
 }
 
+/* Boot only: waits until the device has reset itself. */
+static bool reset_and_wait(struct virtio_blk *b)
+{
+    uint64_t deadline = platform_clock_ns() + RESET_TIMEOUT_NS;
+
+    virtio_pci_reset_begin(&b->pci);
+    while (!virtio_pci_reset_done(&b->pci)) {
+        if (platform_clock_ns() >= deadline) {
+            return false;
+        }
+        platform_delay_us(POLL_US);
+    }
+    return true;
+}
+
 /* NULL, or what is missing. */
 static const char *device_start(struct virtio_blk *b, struct pci_device *pci)
 {
     pci_enable(pci);
     if (!virtio_pci_map(&b->pci, pci)) {
         return "it is no modern device";
+    }
+    if (!reset_and_wait(b)) {
+        return "it does not reset";
     }
     return virtio_blk_start(b) ? NULL : "it does not start, or has no queue";
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * virtio block devices: structures shared by virtio_blk.c (probe, start, reset) and
- * virtio_blk_queue.c (requests).  VIRTIO 1.1, 5.2 "Block Device".
+ * virtio block devices: structures shared by virtio_blk.c (probe, start) and virtio_blk_queue.c
+ * (requests, reset).  VIRTIO 1.1, 5.2 "Block Device".
  *
- * Locks: each queue has its block_queue lock; `busy` belongs to the CPU that resets.
+ * Locks: each queue has its block_queue lock; `state` belongs to the CPU that has set `busy`, for
+ * one step of a reset.
  */
 #ifndef SPILLWAY_DRIVERS_VIRTIO_BLK_H
 #define SPILLWAY_DRIVERS_VIRTIO_BLK_H
@@ -55,14 +56,21 @@ struct virtio_blk_queue {
     bool stopped;
 };
 
+enum virtio_blk_state {
+    VIRTIO_BLK_RUNNING,
+    VIRTIO_BLK_RESETTING, /* status was written as 0 and does not read 0 yet */
+    VIRTIO_BLK_DEAD,      /* a reset failed: all requests fail */
+};
+
 struct virtio_blk {
     struct block_device device;
     struct virtio_pci pci;
     uint64_t features;
-    uint32_t max_pages;   /* of one request to the device */
-    uint32_t max_segment; /* bytes of one descriptor */
-    atomic_bool busy;     /* a reset is under way */
-    atomic_bool dead;     /* a reset failed: all requests fail */
+    uint32_t max_pages;     /* of one request to the device */
+    uint32_t max_segment;   /* bytes of one descriptor */
+    atomic_bool busy;       /* somebody takes a step of a reset: owner of `state` and `deadline` */
+    _Atomic uint32_t state; /* enum virtio_blk_state; looked at without owning it */
+    uint64_t deadline;      /* of a reset */
     unsigned queues;
     struct virtio_blk_queue *queue[VIRTIO_BLK_MAX_QUEUES];
 };
@@ -83,7 +91,8 @@ unsigned virtio_blk_segments(struct virtio_segment *out, hpa_t dma, const pfn_t 
 
 /* ---- virtio_blk.c ---- */
 
-/* Negotiates, enables all queues (which are stopped, their rings reset) and starts the device. */
+/* After a reset: negotiates, enables all queues (which are stopped, their rings reset) and starts
+ * the device.  Does not wait.  False: it cannot be used. */
 bool virtio_blk_start(struct virtio_blk *b);
 
 #endif

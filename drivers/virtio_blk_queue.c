@@ -4,6 +4,14 @@
  *
  * virtio has no way to abort one request: a time-out resets the device, and all that
  * was in flight is issued again, BLOCK_RETRIES times.
+ *
+ *   RUNNING --device_reset--> RESETTING --status reads 0, started again--> RUNNING
+ *                                 '------- late, or it does not start ----> DEAD
+ *
+ * Nobody waits for the device: block_poll() of whichever CPU comes by looks once at the status. Why
+ * each wait ends: a look after RESET_TIMEOUT_NS gives the device up.  Looks are taken as long as a
+ * request is outstanding, and the one that was overdue is until queue_resume(), which issues again
+ * or fails whatever was in flight or waits.
  */
 #include "base/log.h"
 #include "drivers/block.h"
@@ -25,6 +33,9 @@ enum {
 
 /* A device that answers others is slow, not dead: it gets this many times longer. */
 #define PATIENCE 6
+
+/* The specification sets no limit to a reset. */
+#define RESET_TIMEOUT_NS 10000000000ull
 
 /*
  * Memory of a queue, in one piece; what the device reads and writes of each slot is behind:
@@ -65,6 +76,16 @@ struct virtio_blk_queue *virtio_blk_queue_new(struct virtio_blk *b, unsigned ind
     q->parts[2] = hpa(memory.v + USED_OFFSET);
     q->dma_address = hpa(memory.v + DMA_OFFSET);
     return q;
+}
+
+static enum virtio_blk_state state_of(const struct virtio_blk *b)
+{
+    return (enum virtio_blk_state)atomic_load_explicit(&b->state, memory_order_relaxed);
+}
+
+static void enter(struct virtio_blk *b, enum virtio_blk_state state)
+{
+    atomic_store_explicit(&b->state, state, memory_order_relaxed);
 }
 
 unsigned virtio_blk_segments(struct virtio_segment *out, hpa_t dma, const pfn_t *page,
@@ -146,7 +167,7 @@ static void queue_start(struct virtio_blk_queue *q)
     uint16_t before = q->ring.avail_index;
     struct block_slice slice;
 
-    if (atomic_load_explicit(&q->owner->dead, memory_order_relaxed)) {
+    if (state_of(q->owner) == VIRTIO_BLK_DEAD) {
         block_queue_fail_waiting(&q->requests, BLOCK_TIMEOUT);
         return;
     }
@@ -223,9 +244,14 @@ static bool queue_overdue(struct virtio_blk_queue *q, uint64_t now)
     return block_slots_overdue(&q->slots, now, grace) >= 0;
 }
 
-/* After a reset: issue again what was in flight, or fail it all. */
-static void queue_resume(struct virtio_blk_queue *q, bool alive)
+/*
+ * The reset has ended: what was in flight is issued again, or fails when that was done often enough
+ * or the device was given up; what waits is issued, or fails.  So every request ends.
+ */
+static void queue_resume(struct virtio_blk_queue *q)
 {
+    bool alive = state_of(q->owner) == VIRTIO_BLK_RUNNING;
+
     spin_lock(&q->requests.lock);
     q->stopped = false;
     for (uint64_t left = q->slots.used; left != 0; left &= left - 1) {
@@ -244,25 +270,52 @@ static void queue_resume(struct virtio_blk_queue *q, bool alive)
     spin_unlock(&q->requests.lock);
 }
 
+/* Stops all queues and begins a reset, unless another CPU is at it. */
 static void device_reset(struct virtio_blk *b)
 {
     if (atomic_exchange_explicit(&b->busy, true, memory_order_acquire)) {
         return;
     }
-    log_error("%s: no answer, resetting the device", b->device.name);
-    for (unsigned i = 0; i < b->queues; i++) {
-        spin_lock(&b->queue[i]->requests.lock);
-        b->queue[i]->stopped = true;
-        spin_unlock(&b->queue[i]->requests.lock);
+    if (state_of(b) == VIRTIO_BLK_RUNNING) {
+        log_error("%s: no answer, resetting the device", b->device.name);
+        for (unsigned i = 0; i < b->queues; i++) {
+            spin_lock(&b->queue[i]->requests.lock);
+            b->queue[i]->stopped = true;
+            spin_unlock(&b->queue[i]->requests.lock);
+        }
+        virtio_pci_reset_begin(&b->pci);
+        b->deadline = platform_clock_ns() + RESET_TIMEOUT_NS;
+        enter(b, VIRTIO_BLK_RESETTING);
     }
-    bool alive = virtio_blk_start(b);
-    if (!alive) {
-        log_error("%s: reset failed, the device is given up", b->device.name);
-        pci_master_disable(b->pci.pci);
-        atomic_store_explicit(&b->dead, true, memory_order_relaxed);
+    atomic_store_explicit(&b->busy, false, memory_order_release);
+}
+
+static void give_up(struct virtio_blk *b)
+{
+    /* It may still write to memory that is about to be used for something else. */
+    pci_master_disable(b->pci.pci);
+    log_error("%s: reset failed, the device is given up, its requests fail", b->device.name);
+    enter(b, VIRTIO_BLK_DEAD);
+}
+
+/* One look at a reset that is under way; whoever finds another CPU at it goes on. */
+static void device_step(struct virtio_blk *b)
+{
+    if (atomic_exchange_explicit(&b->busy, true, memory_order_acquire)) {
+        return;
     }
-    for (unsigned i = 0; i < b->queues; i++) {
-        queue_resume(b->queue[i], alive);
+    bool done = state_of(b) == VIRTIO_BLK_RESETTING && virtio_pci_reset_done(&b->pci);
+    bool late = state_of(b) == VIRTIO_BLK_RESETTING && platform_clock_ns() >= b->deadline;
+
+    if (done && virtio_blk_start(b)) {
+        enter(b, VIRTIO_BLK_RUNNING);
+    } else if (done || late) {
+        give_up(b);
+    }
+    if (done || late) {
+        for (unsigned i = 0; i < b->queues; i++) {
+            queue_resume(b->queue[i]);
+        }
     }
     atomic_store_explicit(&b->busy, false, memory_order_release);
 }
@@ -308,6 +361,9 @@ static void virtio_blk_poll(struct block_device *device)
     unsigned cpu = platform_cpu_id();
     uint64_t now = platform_clock_ns();
 
+    if (state_of(b) == VIRTIO_BLK_RESETTING) {
+        device_step(b);
+    }
     for (unsigned i = 0; i < b->queues; i++) {
         queue_poll(b->queue[(cpu + i) % b->queues], now);
     }

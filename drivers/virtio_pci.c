@@ -25,9 +25,6 @@ enum {
 #define STATUS_DRIVER_OK   4u
 #define STATUS_FEATURES_OK 8u
 
-#define RESET_TIMEOUT_US 1000000u
-#define POLL_US          10u
-
 static void map_structure(struct virtio_pci *v, unsigned cap)
 {
     unsigned bar = pci_read8(v->pci, cap + CAP_BAR);
@@ -66,18 +63,16 @@ bool virtio_pci_map(struct virtio_pci *v, struct pci_device *pci)
     return v->common && v->notify && v->config;
 }
 
-/* Waits until it is done. */
-static bool reset(struct virtio_pci *v)
+/* 4.1.4.3.2 "Driver Requirements: Common configuration structure layout": status reads 0 again when
+ * the reset is done. */
+void virtio_pci_reset_begin(struct virtio_pci *v)
 {
     v->common->status = 0;
-    for (unsigned waited = 0; waited < RESET_TIMEOUT_US; waited += POLL_US) {
-        if (v->common->status == 0) {
-            return true;
-        }
-        platform_delay_us(POLL_US);
-    }
-    log_error("virtio: device does not reset");
-    return false;
+}
+
+bool virtio_pci_reset_done(const struct virtio_pci *v)
+{
+    return v->common->status == 0;
 }
 
 static uint64_t read_features(struct virtio_pci *v)
@@ -98,9 +93,6 @@ static void write_features(struct virtio_pci *v, uint64_t features)
 
 bool virtio_pci_negotiate(struct virtio_pci *v, uint64_t wanted, uint64_t *features)
 {
-    if (!reset(v)) {
-        return false;
-    }
     v->common->status = STATUS_ACKNOWLEDGE;
     v->common->status = STATUS_ACKNOWLEDGE | STATUS_DRIVER;
     *features = read_features(v) & (wanted | VIRTIO_F_VERSION_1);

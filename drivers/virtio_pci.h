@@ -52,7 +52,12 @@ struct virtio_pci {
 
 /* Finds and maps the structures.  False: not a modern device. */
 bool virtio_pci_map(struct virtio_pci *v, struct pci_device *pci);
-/* Reset, acknowledge, negotiate VERSION_1 and what of `wanted` is offered.  Result in *features. */
+/* Begins a reset and does not wait; it is over when virtio_pci_reset_done() says so. */
+void virtio_pci_reset_begin(struct virtio_pci *v);
+/* One look. */
+bool virtio_pci_reset_done(const struct virtio_pci *v);
+/* After a reset: acknowledge, negotiate VERSION_1 and what of `wanted` is offered.  Result in
+ * *features. */
 bool virtio_pci_negotiate(struct virtio_pci *v, uint64_t wanted, uint64_t *features);
 /* Size of queue `index`, limited to VIRTIO_RING_MAX; 0: there is no such queue. */
 uint16_t virtio_pci_queue_size(struct virtio_pci *v, unsigned index);
