@@ -35,9 +35,25 @@ enum {
 #define ATA_CONTROL_SRST 0x04
 #define ATA_DEVICE_SLAVE 0x10
 
+/*
+ * What a channel is at.  Nobody waits for the hardware: block_poll() of whichever CPU comes by
+ * looks once and goes on.
+ *
+ *   IDLE --> READYING --drive is ready--> ACTIVE --answer--> IDLE
+ *                 '-------- late ------------'--> RESET
+ *
+ *   RESET --5 us--> RESETTING --BSY is gone--> READYING, or IDLE if `slice` was tried often enough
+ *                        '------- late ------> DEAD
+ *
+ * Why each wait ends: every state but IDLE and DEAD has a deadline, or a time at which it is over,
+ * and polls come as long as a request is outstanding.  `slice` ends on the way to IDLE or DEAD, and
+ * in DEAD all that waits or comes fails.
+ */
 enum ata_state {
     ATA_IDLE,
+    ATA_READYING,  /* `slice` is to be issued when its drive shows neither BSY nor DRQ */
     ATA_ACTIVE,    /* `slice` is in the hardware */
+    ATA_RESET,     /* SRST is set */
     ATA_RESETTING, /* waiting for BSY to go away after a soft reset */
     ATA_DEAD,      /* it did not: all requests fail */
 };
@@ -62,12 +78,11 @@ struct ata_channel {
     uint16_t control;    /* port of device control and alternate status */
     uint16_t bus_master; /* port of the bus-master registers of this channel */
     enum ata_state state;
-    bool retry;    /* `slice` is to be issued again when the reset is over */
-    bool no_start; /* the drive was still busy: `slice` could not be issued */
+    bool retry; /* `slice` is to be issued again when the reset is over */
     struct block_slice slice;
     uint8_t retries;
-    uint64_t deadline; /* of the command, or of the reset; platform_clock_ns */
-    uint64_t look_at;  /* not before this time after a reset */
+    uint64_t deadline; /* of the state; platform_clock_ns */
+    uint64_t look_at;  /* not before this time in RESET and RESETTING */
     struct ata_prd *prds;
     hpa_t prds_address;
     uint8_t *bounce; /* ATA_BOUNCE_PAGES pages below 4 GiB for frames that are not */

@@ -22,10 +22,12 @@ enum {
 #define BM_STATUS_IRQ    0x04
 #define BM_STATUS_KEEP   0x60 /* DMA capable bits: written back as they are */
 
-#define ERROR_ICRC     0x80
-#define BUSY_READS     1000 /* looks at BSY before a command, about 1 us each */
-#define RESET_NS       5000000000ull
-#define RESET_PAUSE_NS 2000000ull /* ATA/ATAPI-7 Volume 2, 9.2 "Software reset protocol" */
+#define ERROR_ICRC 0x80
+#define READY_NS   100000000ull /* for a drive that has ended its last command to be ready */
+#define RESET_NS   5000000000ull
+/* ATA/ATAPI-7 Volume 2, 9.2 "Software reset protocol". */
+#define RESET_PULSE_NS 5000ull
+#define RESET_PAUSE_NS 2000000ull
 
 uint8_t ata_read(const struct ata_channel *ch, unsigned offset)
 {
@@ -131,31 +133,19 @@ static void taskfile_write(struct ata_channel *ch, const struct ata_taskfile *t,
     ata_write(ch, ATA_COMMAND, t->command);
 }
 
-static bool drive_is_ready(const struct ata_channel *ch)
-{
-    for (int i = 0; i < BUSY_READS; i++) {
-        if (!(ata_alternate_status(ch) & (ATA_STATUS_BSY | ATA_STATUS_DRQ))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Gives `slice` to its drive.  Lock held. */
-static void slice_issue(struct ata_channel *ch)
+/* Gives `slice` to its drive if that is ready; else the next poll tries again.  Lock held. */
+static void slice_try(struct ata_channel *ch)
 {
     const struct block_slice *slice = &ch->slice;
     const struct ata_drive *drive = slice_drive(slice);
     uint8_t direction = slice->request->op == BLOCK_READ ? BM_COMMAND_READ : 0;
     struct ata_taskfile taskfile;
 
-    ch->state = ATA_ACTIVE;
-    ch->deadline = platform_clock_ns() + BLOCK_COMMAND_TIMEOUT_NS;
-    ch->no_start = !drive_is_ready(ch);
-    if (ch->no_start) {
-        ch->deadline = 0; /* the next poll resets the channel */
+    if (ata_alternate_status(ch) & (ATA_STATUS_BSY | ATA_STATUS_DRQ)) {
         return;
     }
+    ch->state = ATA_ACTIVE;
+    ch->deadline = platform_clock_ns() + BLOCK_COMMAND_TIMEOUT_NS;
     ata_taskfile_build(&taskfile, slice->request->op, drive->lba48, block_slice_start(slice),
                        slice->count);
     bus_master_stop(ch);
@@ -168,6 +158,13 @@ static void slice_issue(struct ata_channel *ch)
     if (slice->count != 0) {
         port_out8((uint16_t)(ch->bus_master + BM_COMMAND), direction | BM_COMMAND_START);
     }
+}
+
+static void slice_issue(struct ata_channel *ch)
+{
+    ch->state = ATA_READYING;
+    ch->deadline = platform_clock_ns() + READY_NS;
+    slice_try(ch);
 }
 
 /* Pages of one command for the request: all it has, or as many as can be bounced. */
@@ -246,7 +243,7 @@ static void channel_reap(struct ata_channel *ch)
 {
     uint8_t bus_master = port_in8((uint16_t)(ch->bus_master + BM_STATUS));
 
-    if (ch->no_start || !command_ended(ch, bus_master)) {
+    if (!command_ended(ch, bus_master)) {
         return;
     }
     bus_master_stop(ch);
@@ -261,17 +258,24 @@ static void channel_reap(struct ata_channel *ch)
     slice_end(ch, BLOCK_OK);
 }
 
-/* ATA/ATAPI-7 Volume 2, 9.2 "Software reset protocol"; the end of it is left to polling. */
 static void channel_reset(struct ata_channel *ch, uint64_t now)
 {
     log_error("%s: no answer, resetting the channel", slice_drive(&ch->slice)->device.name);
     bus_master_stop(ch);
     port_out8(ch->control, ATA_CONTROL_SRST);
-    platform_delay_us(5);
-    port_out8(ch->control, 0);
-    ch->state = ATA_RESETTING;
+    ch->state = ATA_RESET;
     ch->retry = ch->retries < BLOCK_RETRIES;
     ch->retries++;
+    ch->look_at = now + RESET_PULSE_NS;
+}
+
+static void channel_reset_release(struct ata_channel *ch, uint64_t now)
+{
+    if (now < ch->look_at) {
+        return;
+    }
+    port_out8(ch->control, 0);
+    ch->state = ATA_RESETTING;
     ch->look_at = now + RESET_PAUSE_NS;
     ch->deadline = now + RESET_NS;
 }
@@ -307,6 +311,31 @@ static void ata_submit(struct block_device *device, struct block_request *reques
     spin_unlock(&ch->requests.lock);
 }
 
+/* One look at what the channel waits for.  Lock held. */
+static void channel_step(struct ata_channel *ch, uint64_t now)
+{
+    switch (ch->state) {
+    case ATA_READYING:
+        slice_try(ch);
+        break;
+    case ATA_ACTIVE:
+        channel_reap(ch);
+        break;
+    case ATA_RESET:
+        channel_reset_release(ch, now);
+        break;
+    case ATA_RESETTING:
+        channel_reset_poll(ch, now);
+        break;
+    case ATA_IDLE:
+    case ATA_DEAD:
+        break;
+    }
+    if ((ch->state == ATA_READYING || ch->state == ATA_ACTIVE) && now >= ch->deadline) {
+        channel_reset(ch, now);
+    }
+}
+
 static void ata_poll(struct block_device *device)
 {
     struct ata_channel *ch = ((struct ata_drive *)device->driver)->channel;
@@ -314,17 +343,8 @@ static void ata_poll(struct block_device *device)
     if (atomic_load_explicit(&ch->requests.submitted, memory_order_relaxed) == 0) {
         return;
     }
-    uint64_t now = platform_clock_ns();
-
     spin_lock(&ch->requests.lock);
-    if (ch->state == ATA_ACTIVE) {
-        channel_reap(ch);
-    }
-    if (ch->state == ATA_ACTIVE && now >= ch->deadline) {
-        channel_reset(ch, now);
-    } else if (ch->state == ATA_RESETTING) {
-        channel_reset_poll(ch, now);
-    }
+    channel_step(ch, platform_clock_ns());
     channel_start(ch);
     spin_unlock(&ch->requests.lock);
     block_queue_deliver(&ch->requests);
