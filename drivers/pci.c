@@ -3,6 +3,7 @@
 #include "drivers/pci.h"
 
 #include "base/bits.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "drivers/platform.h"
 
@@ -42,7 +43,9 @@ enum {
 
 static struct pci_device devices[PCI_MAX_DEVICES];
 static unsigned device_count;
+static struct spinlock config_lock = SPINLOCK_INIT(RANK_BLOCK, "pci configuration");
 
+/* The lock is held. */
 static void config_select(const struct pci_device *dev, unsigned offset)
 {
     port_out32(PCI_PORT_ADDRESS, PCI_ADDRESS_ON | (uint32_t)dev->bus << 16 |
@@ -52,8 +55,11 @@ static void config_select(const struct pci_device *dev, unsigned offset)
 
 uint32_t pci_read32(const struct pci_device *dev, unsigned offset)
 {
+    spin_lock(&config_lock);
     config_select(dev, offset);
-    return port_in32(PCI_PORT_DATA);
+    uint32_t value = port_in32(PCI_PORT_DATA);
+    spin_unlock(&config_lock);
+    return value;
 }
 
 uint16_t pci_read16(const struct pci_device *dev, unsigned offset)
@@ -68,14 +74,18 @@ uint8_t pci_read8(const struct pci_device *dev, unsigned offset)
 
 void pci_write32(const struct pci_device *dev, unsigned offset, uint32_t value)
 {
+    spin_lock(&config_lock);
     config_select(dev, offset);
     port_out32(PCI_PORT_DATA, value);
+    spin_unlock(&config_lock);
 }
 
 void pci_write16(const struct pci_device *dev, unsigned offset, uint16_t value)
 {
+    spin_lock(&config_lock);
     config_select(dev, offset);
     port_out16((uint16_t)(PCI_PORT_DATA + (offset & 2)), value);
+    spin_unlock(&config_lock);
 }
 
 unsigned pci_find_capability(const struct pci_device *dev, uint8_t id, unsigned previous)

@@ -3,8 +3,9 @@
  * PCI: enumeration, BARs, capabilities, MSI and MSI-X.
  *
  * Configuration mechanism 1 (ports 0xcf8 and 0xcfc).  The firmware has assigned
- * the BARs; this code sizes them and never moves them.  The pair of ports is one
- * shared resource without a lock: everything here is for the boot CPU, at boot.
+ * the BARs; this code sizes them and never moves them.  Everything here is for the
+ * boot CPU, at boot, but for pci_master_disable(), which may meet itself on another CPU: the pair
+ * of ports has a lock (RANK_BLOCK; no block queue's lock is held).
  */
 #ifndef SPILLWAY_DRIVERS_PCI_H
 #define SPILLWAY_DRIVERS_PCI_H
@@ -61,7 +62,8 @@ volatile void *pci_bar_map(const struct pci_device *dev, unsigned index, uint64_
 
 /* Lets the device decode its BARs and write to memory. */
 void pci_enable(const struct pci_device *dev);
-/* Stops all DMA of a device that cannot be reset.  The one call allowed after boot. */
+/* Stops all DMA of a device that cannot be reset.  The one call allowed after boot, by the one CPU
+ * that gives the device up. */
 void pci_master_disable(const struct pci_device *dev);
 
 /* Switches MSI-X on with every entry masked.  False: the device has none. */
