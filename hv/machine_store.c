@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "hv/machine_store.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "hv/machine.h"
+
+/* What a line of the log has room for beside `store = PARTUUID=...`; the tail is " and 4096 more".
+ */
+#define NAMES_MAX  42
+#define NAMES_TAIL 15
 
 struct probe {
     bool finished;
@@ -97,13 +103,37 @@ static enum store_probe format_device(struct block_device *device)
     return store_format_start(device, probe_done, &probe) ? wait_for(&probe) : STORE_UNREADABLE;
 }
 
+/* The names that there are, as many as fit. */
+static void list_names(char names[NAMES_MAX])
+{
+    size_t used = 0;
+    unsigned more = 0;
+
+    strcpy(names, "none");
+    for (struct block_device *d = block_next(NULL); d != NULL; d = block_next(d)) {
+        const char *comma = used != 0 ? ", " : "";
+        size_t need = strlen(comma) + strlen(d->name);
+
+        if (more != 0 || used + need >= NAMES_MAX - NAMES_TAIL) {
+            more++;
+            continue;
+        }
+        used += (size_t)snprintf(names + used, NAMES_MAX - used, "%s%s", comma, d->name);
+    }
+    if (more != 0) {
+        snprintf(names + used, NAMES_MAX - used, " and %u more", more);
+    }
+}
+
 static struct store *open_named(const char *name)
 {
     struct block_device *device = block_find(name);
+    char names[NAMES_MAX];
     enum store_probe result;
 
     if (device == NULL) {
-        log_error("store = %s: no such disk or partition; going on without", name);
+        list_names(names);
+        log_error("store = %s: no such disk, going on without a store; disks: %s", name, names);
         return NULL;
     }
     result = probe_device(device);
