@@ -144,15 +144,15 @@ static bool slot_failed(struct nvme_queue *q, unsigned index, uint16_t status)
     const struct block_slot *slot = &q->slots.slot[index];
     const struct block_slice *slice = &slot->slice;
 
+    if (!(status & NVME_STATUS_DNR) && block_slots_retry(&q->slots, index)) {
+        slot_issue(q, index);
+        return true;
+    }
     if (block_report_error(&slice_namespace(slice)->device)) {
         log_error("%s: %s of %u blocks at %llu: %s (%04x)%s", slice_namespace(slice)->device.name,
                   verbs[slice_opcode(slice)], slice->count,
                   (unsigned long long)block_slice_start(slice), nvme_status_name(status),
                   status >> 1, status & NVME_STATUS_DNR ? ", no retry" : "");
-    }
-    if (!(status & NVME_STATUS_DNR) && block_slots_retry(&q->slots, index)) {
-        slot_issue(q, index);
-        return true;
     }
     slot_end(q, index, slot->aborted ? BLOCK_TIMEOUT : BLOCK_ERROR);
     return false;

@@ -197,15 +197,15 @@ static bool slot_failed(struct virtio_blk_queue *q, unsigned index, uint8_t stat
     static const char *const verbs[] = {"read", "write", "?", "?", "flush"};
     const struct block_slice *slice = &q->slots.slot[index].slice;
 
+    if (status != BLK_S_UNSUPP && block_slots_retry(&q->slots, index)) {
+        slot_issue(q, index);
+        return true;
+    }
     if (block_report_error(&q->owner->device)) {
         log_error("%s: %s of %u blocks at %llu: %s (%02x)", q->owner->device.name,
                   verbs[slice_type(slice)], slice->count,
                   (unsigned long long)block_slice_start(slice),
                   status <= BLK_S_UNSUPP ? names[status] : "no status", status);
-    }
-    if (status != BLK_S_UNSUPP && block_slots_retry(&q->slots, index)) {
-        slot_issue(q, index);
-        return true;
     }
     slot_end(q, index, BLOCK_ERROR);
     return false;

@@ -102,6 +102,20 @@ static void run_mem(unsigned count, char **words)
     }
 }
 
+/* Nothing while all is well. */
+static void print_store_health(const char *what, enum store_health health)
+{
+    static const char *const text[] = {
+        [STORE_AWAY] = "fail: they wait, and are tried again every 2 s at the latest",
+        [STORE_GONE] = "have failed for too long: nobody waits for them any more",
+        [STORE_FULL] = "succeed nowhere: the disk may be thin and full; pages stay in memory",
+    };
+
+    if (health != STORE_WELL && health != STORE_DOUBTED) {
+        console_printf("store  %s %s\n", what, text[health]);
+    }
+}
+
 static void print_store(void)
 {
     struct store_stats s;
@@ -116,6 +130,8 @@ static void print_store(void)
                    (unsigned long)s.reads, (unsigned long)s.read_pages, (unsigned long)s.writes,
                    (unsigned long)s.written_pages, (unsigned long)s.errors,
                    (unsigned long)s.retired);
+    print_store_health("reads", s.read_health);
+    print_store_health("writes", s.write_health);
 }
 
 static void print_tmem_pools(struct vm *vm)

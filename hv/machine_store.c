@@ -50,18 +50,35 @@ static const char *probe_name(enum store_probe result)
         return "is blank";
     case STORE_FOREIGN:
         return "holds something else";
+    case STORE_UNWRITABLE:
+        return "cannot be written";
     case STORE_UNREADABLE:
         break;
     }
     return "cannot be read";
 }
 
+/* It carries a store; one that cannot be written is of no use, since its guests would wait for it.
+ */
 static struct store *open_device(struct block_device *device)
 {
-    struct store *opened = store_open(device);
+    struct probe check = {0};
+    enum store_probe result;
+    struct store *opened;
 
+    if (device->read_only) {
+        log_error("store %s: the disk is read-only; going on without a store", device->name);
+        return NULL;
+    }
+    result = store_check_start(device, probe_done, &check) ? wait_for(&check) : STORE_UNREADABLE;
+    if (result != STORE_VALID) {
+        log_error("store %s: %s, as a test write shows; going on without a store", device->name,
+                  probe_name(result));
+        return NULL;
+    }
+    opened = store_open(device);
     if (opened == NULL) {
-        log_error("store %s: no memory for its slot map", device->name);
+        log_error("store %s: no memory for its slot map; going on without a store", device->name);
     }
     return opened;
 }
@@ -69,14 +86,18 @@ static struct store *open_device(struct block_device *device)
 /* The one device with our superblock; two are a question for the operator. */
 static struct store *open_auto(void)
 {
-    struct block_device *found = NULL;
+    struct block_device *found = NULL, *read_only = NULL;
 
     for (struct block_device *d = block_next(NULL); d != NULL; d = block_next(d)) {
         enum store_probe result = probe_device(d);
 
         log_info("disk %s: %lu MiB, %s", d->name, (unsigned long)(d->blocks / 256),
                  probe_name(result));
-        if (result != STORE_VALID || d->read_only) {
+        if (result != STORE_VALID) {
+            continue;
+        }
+        if (d->read_only) {
+            read_only = d;
             continue;
         }
         if (found != NULL) {
@@ -86,6 +107,7 @@ static struct store *open_auto(void)
         }
         found = d;
     }
+    found = found == NULL ? read_only : found;
     if (found == NULL) {
         log_warn("store = auto: no disk carries our superblock (tools/spillway mkstore writes "
                  "one); going on without");

@@ -94,6 +94,8 @@ static void print_store(void)
     field("written_pages", s.written_pages);
     field("errors", s.errors);
     field("retired", s.retired);
+    field("reads_wait", s.read_health > STORE_DOUBTED);
+    field("writes_wait", s.write_health > STORE_DOUBTED);
     text_add(&json, "}");
 }
 

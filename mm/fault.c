@@ -206,7 +206,7 @@ static enum mm_result wait_for_read(const struct fault *fault, pfn_t number)
 {
     struct page_io *io = page_io_of(frame_get(number));
 
-    if (fault->page.v == frame_get(pfn(io->frame[io->wanted]))->gfn) {
+    if (fault->page.v == frame_get(pfn(io->io.frame[io->wanted]))->gfn) {
         io->wanted_how |= fault->how;
     }
     wait_add(&io->waiters, fault->waiter, fault->space);
@@ -308,22 +308,22 @@ static void gather_run(const struct fault *fault, struct page_io *io, uint32_t s
     pfn_t other;
 
     while (fault->page.v + (uint64_t)up + 1 < high && join_read(fault, up + 1, slot, &other)) {
-        io->frame[READ_WINDOW_MAX + up] = (uint32_t)other.v;
+        io->io.frame[READ_WINDOW_MAX + up] = (uint32_t)other.v;
         up++;
     }
     while (fault->page.v - (uint64_t)down > low && join_read(fault, -down - 1, slot, &other)) {
         below[down++] = (uint32_t)other.v;
     }
     for (int64_t i = 0; i < down; i++) {
-        io->frame[i] = below[down - 1 - i];
+        io->io.frame[i] = below[down - 1 - i];
     }
-    io->frame[down] = (uint32_t)frame.v;
+    io->io.frame[down] = (uint32_t)frame.v;
     for (int64_t i = 0; i < up; i++) {
-        io->frame[down + 1 + i] = io->frame[READ_WINDOW_MAX + i];
+        io->io.frame[down + 1 + i] = io->io.frame[READ_WINDOW_MAX + i];
     }
-    io->slot = slot - (uint32_t)down;
+    io->io.slot = slot - (uint32_t)down;
     io->wanted = (uint32_t)down;
-    io->count = (uint32_t)(down + 1 + up);
+    io->io.count = (uint32_t)(down + 1 + up);
 }
 
 _Static_assert(BLOCK_MAX_PAGES >= 2 * READ_WINDOW_MAX, "gather_run parks the upper half");
@@ -337,8 +337,8 @@ static void count_read(struct space *space, const struct page_io *io, uint64_t p
     /* With twice the frames the page would still be here (Linux mm/workingset.c, "Refault
      * Distance"). */
     space->refaults += age <= space->where[WHERE_RESIDENT];
-    space->page_ins += io->count;
-    space->readahead += io->count - 1;
+    space->page_ins += io->io.count;
+    space->readahead += io->io.count - 1;
 }
 
 static enum mm_result page_in(const struct fault *fault, uint64_t payload)
@@ -356,12 +356,12 @@ static enum mm_result page_in(const struct fault *fault, uint64_t payload)
     }
     gather_run(fault, io, (uint32_t)FIELD_GET(SLOT_PAYLOAD_SLOT, payload), frame);
     io->wanted_how = fault->how;
-    for (uint32_t i = 0; i < io->count; i++) {
-        entry_set_absent(space, fault->entry + i - io->wanted, PAGE_IN, io->frame[i]);
+    for (uint32_t i = 0; i < io->io.count; i++) {
+        entry_set_absent(space, fault->entry + i - io->wanted, PAGE_IN, io->io.frame[i]);
     }
-    space_move(space, WHERE_STORED, WHERE_TRANSIT, io->count);
+    space_move(space, WHERE_STORED, WHERE_TRANSIT, io->io.count);
     count_read(space, io, payload);
-    remember_window(space, fault->page.v - io->wanted, io->count);
+    remember_window(space, fault->page.v - io->wanted, io->io.count);
     wait_add(&io->waiters, fault->waiter, space);
     page_io_submit(io);
     return MM_WAIT;

@@ -5,13 +5,21 @@
 
 #define POOL_SIZE     128u
 #define READS_RESERVE 48u /* of the pool, never used for writes */
-#define SINGLE_NONE   UINT32_MAX
 
 static struct page_io pool[POOL_SIZE];
 static struct spinlock pool_lock = SPINLOCK_INIT(RANK_PAGE_IO, "page I/O pool");
 static struct list pool_free = LIST_INIT(pool_free);
 static uint32_t pool_busy;      /* taken from the pool now */
 static uint32_t pool_untouched; /* first one that was never used */
+
+static void run_ended(struct store_io *io, uint64_t pages, enum store_answer answer);
+
+static bool run_unwanted(struct store_io *io)
+{
+    return __atomic_load_n(&CONTAINER_OF(io, struct page_io, io)->space->closed, __ATOMIC_RELAXED);
+}
+
+static const struct store_io_owner owner = {.ended = run_ended, .unwanted = run_unwanted};
 
 static struct page_io *pool_take(uint32_t limit)
 {
@@ -27,7 +35,7 @@ static struct page_io *pool_take(uint32_t limit)
             io = &pool[pool_untouched++];
             list_init(&io->link);
             list_init(&io->waiters);
-            list_init(&io->request.link);
+            store_io_init_request(&io->io, &owner);
         }
         pool_busy++;
     }
@@ -37,14 +45,16 @@ static struct page_io *pool_take(uint32_t limit)
 
 struct page_io *page_io_get(struct space *space, enum block_op op)
 {
-    struct page_io *io = pool_take(op == BLOCK_WRITE ? POOL_SIZE - READS_RESERVE : POOL_SIZE);
+    struct page_io *io;
 
+    if (op == BLOCK_WRITE && !store_takes_writes(space->store)) {
+        return NULL;
+    }
+    io = pool_take(op == BLOCK_WRITE ? POOL_SIZE - READS_RESERVE : POOL_SIZE);
     if (io != NULL) {
         io->space = space;
-        io->request.op = op;
-        io->request.owner = io;
-        io->count = 0;
-        io->single = SINGLE_NONE;
+        io->io.request.op = op;
+        io->io.count = 0;
         io->wanted = 0;
         io->wanted_how = 0;
         space->ios++;
@@ -75,25 +85,39 @@ struct page_io *page_io_of(const struct frame *frame)
 
 /* ---- reads ---------------------------------------------------------------------------------- */
 
-/* The lock is held; the frame holds what the slot held. */
-static void finish_read_page(struct page_io *io, uint32_t index, bool good)
+/* The page is gone, and its VM with it. */
+static void lose_page(struct page_io *io, uint32_t slot, uint64_t *entry, gfn_t page, bool bad_slot)
 {
     struct space *space = io->space;
-    pfn_t number = pfn(io->frame[index]);
+
+    if (!space->closed) {
+        log_error("%s: guest page 0x%llx is lost: slot %u of %s cannot be read back", space->name,
+                  (unsigned long long)page.v, slot, store_device_name(space->store));
+    }
+    entry_set_absent(space, entry, PAGE_LOST, 0);
+    space_move(space, WHERE_TRANSIT, WHERE_LOST, 1);
+    if (bad_slot) {
+        store_slot_retire(space->store, slot);
+    } else {
+        store_slot_give(space->store, slot);
+    }
+}
+
+/* The lock is held; if the answer is good, the frame holds what the slot held. */
+static void finish_read_page(struct page_io *io, uint32_t index, enum store_answer answer)
+{
+    struct space *space = io->space;
+    pfn_t number = pfn(io->io.frame[index]);
     struct frame *frame = frame_get(number);
     gfn_t page = gfn(frame->gfn);
     unsigned level;
     uint64_t *entry = table_leaf(&space->table, page, &level);
-    uint32_t slot = io->slot + index;
+    uint32_t slot = io->io.slot + index;
 
     ASSERT(entry_kind(space, table_entry_get(entry), level) == PAGE_IN);
     frame->flags &= (uint8_t)~FRAME_IO_READ;
-    if (!good) {
-        log_error("%s: guest page 0x%llx is lost: slot %u of %s cannot be read back", space->name,
-                  (unsigned long long)page.v, slot, store_device_name(space->store));
-        entry_set_absent(space, entry, PAGE_LOST, 0);
-        space_move(space, WHERE_TRANSIT, WHERE_LOST, 1);
-        store_slot_retire(space->store, slot);
+    if (answer != STORE_DONE) {
+        lose_page(io, slot, entry, page, answer == STORE_BAD_SLOT);
         frame_free(number);
         return;
     }
@@ -113,50 +137,37 @@ static void finish_read_page(struct page_io *io, uint32_t index, bool good)
     }
 }
 
-/* Pages of the request that just ended: first index and how many. */
-static uint32_t request_first(const struct page_io *io)
-{
-    return io->single == SINGLE_NONE ? 0 : io->single;
-}
-
-static uint64_t pages_mask(uint32_t first, uint32_t count)
-{
-    return BITS(first + count - 1, first);
-}
-
-/* Compares with the checksums; the frames are ours alone, so no lock is needed.  Bit per page. */
-static uint64_t verify_pages(const struct page_io *io, uint32_t first, uint32_t count)
-{
-    uint64_t good = 0;
-
-    for (uint32_t i = first; i < first + count; i++) {
-        if (store_slot_verify(io->space->store, io->slot + i, mm_frame_ptr(pfn(io->frame[i])))) {
-            good |= BIT(i);
-        }
-    }
-    return good;
-}
-
 /* ---- writes --------------------------------------------------------------------------------- */
 
+/* The slot that could not be written is no copy of the frame. */
+static void disown_slot(struct space *space, struct frame *frame, bool bad_slot)
+{
+    if (bad_slot) {
+        store_slot_retire(space->store, frame->slot);
+    } else {
+        store_slot_give(space->store, frame->slot);
+    }
+    frame->slot = FRAME_NONE;
+}
+
 /* The lock is held. */
-static void finish_write_page(struct page_io *io, uint32_t index, bool good)
+static void finish_write_page(struct page_io *io, uint32_t index, enum store_answer answer)
 {
     struct space *space = io->space;
-    pfn_t number = pfn(io->frame[index]);
+    pfn_t number = pfn(io->io.frame[index]);
     struct frame *frame = frame_get(number);
     gfn_t page = gfn(frame->gfn);
     unsigned level;
     uint64_t *entry = table_leaf(&space->table, page, &level);
     bool leaving = entry_kind(space, table_entry_get(entry), level) == PAGE_OUT;
+    bool good = answer == STORE_DONE;
 
     frame->flags &= (uint8_t)~FRAME_IO_WRITE;
     space->out_pages--;
     if (good) {
         space->page_outs++;
     } else {
-        store_slot_retire(space->store, frame->slot);
-        frame->slot = FRAME_NONE;
+        disown_slot(space, frame, answer == STORE_BAD_SLOT);
     }
     if (leaving && good) {
         space->eviction_clock++;
@@ -174,46 +185,25 @@ static void finish_write_page(struct page_io *io, uint32_t index, bool good)
 
 /* ---- both ----------------------------------------------------------------------------------- */
 
-static void submit_part(struct page_io *io, uint32_t first, uint32_t count);
-
-static void page_io_done(struct block_request *request, enum block_status status)
+/* Whoever waits for the run looks again, though only some of its pages may be there by now. */
+static void run_ended(struct store_io *run, uint64_t pages, enum store_answer answer)
 {
-    struct page_io *io = request->owner;
+    struct page_io *io = CONTAINER_OF(run, struct page_io, io);
     struct space *space = io->space;
     struct list waiters = LIST_INIT(waiters);
-    bool reading = request->op == BLOCK_READ;
-    uint32_t first = request_first(io);
-    uint32_t count = request->pages;
-    uint64_t good = 0;
 
-    if (status == BLOCK_OK) {
-        good = reading ? verify_pages(io, first, count) : ~0ull;
-    }
-    if (status != BLOCK_OK || (reading && good != pages_mask(first, count))) {
-        store_count_error(space->store);
-    }
     spin_lock(&space->lock);
-    if (status != BLOCK_OK && count > 1) {
-        io->single = 0; /* which block is it?  One by one. */
-        submit_part(io, 0, 1);
-        spin_unlock(&space->lock);
-        return;
-    }
-    for (uint32_t i = first; i < first + count; i++) {
-        if (reading) {
-            finish_read_page(io, i, good >> i & 1);
-        } else {
-            finish_write_page(io, i, good >> i & 1);
+    for (uint32_t i = 0; i < run->count; i++) {
+        if (pages >> i & 1 && run->request.op == BLOCK_READ) {
+            finish_read_page(io, i, answer);
+        } else if (pages >> i & 1) {
+            finish_write_page(io, i, answer);
         }
     }
-    if (first + count < io->count) {
-        io->single = first + count;
-        submit_part(io, io->single, 1);
-        spin_unlock(&space->lock);
-        return;
-    }
     wait_move(&waiters, &io->waiters);
-    page_io_put(io);
+    if (run->left == 0) {
+        page_io_put(io);
+    }
     spin_unlock(&space->lock);
     /* The space may be freed from here on. */
     wait_wake_all(&waiters);
@@ -222,30 +212,19 @@ static void page_io_done(struct block_request *request, enum block_status status
     }
 }
 
-static void submit_part(struct page_io *io, uint32_t first, uint32_t count)
-{
-    io->request.pages = count;
-    io->request.done = page_io_done;
-    for (uint32_t i = 0; i < count; i++) {
-        io->request.page[i] = pfn(io->frame[first + i]);
-    }
-    store_submit(io->space->store, &io->request, io->slot + first);
-}
-
 void page_io_submit(struct page_io *io)
 {
     uint32_t index = (uint32_t)(io - pool);
 
-    ASSERT(io->count > 0 && io->count <= BLOCK_MAX_PAGES);
-    for (uint32_t i = 0; i < io->count; i++) {
-        struct frame *frame = frame_get(pfn(io->frame[i]));
+    for (uint32_t i = 0; i < io->io.count; i++) {
+        struct frame *frame = frame_get(pfn(io->io.frame[i]));
 
-        if (io->request.op == BLOCK_READ) {
+        if (io->io.request.op == BLOCK_READ) {
             frame->flags |= FRAME_IO_READ;
             frame->io = index;
         } else {
             frame->flags |= FRAME_IO_WRITE;
         }
     }
-    submit_part(io, 0, io->count);
+    store_io_submit(io->space->store, &io->io);
 }

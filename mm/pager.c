@@ -15,6 +15,7 @@
 #include "mm/env.h"
 #include "mm/page_io.h"
 #include "mm/space_internal.h"
+#include "mm/store_io.h"
 #include "mm/tmem_internal.h"
 
 #define BATCH            64u
@@ -321,7 +322,7 @@ static uint64_t next_deadline(uint64_t now)
     if (pager.blocked || wait_frames_wanted()) {
         next = MIN(next, now + RETRY_NS);
     }
-    return next;
+    return MIN(next, store_io_deadline(now));
 }
 
 /* Not before there is a page I/O for them: those who come for a read would only queue again. */
@@ -357,6 +358,7 @@ bool pager_run(void)
     more |= step_scan(now);
     atomic_store(&pager.deadline, next_deadline(now));
     spin_unlock(&pager.lock);
+    store_io_poll(now);
     wake_waiters();
     return atomic_exchange(&pager.again, false) || more;
 }

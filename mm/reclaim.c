@@ -306,15 +306,15 @@ static unsigned run_length(const struct batch *batch, unsigned first)
 static void write_run(struct space *space, struct page_io *io, const struct victim *victim,
                       unsigned count)
 {
-    io->slot = victim->slot;
-    io->count = count;
+    io->io.slot = victim->slot;
+    io->io.count = count;
     for (unsigned i = 0; i < count; i++) {
         struct frame *frame = frame_get(victim[i].frame);
 
         frame->slot = victim[i].slot;
         frame->flags &= (uint8_t)~FRAME_DIRTY;
         store_slot_seal(space->store, frame->slot, mm_frame_ptr(victim[i].frame));
-        io->frame[i] = (uint32_t)victim[i].frame.v;
+        io->io.frame[i] = (uint32_t)victim[i].frame.v;
     }
     space->out_pages += count;
     page_io_submit(io);

@@ -3,37 +3,20 @@
 
 #include <string.h>
 
-#include "base/lock.h"
 #include "base/log.h"
 #include "base/xxhash.h"
 #include "mm/env.h"
+#include "mm/frame.h"
 #include "mm/frame_alloc.h"
-#include "mm/store_internal.h"
+#include "mm/store_private.h"
 
 #define SLOTS_PER_FRAME 8u /* of the machine: more slots than that are of no use, and cost RAM */
-#define SUMS_PER_PAGE   ((uint32_t)(PAGE_SIZE / sizeof(uint32_t)))
+#define SUMS_PER_PAGE   ((uint32_t)(PAGE_SIZE / sizeof(uint64_t)))
 #define WORD_BITS       64u
 #define CLUSTER_WORDS   (STORE_CLUSTER_SLOTS / WORD_BITS)
-#define TIGHT_SHARE     16u /* of the slots: fewer free ones than one in so many is tight */
-
-struct store {
-    struct spinlock lock; /* everything below but sums and the constants */
-    struct block_device *device;
-    uint32_t slots;      /* constant */
-    uint32_t clusters;   /* constant */
-    uint64_t *used;      /* bit per slot; bits beyond the end are set */
-    uint64_t *owned;     /* bit per cluster */
-    uint32_t **sums;     /* truncated XXH64 of each slot: written by the slot's owner */
-    uint32_t slots_used; /* without the retired ones */
-    uint32_t retired;
-    uint64_t promised;  /* pages, by store_reserve */
-    uint32_t next_slot; /* where the search for any slot goes on */
-    uint32_t next_cluster;
-    uint32_t cluster_retry; /* none was found: not searched again before so few slots are used */
-    uint64_t reads, writes, read_pages, written_pages, errors;
-};
-
-_Static_assert(sizeof(struct store) <= PAGE_SIZE, "a store fits a frame");
+#define TIGHT_SHARE     16u /* of the slots: fewer free ones than one in so many is tight ... */
+#define AMPLE_SHARE     8u  /* ... until there are more than one in so many */
+#define RETIRE_LINES    8u  /* of retired slots in the log; then every so many more */
 
 static bool test_bit(const uint64_t *map, uint32_t bit)
 {
@@ -50,34 +33,55 @@ static void clear_bit(uint64_t *map, uint32_t bit)
     map[bit / WORD_BITS] &= ~BIT(bit % WORD_BITS);
 }
 
-/* Zeroed metadata of that size, never given back: a store lives as long as the machine. */
-static void *meta_alloc(size_t bytes)
+/* Zeroed memory of that size, in a block of its own; NULL: none. */
+static void *block_alloc(size_t bytes, pfn_t *first)
 {
     unsigned order = 0;
-    pfn_t first;
 
     while ((PAGE_SIZE << order) < bytes) {
         order++;
     }
-    if (!frame_alloc(order, ALLOC_META, 0, &first)) {
-        return NULL;
+    return frame_alloc_zeroed(order, ALLOC_META, 0, first) ? mm_frame_ptr(*first) : NULL;
+}
+
+/* Of the store's, which store_close() gives back. */
+static void *meta_alloc(struct store *store, size_t bytes)
+{
+    pfn_t first;
+    void *memory = block_alloc(bytes, &first);
+
+    if (memory != NULL) {
+        frame_get(first)->next = store->meta;
+        store->meta = (uint32_t)first.v;
     }
-    memset(mm_frame_ptr(first), 0, PAGE_SIZE << order);
-    return mm_frame_ptr(first);
+    return memory;
+}
+
+static bool alloc_probe_frames(struct store *store)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(store->probe_frame); i++) {
+        if (meta_alloc(store, PAGE_SIZE) == NULL) {
+            return false;
+        }
+        store->probe_frame[i] = pfn(store->meta);
+    }
+    store_fill_test_page(mm_frame_ptr(store->probe_frame[BLOCK_WRITE]), 0);
+    return true;
 }
 
 static bool alloc_maps(struct store *store)
 {
     uint32_t sum_pages = (store->slots + SUMS_PER_PAGE - 1) / SUMS_PER_PAGE;
 
-    store->used = meta_alloc((size_t)store->clusters * STORE_CLUSTER_SLOTS / 8);
-    store->owned = meta_alloc(ALIGN_UP(store->clusters, WORD_BITS) / 8);
-    store->sums = meta_alloc(sum_pages * sizeof(*store->sums));
-    if (store->used == NULL || store->owned == NULL || store->sums == NULL) {
+    store->used = meta_alloc(store, (size_t)store->clusters * STORE_CLUSTER_SLOTS / 8);
+    store->owned = meta_alloc(store, ALIGN_UP(store->clusters, WORD_BITS) / 8);
+    store->sums = meta_alloc(store, sum_pages * sizeof(*store->sums));
+    if (store->used == NULL || store->owned == NULL || store->sums == NULL ||
+        !alloc_probe_frames(store)) {
         return false;
     }
     for (uint32_t i = 0; i < sum_pages; i++) {
-        store->sums[i] = meta_alloc(PAGE_SIZE);
+        store->sums[i] = meta_alloc(store, PAGE_SIZE);
         if (store->sums[i] == NULL) {
             return false;
         }
@@ -88,30 +92,52 @@ static bool alloc_maps(struct store *store)
     return true;
 }
 
+static void free_meta(struct store *store)
+{
+    pfn_t self = store->self;
+
+    for (uint32_t next, number = store->meta; number != FRAME_NONE; number = next) {
+        next = frame_get(pfn(number))->next;
+        frame_free(pfn(number));
+    }
+    frame_free(self);
+}
+
 struct store *store_open(struct block_device *device)
 {
     uint64_t blocks = store_probed_blocks(device);
+    uint64_t useful = frame_stats_get().frames * SLOTS_PER_FRAME;
+    struct store *store;
+    pfn_t self;
 
-    if (blocks < 2 || device->read_only) {
+    if (blocks < STORE_BLOCKS_MIN || device->read_only) {
         return NULL;
     }
-    struct store *store = meta_alloc(sizeof(*store));
-
+    store = block_alloc(sizeof(*store), &self);
     if (store == NULL) {
         return NULL;
     }
-    uint64_t useful = frame_stats_get().frames * SLOTS_PER_FRAME;
-
     spin_init(&store->lock, RANK_STORE, "store");
+    store->self = self;
+    store->meta = FRAME_NONE;
     store->device = device;
     store->cluster_retry = UINT32_MAX;
-    store->slots = (uint32_t)MIN(MIN(blocks - 1, useful), BIT(31));
+    store->probe_block = blocks - 1;
+    /* Block 0 is the superblock's, the last one the probes'. */
+    store->slots = (uint32_t)MIN(MIN(blocks - 2, useful), BIT(31));
     store->clusters = (store->slots + STORE_CLUSTER_SLOTS - 1) / STORE_CLUSTER_SLOTS;
     if (!alloc_maps(store)) {
-        /* Boot is about to fail: what was taken so far is not worth a way back. */
+        free_meta(store);
         return NULL;
     }
+    store_io_init(store);
     return store;
+}
+
+void store_close(struct store *store)
+{
+    store_io_forget(store);
+    free_meta(store);
 }
 
 static uint64_t read_counter(const uint64_t *counter)
@@ -129,6 +155,7 @@ void store_get_stats(const struct store *store, struct store_stats *stats)
     stats->read_pages = read_counter(&store->read_pages);
     stats->written_pages = read_counter(&store->written_pages);
     stats->errors = read_counter(&store->errors);
+    store_io_get_stats(store, stats);
 }
 
 const char *store_device_name(const struct store *store)
@@ -136,25 +163,24 @@ const char *store_device_name(const struct store *store)
     return store->device->name;
 }
 
-bool store_reserve(struct store *store, uint64_t pages)
+struct block_device *store_device(const struct store *store)
 {
-    bool fits;
-
-    spin_lock(&store->lock);
-    fits = pages <= store->slots && store->promised + pages + store->retired <= store->slots;
-    if (fits) {
-        store->promised += pages;
-    }
-    spin_unlock(&store->lock);
-    return fits;
+    return store->device;
 }
 
-void store_release(struct store *store, uint64_t pages)
+/* ---- clusters and slots --------------------------------------------------------------------- */
+
+/* The lock is held.  With hysteresis: what is given back at its beginning is not to end it at once.
+ */
+static void note_tightness(struct store *store)
 {
-    spin_lock(&store->lock);
-    ASSERT(pages <= store->promised);
-    store->promised -= pages;
-    spin_unlock(&store->lock);
+    uint32_t vacant = store->slots - store->slots_used - store->retired;
+
+    if (vacant < store->slots / TIGHT_SHARE) {
+        __atomic_store_n(&store->tight, true, __ATOMIC_RELAXED);
+    } else if (vacant > store->slots / AMPLE_SHARE) {
+        __atomic_store_n(&store->tight, false, __ATOMIC_RELAXED);
+    }
 }
 
 static bool cluster_is_empty(const struct store *store, uint32_t cluster)
@@ -232,6 +258,7 @@ uint32_t store_slot_take(struct store *store, uint32_t cluster, uint32_t index)
         }
         set_bit(store->used, slot);
         store->slots_used++;
+        note_tightness(store);
     }
     spin_unlock(&store->lock);
     return slot;
@@ -243,34 +270,40 @@ void store_slot_give(struct store *store, uint32_t slot)
     ASSERT(slot < store->slots && test_bit(store->used, slot));
     clear_bit(store->used, slot);
     store->slots_used--;
+    note_tightness(store);
     spin_unlock(&store->lock);
 }
 
 void store_slot_retire(struct store *store, uint32_t slot)
 {
+    uint32_t retired;
+
     spin_lock(&store->lock);
     ASSERT(slot < store->slots && test_bit(store->used, slot));
     store->slots_used--;
-    store->retired++;
+    retired = ++store->retired;
+    note_tightness(store);
     spin_unlock(&store->lock);
-    log_warn("%s: slot %u cannot be written and is retired", store->device->name, slot);
+    if (retired <= RETIRE_LINES || retired % (RETIRE_LINES * RETIRE_LINES) == 0) {
+        log_warn("%s: slot %u fails though others do not: retired, as %u before it",
+                 store->device->name, slot, retired - 1);
+    }
 }
 
 bool store_is_tight(const struct store *store)
 {
-    uint32_t used = __atomic_load_n(&store->slots_used, __ATOMIC_RELAXED) +
-                    __atomic_load_n(&store->retired, __ATOMIC_RELAXED);
-
-    return store->slots - used < store->slots / TIGHT_SHARE;
+    return __atomic_load_n(&store->tight, __ATOMIC_RELAXED);
 }
 
-static uint32_t page_sum(const void *page)
+/* ---- checksums ------------------------------------------------------------------------------ */
+
+static uint64_t page_sum(const void *page)
 {
-    return (uint32_t)XXH64(page, PAGE_SIZE, 0);
+    return XXH64(page, PAGE_SIZE, 0);
 }
 
 /* The slot's owner alone writes and reads its sum, under its space's lock or with its I/O done. */
-static uint32_t *sum_of(const struct store *store, uint32_t slot)
+static uint64_t *sum_of(const struct store *store, uint32_t slot)
 {
     return &store->sums[slot / SUMS_PER_PAGE][slot % SUMS_PER_PAGE];
 }
@@ -283,21 +316,6 @@ void store_slot_seal(struct store *store, uint32_t slot, const void *page)
 bool store_slot_verify(const struct store *store, uint32_t slot, const void *page)
 {
     return *sum_of(store, slot) == page_sum(page);
-}
-
-void store_submit(struct store *store, struct block_request *request, uint32_t slot)
-{
-    request->block = 1 + (uint64_t)slot; /* block 0 is the superblock */
-    spin_lock(&store->lock);
-    if (request->op == BLOCK_READ) {
-        store->reads++;
-        store->read_pages += request->pages;
-    } else {
-        store->writes++;
-        store->written_pages += request->pages;
-    }
-    spin_unlock(&store->lock);
-    block_submit(store->device, request);
 }
 
 void store_count_error(struct store *store)

@@ -3,10 +3,10 @@
  * The paging store: a disk or partition with our superblock, cut into 4 KiB slots that are handed
  * out in 2 MiB clusters per space, in guest-address order.  Contents last one boot.
  *
- * Each slot has a checksum (kept in RAM) that is verified on read.  A failed or corrupt read loses
- * that page (MM_LOST for its VM); a failed write keeps the page in RAM and retires the slot.
+ * Each slot has a checksum (kept in RAM) that is verified on read.  What becomes of requests that
+ * fail: mm/store_io.h.
  *
- * On disk, block 0: struct store_superblock; block 1..: slots.
+ * On disk, block 0: struct store_superblock; block 1..: slots; the last one: for test writes.
  */
 #ifndef SPILLWAY_MM_STORE_H
 #define SPILLWAY_MM_STORE_H
@@ -31,9 +31,19 @@ _Static_assert(sizeof(struct store_superblock) == 56, "on-disk format");
 
 struct store;
 
+/* How it goes with the reads of a store, or its writes: mm/store_io.c. */
+enum store_health {
+    STORE_WELL,
+    STORE_DOUBTED, /* one has failed: is it the slot, or the disk? */
+    STORE_AWAY,    /* the disk: tried again and again */
+    STORE_GONE,    /* for so long that nobody waits for it any more */
+    STORE_FULL,    /* writes: the disk is there, and takes no slot for as long */
+};
+
 struct store_stats {
     uint64_t slots, slots_used;
     uint64_t reads, writes, read_pages, written_pages, errors, retired;
+    enum store_health read_health, write_health;
 };
 
 enum store_probe {
@@ -41,6 +51,7 @@ enum store_probe {
     STORE_BLANK,   /* the first MiB is all zero */
     STORE_FOREIGN, /* something else is there: never written */
     STORE_UNREADABLE,
+    STORE_UNWRITABLE,
 };
 
 /*
@@ -52,14 +63,16 @@ bool store_probe_start(struct block_device *device,
 /* Writes a superblock on a device that was probed STORE_BLANK; done likewise with STORE_VALID. */
 bool store_format_start(struct block_device *device,
                         void (*done)(void *context, enum store_probe result), void *context);
+/* Writes the last block of a device that was probed STORE_VALID and reads it back; done likewise:
+ * STORE_VALID, STORE_UNWRITABLE or STORE_UNREADABLE.  False: no memory. */
+bool store_check_start(struct block_device *device,
+                       void (*done)(void *context, enum store_probe result), void *context);
 /* Opens a device that was probed STORE_VALID (the probed superblock is remembered).  NULL: memory.
  */
 struct store *store_open(struct block_device *device);
+/* Frees it; no request is in flight, and nobody has a slot. */
+void store_close(struct store *store);
 void store_get_stats(const struct store *store, struct store_stats *stats);
 const char *store_device_name(const struct store *store);
-
-/* Admission: promises `pages` to a VM, or refuses.  Released when the VM's space is drained. */
-bool store_reserve(struct store *store, uint64_t pages);
-void store_release(struct store *store, uint64_t pages);
 
 #endif

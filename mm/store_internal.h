@@ -30,19 +30,23 @@ void store_cluster_give(struct store *store, uint32_t cluster);
 /* Slot `index` of the cluster if that is free, else any slot; STORE_NONE: the store is full. */
 uint32_t store_slot_take(struct store *store, uint32_t cluster, uint32_t index);
 void store_slot_give(struct store *store, uint32_t slot);
-/* Takes a slot in use out of service for good: its block cannot be written. */
+/* Takes a slot in use out of service for good: its block cannot be written, or read back. */
 void store_slot_retire(struct store *store, uint32_t slot);
-/* So few slots are free that copies of resident pages should give theirs back. */
+/* So few slots are free that resident pages give up their copies: from less than 1/16 of them on,
+ * until there is more than 1/8.  A hint, no lock taken. */
 bool store_is_tight(const struct store *store);
 
 /* Remember, and verify, what the slot holds. */
 void store_slot_seal(struct store *store, uint32_t slot, const void *page);
 bool store_slot_verify(const struct store *store, uint32_t slot, const void *page);
 
-/* Sets request->block for a run of slots that starts at `slot`, counts and submits.  op, pages,
- * page[], done and owner are the caller's. */
-void store_submit(struct store *store, struct block_request *request, uint32_t slot);
 void store_count_error(struct store *store);
+struct block_device *store_device(const struct store *store);
+
+#define STORE_BLOCKS_MIN 3u /* the superblock, one slot, and the block for test writes */
+
+/* What a test write writes: our name, over and over, and that number. */
+void store_fill_test_page(void *page, uint64_t number);
 
 /* Of a device that was probed STORE_VALID: how many blocks its superblock claims; 0: not probed. */
 uint64_t store_probed_blocks(const struct block_device *device);

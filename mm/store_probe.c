@@ -80,8 +80,8 @@ static bool superblock_valid(const void *block, const struct block_device *devic
 
     memcpy(&sb, block, sizeof(sb));
     return memcmp(sb.magic, STORE_MAGIC, sizeof(sb.magic)) == 0 && sb.version == STORE_VERSION &&
-           sb.block_size == PAGE_SIZE && sb.blocks >= 2 && sb.blocks <= device->blocks &&
-           sb.checksum == superblock_checksum(&sb) &&
+           sb.block_size == PAGE_SIZE && sb.blocks >= STORE_BLOCKS_MIN &&
+           sb.blocks <= device->blocks && sb.checksum == superblock_checksum(&sb) &&
            is_zero((const char *)block + sizeof(sb), PAGE_SIZE - sizeof(sb));
 }
 
@@ -212,7 +212,7 @@ static void make_uuid(uint8_t uuid[16], const struct block_device *device)
 bool store_format_start(struct block_device *device,
                         void (*done)(void *context, enum store_probe result), void *context)
 {
-    if (device->read_only || device->blocks < 2) {
+    if (device->read_only || device->blocks < STORE_BLOCKS_MIN) {
         return false;
     }
     struct probe_job *job = job_create(device, done, context);
@@ -235,6 +235,69 @@ bool store_format_start(struct block_device *device,
     job->request.op = BLOCK_WRITE;
     job->request.block = 0;
     job->request.pages = 1;
+    block_submit(device, &job->request);
+    return true;
+}
+
+/* ---- the test write ------------------------------------------------------------------------- */
+
+void store_fill_test_page(void *page, uint64_t number)
+{
+    char *bytes = page;
+
+    for (size_t at = 0; at < PAGE_SIZE; at += sizeof(STORE_MAGIC) - 1) {
+        memcpy(bytes + at, STORE_MAGIC, MIN(sizeof(STORE_MAGIC) - 1, PAGE_SIZE - at));
+    }
+    memcpy(page, &number, sizeof(number));
+}
+
+/* Buffer: what is written, and what is read back. */
+static void check_read_done(struct block_request *request, enum block_status status)
+{
+    struct probe_job *job = request->owner;
+    const char *buffer = mm_frame_ptr(job->buffer);
+
+    if (status != BLOCK_OK) {
+        job_end(job, STORE_UNREADABLE);
+    } else if (memcmp(buffer, buffer + PAGE_SIZE, PAGE_SIZE) != 0) {
+        job_end(job, STORE_UNWRITABLE); /* it said that it had written */
+    } else {
+        job_end(job, STORE_VALID);
+    }
+}
+
+static void check_write_done(struct block_request *request, enum block_status status)
+{
+    struct probe_job *job = request->owner;
+
+    if (status != BLOCK_OK) {
+        job_end(job, STORE_UNWRITABLE);
+        return;
+    }
+    request->op = BLOCK_READ;
+    request->page[0] = pfn(job->buffer.v + 1);
+    request->done = check_read_done;
+    block_submit(job->device, request);
+}
+
+bool store_check_start(struct block_device *device,
+                       void (*done)(void *context, enum store_probe result), void *context)
+{
+    struct probe_job *job = job_create(device, done, context);
+    uint64_t blocks = store_probed_blocks(device);
+
+    if (job == NULL) {
+        return false;
+    }
+    if (device->read_only || blocks == 0) {
+        job_end(job, STORE_UNWRITABLE);
+        return true;
+    }
+    store_fill_test_page(mm_frame_ptr(job->buffer), mm_clock_ns());
+    job->request.op = BLOCK_WRITE;
+    job->request.block = blocks - 1;
+    job->request.pages = 1;
+    job->request.done = check_write_done;
     block_submit(device, &job->request);
     return true;
 }

@@ -85,9 +85,7 @@ static bool alloc_requests(struct tmem *tmem)
         return false;
     }
     for (unsigned i = 0; i < TMEM_IOS; i++) {
-        list_init(&tmem->io[i].waiters);
-        list_init(&tmem->io[i].request.link);
-        tmem->io[i].tmem = tmem;
+        tmem_io_init(tmem, &tmem->io[i]);
     }
     atomic_init(&tmem->io_free, (uint32_t)BITS(TMEM_IOS - 1, 0));
     return true;

@@ -20,6 +20,7 @@
 #include "base/list.h"
 #include "base/lock.h"
 #include "mm/frame.h"
+#include "mm/store_io.h"
 #include "mm/tmem.h"
 
 #define TMEM_SHARDS   32u
@@ -86,13 +87,9 @@ struct tmem_pool {
 };
 
 struct tmem_io {
-    struct block_request request;
+    struct store_io io;
     struct list waiters; /* of a read */
     struct tmem *tmem;
-    uint32_t slot;   /* of frame[0] */
-    uint32_t count;  /* pages */
-    uint32_t single; /* page by page after a failure: the one in flight; else SINGLE_NONE */
-    uint32_t frame[TMEM_IO_PAGES];
     struct tmem_shard *shard[TMEM_IO_PAGES];
     struct tmem_page *page[TMEM_IO_PAGES]; /* under the shard's lock; NULL: gone in the meantime */
 };
@@ -215,6 +212,8 @@ enum tmem_read {
 enum tmem_read tmem_io_read(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
 /* The request that reads this page. */
 struct tmem_io *tmem_io_of(struct tmem *tmem, const struct tmem_page *page);
+/* Sets up a request of the VM's, once. */
+void tmem_io_init(struct tmem *tmem, struct tmem_io *io);
 /* Queues on those who need a request. */
 void tmem_io_wait(struct tmem *tmem, struct mm_waiter *waiter);
 

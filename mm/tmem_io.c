@@ -3,8 +3,7 @@
  * tmem and the paging store: reading pages back, and what the pager does with tmem.
  *
  * Requests are a VM's own, fixed in number, found by a bit mask: no lock, and no allocation when
- * memory is short.  A write that fails is repeated page by page; a page that still cannot be
- * written stays in its frame, and its slot is retired.
+ * memory is short.  A page that cannot be written stays in its frame.
  */
 #include "base/log.h"
 #include "mm/env.h"
@@ -12,8 +11,6 @@
 #include "mm/space_internal.h"
 #include "mm/tmem_internal.h"
 #include "mm/wait.h"
-
-#define SINGLE_NONE UINT32_MAX
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
@@ -32,10 +29,8 @@ static struct tmem_io *io_take(struct tmem *tmem, enum block_op op)
     struct tmem_io *io = &tmem->io[index];
 
     atomic_fetch_add(&tmem->ios, 1);
-    io->request.op = op;
-    io->request.owner = io;
-    io->count = 0;
-    io->single = SINGLE_NONE;
+    io->io.request.op = op;
+    io->io.count = 0;
     return io;
 }
 
@@ -45,7 +40,7 @@ static void io_give(struct tmem_io *io)
     struct tmem *tmem = io->tmem;
     struct list readers = LIST_INIT(readers), starved = LIST_INIT(starved);
 
-    if (io->request.op == BLOCK_WRITE) {
+    if (io->io.request.op == BLOCK_WRITE) {
         atomic_fetch_sub(&tmem->writes, 1);
     }
     wait_move(&readers, &io->waiters);
@@ -84,7 +79,7 @@ void tmem_io_cut(struct tmem *tmem, struct tmem_page *page)
 {
     struct tmem_io *io = tmem_io_of(tmem, page);
 
-    for (uint32_t i = 0; i < io->count; i++) {
+    for (uint32_t i = 0; i < io->io.count; i++) {
         if (io->page[i] == page) {
             io->page[i] = NULL;
             return;
@@ -98,16 +93,27 @@ static void io_add(struct tmem_io *io, struct tmem_shard *shard, struct tmem_pag
 {
     struct frame *frame = frame_get(number);
 
-    frame->flags |= io->request.op == BLOCK_READ ? FRAME_IO_READ : FRAME_IO_WRITE;
+    frame->flags |= io->io.request.op == BLOCK_READ ? FRAME_IO_READ : FRAME_IO_WRITE;
     frame->io = (uint32_t)(io - io->tmem->io);
-    frame->slot = io->slot + io->count;
-    io->frame[io->count] = (uint32_t)number.v;
-    io->shard[io->count] = shard;
-    io->page[io->count] = page;
-    io->count++;
+    frame->slot = io->io.slot + io->io.count;
+    io->io.frame[io->io.count] = (uint32_t)number.v;
+    io->shard[io->io.count] = shard;
+    io->page[io->io.count] = page;
+    io->io.count++;
 }
 
 /* ---- completion ----------------------------------------------------------------------------- */
+
+/* The request has ended badly for this frame: its slot holds nothing that is worth keeping. */
+static void disown_slot(struct tmem *tmem, struct frame *frame, enum store_answer answer)
+{
+    if (answer == STORE_BAD_SLOT) {
+        store_slot_retire(tmem->store, frame->slot);
+    } else {
+        store_slot_give(tmem->store, frame->slot);
+    }
+    frame->slot = FRAME_NONE;
+}
 
 static void free_with_slot(struct tmem *tmem, pfn_t number)
 {
@@ -120,15 +126,14 @@ static void free_with_slot(struct tmem *tmem, pfn_t number)
 }
 
 /* The shard's lock is held, the page is still wanted. */
-static void read_into_page(struct tmem_io *io, struct tmem_page *page, pfn_t number, bool good)
+static void read_into_page(struct tmem_io *io, struct tmem_page *page, pfn_t number)
 {
     struct tmem *tmem = io->tmem;
     struct frame *frame = frame_get(number);
 
-    if (!good) {
+    if (frame->slot == FRAME_NONE) {
         log_error("%s: a tmem page is lost: slot %u of %s cannot be read back", tmem->name,
-                  frame->slot, store_device_name(tmem->store));
-        store_slot_retire(tmem->store, frame->slot);
+                  io->io.slot, store_device_name(tmem->store));
         frame_free(number);
         tmem_page_set(page, TMEM_AT_LOST, 0);
         return;
@@ -142,12 +147,12 @@ static void read_into_page(struct tmem_io *io, struct tmem_page *page, pfn_t num
 }
 
 /* The shard's lock is held, the page is still wanted. */
-static void written_page(struct tmem_io *io, uint32_t index, pfn_t number, bool good)
+static void written_page(struct tmem_io *io, uint32_t index, pfn_t number)
 {
     struct tmem *tmem = io->tmem;
     struct tmem_page *page = io->page[index];
 
-    if (!good) {
+    if (frame_get(number)->slot == FRAME_NONE) { /* it stays */
         tmem_page_age(tmem, io->shard[index], page);
         return;
     }
@@ -155,12 +160,12 @@ static void written_page(struct tmem_io *io, uint32_t index, pfn_t number, bool 
     frame_free(number);
 }
 
-static void finish_page(struct tmem_io *io, uint32_t index, bool good)
+static void finish_page(struct tmem_io *io, uint32_t index, enum store_answer answer)
 {
-    pfn_t number = pfn(io->frame[index]);
+    pfn_t number = pfn(io->io.frame[index]);
     struct frame *frame = frame_get(number);
     struct tmem_shard *shard = io->shard[index];
-    bool reading = io->request.op == BLOCK_READ;
+    bool reading = io->io.request.op == BLOCK_READ;
 
     if (!reading) {
         atomic_fetch_sub(&io->tmem->out_pages, 1);
@@ -168,60 +173,46 @@ static void finish_page(struct tmem_io *io, uint32_t index, bool good)
     spin_lock(&shard->lock);
     frame->flags &= (uint8_t) ~(FRAME_IO_READ | FRAME_IO_WRITE);
     frame->io = FRAME_NONE;
-    if (!reading && !good) {
-        store_slot_retire(io->tmem->store, frame->slot);
-        frame->slot = FRAME_NONE;
+    if (answer != STORE_DONE) {
+        disown_slot(io->tmem, frame, answer);
     }
     if (io->page[index] == NULL) {
         free_with_slot(io->tmem, number);
     } else if (reading) {
-        read_into_page(io, io->page[index], number, good);
+        read_into_page(io, io->page[index], number);
     } else {
-        written_page(io, index, number, good);
+        written_page(io, index, number);
     }
     io->page[index] = NULL;
     spin_unlock(&shard->lock);
 }
 
-static void submit_part(struct tmem_io *io, uint32_t first, uint32_t count);
-
-static void io_done(struct block_request *request, enum block_status status)
+static void run_ended(struct store_io *run, uint64_t pages, enum store_answer answer)
 {
-    struct tmem_io *io = request->owner;
-    struct store *store = io->tmem->store;
-    uint32_t first = io->single == SINGLE_NONE ? 0 : io->single, count = request->pages;
-    bool good = status == BLOCK_OK;
+    struct tmem_io *io = CONTAINER_OF(run, struct tmem_io, io);
 
-    if (good && request->op == BLOCK_READ) {
-        good = store_slot_verify(store, io->slot, mm_frame_ptr(pfn(io->frame[0])));
+    for (uint32_t i = 0; i < run->count; i++) {
+        if (pages >> i & 1) {
+            finish_page(io, i, answer);
+        }
     }
-    if (!good) {
-        store_count_error(store);
+    if (run->left == 0) {
+        io_give(io);
     }
-    if (!good && count > 1) {
-        io->single = 0; /* which block is it?  One by one. */
-        submit_part(io, 0, 1);
-        return;
-    }
-    for (uint32_t i = first; i < first + count; i++) {
-        finish_page(io, i, good);
-    }
-    if (first + count < io->count) {
-        io->single = first + count;
-        submit_part(io, io->single, 1);
-        return;
-    }
-    io_give(io);
 }
 
-static void submit_part(struct tmem_io *io, uint32_t first, uint32_t count)
+static bool run_unwanted(struct store_io *run)
 {
-    io->request.pages = count;
-    io->request.done = io_done;
-    for (uint32_t i = 0; i < count; i++) {
-        io->request.page[i] = pfn(io->frame[first + i]);
-    }
-    store_submit(io->tmem->store, &io->request, io->slot + first);
+    return __atomic_load_n(&CONTAINER_OF(run, struct tmem_io, io)->tmem->closed, __ATOMIC_RELAXED);
+}
+
+void tmem_io_init(struct tmem *tmem, struct tmem_io *io)
+{
+    static const struct store_io_owner owner = {.ended = run_ended, .unwanted = run_unwanted};
+
+    list_init(&io->waiters);
+    store_io_init_request(&io->io, &owner);
+    io->tmem = tmem;
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -239,10 +230,10 @@ enum tmem_read tmem_io_read(struct tmem *tmem, struct tmem_shard *shard, struct 
         frame_free(number);
         return TMEM_READ_NO_IO;
     }
-    io->slot = (uint32_t)tmem_page_payload(page);
+    io->io.slot = (uint32_t)tmem_page_payload(page);
     io_add(io, shard, page, number);
     tmem_page_set(page, TMEM_AT_READING, number.v);
-    submit_part(io, 0, 1);
+    store_io_submit(tmem->store, &io->io);
     return TMEM_READ_STARTED;
 }
 
@@ -332,7 +323,7 @@ struct writing {
 static void submit_writing(struct writing *writing)
 {
     if (writing->io != NULL) {
-        submit_part(writing->io, 0, writing->io->count);
+        store_io_submit(writing->tmem->store, &writing->io->io);
         writing->io = NULL;
     }
 }
@@ -341,14 +332,14 @@ static bool begin_writing(struct writing *writing, uint32_t slot)
 {
     struct tmem *tmem = writing->tmem;
 
-    if (atomic_load(&tmem->writes) == TMEM_WRITES) {
+    if (atomic_load(&tmem->writes) == TMEM_WRITES || !store_takes_writes(tmem->store)) {
         return false;
     }
     writing->io = io_take(tmem, BLOCK_WRITE);
     if (writing->io == NULL) {
         return false;
     }
-    writing->io->slot = slot;
+    writing->io->io.slot = slot;
     atomic_fetch_add(&tmem->writes, 1);
     return true;
 }
@@ -364,8 +355,8 @@ static void write_page(struct writing *writing, struct tmem_shard *shard, struct
         writing->stuck = true;
         return;
     }
-    if (writing->io != NULL &&
-        (writing->io->count == TMEM_IO_PAGES || slot != writing->io->slot + writing->io->count)) {
+    if (writing->io != NULL && (writing->io->io.count == TMEM_IO_PAGES ||
+                                slot != writing->io->io.slot + writing->io->io.count)) {
         submit_writing(writing);
     }
     if (writing->io == NULL && !begin_writing(writing, slot)) {

@@ -296,54 +296,6 @@ def boot_protocols(boot):
 
 # ---- trouble with the store ----
 
-CLUSTER = 512  # slots that a VM takes at a time
-
-
-def faulty_slots(what, slots):
-    """Rules for QEMU's blkdebug: to `read` or to `write` these slots fails for ever.  Without an
-    iotype, rules that a read has made active hit the next write as well.  Slot 0 is block 1."""
-    return "".join(f'[inject-error]\nevent = "{what}_aio"\niotype = "{what}"\nerrno = "5"\n'
-                   f'sector = "{8 * (1 + slot)}"\n' for slot in slots)
-
-
-def store_figures(machine, key):
-    return max(int(n) for n in re.findall(rf'"{key}":(\d+)', machine.text))
-
-
-def write_errors(boot):
-    """Slots that cannot be written are retired; no page is lost."""
-    slots = [cluster * CLUSTER + 100 + i for cluster in range(0, 60, 3) for i in range(3)]
-
-    def boot_faulty(*arguments, **keys):
-        machine = boot(*arguments, blkdebug=faulty_slots("write", slots), **keys)
-        boot_faulty.machine = machine
-        return machine
-
-    overcommit(2, "128M", "54M", "128M")(boot_faulty)
-    retired = store_figures(boot_faulty.machine, "retired")
-    if not 0 < retired <= len(slots):
-        raise Failure(f"{retired} slots were retired, expected 1 to {len(slots)}")
-
-
-def read_error(boot):
-    """A page that cannot be read back fails its VM; the others do not notice."""
-    names = ("vm0", "vm1", "vm2")
-    config = host(pool="168M", store="auto", when_idle="poweroff")
-    for i, name in enumerate(names):
-        config += linux_vm(name, "128M", "54M", seed=i + 1)
-    # What a VM stores while memcheck fills its memory: earlier clusters hold what the kernel needed
-    # at boot and never reads again.
-    faulty = [60 * CLUSTER + 200 + i for i in range(64)]
-    machine = boot(config, LINUX_FILES, timeout=300, blkdebug=faulty_slots("read", faulty))
-    lost = machine.expect(r"hv: (vm\d): guest page 0x[0-9a-f]+ is lost: slot \d+ of nvme0", 200)
-    victim = lost.group(1)
-    machine.expect(rf"vm {victim}: failed: .*lost", 60)
-    for name in names:
-        if name != victim:
-            machine.expect(rf"^{name}\| .*memcheck: PASS", 200)
-    expect_end(machine, r"^spillway: power off: 1 guest\(s\) failed$", 1)
-
-
 def store_full(boot):
     """As much as admission lets in, and one VM more: that one is refused, the others lose nothing."""
     names = ("vm0", "vm1")
@@ -524,8 +476,6 @@ CASES = [
     Case("smp-2", overcommit(2, "128M", "50M", "128M", threads=2, vcpus=2), cpus=2),
     Case("smp-4", overcommit(2, "128M", "50M", "128M", threads=4, vcpus=4), cpus=2),
     Case("smp-8", overcommit(2, "160M", "64M", "160M", threads=8, vcpus=8), cpus=2),
-    Case("write-errors", write_errors),
-    Case("read-error", read_error),
     Case("store-full", store_full),
     Case("operator", operator, cpus=2),
     Case("console", console, emu="bochs", memory="512M"),
@@ -542,8 +492,9 @@ import hostile_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic
 import sched_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import spin_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import stop_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
+import store_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import tmem_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 
 for module in (disk_cases, hostile_cases, sched_cases, spin_cases,
-               stop_cases, tmem_cases, acceptance):
+               stop_cases, store_cases, tmem_cases, acceptance):
     CASES += module.CASES

@@ -26,7 +26,7 @@ class Failure(Exception):
 
 class Machine:
     def __init__(self, config, files=(), emu="qemu", cpus=1, memory="768M", disk="nvme",
-                 store="1G", timeout=300, extra=(), blkdebug=None, log=os.devnull):
+                 store="1G", timeout=300, extra=(), log=os.devnull):
         self.dir = tempfile.TemporaryDirectory(prefix="spillway-test-")
         self.text = ""          # everything that came, CR removed
         self.log = open(log, "a", encoding="latin-1", buffering=1)  # the same, as it comes
@@ -46,11 +46,6 @@ class Machine:
         command = [sys.executable, TOOL, "run", "--image", image, "--emu", emu, "--cpus", str(cpus),
                    "--memory", memory, "--disk", disk, "--store", str(store), "--serial",
                    "unix:" + path, "--timeout", str(timeout), *extra]
-        if blkdebug is not None:
-            rules = os.path.join(self.dir.name, "blkdebug")
-            with open(rules, "w", encoding="ascii") as out:
-                out.write(blkdebug)
-            command += ["--blkdebug", rules]
         with open(os.path.join(self.dir.name, "stderr"), "wb") as err:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
                                             stdout=subprocess.DEVNULL, stderr=err)

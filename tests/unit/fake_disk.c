@@ -35,6 +35,9 @@ static void move_pages(struct fake_disk *disk, struct block_request *request, bo
         uint8_t *at = disk->data + (request->block + i) * PAGE_SIZE;
         void *page = mm_frame_ptr(request->page[i]);
 
+        if (request->op == BLOCK_WRITE && disk->lies) {
+            continue;
+        }
         if (request->op == BLOCK_WRITE) {
             memcpy(at, page, PAGE_SIZE);
         } else {
@@ -65,16 +68,28 @@ static bool counts_down(unsigned *counter)
     return *counter != 0 && --*counter == 0;
 }
 
+static bool has_rotten(const struct fake_disk *disk, const struct block_request *request)
+{
+    uint64_t last = request->block + request->pages - 1;
+
+    return disk->rotten != 0 && last / disk->rotten * disk->rotten >= request->block;
+}
+
 static bool shall_fail(struct fake_disk *disk, const struct block_request *request)
 {
-    bool bad = disk->bad_block != 0 && disk->bad_block >= request->block &&
-               disk->bad_block < request->block + request->pages;
+    uint64_t end = request->block + request->pages;
+    bool bad = disk->bad_block >= request->block && disk->bad_block < end && disk->bad_block != 0;
+    bool last = request->block == disk->device.blocks - 1;
 
     if (request->op == BLOCK_READ) {
-        bad |= counts_down(&disk->fail_read_in) || chance(disk, disk->fail_read_permille);
+        bad |= disk->reads_down || (!last && has_rotten(disk, request)) ||
+               counts_down(&disk->fail_read_in) ||
+               (!last && chance(disk, disk->fail_read_permille));
         disk->failed_reads += bad;
     } else {
-        bad |= counts_down(&disk->fail_write_in) || chance(disk, disk->fail_write_permille);
+        bad |= disk->writes_down || (disk->thin != 0 && end > disk->thin && !last) ||
+               counts_down(&disk->fail_write_in) ||
+               (!last && chance(disk, disk->fail_write_permille));
         disk->failed_writes += bad;
     }
     return bad;

@@ -21,9 +21,14 @@ struct fake_disk {
     uint64_t random;
     /* The n-th request from now fails (1: the next); 0: none does. */
     unsigned fail_read_in, fail_write_in;
-    /* Of 1000 requests, so many fail; and of pages read, so many arrive changed. */
+    /* Of 1000 requests, so many fail; and of pages read, so many arrive changed.  Not the last
+     * block: slots fail, while the disk is well. */
     unsigned fail_read_permille, fail_write_permille, corrupt_permille;
-    uint64_t bad_block; /* fails always, read and write; 0: none */
+    uint64_t bad_block;           /* fails always, read and write; 0: none */
+    uint64_t rotten;              /* reads of every block that this divides fail; 0: none */
+    bool lies;                    /* writes succeed and change nothing */
+    bool reads_down, writes_down; /* all of them fail */
+    uint64_t thin; /* writes of blocks from here on fail, but of the last one; 0: none */
     uint64_t failed_reads, failed_writes, corrupted;
 };
 

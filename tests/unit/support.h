@@ -72,6 +72,8 @@ void support_memory_init(uint64_t frames);
 /* The same without a range: the test adds its own, within the next `frames` frames. */
 void support_memory_init_empty(uint64_t frames);
 void support_memory_free(void);
+/* Called once, by the next support_memory_free(), before anything is freed. */
+void support_before_memory_free(void (*call)(void));
 
 /* The n-th frame_alloc() from now fails (1: the next); 0: none does. */
 void support_fail_alloc(unsigned n);
@@ -87,7 +89,11 @@ unsigned support_shootdowns(void);
 
 /* ---- support_store.c ---- */
 
-/* Formats the disk and opens it as a store. */
+/* Formats the disk and opens it as a store, until support_memory_free(). */
 struct store *support_open_store(struct fake_disk *disk);
+/* Completes one request, and lets a millisecond pass for those that wait to be tried again. */
+void support_store_step(struct fake_disk *disk);
+/* Completes all requests, with time passing as they are tried again. */
+void support_store_settle(struct fake_disk *disk);
 
 #endif

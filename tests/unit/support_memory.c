@@ -18,6 +18,7 @@ static struct {
     size_t db_bytes;
 } memory;
 
+static void (*before_free)(void);
 static void (*on_shootdown)(struct space *space);
 static _Atomic uint64_t clock_ns = 1000000000;
 static _Atomic unsigned wakes, shootdowns;
@@ -56,8 +57,17 @@ void support_memory_init(uint64_t frames)
     frame_alloc_ready();
 }
 
+void support_before_memory_free(void (*call)(void))
+{
+    before_free = call;
+}
+
 void support_memory_free(void)
 {
+    if (before_free != NULL) {
+        before_free();
+    }
+    before_free = NULL;
     munmap(memory.base, memory.frames * PAGE_SIZE);
     munmap(memory.db, memory.db_bytes);
     memory.frames = 0;
@@ -72,18 +82,31 @@ void *mm_frame_ptr(pfn_t frame)
     return memory.base + (frame.v - SUPPORT_FIRST_FRAME) * PAGE_SIZE;
 }
 
-/* ---- failing allocations: the linker sends calls of frame_alloc() here (--wrap) ---- */
+/* ---- failing allocations: the linker sends calls of both functions here (--wrap) ---- */
+
+static bool fails_now(void)
+{
+    if (fail_in != 0 && --fail_in == 0) {
+        failed = true;
+        return true;
+    }
+    return false;
+}
 
 bool __real_frame_alloc(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out);
 bool __wrap_frame_alloc(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out);
 
 bool __wrap_frame_alloc(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out)
 {
-    if (fail_in != 0 && --fail_in == 0) {
-        failed = true;
-        return false;
-    }
-    return __real_frame_alloc(order, use, flags, out);
+    return !fails_now() && __real_frame_alloc(order, use, flags, out);
+}
+
+bool __real_frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out);
+bool __wrap_frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out);
+
+bool __wrap_frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out)
+{
+    return !fails_now() && __real_frame_alloc_zeroed(order, use, flags, out);
 }
 
 void support_fail_alloc(unsigned n)

@@ -56,13 +56,13 @@ void vm_down(struct machine_vm *vm)
     if (vm->tmem != NULL) {
         tmem_close(vm->tmem);
         while (!tmem_drain(vm->tmem)) {
-            fake_disk_step(&disk);
+            support_store_step(&disk);
         }
     }
     if (vm->space != NULL) {
         space_close(vm->space);
         while (!space_drain(vm->space)) {
-            fake_disk_step(&disk);
+            support_store_step(&disk);
         }
     }
     if (vm->tmem != NULL) {
@@ -84,7 +84,7 @@ void machine_up(void)
 {
     support_memory_init(FRAMES);
     watermarks_off();
-    fake_disk_init(&disk, SLOTS + 1, 1);
+    fake_disk_init(&disk, SLOTS + 2, 1);
     store = support_open_store(&disk);
     assert_non_null(store);
     free_at_start = frame_stats_get().free;
@@ -132,7 +132,7 @@ void squeeze(unsigned steps)
     while (steps-- > 0) {
         support_clock_advance(10000000);
         pager_run();
-        fake_disk_settle(&disk);
+        support_store_settle(&disk);
     }
     watermarks_off();
 }

@@ -99,7 +99,7 @@ static void read_back(void)
 
 static void open_store(uint64_t slots, uint64_t seed)
 {
-    fake_disk_init(&model_disk, slots + 1, seed);
+    fake_disk_init(&model_disk, slots + 2, seed);
     store = support_open_store(&model_disk);
     assert_non_null(store);
 }
@@ -145,7 +145,7 @@ static void destroy_spaces(void)
     }
     for (unsigned i = 0; i < SPACES; i++) {
         while (!space_drain(model_spaces[i].space)) {
-            fake_disk_step(&model_disk);
+            support_store_step(&model_disk);
         }
         space_free(model_spaces[i].space);
     }
@@ -234,13 +234,13 @@ static void failing_writes(void)
 static void failing_reads(void)
 {
     model_disk.fail_read_permille = 50;
+    model_disk.rotten = 101;
     model_disk.corrupt_permille = 5;
 }
 
 static void bad_block(void)
 {
     model_disk.bad_block = 37;
-    model_disk.fail_read_permille = 0;
 }
 
 static void test_good_disk(void **state)

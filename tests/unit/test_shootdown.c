@@ -43,7 +43,7 @@ static void machine_up(const struct table_format *format)
     struct space_config config = {.name = "vm", .format = format, .shares = 100};
 
     support_memory_init(FRAMES);
-    fake_disk_init(&disk, SLOTS + 1, 1);
+    fake_disk_init(&disk, SLOTS + 2, 1);
     store = config.store = support_open_store(&disk);
     space = space_create(&config);
     assert_non_null(space);
@@ -55,7 +55,7 @@ static void machine_down(void)
 {
     space_close(space);
     while (!space_drain(space)) {
-        fake_disk_settle(&disk);
+        support_store_step(&disk);
     }
     space_free(space);
     fake_disk_free(&disk);

@@ -237,7 +237,7 @@ static void destroy_spaces(void)
     for (unsigned i = 0; i < SPACES; i++) {
         space_close(spaces[i]);
         while (!space_drain(spaces[i])) {
-            fake_disk_step(&disk);
+            support_store_step(&disk);
         }
         space_free(spaces[i]);
     }

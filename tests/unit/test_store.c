@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The store: whose disk it is, slots and clusters, promises; and pattern words. */
+/* The store: whose disk it is, slots and clusters; and pattern words. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/xxhash.h"
+#include "mm/frame_alloc.h"
 #include "mm/pattern.h"
 #include "mm/store_internal.h"
 #include "tests/unit/fake_disk.h"
@@ -19,6 +20,7 @@
 
 static struct fake_disk disk;
 static int probed;
+static struct store *opened;
 
 static void note(void *context, enum store_probe result)
 {
@@ -65,7 +67,9 @@ static void test_blank_disk(void **state)
     assert_null(store_open(&disk.device));
     assert_int_equal(format(), STORE_VALID);
     assert_int_equal(probe(), STORE_VALID);
-    assert_non_null(store_open(&disk.device));
+    opened = store_open(&disk.device);
+    assert_non_null(opened);
+    store_close(opened);
 }
 
 /* One byte anywhere in the first MiB, or in the superblock, and it is not ours. */
@@ -127,13 +131,75 @@ static void test_read_only_disk(void **state)
     assert_null(store_open(&disk.device));
 }
 
+/* A test write tells what the device does not. */
+static int check(void)
+{
+    probed = -1;
+    assert_true(store_check_start(&disk.device, note, &disk));
+    fake_disk_settle(&disk);
+    return probed;
+}
+
+static void test_unwritable_disk(void **state)
+{
+    uint8_t *last = disk.data + (BLOCKS - 1) * PAGE_SIZE;
+
+    (void)state;
+    assert_int_equal(format(), STORE_VALID);
+    assert_int_equal(check(), STORE_VALID);
+    assert_memory_equal(last + 100 * (sizeof(STORE_MAGIC) - 1), STORE_MAGIC, 10);
+    disk.writes_down = true;
+    assert_int_equal(check(), STORE_UNWRITABLE);
+    disk.writes_down = false;
+    disk.lies = true;
+    support_clock_advance(1);
+    assert_int_equal(check(), STORE_UNWRITABLE);
+    disk.lies = false;
+    disk.reads_down = true;
+    assert_int_equal(check(), STORE_UNREADABLE);
+    disk.reads_down = false;
+    assert_int_equal(check(), STORE_VALID);
+    assert_int_equal(probe(), STORE_VALID);
+}
+
+/* All of its memory comes back. */
+static void test_close(void **state)
+{
+    uint64_t before;
+
+    (void)state;
+    assert_int_equal(format(), STORE_VALID);
+    before = frame_stats_get().free;
+    for (unsigned n = 1;; n++) {
+        struct store *store;
+
+        support_fail_alloc(n);
+        store = store_open(&disk.device);
+        support_fail_alloc(0);
+        if (store != NULL) {
+            store_close(store);
+        }
+        assert_int_equal(frame_stats_get().free, before);
+        if (store != NULL) {
+            assert_true(n > 7);
+            return;
+        }
+    }
+}
+
+static void close_opened(void)
+{
+    store_close(opened);
+}
+
 static struct store *open_store(void)
 {
     struct store *store;
 
     assert_int_equal(format(), STORE_VALID);
-    store = store_open(&disk.device);
+    store = opened = store_open(&disk.device);
     assert_non_null(store);
+    support_before_memory_free(close_opened);
     return store;
 }
 
@@ -162,11 +228,11 @@ static void test_every_slot_once(void **state)
     (void)state;
     memset(seen, 0, sizeof(seen));
     while ((slot = store_slot_take(store, STORE_NONE, 0)) != STORE_NONE) {
-        assert_true(slot < BLOCKS - 1 && !seen[slot]);
+        assert_true(slot < BLOCKS - 2 && !seen[slot]);
         seen[slot] = true;
         count++;
     }
-    assert_int_equal(count, BLOCKS - 1);
+    assert_int_equal(count, BLOCKS - 2);
     assert_true(store_is_tight(store));
     assert_int_equal(store_cluster_take(store), STORE_NONE);
     store_slot_retire(store, 77);
@@ -174,10 +240,10 @@ static void test_every_slot_once(void **state)
     assert_int_equal(store_slot_take(store, STORE_NONE, 0), 78);
     assert_int_equal(store_slot_take(store, STORE_NONE, 0), STORE_NONE);
     store_get_stats(store, &stats);
-    assert_int_equal(stats.slots, BLOCKS - 1);
-    assert_int_equal(stats.slots_used, BLOCKS - 2);
+    assert_int_equal(stats.slots, BLOCKS - 2);
+    assert_int_equal(stats.slots_used, BLOCKS - 3);
     assert_int_equal(stats.retired, 1);
-    for (slot = 0; slot < BLOCKS - 1; slot++) {
+    for (slot = 0; slot < BLOCKS - 2; slot++) {
         if (slot != 77) {
             store_slot_give(store, slot);
         }
@@ -186,19 +252,6 @@ static void test_every_slot_once(void **state)
     }
     /* Not the one of the retired slot, not the one that the end cuts. */
     assert_int_equal(count, BLOCKS / STORE_CLUSTER_SLOTS - 1);
-}
-
-static void test_promises(void **state)
-{
-    struct store *store = open_store();
-
-    (void)state;
-    assert_true(store_reserve(store, 1000));
-    assert_false(store_reserve(store, 1000));
-    assert_false(store_reserve(store, UINT64_MAX - 500));
-    assert_true(store_reserve(store, 999));
-    store_release(store, 1000);
-    assert_true(store_reserve(store, 1000));
 }
 
 static void test_seal(void **state)
@@ -211,6 +264,43 @@ static void test_seal(void **state)
     assert_true(store_slot_verify(store, 1998, page));
     page[511] = 1;
     assert_false(store_slot_verify(store, 1998, page));
+}
+
+struct sum {
+    uint32_t low, number;
+};
+
+static int compare_sums(const void *a, const void *b)
+{
+    const struct sum *x = a, *y = b;
+
+    return (x->low > y->low) - (x->low < y->low);
+}
+
+/* Two pages whose sums have the same lower half are told apart. */
+static void checksums_have_64_bits(void **state)
+{
+    struct store *store = open_store();
+    static struct sum sums[300000];
+    static uint64_t page[512];
+    unsigned alike = 0;
+
+    (void)state;
+    for (uint32_t i = 0; i < ARRAY_SIZE(sums); i++) {
+        page[0] = i;
+        sums[i] = (struct sum){.low = (uint32_t)XXH64(page, PAGE_SIZE, 0), .number = i};
+    }
+    qsort(sums, ARRAY_SIZE(sums), sizeof(sums[0]), compare_sums);
+    for (uint32_t i = 1; i < ARRAY_SIZE(sums); i++) {
+        if (sums[i].low == sums[i - 1].low) {
+            alike++;
+            page[0] = sums[i].number;
+            store_slot_seal(store, 0, page);
+            page[0] = sums[i - 1].number;
+            assert_false(store_slot_verify(store, 0, page));
+        }
+    }
+    assert_true(alike > 0);
 }
 
 static void test_pattern_words(void **state)
@@ -261,10 +351,12 @@ int main(void)
         CASE(test_superblock_of_a_larger_disk),
         CASE(test_unreadable_disk),
         CASE(test_read_only_disk),
+        CASE(test_unwritable_disk),
+        CASE(test_close),
         CASE(test_slots_of_a_cluster_are_in_order),
         CASE(test_every_slot_once),
-        CASE(test_promises),
         CASE(test_seal),
+        CASE(checksums_have_64_bits),
         cmocka_unit_test(test_pattern_words),
     };
 

@@ -296,6 +296,7 @@ static void run_model(uint64_t steps, bool failing)
     }
     if (failing) {
         disk.fail_read_permille = 3;
+        disk.rotten = 101;
         disk.corrupt_permille = 2;
         disk.fail_write_permille = 20;
     }
