@@ -8,8 +8,8 @@
 FUZZ_RUNS    ?= 200000
 FUZZ_DIR     := $(BUILD)/fuzz
 FUZZ_TARGETS := hypercall decode
-FUZZ_COMMON  := -std=gnu11 -g -O1 -I. -fno-omit-frame-pointer -pthread -ffunction-sections \
-                -fsanitize=address,undefined -fno-sanitize-recover=all
+FUZZ_COMMON  := -std=gnu11 -g -O1 -I. -isystem $(UNIT_DIR) -fno-omit-frame-pointer -pthread \
+                -ffunction-sections -fsanitize=address,undefined -fno-sanitize-recover=all
 # The comparisons of hv/ are traced, so that the fuzzer finds its constants.  Below it, edges are
 # counted only: every look at a bucket or a frame would be traced, and that took most of the time.
 FUZZ_CC       := clang-14 $(FUZZ_COMMON) -fsanitize=fuzzer-no-link
@@ -20,7 +20,7 @@ FUZZ_TRACED_hypercall  := tests/fuzz/fuzz_hypercall.c hv/hypercall.c hv/hypercal
 FUZZ_COUNTED_hypercall := $(wildcard mm/*.c) base/lock_debug.c tests/unit/support.c \
                 tests/unit/support_memory.c tests/unit/support_store.c tests/unit/fake_format.c \
                 tests/unit/fake_disk.c
-FUZZ_LINK_hypercall    := -Wl,--wrap=frame_alloc
+FUZZ_LINK_hypercall    := -Wl,--wrap=frame_alloc,--wrap=frame_alloc_zeroed
 FUZZ_TRACED_decode     := tests/fuzz/fuzz_decode.c hv/hypercall_tmem_decode.c
 FUZZ_HEADERS := $(wildcard mm/*.h hv/*.h base/*.h guests/include/*.h tests/unit/*.h)
 # Entropic scheduling (libFuzzer's default) books every edge of every run: a third of the time.
@@ -34,11 +34,11 @@ FUZZ_SHORT_decode     := 400000
 .PHONY: $(FUZZ_TARGETS:%=fuzz-%) $(FUZZ_TARGETS:%=fuzz-short-%) fuzz-short
 fuzz-short: $(FUZZ_TARGETS:%=fuzz-short-%)
 
-$(FUZZ_DIR)/traced/%.o: %.c $(FUZZ_HEADERS)
+$(FUZZ_DIR)/traced/%.o: %.c $(FUZZ_HEADERS) | $(UNIT_DIR)/sys/tree.h
 	@mkdir -p $(@D)
 	@$(FUZZ_CC) -c $< -o $@
 
-$(FUZZ_DIR)/counted/%.o: %.c $(FUZZ_HEADERS)
+$(FUZZ_DIR)/counted/%.o: %.c $(FUZZ_HEADERS) | $(UNIT_DIR)/sys/tree.h
 	@mkdir -p $(@D)
 	@$(FUZZ_CC_COUNT) -c $< -o $@
 
