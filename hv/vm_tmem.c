@@ -15,6 +15,7 @@ static struct tmem *create(const struct vm *vm, uint64_t quota)
         .space = vm->space,
         .store = machine_store(),
         .quota = quota,
+        .ephemeral_max = vm->memory_pages,
         .shares = vm->shares,
         .seed = arch_random(),
     };

@@ -203,8 +203,7 @@ static bool try_pattern(struct space *space, const struct victim *victim)
 
 static uint32_t cluster_for(struct space *space, gfn_t page)
 {
-    struct memory_slot *slot = space_find_slot(space, page.v);
-    uint32_t *cluster = &slot->clusters[(page.v >> REGION_SHIFT) - (slot->base >> REGION_SHIFT)];
+    uint32_t *cluster = space_cluster(space_find_slot(space, page.v), page.v);
 
     if (*cluster == STORE_NONE) {
         *cluster = store_cluster_take(space->store);

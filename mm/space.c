@@ -7,7 +7,8 @@
 #include "mm/env.h"
 #include "mm/space_internal.h"
 
-#define DRAIN_PAGES 1024u /* looked at per space_drain() */
+#define DRAIN_PAGES        1024u /* looked at per space_drain() */
+#define CLUSTERS_PER_FRAME ((uint32_t)(PAGE_SIZE / sizeof(uint32_t)))
 
 /* ---- creation ------------------------------------------------------------------------------- */
 
@@ -49,21 +50,33 @@ struct space *space_create(const struct space_config *config)
     return space;
 }
 
-/* One number per 2 MiB region that the slot touches. */
+/* The 2 MiB regions that the slot touches. */
+static uint64_t slot_regions(const struct memory_slot *slot)
+{
+    return ((slot->base + slot->pages - 1) >> REGION_SHIFT) - (slot->base >> REGION_SHIFT) + 1;
+}
+
+uint32_t *space_cluster(const struct memory_slot *slot, uint64_t page)
+{
+    uint64_t region = (page >> REGION_SHIFT) - (slot->base >> REGION_SHIFT);
+    uint32_t *numbers = frame_array_at(&slot->clusters, (uint32_t)(region / CLUSTERS_PER_FRAME));
+
+    return &numbers[region % CLUSTERS_PER_FRAME];
+}
+
 static bool alloc_clusters(struct memory_slot *slot)
 {
-    uint64_t first = slot->base >> REGION_SHIFT;
-    uint64_t count = ((slot->base + slot->pages - 1) >> REGION_SHIFT) - first + 1;
-    unsigned order = 0;
+    uint64_t frames = (slot_regions(slot) + CLUSTERS_PER_FRAME - 1) / CLUSTERS_PER_FRAME;
 
-    while ((PAGE_SIZE << order) < count * sizeof(*slot->clusters)) {
-        order++;
+    while (slot->clusters.frames < frames) {
+        void *numbers = frame_array_grow(&slot->clusters, 0);
+
+        if (numbers == NULL) {
+            frame_array_free(&slot->clusters);
+            return false;
+        }
+        memset(numbers, 0xff, PAGE_SIZE);
     }
-    if (!frame_alloc(order, ALLOC_META, 0, &slot->cluster_frames)) {
-        return false;
-    }
-    slot->clusters = mm_frame_ptr(slot->cluster_frames);
-    memset(slot->clusters, 0xff, PAGE_SIZE << order);
     return true;
 }
 
@@ -295,19 +308,16 @@ static void free_page(struct space *space, uint64_t *entry, unsigned level)
 
 static void free_clusters(struct space *space, struct memory_slot *slot)
 {
-    uint64_t first = slot->base >> REGION_SHIFT;
-    uint64_t last = (slot->base + slot->pages - 1) >> REGION_SHIFT;
+    uint64_t regions = slot->clusters.frames != 0 ? slot_regions(slot) : 0;
 
-    if (slot->clusters == NULL) {
-        return;
-    }
-    for (uint64_t i = 0; i <= last - first; i++) {
-        if (slot->clusters[i] != STORE_NONE) {
-            store_cluster_give(space->store, slot->clusters[i]);
+    for (uint64_t i = 0; i < regions; i++) {
+        uint32_t cluster = *space_cluster(slot, slot->base + (i << REGION_SHIFT));
+
+        if (cluster != STORE_NONE) {
+            store_cluster_give(space->store, cluster);
         }
     }
-    slot->clusters = NULL;
-    frame_free(slot->cluster_frames);
+    frame_array_free(&slot->clusters);
 }
 
 /* The tables of [first, end), which are holes now: no CPU uses them any more. */

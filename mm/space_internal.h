@@ -26,6 +26,7 @@
 #include "mm/format.h"
 #include "mm/frame.h"
 #include "mm/frame_alloc.h"
+#include "mm/frame_array.h"
 #include "mm/generation.h"
 #include "mm/space.h"
 #include "mm/store_internal.h"
@@ -74,8 +75,7 @@ enum page_where {
 struct memory_slot {
     uint64_t base, pages;
     uint32_t flags;
-    uint32_t *clusters; /* of the store, one per 2 MiB region; STORE_NONE: none yet */
-    pfn_t cluster_frames;
+    struct frame_array clusters; /* see space_cluster() */
 };
 
 #define READ_WINDOW_MAX     32u /* pages */
@@ -178,6 +178,9 @@ static inline uint64_t slot_payload(const struct space *space, uint32_t slot)
 /* ---- space.c -------------------------------------------------------------------------------- */
 
 struct memory_slot *space_find_slot(struct space *space, uint64_t page);
+/* Where the page's 2 MiB region has the number of its cluster in the store; STORE_NONE: none yet.
+ * The space has a store. */
+uint32_t *space_cluster(const struct memory_slot *slot, uint64_t page);
 
 static inline void space_move(struct space *space, enum page_where from, enum page_where to,
                               uint64_t pages)

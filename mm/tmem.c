@@ -10,118 +10,90 @@
 #include "mm/store_internal.h"
 #include "mm/tmem_internal.h"
 
-#define BUCKETS_MIN      (PAGE_SIZE / sizeof(struct tmem_page *)) /* per shard */
-#define CHAIN            4u                                       /* pages per bucket aimed at */
-#define OVERHEAD_PAGES   128u /* table, requests, slabs that are not full */
-#define BUCKET_ORDER_MAX 6u
-
 /* ---- creation ------------------------------------------------------------------------------- */
 
-uint64_t tmem_overhead(uint64_t quota)
-{
-    /* A descriptor each, and for every few a bucket and a chain of objects. */
-    return quota == 0 ? 0 : quota / TMEM_SLAB_PAGES + quota / 512 + OVERHEAD_PAGES;
-}
+/* Structures are cut from single frames, as many as fit. */
+struct cutter {
+    struct frame_array *frames;
+    char *at;
+    size_t left; /* bytes */
+};
 
-static unsigned order_of(size_t bytes)
+/* Zeroed; NULL: no memory. */
+static void *cut(struct cutter *cutter, size_t bytes)
 {
-    unsigned order = 0;
+    void *piece;
 
-    while ((PAGE_SIZE << order) < bytes) {
-        order++;
+    if (cutter->left < bytes) {
+        cutter->at = frame_array_grow(cutter->frames, 0);
+        cutter->left = cutter->at == NULL ? 0 : PAGE_SIZE;
+        if (cutter->at == NULL) {
+            return NULL;
+        }
+        memset(cutter->at, 0, PAGE_SIZE);
     }
-    return order;
+    piece = cutter->at;
+    cutter->at += bytes;
+    cutter->left -= bytes;
+    return piece;
 }
 
-static void *alloc_zeroed(size_t bytes, pfn_t *frames)
-{
-    unsigned order = order_of(bytes);
-
-    if (!frame_alloc(order, ALLOC_META, 0, frames)) {
-        return NULL;
-    }
-    return memset(mm_frame_ptr(*frames), 0, PAGE_SIZE << order);
-}
-
-static void init_shard(struct tmem_shard *shard)
+static bool init_shard(struct tmem_shard *shard)
 {
     spin_init(&shard->lock, RANK_TMEM, "tmem shard");
-    list_init(&shard->slabs);
     for (unsigned i = 0; i < TMEM_AGES; i++) {
         list_init(&shard->age[i]);
         atomic_init(&shard->oldest[i], TMEM_NEVER);
     }
+    return tmem_table_init(shard);
 }
 
-static bool alloc_buckets(struct tmem *tmem)
+/* In this order, so that every piece is aligned as it has to be. */
+static bool alloc_parts(struct tmem *tmem)
 {
-    for (unsigned i = 0; i < TMEM_SHARDS; i++) {
-        struct tmem_shard *shard = &tmem->shard[i];
+    struct cutter cutter = {.frames = &tmem->parts};
 
-        shard->bucket =
-            alloc_zeroed(2 * tmem->buckets * sizeof(*shard->bucket), &shard->bucket_frames);
-        if (shard->bucket == NULL) {
+    for (unsigned i = 0; i < TMEM_SHARDS; i++) {
+        tmem->shard[i] = cut(&cutter, sizeof(*tmem->shard[i]));
+        if (tmem->shard[i] == NULL || !init_shard(tmem->shard[i])) {
             return false;
         }
-        shard->object = shard->bucket + tmem->buckets;
     }
-    return true;
-}
-
-static void free_buckets(struct tmem *tmem)
-{
-    for (unsigned i = 0; i < TMEM_SHARDS; i++) {
-        if (tmem->shard[i].bucket != NULL) {
-            frame_free(tmem->shard[i].bucket_frames);
-            tmem->shard[i].bucket = NULL;
+    for (uint32_t i = 0; i < TMEM_POOLS; i++) {
+        tmem->pool[i] = cut(&cutter, sizeof(*tmem->pool[i]));
+        if (tmem->pool[i] == NULL) {
+            return false;
         }
-    }
-}
-
-static bool alloc_requests(struct tmem *tmem)
-{
-    tmem->io = alloc_zeroed(TMEM_IOS * sizeof(*tmem->io), &tmem->io_frames);
-    if (tmem->io == NULL) {
-        return false;
+        atomic_init(&tmem->pool[i]->state, POOL_FREE | (TMEM_POOLS + i));
     }
     for (unsigned i = 0; i < TMEM_IOS; i++) {
-        tmem_io_init(tmem, &tmem->io[i]);
+        tmem->io[i] = cut(&cutter, sizeof(*tmem->io[i]));
+        if (tmem->io[i] == NULL) {
+            return false;
+        }
+        tmem_io_init(tmem, tmem->io[i], i);
     }
     atomic_init(&tmem->io_free, (uint32_t)BITS(TMEM_IOS - 1, 0));
     return true;
 }
 
-static uint32_t choose_buckets(uint64_t quota)
-{
-    uint32_t buckets = BUCKETS_MIN;
+#define PARTS_PER_FRAME(type)  (PAGE_SIZE / sizeof(type))
+#define FRAMES_OF(type, count) (((count) + PARTS_PER_FRAME(type) - 1) / PARTS_PER_FRAME(type))
 
-    while (buckets < BUCKETS_MIN << BUCKET_ORDER_MAX &&
-           (uint64_t)buckets * TMEM_SHARDS * CHAIN < quota) {
-        buckets *= 2;
-    }
-    return buckets;
-}
-
-static bool alloc_parts(struct tmem *tmem)
+uint64_t tmem_overhead(uint64_t quota)
 {
-    if (!alloc_requests(tmem)) {
-        return false;
-    }
-    if (alloc_buckets(tmem)) {
-        return true;
-    }
-    /* Memory is in pieces: longer chains do as well. */
-    free_buckets(tmem);
-    tmem->buckets = BUCKETS_MIN;
-    return alloc_buckets(tmem);
+    uint64_t parts = FRAMES_OF(struct tmem_shard, TMEM_SHARDS) +
+                     FRAMES_OF(struct tmem_pool, TMEM_POOLS) + FRAMES_OF(struct tmem_io, TMEM_IOS);
+
+    return quota == 0 ? 0 : tmem_table_cost(quota) + frame_array_cost(parts) + 1;
 }
 
 static void free_parts(struct tmem *tmem)
 {
-    free_buckets(tmem);
-    if (tmem->io != NULL) {
-        frame_free(tmem->io_frames);
+    for (unsigned i = 0; i < TMEM_SHARDS && tmem->shard[i] != NULL; i++) {
+        tmem_table_free(tmem->shard[i]);
     }
+    frame_array_free(&tmem->parts);
     frame_free(tmem->self);
 }
 
@@ -132,27 +104,22 @@ static void init_tmem(struct tmem *tmem, const struct tmem_config *config, pfn_t
     tmem->space = config->space;
     tmem->store = config->store;
     tmem->seed = config->seed;
-    tmem->buckets = choose_buckets(config->quota);
+    tmem->ephemeral_max = config->ephemeral_max;
     tmem->cluster = STORE_NONE;
     atomic_init(&tmem->quota, config->quota);
     atomic_init(&tmem->shares, MAX(config->shares, 1u));
     list_init(&tmem->io_waiters);
-    for (unsigned i = 0; i < TMEM_SHARDS; i++) {
-        init_shard(&tmem->shard[i]);
-    }
-    for (uint32_t i = 0; i < TMEM_POOLS; i++) {
-        atomic_init(&tmem->pool[i].state, POOL_FREE | (TMEM_POOLS + i));
-    }
 }
 
 struct tmem *tmem_create(const struct tmem_config *config)
 {
+    struct tmem *tmem;
     pfn_t self;
-    struct tmem *tmem = alloc_zeroed(sizeof(*tmem), &self);
 
-    if (tmem == NULL) {
+    if (!frame_alloc_zeroed(0, ALLOC_META, 0, &self)) {
         return NULL;
     }
+    tmem = mm_frame_ptr(self);
     init_tmem(tmem, config, self);
     if (!alloc_parts(tmem) || !pager_add_tmem(tmem)) {
         free_parts(tmem);
@@ -237,7 +204,7 @@ void tmem_get_stats(struct tmem *tmem, struct tmem_stats *stats)
 
 bool tmem_get_pool_stats(struct tmem *tmem, unsigned place, struct tmem_pool_stats *stats)
 {
-    struct tmem_pool *pool = &tmem->pool[place];
+    struct tmem_pool *pool = tmem->pool[place];
     uint64_t state = atomic_load(&pool->state), phase = state & ~POOL_ID;
 
     if (phase != POOL_LIVE && phase != POOL_DYING) {
@@ -276,7 +243,7 @@ static bool set_up(struct tmem_pool *pool, uint32_t flags, uint32_t *id)
 enum tmem_result tmem_pool_create(struct tmem *tmem, uint32_t flags, uint32_t *id)
 {
     for (unsigned i = 0; i < TMEM_POOLS; i++) {
-        if (set_up(&tmem->pool[i], flags, id)) {
+        if (set_up(tmem->pool[i], flags, id)) {
             return TMEM_OK;
         }
     }

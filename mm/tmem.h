@@ -39,8 +39,10 @@ struct tmem_config {
     struct space *space; /* the VM's memory */
     struct store *store; /* NULL: none */
     uint64_t quota;      /* pages that persistent pools may hold */
-    uint32_t shares;     /* weight when memory is short */
-    uint64_t seed;       /* of the hash: unknown to the guest, so that it cannot make chains long */
+    uint64_t
+        ephemeral_max; /* pages that the others may hold: more than the VM can use is of no use */
+    uint32_t shares;   /* weight when memory is short */
+    uint64_t seed;     /* of the hash: unknown to the guest, so that it cannot make chains long */
 };
 
 /* No padding: it is hashed as it stands. */

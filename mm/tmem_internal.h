@@ -2,14 +2,15 @@
 /*
  * tmem from the inside: shared by the tmem_*.c and pager.c.
  *
- *     tmem -> shard[hash] -> bucket[hash] -> page -> page ...       one lock per shard
- *                         -> object[hash of pool and object] -> page -> page ...   the same pages
+ *     tmem -> shard[hash] -> table of pages (tmem_table.c)          one lock per shard
  *                         -> age lists, oldest first: ephemeral pages; persistent pages in frames
- *                         -> slabs: META frames cut into page descriptors, freed when empty
  *
  * A frame belongs to its page.  frame->slot is a slot that holds the same bytes (a clean copy),
  * frame->io the request in flight.  A page whose frame is being written or read and that goes
  * away in the meantime is cut from its request, which then frees frame and slot when it ends.
+ *
+ * A pointer to a page is good until the shard's lock is dropped, or a page of the shard is removed:
+ * the last descriptor then moves.
  */
 #ifndef SPILLWAY_MM_TMEM_INTERNAL_H
 #define SPILLWAY_MM_TMEM_INTERNAL_H
@@ -20,6 +21,7 @@
 #include "base/list.h"
 #include "base/lock.h"
 #include "mm/frame.h"
+#include "mm/frame_array.h"
 #include "mm/store_io.h"
 #include "mm/tmem.h"
 
@@ -38,19 +40,32 @@ enum tmem_where {
 
 #define TMEM_VALUE_WHERE      BITS(63, 60)
 #define TMEM_VALUE_PERSISTENT BIT(59)
+#define TMEM_VALUE_FIRST      BIT(58) /* of its object in the shard: tmem_table.c */
 #define TMEM_VALUE_PAYLOAD    BITS(55, 0)
 
 struct tmem_page {
-    struct tmem_page *chain;   /* next in the bucket; or next free one of the slab */
-    struct tmem_page *sibling; /* next in the chain of its object's hash ... */
-    struct tmem_page **sibled; /* ... and what points to this one there */
-    struct list age;           /* in shard->age[] or in none */
+    struct tmem_page *chain;   /* next in the bucket */
+    struct tmem_page *sibling; /* next of the same object */
+    union {
+        struct tmem_page **sibled; /* what points to this one there ... */
+        struct tmem_page
+            *next_object; /* ... or if it is the first: of the next object in the bucket */
+    };
+    struct list age; /* in shard->age[] or in none */
     struct tmem_handle handle;
+    uint64_t object_hash;
     uint64_t value; /* TMEM_VALUE_* */
     uint64_t stamp; /* when it was put */
 };
-_Static_assert(sizeof(struct tmem_page) == 88, "46 to a slab");
-#define TMEM_SLAB_PAGES 46u
+
+#define TMEM_FRAME_PAGES ((uint32_t)(PAGE_SIZE / sizeof(struct tmem_page)))
+_Static_assert(sizeof(struct tmem_page) == 96, "42 to a frame");
+
+struct tmem_bucket {
+    struct tmem_page *pages, *objects;
+};
+
+#define TMEM_FRAME_BUCKETS ((uint32_t)(PAGE_SIZE / sizeof(struct tmem_bucket)))
 
 /* The age lists of a shard. */
 enum tmem_age {
@@ -62,11 +77,11 @@ enum tmem_age {
 #define TMEM_NEVER UINT64_MAX
 
 struct tmem_shard {
-    struct spinlock lock; /* all of the rest, and what is in it */
-    struct tmem_page **bucket, **object;
-    pfn_t bucket_frames; /* of both */
-    uint32_t pages;      /* in all of its buckets: a sweep passes by a shard that has none */
-    struct list slabs;   /* those with a free descriptor */
+    struct spinlock lock;             /* all of the rest, and what is in it */
+    struct frame_array bucket_frames; /* struct tmem_bucket */
+    struct frame_array page_frames;   /* struct tmem_page */
+    uint32_t buckets;                 /* in use */
+    uint32_t pages;
     struct list age[TMEM_AGES];
     _Atomic uint64_t oldest[TMEM_AGES]; /* stamp of the first; TMEM_NEVER: none.  Read as a hint */
 } __attribute__((aligned(64)));
@@ -90,18 +105,22 @@ struct tmem_io {
     struct store_io io;
     struct list waiters; /* of a read */
     struct tmem *tmem;
+    unsigned number; /* of the request */
     struct tmem_shard *shard[TMEM_IO_PAGES];
     struct tmem_page *page[TMEM_IO_PAGES]; /* under the shard's lock; NULL: gone in the meantime */
 };
 
 struct tmem {
-    const char *name; /* constant, as all down to `ios` */
+    const char *name; /* constant, as all down to `shard` */
     struct space *space;
     struct store *store;
     uint64_t seed;
-    uint32_t buckets; /* per shard, a power of two; as many chains of objects */
-    pfn_t self, io_frames;
-    struct tmem_io *io;
+    uint64_t ephemeral_max;
+    pfn_t self;
+    struct frame_array parts; /* what the following are cut from */
+    struct tmem_io *io[TMEM_IOS];
+    struct tmem_pool *pool[TMEM_POOLS];
+    struct tmem_shard *shard[TMEM_SHARDS];
 
     _Atomic uint32_t io_free;   /* bit per request */
     _Atomic uint32_t ios;       /* in flight */
@@ -121,10 +140,9 @@ struct tmem {
     /* Tear-down */
     bool closed;
     uint32_t drain_position;
-
-    struct tmem_pool pool[TMEM_POOLS];
-    struct tmem_shard shard[TMEM_SHARDS];
 };
+
+_Static_assert(sizeof(struct tmem) <= PAGE_SIZE, "a tmem fits a frame");
 
 /* ---- values --------------------------------------------------------------------------------- */
 
@@ -145,13 +163,13 @@ static inline bool tmem_page_persistent(const struct tmem_page *page)
 
 static inline void tmem_page_set(struct tmem_page *page, enum tmem_where where, uint64_t payload)
 {
-    page->value = (page->value & TMEM_VALUE_PERSISTENT) | FIELD_PREP(TMEM_VALUE_WHERE, where) |
-                  (payload & TMEM_VALUE_PAYLOAD);
+    page->value = (page->value & (TMEM_VALUE_PERSISTENT | TMEM_VALUE_FIRST)) |
+                  FIELD_PREP(TMEM_VALUE_WHERE, where) | (payload & TMEM_VALUE_PAYLOAD);
 }
 
 static inline struct tmem_pool *tmem_pool_at(struct tmem *tmem, uint32_t id)
 {
-    return &tmem->pool[id % TMEM_POOLS];
+    return tmem->pool[id % TMEM_POOLS];
 }
 
 static inline bool tmem_pool_live(const struct tmem_pool *pool, uint32_t id)
@@ -164,7 +182,7 @@ static inline void tmem_count(struct tmem_pool *pool, enum tmem_counter counter)
     atomic_fetch_add_explicit(&pool->count[counter], 1, memory_order_relaxed);
 }
 
-/* ---- tmem_page.c: all with the shard's lock held -------------------------------------------- */
+/* ---- tmem_table.c: all with the shard's lock held ------------------------------------------- */
 
 /* A handle's hash, in two steps: of its pool and object, and that with its index. */
 uint64_t tmem_object_hash(const struct tmem *tmem, const struct tmem_handle *handle);
@@ -174,16 +192,35 @@ static inline uint64_t tmem_hash(const struct tmem *tmem, const struct tmem_hand
     return tmem_page_hash(tmem_object_hash(tmem, handle), handle->index);
 }
 struct tmem_shard *tmem_shard_of(struct tmem *tmem, uint64_t hash);
-struct tmem_page *tmem_find(struct tmem *tmem, struct tmem_shard *shard, uint64_t hash,
+struct tmem_page *tmem_find(const struct tmem_shard *shard, uint64_t hash,
                             const struct tmem_handle *handle);
+/* Some page of the handle's object; NULL: the shard has none. */
+struct tmem_page *tmem_find_object(const struct tmem_shard *shard, uint64_t object_hash,
+                                   const struct tmem_handle *handle);
+/* All pages: numbers 0 .. shard->pages - 1. */
+struct tmem_page *tmem_page_at(const struct tmem_shard *shard, uint32_t number);
+
+/* False: no memory. */
+bool tmem_table_init(struct tmem_shard *shard);
+/* Of a table without pages. */
+void tmem_table_free(struct tmem_shard *shard);
+/* A descriptor that is found from now on; NULL: no memory (`flags`: as for frame_alloc()). */
+struct tmem_page *tmem_table_add(struct tmem_shard *shard, uint64_t object_hash,
+                                 const struct tmem_handle *handle, unsigned flags);
+/* Frees the descriptor, of a page without storage; the last one of the shard takes its place. */
+void tmem_table_remove(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
+/* Frames that the tables of a tmem with so many pages take at most. */
+uint64_t tmem_table_cost(uint64_t pages);
+
+/* ---- tmem_page.c: likewise ------------------------------------------------------------------ */
+
 /* A page without storage that is found from now on, counted; NULL: no memory for a descriptor. */
 struct tmem_page *tmem_page_add(struct tmem *tmem, struct tmem_shard *shard, uint64_t object_hash,
-                                uint64_t hash, const struct tmem_handle *handle, bool persistent);
+                                const struct tmem_handle *handle, bool persistent);
 /* Frees its storage and leaves it LOST, on no list. */
 void tmem_page_release(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
 /* Releases, takes it out of the table and frees it. */
-void tmem_page_remove(struct tmem *tmem, struct tmem_shard *shard, uint64_t hash,
-                      struct tmem_page *page);
+void tmem_page_remove(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
 /* The page, in the state it now has, becomes the youngest of its age list, if it belongs on one. */
 void tmem_page_age(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
 /* Takes it off its list, if it is on one. */
@@ -196,13 +233,16 @@ struct tmem_match {
 };
 /* Sweeps on from *position; true: through.  Takes the shards' locks. */
 bool tmem_sweep(struct tmem *tmem, const struct tmem_match *match, uint32_t *position);
-/* The same for the pages of one object, without looking at any others but a few. */
+/* The same for the pages of one object, without looking at any others. */
 bool tmem_object_sweep(struct tmem *tmem, const struct tmem_handle *handle, uint32_t *position);
 
 /* ---- tmem_io.c ------------------------------------------------------------------------------ */
 
 /* Cuts the page from the request that works on its frame.  The shard's lock is held. */
 void tmem_io_cut(struct tmem *tmem, struct tmem_page *page);
+/* A request that works on the frame of `from`, if there is one, has it at `to` from now on.  The
+ * shard's lock is held. */
+void tmem_io_moved(struct tmem *tmem, struct tmem_page *from, struct tmem_page *to);
 enum tmem_read {
     TMEM_READ_STARTED,
     TMEM_READ_NO_FRAME,
@@ -212,15 +252,18 @@ enum tmem_read {
 enum tmem_read tmem_io_read(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
 /* The request that reads this page. */
 struct tmem_io *tmem_io_of(struct tmem *tmem, const struct tmem_page *page);
-/* Sets up a request of the VM's, once. */
-void tmem_io_init(struct tmem *tmem, struct tmem_io *io);
+/* Sets up the VM's request of that number, once. */
+void tmem_io_init(struct tmem *tmem, struct tmem_io *io, unsigned number);
 /* Queues on those who need a request. */
 void tmem_io_wait(struct tmem *tmem, struct mm_waiter *waiter);
 
 /* ---- for the pager: its lock is held -------------------------------------------------------- */
 
-/* Drops up to `target` ephemeral pages, oldest first; returns how many. */
+/* Drops ephemeral pages, oldest first, until `target` frames are free or enough has been done for
+ * one step: pages of one word have no frame.  Returns how many pages went. */
 unsigned tmem_evict(struct tmem *tmem, unsigned target);
+/* Drops the oldest ephemeral page of the shard; false: it has none.  The shard's lock is held. */
+bool tmem_evict_one(struct tmem *tmem, struct tmem_shard *shard);
 /* Lets up to `target` frames of persistent pages go, oldest first; returns how many left or are
  * leaving. */
 unsigned tmem_write_out(struct tmem *tmem, unsigned target);

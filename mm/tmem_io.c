@@ -12,6 +12,8 @@
 #include "mm/tmem_internal.h"
 #include "mm/wait.h"
 
+#define EVICT_PAGES 512u /* of one step, should they have no frames */
+
 /* ---- requests ------------------------------------------------------------------------------- */
 
 static struct tmem_io *io_take(struct tmem *tmem, enum block_op op)
@@ -26,7 +28,7 @@ static struct tmem_io *io_take(struct tmem *tmem, enum block_op op)
         index = (unsigned)__builtin_ctz(vacant);
     } while (!atomic_compare_exchange_weak(&tmem->io_free, &vacant, vacant & ~(1u << index)));
 
-    struct tmem_io *io = &tmem->io[index];
+    struct tmem_io *io = tmem->io[index];
 
     atomic_fetch_add(&tmem->ios, 1);
     io->io.request.op = op;
@@ -44,7 +46,7 @@ static void io_give(struct tmem_io *io)
         atomic_fetch_sub(&tmem->writes, 1);
     }
     wait_move(&readers, &io->waiters);
-    atomic_fetch_or(&tmem->io_free, 1u << (io - tmem->io));
+    atomic_fetch_or(&tmem->io_free, 1u << io->number);
     wait_move(&starved, &tmem->io_waiters);
     wait_wake_all(&readers);
     wait_wake_all(&starved);
@@ -60,7 +62,7 @@ struct tmem_io *tmem_io_of(struct tmem *tmem, const struct tmem_page *page)
     uint32_t index = frame_get(pfn(tmem_page_payload(page)))->io;
 
     ASSERT(index < TMEM_IOS);
-    return &tmem->io[index];
+    return tmem->io[index];
 }
 
 void tmem_io_wait(struct tmem *tmem, struct mm_waiter *waiter)
@@ -75,17 +77,32 @@ void tmem_io_wait(struct tmem *tmem, struct mm_waiter *waiter)
     }
 }
 
-void tmem_io_cut(struct tmem *tmem, struct tmem_page *page)
+/* Where the request that works on the page's frame has the page. */
+static struct tmem_page **place_in_io(struct tmem *tmem, const struct tmem_page *page)
 {
     struct tmem_io *io = tmem_io_of(tmem, page);
 
     for (uint32_t i = 0; i < io->io.count; i++) {
         if (io->page[i] == page) {
-            io->page[i] = NULL;
-            return;
+            return &io->page[i];
         }
     }
     panic("tmem %s: a page in flight is in no request", tmem->name);
+}
+
+void tmem_io_cut(struct tmem *tmem, struct tmem_page *page)
+{
+    *place_in_io(tmem, page) = NULL;
+}
+
+void tmem_io_moved(struct tmem *tmem, struct tmem_page *from, struct tmem_page *to)
+{
+    enum tmem_where where = tmem_page_where(from);
+
+    if ((where == TMEM_AT_FRAME || where == TMEM_AT_READING) &&
+        frame_get(pfn(tmem_page_payload(from)))->flags & (FRAME_IO_READ | FRAME_IO_WRITE)) {
+        *place_in_io(tmem, from) = to;
+    }
 }
 
 static void io_add(struct tmem_io *io, struct tmem_shard *shard, struct tmem_page *page,
@@ -94,7 +111,7 @@ static void io_add(struct tmem_io *io, struct tmem_shard *shard, struct tmem_pag
     struct frame *frame = frame_get(number);
 
     frame->flags |= io->io.request.op == BLOCK_READ ? FRAME_IO_READ : FRAME_IO_WRITE;
-    frame->io = (uint32_t)(io - io->tmem->io);
+    frame->io = io->number;
     frame->slot = io->io.slot + io->io.count;
     io->io.frame[io->io.count] = (uint32_t)number.v;
     io->shard[io->io.count] = shard;
@@ -206,13 +223,14 @@ static bool run_unwanted(struct store_io *run)
     return __atomic_load_n(&CONTAINER_OF(run, struct tmem_io, io)->tmem->closed, __ATOMIC_RELAXED);
 }
 
-void tmem_io_init(struct tmem *tmem, struct tmem_io *io)
+void tmem_io_init(struct tmem *tmem, struct tmem_io *io, unsigned number)
 {
     static const struct store_io_owner owner = {.ended = run_ended, .unwanted = run_unwanted};
 
     list_init(&io->waiters);
     store_io_init_request(&io->io, &owner);
     io->tmem = tmem;
+    io->number = number;
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -246,11 +264,11 @@ static struct tmem_shard *oldest_shard(struct tmem *tmem, enum tmem_age which)
     uint64_t least = TMEM_NEVER;
 
     for (unsigned i = 0; i < TMEM_SHARDS; i++) {
-        uint64_t stamp = atomic_load_explicit(&tmem->shard[i].oldest[which], memory_order_relaxed);
+        uint64_t stamp = atomic_load_explicit(&tmem->shard[i]->oldest[which], memory_order_relaxed);
 
         if (stamp < least) {
             least = stamp;
-            oldest = &tmem->shard[i];
+            oldest = tmem->shard[i];
         }
     }
     return oldest;
@@ -265,25 +283,47 @@ static struct tmem_page *first_page(struct tmem_shard *shard, enum tmem_age whic
     return LIST_ENTRY(shard->age[which].next, struct tmem_page, age);
 }
 
+/* Adds the frames that this frees. */
+static bool evict_oldest(struct tmem *tmem, struct tmem_shard *shard, unsigned *freed)
+{
+    struct tmem_page *page = first_page(shard, TMEM_AGE_EPHEMERAL);
+    uint32_t before = shard->page_frames.frames;
+
+    if (page == NULL) {
+        return false;
+    }
+    *freed += tmem_page_where(page) == TMEM_AT_FRAME;
+    tmem_count(tmem_pool_at(tmem, page->handle.pool), TMEM_EVICTIONS);
+    tmem_page_remove(tmem, shard, page);
+    *freed += before - shard->page_frames.frames;
+    return true;
+}
+
+bool tmem_evict_one(struct tmem *tmem, struct tmem_shard *shard)
+{
+    unsigned freed = 0;
+
+    return evict_oldest(tmem, shard, &freed);
+}
+
 unsigned tmem_evict(struct tmem *tmem, unsigned target)
 {
-    unsigned evicted = 0;
+    unsigned evicted = 0, freed = 0;
 
-    for (unsigned tries = 0; tries < target; tries++) {
+    while (freed < target && evicted < EVICT_PAGES) {
         struct tmem_shard *shard = oldest_shard(tmem, TMEM_AGE_EPHEMERAL);
-        struct tmem_page *page;
+        bool gone;
 
         if (shard == NULL) {
             break;
         }
         spin_lock(&shard->lock);
-        page = first_page(shard, TMEM_AGE_EPHEMERAL);
-        if (page != NULL) {
-            tmem_count(tmem_pool_at(tmem, page->handle.pool), TMEM_EVICTIONS);
-            tmem_page_remove(tmem, shard, tmem_hash(tmem, &page->handle), page);
-            evicted++;
-        }
+        gone = evict_oldest(tmem, shard, &freed);
         spin_unlock(&shard->lock);
+        if (!gone) {
+            break; /* somebody else was faster */
+        }
+        evicted++;
     }
     return evicted;
 }

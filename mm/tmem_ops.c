@@ -62,12 +62,12 @@ static bool begin_locked(struct operation *op, struct tmem *tmem, const struct t
 
 static struct tmem_page *find(const struct operation *op)
 {
-    return tmem_find(op->tmem, op->shard, op->hash, op->handle);
+    return tmem_find(op->shard, op->hash, op->handle);
 }
 
 static void remove_page(const struct operation *op, struct tmem_page *page)
 {
-    tmem_page_remove(op->tmem, op->shard, op->hash, page);
+    tmem_page_remove(op->tmem, op->shard, page);
 }
 
 /* What the handle holds goes, if it holds something. */
@@ -146,15 +146,24 @@ static bool take_quota(struct tmem *tmem)
     return true;
 }
 
+/* For one more ephemeral page: the oldest makes room. */
+static bool has_room(const struct operation *op)
+{
+    const struct tmem *tmem = op->tmem;
+
+    return atomic_load(&tmem->ephemeral) < tmem->ephemeral_max ||
+           tmem_evict_one(op->tmem, op->shard);
+}
+
 /* A new page for the handle. */
 static enum tmem_result add_page(const struct operation *op, struct tmem_page **page)
 {
     bool persistent = is_persistent(op);
 
-    if (persistent && !take_quota(op->tmem)) {
+    if (persistent ? !take_quota(op->tmem) : !has_room(op)) {
         return TMEM_REFUSED;
     }
-    *page = tmem_page_add(op->tmem, op->shard, op->object_hash, op->hash, op->handle, persistent);
+    *page = tmem_page_add(op->tmem, op->shard, op->object_hash, op->handle, persistent);
     if (*page != NULL) {
         return TMEM_OK;
     }

@@ -44,6 +44,7 @@ bool vm_up(struct machine_vm *vm, uint64_t quota)
                                       .space = vm->space,
                                       .store = store,
                                       .quota = quota,
+                                      .ephemeral_max = EPHEMERAL_MAX,
                                       .shares = 100,
                                       .seed = 42};
 
@@ -277,7 +278,7 @@ enum tmem_where where(uint32_t pool, uint64_t object, uint32_t index)
 {
     struct tmem_handle h = handle(pool, object, index);
     uint64_t hash = tmem_hash(tmem, &h);
-    struct tmem_page *page = tmem_find(tmem, tmem_shard_of(tmem, hash), hash, &h);
+    struct tmem_page *page = tmem_find(tmem_shard_of(tmem, hash), hash, &h);
 
     assert_non_null(page);
     return tmem_page_where(page);

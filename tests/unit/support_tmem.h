@@ -16,13 +16,14 @@
 #include "tests/unit/fake_disk.h"
 #include "tests/unit/support.h"
 
-#define FRAMES  2048u
-#define SLOTS   4096u
-#define PAGES   64u /* of guest memory */
-#define NOWHERE (PAGES + 10)
-#define WORDS   (PAGE_SIZE / sizeof(uint64_t))
-#define VMS     2u
-#define QUOTA   400u
+#define FRAMES        2048u
+#define SLOTS         4096u
+#define PAGES         64u /* of guest memory */
+#define NOWHERE       (PAGES + 10)
+#define WORDS         (PAGE_SIZE / sizeof(uint64_t))
+#define VMS           2u
+#define QUOTA         400u
+#define EPHEMERAL_MAX 100000u
 
 #define TMEM_CASE(name)                                                                            \
     cmocka_unit_test_setup_teardown(name, support_tmem_set_up, support_tmem_tear_down)

@@ -9,8 +9,6 @@
 #include "mm/env.h"
 #include "mm/frame_alloc.h"
 
-#define BLOCK_ORDER 1u /* struct svm_vcpu, then the VMCB */
-
 /*
  * #DB and #AC although their guest gets them: delivering one can raise the next, for ever, without
  * an interrupt being taken in between.
@@ -65,20 +63,25 @@ static void set_controls(struct vcpu *vcpu, struct vmcb_control *control)
 bool svm_vcpu_create(struct vcpu *vcpu)
 {
     struct svm_vcpu *svm;
-    pfn_t frames;
+    pfn_t self, vmcb;
 
     /* VMs may be made before this CPU runs its first one. */
-    if (!svm_cpu_enable() || !frame_alloc_zeroed(BLOCK_ORDER, ALLOC_META, 0, &frames)) {
+    if (!svm_cpu_enable() || !frame_alloc_zeroed(0, ALLOC_META, 0, &self)) {
         return false;
     }
-    svm = mm_frame_ptr(frames);
-    svm->frames = frames;
-    svm->vmcb_address = pfn_to_hpa(pfn(frames.v + 1));
-    svm->vmcb = mm_frame_ptr(pfn(frames.v + 1));
+    if (!frame_alloc_zeroed(0, ALLOC_META, 0, &vmcb)) {
+        frame_free(self);
+        return false;
+    }
     if (!fpu_create(vcpu)) {
-        frame_free(frames);
+        frame_free(vmcb);
+        frame_free(self);
         return false;
     }
+    svm = mm_frame_ptr(self);
+    svm->self = self;
+    svm->vmcb_address = pfn_to_hpa(vmcb);
+    svm->vmcb = mm_frame_ptr(vmcb);
     set_controls(vcpu, &svm->vmcb->control);
     vcpu->backend_data = svm;
     return true;
@@ -89,7 +92,8 @@ void svm_vcpu_destroy(struct vcpu *vcpu)
     struct svm_vcpu *svm = svm_of(vcpu);
 
     vcpu->backend_data = NULL;
-    frame_free(svm->frames);
+    frame_free(hpa_to_pfn(svm->vmcb_address));
+    frame_free(svm->self);
     fpu_destroy(vcpu);
 }
 

@@ -27,9 +27,9 @@ enum svm_nmi {
 };
 
 struct svm_vcpu {
-    struct vmcb *vmcb; /* the frame after this struct's */
+    struct vmcb *vmcb; /* a frame */
     hpa_t vmcb_address;
-    pfn_t frames; /* order 1 */
+    pfn_t self; /* this struct's frame */
     bool loaded;
     enum svm_nmi nmi;
     uint64_t nmi_iret_rip; /* RETURNING: the IRET */

@@ -9,8 +9,7 @@
 #include "mm/env.h"
 #include "mm/frame_alloc.h"
 
-#define BLOCK_ORDER 1u /* struct vmx_vcpu, then the VMCS */
-#define NOWHERE     UINT32_MAX
+#define NOWHERE UINT32_MAX
 
 /*
  * #DB and #AC although their guest gets them: delivering one can raise the next, for ever, without
@@ -66,19 +65,24 @@ bool vmx_vcpu_create(struct vcpu *vcpu)
 {
     struct vmx_vcpu *vmx;
     bool borrowed;
-    pfn_t frames;
+    pfn_t self, vmcs;
 
     /* VMs may be made before this CPU runs its first one. */
-    if (!vmx_cpu_enable() || !frame_alloc_zeroed(BLOCK_ORDER, ALLOC_META, 0, &frames)) {
+    if (!vmx_cpu_enable() || !frame_alloc_zeroed(0, ALLOC_META, 0, &self)) {
+        return false;
+    }
+    if (!frame_alloc_zeroed(0, ALLOC_META, 0, &vmcs)) {
+        frame_free(self);
         return false;
     }
     if (!fpu_create(vcpu)) {
-        frame_free(frames);
+        frame_free(vmcs);
+        frame_free(self);
         return false;
     }
-    vmx = mm_frame_ptr(frames);
-    vmx->frames = frames;
-    vmx->vmcs = pfn_to_hpa(pfn(frames.v + 1));
+    vmx = mm_frame_ptr(self);
+    vmx->self = self;
+    vmx->vmcs = pfn_to_hpa(vmcs);
     vmx->host_cpu = NOWHERE;
     vmx->ept_pointer =
         pfn_to_hpa(space_root(vcpu->space)).v | EPTP_MEMORY_WB | EPTP_WALK_4 | EPTP_ACCESSED_DIRTY;
@@ -96,7 +100,8 @@ void vmx_vcpu_destroy(struct vcpu *vcpu)
     struct vmx_vcpu *vmx = vmx_of(vcpu);
 
     vcpu->backend_data = NULL;
-    frame_free(vmx->frames);
+    frame_free(hpa_to_pfn(vmx->vmcs));
+    frame_free(vmx->self);
     fpu_destroy(vcpu);
 }
 

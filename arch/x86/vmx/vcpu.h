@@ -17,8 +17,8 @@
 #include "hv/vcpu.h"
 
 struct vmx_vcpu {
-    hpa_t vmcs;   /* the frame after this struct's */
-    pfn_t frames; /* order 1 */
+    hpa_t vmcs; /* a frame */
+    pfn_t self; /* this struct's frame */
     uint64_t ept_pointer;
     bool loaded;
     bool current; /* on this CPU: while loaded, or borrowed */
