@@ -147,6 +147,9 @@ static enum leave run_loaded(struct vcpu *vcpu)
         if (leave != LEAVE_NOT) {
             return leave;
         }
+        if (vcpu->waiter.asked) {
+            space_end_turn(&vcpu->waiter);
+        }
         if (exit.kind == EXIT_KIND_PAUSE && spins(vcpu, &exit)) {
             return LEAVE_SPIN;
         }
@@ -179,12 +182,15 @@ static enum leave run_once(struct vcpu *vcpu)
 
     end_stall(vcpu);
     /* Not woken by its waiter but by a stop request or by chance: it will ask again. */
-    space_cancel_wait(&vcpu->waiter);
+    space_stop_waiting(&vcpu->waiter);
     vcpu->pauses = 0;
     vcpu->called_sibling = false;
     machine_backend()->load(vcpu);
     lapic_begin_run(vcpu->lapic);
     leave = run_loaded(vcpu);
+    if (leave != LEAVE_PARK) {
+        space_end_turn(&vcpu->waiter);
+    }
     if (leave != LEAVE_SLEEP) {
         lapic_end_run(vcpu->lapic);
     }

@@ -176,6 +176,7 @@ bool vm_poll_loading(struct vm *vm)
     }
     switch (guest_load_step(vm->load, &vm->load_waiter)) {
     case MM_OK:
+        space_end_turn(&vm->load_waiter);
         if (!guest_load_done(vm->load)) {
             atomic_store(&vm->load_ready, true);
             return true;

@@ -36,16 +36,37 @@ static enum mm_result wait_frame(const struct fault *fault)
     return MM_WAIT;
 }
 
-/* A frame for a page of this space, bound to it but not mapped yet. */
-static bool take_frame(struct space *space, uint64_t page, uint32_t slot_flags, pfn_t *out)
+static void bind_frame(const struct fault *fault, uint64_t page, pfn_t frame)
 {
-    if (!space_may_grow(space) || !frame_alloc(0, ALLOC_GUEST, 0, out)) {
+    space_bind_frame(fault->space, gfn(page), frame);
+    if (fault->slot->flags & SLOT_PINNED) {
+        frame_get(frame)->flags |= FRAME_PINNED;
+    }
+}
+
+/* MM_OK: a frame for the page, bound to it but not mapped yet. */
+static enum mm_result take_frame(const struct fault *fault, pfn_t *out)
+{
+    if (!space_may_grow(fault->space, fault->waiter)) {
+        wait_for_room(fault->waiter, fault->space);
+        return MM_WAIT;
+    }
+    if (!wait_may_take(fault->waiter) ||
+        !frame_alloc_promised(wait_promise(fault->waiter), ALLOC_GUEST, out)) {
+        return wait_frame(fault);
+    }
+    bind_frame(fault, fault->page.v, *out);
+    return MM_OK;
+}
+
+/* The same for a page that is only likely to be wanted: as long as memory is not short. */
+static bool spare_frame(const struct fault *fault, uint64_t page, pfn_t *out)
+{
+    if (wait_frames_wanted() || frame_alloc_free_count() <= frame_alloc_low() ||
+        !space_may_grow(fault->space, NULL) || !frame_alloc(0, ALLOC_GUEST, 0, out)) {
         return false;
     }
-    space_bind_frame(space, gfn(page), *out);
-    if (slot_flags & SLOT_PINNED) {
-        frame_get(*out)->flags |= FRAME_PINNED;
-    }
+    bind_frame(fault, page, *out);
     return true;
 }
 
@@ -55,8 +76,8 @@ static enum mm_result fill(const struct fault *fault, uint64_t word, enum page_w
     struct space *space = fault->space;
     pfn_t frame;
 
-    if (!take_frame(space, fault->page.v, fault->slot->flags, &frame)) {
-        return wait_frame(fault);
+    if (take_frame(fault, &frame) != MM_OK) {
+        return MM_WAIT;
     }
     /* Before it is mapped: the guest must never see what another one left in the frame. */
     if (fault->content != NULL) {
@@ -94,23 +115,17 @@ static unsigned run_behind(const struct fault *fault, int64_t step)
 /* Fills one more page, not counted as accessed; false: it is no hole, or memory is not plenty. */
 static bool fill_ahead(const struct fault *fault, int64_t offset)
 {
-    struct fault ahead = *fault;
-
-    ahead.entry += offset;
-    ahead.page.v += (uint64_t)offset;
-    if (table_entry_get(ahead.entry) != 0 ||
-        ahead.page.v - fault->slot->base >= fault->slot->pages ||
-        frame_alloc_free_count() <= frame_alloc_low()) {
-        return false;
-    }
+    uint64_t *entry = fault->entry + offset;
+    uint64_t page = fault->page.v + (uint64_t)offset;
     pfn_t frame;
 
-    if (!take_frame(ahead.space, ahead.page.v, ahead.slot->flags, &frame)) {
+    if (table_entry_get(entry) != 0 || page - fault->slot->base >= fault->slot->pages ||
+        !spare_frame(fault, page, &frame)) {
         return false;
     }
     page_fill(mm_frame_ptr(frame), 0);
-    space_move(ahead.space, WHERE_HOLE, WHERE_RESIDENT, 1);
-    space_map_frame(ahead.space, ahead.entry, ahead.page, frame, 1, 0, 1);
+    space_move(fault->space, WHERE_HOLE, WHERE_RESIDENT, 1);
+    space_map_frame(fault->space, entry, gfn(page), frame, 1, 0, 1);
     return true;
 }
 
@@ -294,8 +309,7 @@ static bool join_read(const struct fault *fault, int64_t offset, uint32_t slot, 
     return entry_kind(space, value, 1) == PAGE_SLOT &&
            FIELD_GET(SLOT_PAYLOAD_SLOT, entry_payload(space, value)) ==
                (uint64_t)((int64_t)slot + offset) &&
-           take_frame(fault->space, (uint64_t)((int64_t)fault->page.v + offset), fault->slot->flags,
-                      frame);
+           spare_frame(fault, (uint64_t)((int64_t)fault->page.v + offset), frame);
 }
 
 /* Frames for the run of neighbours around the page, in page order, into the request. */
@@ -344,15 +358,15 @@ static void count_read(struct space *space, const struct page_io *io, uint64_t p
 static enum mm_result page_in(const struct fault *fault, uint64_t payload)
 {
     struct space *space = fault->space;
-    struct page_io *io = page_io_get(space, BLOCK_READ);
+    struct page_io *io = page_io_get(space, BLOCK_READ, fault->waiter);
     pfn_t frame;
 
     if (io == NULL) {
         return wait_frame(fault);
     }
-    if (!take_frame(space, fault->page.v, fault->slot->flags, &frame)) {
+    if (take_frame(fault, &frame) != MM_OK) {
         page_io_put(io);
-        return wait_frame(fault);
+        return MM_WAIT;
     }
     gather_run(fault, io, (uint32_t)FIELD_GET(SLOT_PAYLOAD_SLOT, payload), frame);
     io->wanted_how = fault->how;
@@ -409,13 +423,17 @@ enum mm_result fault_page(struct space *space, gfn_t page, unsigned how, const v
     if (space->closed) {
         return MM_LOST;
     }
+    waiter->asked = waiter->served;
     fault.entry = table_leaf(&space->table, page, level);
     if (*level > 1 && entry_kind(space, table_entry_get(fault.entry), *level) != PAGE_FRAME) {
         if (large_possible(&fault, *level) && fill_large(&fault)) {
             *entry = table_leaf(&space->table, page, level);
             return MM_OK;
         }
-        fault.entry = table_leaf_alloc(&space->table, page);
+        fault.entry = NULL;
+        if (wait_may_take(waiter)) {
+            fault.entry = table_leaf_alloc(&space->table, page, wait_promise(waiter));
+        }
         *level = 1;
         if (fault.entry == NULL) {
             return wait_frame(&fault);

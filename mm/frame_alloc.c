@@ -21,6 +21,8 @@
 #include "mm/env.h"
 #include "mm/frame.h"
 
+#define ALLOC_PROMISED (1u << 31) /* may take what has been promised */
+
 #define CACHE_FRAMES 64u /* a CPU keeps so many at most ... */
 #define CACHE_BATCH  32u /* ... and gets or gives so many at a time */
 
@@ -39,6 +41,7 @@ static struct {
     uint32_t head[FRAME_ORDER_MAX + 1]; /* of the lists of free blocks */
     uint64_t free;                      /* frames in them; read without the lock as a hint */
     uint64_t frames;
+    uint64_t promised;
     int64_t used[ALLOC_USE_COUNT]; /* by blocks; like the caches' figures */
     struct frame_watermarks {
         uint64_t min, low, high;
@@ -157,7 +160,9 @@ static uint64_t allowance(unsigned flags)
     if (flags & ALLOC_RESERVE) {
         return buddy.free;
     }
-    return buddy.free > buddy.mark.min ? buddy.free - buddy.mark.min : 0;
+    uint64_t kept = buddy.mark.min + (flags & ALLOC_PROMISED ? 0 : buddy.promised);
+
+    return buddy.free > kept ? buddy.free - kept : 0;
 }
 
 /* ---- caches: cache->lock is held ------------------------------------------------------------ */
@@ -272,7 +277,7 @@ static bool take(unsigned order, enum alloc_use use, unsigned flags, uint32_t *n
     return order == 0 ? take_single(use, flags, number) : take_large(order, use, flags, number);
 }
 
-bool frame_alloc(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out)
+static bool alloc(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out)
 {
     uint32_t number;
 
@@ -292,12 +297,72 @@ bool frame_alloc(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out)
     return true;
 }
 
+bool frame_alloc(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out)
+{
+    return alloc(order, use, flags, out);
+}
+
 bool frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out)
 {
     if (!frame_alloc(order, use, flags, out)) {
         return false;
     }
     memset(mm_frame_ptr(*out), 0, PAGE_SIZE << order);
+    return true;
+}
+
+/* ---- promises ------------------------------------------------------------------------------- */
+
+static bool promise(uint32_t frames)
+{
+    bool enough;
+
+    spin_lock(&buddy.lock);
+    enough = allowance(0) >= frames;
+    if (enough) {
+        buddy.promised += frames;
+    }
+    spin_unlock(&buddy.lock);
+    return enough;
+}
+
+static void unpromise(uint32_t frames)
+{
+    spin_lock(&buddy.lock);
+    ASSERT(buddy.promised >= frames);
+    buddy.promised -= frames;
+    spin_unlock(&buddy.lock);
+}
+
+bool frame_promise_make(struct frame_promise *to, uint32_t frames)
+{
+    ASSERT(to->frames == 0);
+    if (!promise(frames)) {
+        frame_alloc_drain(); /* what CPUs keep may be what is missing */
+        if (!promise(frames)) {
+            return false;
+        }
+    }
+    to->frames = frames;
+    return true;
+}
+
+void frame_promise_end(struct frame_promise *of)
+{
+    unpromise(of->frames);
+    of->frames = 0;
+}
+
+bool frame_alloc_promised(struct frame_promise *of, enum alloc_use use, pfn_t *out)
+{
+    if (of == NULL || of->frames == 0) {
+        return frame_alloc(0, use, 0, out);
+    }
+    if (!alloc(0, use, ALLOC_PROMISED, out)) {
+        return false;
+    }
+    unpromise(1);
+    of->frames--;
     return true;
 }
 

@@ -11,6 +11,9 @@
  *     low    below: mm_pager_wake() on every refill, freed frames bypass the caches
  *     min    the reserve: only for ALLOC_RESERVE (reclaim's own needs)
  *
+ * Free frames above min can be promised to somebody who waits for memory: nobody else gets them
+ * then, however fast he is.
+ *
  * Life: frame_db_init(), frame_alloc_add_range() for each range of RAM, frame_alloc_ready(); then
  * use, from any CPU.
  * Locks: one per CPU cache (RANK_FRAME_CACHE), one for the free lists (RANK_BUDDY), taken inside.
@@ -34,6 +37,10 @@ enum alloc_use {
 /* May take what is below the min watermark. */
 #define ALLOC_RESERVE (1u << 0)
 
+struct frame_promise {
+    uint32_t frames; /* left; 0: none was made */
+};
+
 struct frame_stats {
     uint64_t frames; /* == free + guest + compressed + tmem + meta */
     uint64_t free, guest, compressed, tmem, meta;
@@ -54,6 +61,12 @@ void frame_alloc_ready(void);
 bool frame_alloc(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out);
 /* The same, filled with zeroes. */
 bool frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out);
+/* So many frames, free and above the reserve, are set aside; false: there are not so many. */
+bool frame_promise_make(struct frame_promise *promise, uint32_t frames);
+/* What has not been taken of it is anybody's again. */
+void frame_promise_end(struct frame_promise *promise);
+/* A single frame: of the promise as long as it lasts, else (and with NULL) as frame_alloc(). */
+bool frame_alloc_promised(struct frame_promise *promise, enum alloc_use use, pfn_t *out);
 /* Gives the block that begins at `first` back, whatever its order.  Freeing what is not the
  * beginning of an allocated block panics. */
 void frame_free(pfn_t first);

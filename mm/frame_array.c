@@ -55,12 +55,12 @@ static unsigned new_directories(const struct frame_array *array, uint32_t index)
     return count;
 }
 
-static bool take_frames(uint32_t *number, unsigned count, unsigned flags)
+static bool take_frames(uint32_t *number, unsigned count, struct frame_promise *promise)
 {
     for (unsigned i = 0; i < count; i++) {
         pfn_t frame;
 
-        if (!frame_alloc(0, ALLOC_META, flags, &frame)) {
+        if (!frame_alloc_promised(promise, ALLOC_META, &frame)) {
             while (i-- > 0) {
                 frame_free(pfn(number[i]));
             }
@@ -71,13 +71,13 @@ static bool take_frames(uint32_t *number, unsigned count, unsigned flags)
     return true;
 }
 
-void *frame_array_grow(struct frame_array *array, unsigned flags)
+void *frame_array_grow(struct frame_array *array, struct frame_promise *promise)
 {
     uint32_t index = array->frames, made[DEPTH_MAX + 1], number, *place;
     unsigned directories = new_directories(array, index);
 
     ASSERT(array->depth < DEPTH_MAX || index < reach(DEPTH_MAX + 1));
-    if (!take_frames(made, directories + 1, flags)) {
+    if (!take_frames(made, directories + 1, promise)) {
         return NULL;
     }
     number = made[directories];

@@ -12,6 +12,7 @@
 #define SPILLWAY_MM_FRAME_ARRAY_H
 
 #include "base/types.h"
+#include "mm/frame_alloc.h"
 
 struct frame_array {
     uint32_t root;   /* frame */
@@ -19,9 +20,9 @@ struct frame_array {
     unsigned depth;
 };
 
-/* One more frame of data, of any content, at the end; `flags` as for frame_alloc().  NULL: no
+/* One more frame of data, of any content, at the end, out of `promise` if it is not NULL.  NULL: no
  * memory, nothing has changed. */
-void *frame_array_grow(struct frame_array *array, unsigned flags);
+void *frame_array_grow(struct frame_array *array, struct frame_promise *promise);
 /* Frees the last frame of data, and directories that are not needed any more. */
 void frame_array_shrink(struct frame_array *array);
 void frame_array_free(struct frame_array *array);

@@ -43,14 +43,15 @@ static struct page_io *pool_take(uint32_t limit)
     return io;
 }
 
-struct page_io *page_io_get(struct space *space, enum block_op op)
+struct page_io *page_io_get(struct space *space, enum block_op op, const struct mm_waiter *waiter)
 {
     struct page_io *io;
+    uint32_t kept = op == BLOCK_WRITE ? READS_RESERVE : wait_served(waiter);
 
     if (op == BLOCK_WRITE && !store_takes_writes(space->store)) {
         return NULL;
     }
-    io = pool_take(op == BLOCK_WRITE ? POOL_SIZE - READS_RESERVE : POOL_SIZE);
+    io = pool_take(POOL_SIZE - MIN(kept, POOL_SIZE));
     if (io != NULL) {
         io->space = space;
         io->io.request.op = op;
@@ -72,9 +73,9 @@ void page_io_put(struct page_io *io)
     spin_unlock(&pool_lock);
 }
 
-bool page_io_available(void)
+uint32_t page_io_vacant(void)
 {
-    return __atomic_load_n(&pool_busy, __ATOMIC_RELAXED) < POOL_SIZE;
+    return POOL_SIZE - __atomic_load_n(&pool_busy, __ATOMIC_RELAXED);
 }
 
 struct page_io *page_io_of(const struct frame *frame)
@@ -207,7 +208,7 @@ static void run_ended(struct store_io *run, uint64_t pages, enum store_answer an
     spin_unlock(&space->lock);
     /* The space may be freed from here on. */
     wait_wake_all(&waiters);
-    if (wait_frames_wanted()) {
+    if (wait_anybody()) {
         mm_pager_wake();
     }
 }

@@ -25,16 +25,16 @@ struct page_io {
     uint32_t wanted_how; /* FAULT_* */
 };
 
-/* NULL: none is free (for writes a share is left to reads), or the store takes no writes now.  The
- * space's lock is held. */
-struct page_io *page_io_get(struct space *space, enum block_op op);
+/* NULL: none is free (for writes a share is left to reads, for reads what others are served with),
+ * or the store takes no writes now.  The space's lock is held. */
+struct page_io *page_io_get(struct space *space, enum block_op op, const struct mm_waiter *waiter);
 /* Gives one back that was not submitted. */
 void page_io_put(struct page_io *io);
 /* The run is set; entries are IN or OUT already. */
 void page_io_submit(struct page_io *io);
 /* The read that fills this frame of an IN entry. */
 struct page_io *page_io_of(const struct frame *frame);
-/* Could a read be started?  A hint, no lock taken. */
-bool page_io_available(void);
+/* How many reads could be started.  A hint, no lock taken. */
+uint32_t page_io_vacant(void);
 
 #endif

@@ -33,7 +33,8 @@ static struct {
     unsigned used; /* entries of space[] in use or once in use */
     struct tmem *tmem[SPACE_MAX];
     uint64_t tmem_futile_until[SPACE_MAX];
-    unsigned tmem_used; /* likewise */
+    unsigned tmem_used;                /* likewise */
+    unsigned next_over_max, next_scan; /* whose turn it is */
     bool short_of_memory;
     bool blocked; /* short, and nobody could give anything */
     _Atomic uint64_t deadline;
@@ -150,7 +151,7 @@ static struct space *choose_space(uint64_t now)
         struct space *space = pager.space[i];
 
         if (space == NULL || now < pager.futile_until[i] ||
-            peek(&space->where[WHERE_RESIDENT]) <= peek(&space->min_pages)) {
+            peek(&space->where[WHERE_RESIDENT]) <= space_floor(space)) {
             continue;
         }
         uint64_t pages = burden(space);
@@ -203,14 +204,16 @@ static struct tmem *choose_persistent(uint64_t now)
     return chosen;
 }
 
+/* In turn, so that one that is always there does not keep the others from it. */
 static struct space *choose_over_max(uint64_t now)
 {
-    for (unsigned i = 0; i < pager.used; i++) {
+    for (unsigned n = 0; n < pager.used; n++) {
+        unsigned i = (pager.next_over_max + n) % pager.used;
         struct space *space = pager.space[i];
 
-        /* At the limit the next fault would have to wait, so keep a batch of room. */
-        if (space != NULL && now >= pager.futile_until[i] && space->max_pages != 0 &&
-            peek(&space->where[WHERE_RESIDENT]) + BATCH > peek(&space->max_pages)) {
+        if (space != NULL && now >= pager.futile_until[i] &&
+            peek(&space->where[WHERE_RESIDENT]) > space_own_limit(space)) {
+            pager.next_over_max = i + 1;
             return space;
         }
     }
@@ -221,22 +224,20 @@ static struct space *choose_over_max(uint64_t now)
 
 /* Nothing found although accessed pages were welcome, or found but not disposed of: all is pinned
  * or in flight, or the store is full.  Only time will help. */
-static bool reclaim_from(struct space *space, unsigned target, uint64_t now)
+static void reclaim_from(struct space *space, unsigned target, uint64_t floor, uint64_t now)
 {
     bool forced = space->ignore_age;
 
-    if (reclaim_batch(space, target) == 0 && (forced || !space->ignore_age)) {
+    if (reclaim_batch(space, target, floor) == 0 && (forced || !space->ignore_age)) {
         pager.futile_until[space->id] = now + FUTILE_NS;
     }
-    return true;
 }
 
-static bool write_out_from(struct tmem *tmem, unsigned target, uint64_t now)
+static void write_out_from(struct tmem *tmem, unsigned target, uint64_t now)
 {
     if (tmem_write_out(tmem, target) == 0) {
         pager.tmem_futile_until[tmem->place] = now + FUTILE_NS; /* no store, full, or no request */
     }
-    return true;
 }
 
 /* One batch from somebody.  False: nobody has anything to give now. */
@@ -251,9 +252,14 @@ static bool take_batch(unsigned target, uint64_t now)
     space = choose_space(now);
     tmem = choose_persistent(now);
     if (tmem != NULL && (space == NULL || tmem_burden(tmem, &tmem->resident) > burden(space))) {
-        return write_out_from(tmem, target, now);
+        write_out_from(tmem, target, now);
+        return true;
     }
-    return space != NULL && reclaim_from(space, target, now);
+    if (space == NULL) {
+        return false;
+    }
+    reclaim_from(space, target, space_floor(space), now);
+    return true;
 }
 
 /* One batch if memory is short.  True: go on. */
@@ -261,7 +267,6 @@ static bool step_reclaim(uint64_t now)
 {
     uint64_t free = frame_alloc_free_count();
     uint64_t coming = free + outgoing_pages();
-    struct space *space;
 
     if (free < frame_alloc_low()) {
         pager.short_of_memory = true;
@@ -269,18 +274,21 @@ static bool step_reclaim(uint64_t now)
     if (coming >= frame_alloc_high()) {
         pager.short_of_memory = false;
     }
-    pager.blocked = false;
-    if (pager.short_of_memory) {
-        if (take_batch((unsigned)MIN(BATCH, frame_alloc_high() - coming), now)) {
-            return true;
-        }
-        pager.blocked = true;
+    pager.blocked = pager.short_of_memory &&
+                    !take_batch((unsigned)MIN(BATCH, frame_alloc_high() - coming), now);
+    return pager.short_of_memory && !pager.blocked;
+}
+
+/* One batch of a space that is at its own max, however short memory is.  True: go on. */
+static bool step_over_max(uint64_t now)
+{
+    struct space *space = choose_over_max(now);
+
+    if (space == NULL) {
+        return false;
     }
-    space = choose_over_max(now);
-    if (space != NULL) {
-        return reclaim_from(space, BATCH, now);
-    }
-    return false;
+    reclaim_from(space, BATCH, space_own_limit(space), now);
+    return true;
 }
 
 static bool scan_is_due(const struct space *space, uint64_t now)
@@ -294,13 +302,15 @@ static bool scan_is_due(const struct space *space, uint64_t now)
            now + early >= space->scan_next_ns;
 }
 
-/* One slice of the first scan that is due.  True: go on. */
+/* One slice of a scan that is due, in turn.  True: go on. */
 static bool step_scan(uint64_t now)
 {
-    for (unsigned i = 0; i < pager.used; i++) {
+    for (unsigned n = 0; n < pager.used; n++) {
+        unsigned i = (pager.next_scan + n) % pager.used;
         struct space *space = pager.space[i];
 
         if (space != NULL && scan_is_due(space, now)) {
+            pager.next_scan = i + 1;
             if (!aging_step(space)) {
                 space->scan_next_ns = now + SCAN_PERIOD_NS;
             }
@@ -319,21 +329,10 @@ static uint64_t next_deadline(uint64_t now)
             next = MIN(next, pager.space[i]->scan_next_ns);
         }
     }
-    if (pager.blocked || wait_frames_wanted()) {
+    if (pager.blocked || wait_anybody()) {
         next = MIN(next, now + RETRY_NS);
     }
     return MIN(next, store_io_deadline(now));
-}
-
-/* Not before there is a page I/O for them: those who come for a read would only queue again. */
-static void wake_waiters(void)
-{
-    uint64_t free = frame_alloc_free_count();
-    uint64_t min = frame_alloc_min();
-
-    if (wait_frames_wanted() && free > min && page_io_available()) {
-        wait_wake_for_frames(free - min);
-    }
 }
 
 /* Whoever fails has seen the lock held after `again` was set, so the holder will see `again`. */
@@ -355,11 +354,12 @@ bool pager_run(void)
         return false;
     }
     more = step_reclaim(now);
+    more |= step_over_max(now);
     more |= step_scan(now);
     atomic_store(&pager.deadline, next_deadline(now));
     spin_unlock(&pager.lock);
     store_io_poll(now);
-    wake_waiters();
+    wait_serve(page_io_vacant());
     return atomic_exchange(&pager.again, false) || more;
 }
 

@@ -327,7 +327,7 @@ static unsigned write_out(struct batch *batch)
 
     sort_by_slot(batch);
     while (first < batch->count) {
-        struct page_io *io = page_io_get(space, BLOCK_WRITE);
+        struct page_io *io = page_io_get(space, BLOCK_WRITE, NULL);
         unsigned count = run_length(batch, first);
 
         if (io == NULL) {
@@ -342,7 +342,7 @@ static unsigned write_out(struct batch *batch)
     return first;
 }
 
-unsigned reclaim_batch(struct space *space, unsigned target)
+unsigned reclaim_batch(struct space *space, unsigned target, uint64_t floor)
 {
     struct batch batch = {.space = space};
     uint64_t resident;
@@ -350,8 +350,8 @@ unsigned reclaim_batch(struct space *space, unsigned target)
 
     spin_lock(&space->lock);
     resident = space->where[WHERE_RESIDENT];
-    if (resident > space->min_pages) {
-        batch.target = (unsigned)MIN(MIN(target, BATCH_PAGES), resident - space->min_pages);
+    if (resident > floor) {
+        batch.target = (unsigned)MIN(MIN(target, BATCH_PAGES), resident - floor);
         choose_victims(&batch);
     }
     if (batch.count > 0) {

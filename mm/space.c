@@ -8,6 +8,7 @@
 #include "mm/space_internal.h"
 
 #define DRAIN_PAGES        1024u /* looked at per space_drain() */
+#define ROOM_PAGES         64u   /* below its max, so that a fault need not wait for room */
 #define CLUSTERS_PER_FRAME ((uint32_t)(PAGE_SIZE / sizeof(uint32_t)))
 
 /* ---- creation ------------------------------------------------------------------------------- */
@@ -21,6 +22,7 @@ static void init_space(struct space *space, const struct space_config *config, p
     space->store = config->store;
     space->min_pages = config->min_pages;
     space->max_pages = config->max_pages;
+    space->working_pages = config->working_pages;
     space->shares = MAX(config->shares, 1u);
     space->read_ahead = READ_WINDOW_START;
     space->last_read_gfn = GFN_LIMIT;
@@ -69,7 +71,7 @@ static bool alloc_clusters(struct memory_slot *slot)
     uint64_t frames = (slot_regions(slot) + CLUSTERS_PER_FRAME - 1) / CLUSTERS_PER_FRAME;
 
     while (slot->clusters.frames < frames) {
-        void *numbers = frame_array_grow(&slot->clusters, 0);
+        void *numbers = frame_array_grow(&slot->clusters, NULL);
 
         if (numbers == NULL) {
             frame_array_free(&slot->clusters);
@@ -162,13 +164,39 @@ _Atomic uint64_t *space_flush_gen(struct space *space)
 
 /* ---- frames of the space -------------------------------------------------------------------- */
 
-bool space_may_grow(const struct space *space)
+/* A field that others change meanwhile. */
+static uint64_t peek(const uint64_t *field)
 {
-    uint64_t max = __atomic_load_n(&space->max_pages, __ATOMIC_RELAXED);
+    return __atomic_load_n(field, __ATOMIC_RELAXED);
+}
 
-    return max == 0 || __atomic_load_n(&space->where[WHERE_RESIDENT], __ATOMIC_RELAXED) +
-                               __atomic_load_n(&space->where[WHERE_TRANSIT], __ATOMIC_RELAXED) <
-                           max;
+bool space_has_room(const struct space *space, uint64_t others)
+{
+    uint64_t max = peek(&space->max_pages);
+
+    return max == 0 ||
+           peek(&space->where[WHERE_RESIDENT]) + peek(&space->where[WHERE_TRANSIT]) + others < max;
+}
+
+bool space_may_grow(const struct space *space, const struct mm_waiter *waiter)
+{
+    if (waiter != NULL && waiter->room == space) {
+        return space_has_room(space, 0);
+    }
+    return __atomic_load_n(&space->room_waiters, __ATOMIC_RELAXED) == 0 &&
+           space_has_room(space, __atomic_load_n(&space->room_promised, __ATOMIC_RELAXED));
+}
+
+uint64_t space_floor(const struct space *space)
+{
+    return peek(&space->min_pages) + space->working_pages;
+}
+
+uint64_t space_own_limit(const struct space *space)
+{
+    uint64_t max = peek(&space->max_pages);
+
+    return max == 0 ? UINT64_MAX : max - MIN(ROOM_PAGES, max / 2);
 }
 
 void space_bind_frame(struct space *space, gfn_t page, pfn_t number)

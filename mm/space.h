@@ -22,6 +22,7 @@
 
 #include "base/list.h"
 #include "base/types.h"
+#include "mm/frame_alloc.h"
 
 struct space;
 struct store;
@@ -34,11 +35,19 @@ enum mm_result {
     MM_LOST,    /* the page cannot be had any more (store error); the VM must be failed */
 };
 
-/* One thing that waits for memory.  Woken at most once per MM_WAIT; wake() is called with no space
- * lock held by whoever completes the I/O or frees frames. */
+/*
+ * One thing that waits for memory: used by one thread at a time.  Woken at most once per MM_WAIT;
+ * wake() is called with no lock held.  What it was waiting for is then kept for it, until it has
+ * asked again and space_end_turn() says that this was it: mm/wait.h.
+ */
 struct mm_waiter {
     struct list link;
     struct space *space; /* set while queued */
+    bool for_room;       /* in the queue for room in it */
+    bool served;         /* frames have been promised to it ... */
+    bool asked;          /* ... and it has come for them */
+    struct frame_promise promise;
+    struct space *room; /* in which it has been promised room for one page */
     void (*wake)(struct mm_waiter *waiter);
 };
 
@@ -48,7 +57,8 @@ struct space_config {
     struct store *store;               /* where pages go; NULL: nowhere */
     uint64_t min_pages;                /* never reclaimed below this many resident pages */
     uint64_t max_pages;                /* resident at most; 0: no limit */
-    uint32_t shares;                   /* weight when memory is short; 100 is usual */
+    uint64_t working_pages; /* nor taken for others below min and so many: what it needs to go on */
+    uint32_t shares;        /* weight when memory is short; 100 is usual */
 };
 
 #define SLOT_PINNED BIT(0) /* never paged */
@@ -95,7 +105,12 @@ enum mm_result space_fill(struct space *space, gfn_t page, uint64_t word, struct
  * value; *done says whether it was exchanged.  For emulated locked instructions and A/D bits. */
 enum mm_result space_cmpxchg(struct space *space, gpa_t at, size_t bytes, uint64_t *expected,
                              uint64_t desired, bool *done, struct mm_waiter *waiter);
-/* Takes the waiter out of any queue; after the return wake() is not called and is not running. */
+/* Its own thread: whatever it waited for it has got, or does not want; others may have the rest. */
+void space_end_turn(struct mm_waiter *waiter);
+/* Any thread: takes the waiter out of any queue; after the return wake() is not called and is not
+ * running. */
+void space_stop_waiting(struct mm_waiter *waiter);
+/* Both.  Its own thread, or there is none any more. */
 void space_cancel_wait(struct mm_waiter *waiter);
 /* Does the address belong to a memory slot? */
 bool space_owns(const struct space *space, gfn_t page);

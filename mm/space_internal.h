@@ -106,7 +106,10 @@ struct space {
     struct generations generations;
     uint64_t where[WHERE_COUNT];
     uint64_t min_pages, max_pages;
+    uint64_t working_pages; /* constant */
     uint32_t shares;
+
+    uint32_t room_waiters, room_promised; /* mm/wait.c, under its lock */
 
     unsigned ios;       /* page I/O in flight */
     uint64_t out_pages; /* pages of writes in flight that will free a frame */
@@ -190,8 +193,15 @@ static inline void space_move(struct space *space, enum page_where from, enum pa
     space->where[to] += pages;
 }
 
-/* May the space have one more frame?  Also without the lock, as a hint. */
-bool space_may_grow(const struct space *space);
+/* Does its max let it have one more page than those it has, and so many others?  Also without the
+ * lock, as a hint. */
+bool space_has_room(const struct space *space, uint64_t others);
+/* May the waiter (NULL: nobody in particular) have that room, or does it have to queue for it? */
+bool space_may_grow(const struct space *space, const struct mm_waiter *waiter);
+/* So many resident pages are its own when others want memory. */
+uint64_t space_floor(const struct space *space);
+/* Above so many resident pages its own max wants it to let some go; UINT64_MAX: it has none. */
+uint64_t space_own_limit(const struct space *space);
 /* The frame, just allocated, is for that page: sets its rmap, no flags, no slot. */
 void space_bind_frame(struct space *space, gfn_t page, pfn_t frame);
 /* Makes `entry` a leaf of the frame and puts the frame on the list of that age. */
@@ -220,8 +230,9 @@ enum mm_result fault_page(struct space *space, gfn_t page, unsigned how, const v
 
 /* ---- reclaim.c ------------------------------------------------------------------------------ */
 
-/* Evicts up to `target` pages of the space; returns how many left or are leaving.  No locks. */
-unsigned reclaim_batch(struct space *space, unsigned target);
+/* Evicts up to `target` pages of the space, while more than `floor` are resident; returns how many
+ * left or are leaving.  No locks. */
+unsigned reclaim_batch(struct space *space, unsigned target, uint64_t floor);
 
 /* ---- aging.c -------------------------------------------------------------------------------- */
 

@@ -94,14 +94,14 @@ uint64_t *table_leaf(const struct table *table, gfn_t page, unsigned *level)
  * chain comes last, so that a walker sees the old entry or all of the new tables.
  */
 static uint64_t *grow(struct table *table, uint64_t *entry, unsigned level, gfn_t page,
-                      unsigned down)
+                      unsigned down, struct frame_promise *promise)
 {
     uint64_t inherited = table_entry_get(entry), link = inherited;
     pfn_t made[TABLE_LEVELS];
     uint64_t *lowest = entry;
 
     for (unsigned at = down; at < level; at++) {
-        if (!frame_alloc(0, ALLOC_META, 0, &made[at])) {
+        if (!frame_alloc_promised(promise, ALLOC_META, &made[at])) {
             while (at-- > down) {
                 frame_free(made[at]);
             }
@@ -165,7 +165,7 @@ bool table_split(struct table *table, gfn_t page)
     return true;
 }
 
-uint64_t *table_leaf_alloc(struct table *table, gfn_t page)
+uint64_t *table_leaf_alloc(struct table *table, gfn_t page, struct frame_promise *promise)
 {
     unsigned level;
     uint64_t *entry = table_leaf(table, page, &level);
@@ -176,7 +176,7 @@ uint64_t *table_leaf_alloc(struct table *table, gfn_t page)
     if (class_of(table, table_entry_get(entry), level) == ENTRY_LEAF) {
         return table_split(table, page) ? table_leaf(table, page, &level) : NULL;
     }
-    return grow(table, entry, level, page, 1);
+    return grow(table, entry, level, page, 1, promise);
 }
 
 bool table_map_large(struct table *table, gfn_t page, pfn_t first, unsigned flags)
@@ -188,7 +188,7 @@ bool table_map_large(struct table *table, gfn_t page, pfn_t first, unsigned flag
     if (level == 1 || table_entry_get(entry) != HOLE) {
         return false;
     }
-    entry = grow(table, entry, level, page, 2);
+    entry = grow(table, entry, level, page, 2, NULL);
     if (entry == NULL) {
         return false;
     }
@@ -334,7 +334,7 @@ static bool cut_before(struct table *table, gfn_t page)
     if (table_entry_get(entry) == HOLE || IS_ALIGNED(page.v, table_level_pages(level))) {
         return true;
     }
-    return table_leaf_alloc(table, page) != NULL;
+    return table_leaf_alloc(table, page, NULL) != NULL;
 }
 
 bool table_unmap(struct table *table, gfn_t first, gfn_t end, table_unmapped *unmapped, void *owner)

@@ -19,6 +19,7 @@
 #define SPILLWAY_MM_TABLE_H
 
 #include "mm/format.h"
+#include "mm/frame_alloc.h"
 
 #define TABLE_GFN_BITS  36u /* 48-bit addresses */
 #define TABLE_GFN_LIMIT BIT(TABLE_GFN_BITS)
@@ -94,9 +95,10 @@ uint64_t *table_leaf(const struct table *table, gfn_t page, unsigned *level);
 /*
  * The level-1 entry of the page, making tables down to it.  A large leaf on the way is split, an
  * ABSENT one is inherited by all entries of the new tables.  NULL: out of memory (the reserve is
- * not touched, but for splits) and the table is as it was.
+ * not touched, but for splits) and the table is as it was.  The tables come out of `promise`, if
+ * it is not NULL.
  */
-uint64_t *table_leaf_alloc(struct table *table, gfn_t page);
+uint64_t *table_leaf_alloc(struct table *table, gfn_t page, struct frame_promise *promise);
 
 /* Maps 2 MiB: both numbers aligned to 512.  False: out of memory, or the 2 MiB are not one HOLE
  * entry (a table is there already). */

@@ -25,7 +25,7 @@ static void *cut(struct cutter *cutter, size_t bytes)
     void *piece;
 
     if (cutter->left < bytes) {
-        cutter->at = frame_array_grow(cutter->frames, 0);
+        cutter->at = frame_array_grow(cutter->frames, NULL);
         cutter->left = cutter->at == NULL ? 0 : PAGE_SIZE;
         if (cutter->at == NULL) {
             return NULL;

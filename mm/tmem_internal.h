@@ -28,6 +28,7 @@
 #define TMEM_SHARDS   32u
 #define TMEM_IOS      24u /* requests of one VM */
 #define TMEM_WRITES   8u  /* of them, at most so many for writes */
+#define TMEM_READS    8u  /* so many are kept for those who wait: one for each vCPU */
 #define TMEM_IO_PAGES 32u
 
 enum tmem_where {
@@ -204,9 +205,11 @@ struct tmem_page *tmem_page_at(const struct tmem_shard *shard, uint32_t number);
 bool tmem_table_init(struct tmem_shard *shard);
 /* Of a table without pages. */
 void tmem_table_free(struct tmem_shard *shard);
-/* A descriptor that is found from now on; NULL: no memory (`flags`: as for frame_alloc()). */
+/* A descriptor that is found from now on; NULL: no memory (`promise`: as for
+ * frame_alloc_promised()).
+ */
 struct tmem_page *tmem_table_add(struct tmem_shard *shard, uint64_t object_hash,
-                                 const struct tmem_handle *handle, unsigned flags);
+                                 const struct tmem_handle *handle, struct frame_promise *promise);
 /* Frees the descriptor, of a page without storage; the last one of the shard takes its place. */
 void tmem_table_remove(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
 /* Frames that the tables of a tmem with so many pages take at most. */
@@ -216,7 +219,8 @@ uint64_t tmem_table_cost(uint64_t pages);
 
 /* A page without storage that is found from now on, counted; NULL: no memory for a descriptor. */
 struct tmem_page *tmem_page_add(struct tmem *tmem, struct tmem_shard *shard, uint64_t object_hash,
-                                const struct tmem_handle *handle, bool persistent);
+                                const struct tmem_handle *handle, bool persistent,
+                                struct mm_waiter *waiter);
 /* Frees its storage and leaves it LOST, on no list. */
 void tmem_page_release(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
 /* Releases, takes it out of the table and frees it. */
@@ -248,8 +252,9 @@ enum tmem_read {
     TMEM_READ_NO_FRAME,
     TMEM_READ_NO_IO,
 };
-/* SLOT -> READING.  The shard's lock is held. */
-enum tmem_read tmem_io_read(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
+/* SLOT -> READING, for that waiter, or ahead of one (NULL).  The shard's lock is held. */
+enum tmem_read tmem_io_read(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page,
+                            struct mm_waiter *waiter);
 /* The request that reads this page. */
 struct tmem_io *tmem_io_of(struct tmem *tmem, const struct tmem_page *page);
 /* Sets up the VM's request of that number, once. */

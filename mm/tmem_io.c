@@ -16,13 +16,22 @@
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
-static struct tmem_io *io_take(struct tmem *tmem, enum block_op op)
+static bool more_than(uint32_t bits, unsigned count)
+{
+    while (count-- > 0) {
+        bits &= bits - 1;
+    }
+    return bits != 0;
+}
+
+/* `kept` are left to others. */
+static struct tmem_io *io_take(struct tmem *tmem, enum block_op op, unsigned kept)
 {
     uint32_t vacant = atomic_load(&tmem->io_free);
     unsigned index;
 
     do {
-        if (vacant == 0) {
+        if (!more_than(vacant, kept)) {
             return NULL;
         }
         index = (unsigned)__builtin_ctz(vacant);
@@ -50,7 +59,7 @@ static void io_give(struct tmem_io *io)
     wait_move(&starved, &tmem->io_waiters);
     wait_wake_all(&readers);
     wait_wake_all(&starved);
-    if (wait_frames_wanted()) {
+    if (wait_anybody()) {
         mm_pager_wake();
     }
     /* Release: who sees 0 may free all of it. */
@@ -235,14 +244,16 @@ void tmem_io_init(struct tmem *tmem, struct tmem_io *io, unsigned number)
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-enum tmem_read tmem_io_read(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page)
+enum tmem_read tmem_io_read(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page,
+                            struct mm_waiter *waiter)
 {
     pfn_t number;
 
-    if (!frame_alloc(0, ALLOC_TMEM, 0, &number)) {
+    if (!wait_may_take(waiter) ||
+        !frame_alloc_promised(wait_promise(waiter), ALLOC_TMEM, &number)) {
         return TMEM_READ_NO_FRAME;
     }
-    struct tmem_io *io = io_take(tmem, BLOCK_READ);
+    struct tmem_io *io = io_take(tmem, BLOCK_READ, waiter == NULL ? TMEM_READS : 0);
 
     if (io == NULL) {
         frame_free(number);
@@ -375,7 +386,7 @@ static bool begin_writing(struct writing *writing, uint32_t slot)
     if (atomic_load(&tmem->writes) == TMEM_WRITES || !store_takes_writes(tmem->store)) {
         return false;
     }
-    writing->io = io_take(tmem, BLOCK_WRITE);
+    writing->io = io_take(tmem, BLOCK_WRITE, TMEM_READS);
     if (writing->io == NULL) {
         return false;
     }

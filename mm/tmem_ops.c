@@ -127,11 +127,13 @@ static enum tmem_result no_memory(const struct operation *op)
 
 static bool take_frame(const struct operation *op, pfn_t *frame)
 {
-    if (!is_persistent(op) && frame_alloc_free_count() <= frame_alloc_low()) {
+    if (!is_persistent(op) &&
+        (wait_frames_wanted() || frame_alloc_free_count() <= frame_alloc_low())) {
         mm_pager_wake();
         return false;
     }
-    return frame_alloc(0, ALLOC_TMEM, 0, frame);
+    return wait_may_take(op->waiter) &&
+           frame_alloc_promised(wait_promise(op->waiter), ALLOC_TMEM, frame);
 }
 
 static bool take_quota(struct tmem *tmem)
@@ -163,7 +165,7 @@ static enum tmem_result add_page(const struct operation *op, struct tmem_page **
     if (persistent ? !take_quota(op->tmem) : !has_room(op)) {
         return TMEM_REFUSED;
     }
-    *page = tmem_page_add(op->tmem, op->shard, op->object_hash, op->handle, persistent);
+    *page = tmem_page_add(op->tmem, op->shard, op->object_hash, op->handle, persistent, op->waiter);
     if (*page != NULL) {
         return TMEM_OK;
     }
@@ -244,7 +246,7 @@ enum tmem_result tmem_put(struct tmem *tmem, const struct tmem_handle *handle, g
 /* The page is in the store.  *wait_io: the caller shall wait for a request, without the lock. */
 static enum tmem_result bring(const struct operation *op, struct tmem_page *page, bool *wait_io)
 {
-    switch (tmem_io_read(op->tmem, op->shard, page)) {
+    switch (tmem_io_read(op->tmem, op->shard, page, op->waiter)) {
     case TMEM_READ_STARTED:
         wait_add(&tmem_io_of(op->tmem, page)->waiters, op->waiter, op->tmem->space);
         break;
@@ -331,7 +333,7 @@ void tmem_prefetch(struct tmem *tmem, const struct tmem_handle *handle)
     }
     page = find(&op);
     if (page != NULL && tmem_page_where(page) == TMEM_AT_SLOT) {
-        tmem_io_read(tmem, op.shard, page);
+        tmem_io_read(tmem, op.shard, page, NULL);
     }
     spin_unlock(&op.shard->lock);
 }

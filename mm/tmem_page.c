@@ -5,6 +5,7 @@
 #include "mm/frame_alloc.h"
 #include "mm/store_internal.h"
 #include "mm/tmem_internal.h"
+#include "mm/wait.h"
 
 #define SWEEP_BUDGET 4096u /* pages and shards of one call */
 #define SWEEP_HOLD   64u   /* of them, with the shard's lock held */
@@ -60,9 +61,14 @@ static _Atomic uint64_t *held_count(struct tmem *tmem, bool persistent)
 }
 
 struct tmem_page *tmem_page_add(struct tmem *tmem, struct tmem_shard *shard, uint64_t object_hash,
-                                const struct tmem_handle *handle, bool persistent)
+                                const struct tmem_handle *handle, bool persistent,
+                                struct mm_waiter *waiter)
 {
-    struct tmem_page *page = tmem_table_add(shard, object_hash, handle, 0);
+    struct tmem_page *page = NULL;
+
+    if (wait_may_take(waiter)) {
+        page = tmem_table_add(shard, object_hash, handle, wait_promise(waiter));
+    }
 
     if (page == NULL) {
         return NULL;

@@ -229,7 +229,7 @@ static bool add_bucket(struct tmem_shard *shard)
     uint32_t number = shard->buckets;
     struct tmem_bucket *made;
 
-    if (number % TMEM_FRAME_BUCKETS == 0 && frame_array_grow(&shard->bucket_frames, 0) == NULL) {
+    if (number % TMEM_FRAME_BUCKETS == 0 && frame_array_grow(&shard->bucket_frames, NULL) == NULL) {
         return false;
     }
     made = bucket_at(shard, number);
@@ -285,12 +285,12 @@ void tmem_table_free(struct tmem_shard *shard)
 /* ---- pages ---------------------------------------------------------------------------------- */
 
 struct tmem_page *tmem_table_add(struct tmem_shard *shard, uint64_t object_hash,
-                                 const struct tmem_handle *handle, unsigned flags)
+                                 const struct tmem_handle *handle, struct frame_promise *promise)
 {
     struct tmem_page *page, **bucket;
 
     if (shard->pages % TMEM_FRAME_PAGES == 0 &&
-        frame_array_grow(&shard->page_frames, flags) == NULL) {
+        frame_array_grow(&shard->page_frames, promise) == NULL) {
         return NULL;
     }
     page = tmem_page_at(shard, shard->pages++);

@@ -2,12 +2,21 @@
 /*
  * Who waits for memory: queues of struct mm_waiter.
  *
- * A waiter is on one queue at most: that of the page I/O which brings its page, or the one of those
- * who need a frame (or a page I/O) and found none.  Life: free -> queued -> being woken -> free.
+ *     queue of a page I/O   until that has ended, then all of it is woken
+ *     room                  until the space, which is at its max, may have one more page
+ *     frames                until there are frames, and a request to read with
+ *
+ * The last two are served first come, first served.  Who is served has frames of its own
+ * (mm/frame_alloc.h), a request, and room in its space, until its turn is over: so nobody who comes
+ * later can take them, and being woken means getting on.  Who comes while others queue for frames
+ * queues behind them, even if he would find one.  One that was served and needs more still comes
+ * before all the others.
+ *
+ * A waiter is on one queue at most.  Life: free -> queued -> being woken -> served -> free.
  *
  * Locks: one lock for all queues (RANK_PAGE_IO), taken inside.  wake() is called without it, since
  * it takes the scheduler's lock; a waiter that is being woken is published per CPU, and
- * space_cancel_wait() waits until no CPU is at it any more.
+ * who takes it off waits until no CPU is at it any more.
  */
 #ifndef SPILLWAY_MM_WAIT_H
 #define SPILLWAY_MM_WAIT_H
@@ -15,20 +24,37 @@
 #include "base/list.h"
 #include "mm/space.h"
 
-/* Queues the waiter; one that is queued already moves.  Locks below RANK_PAGE_IO may be held. */
+/* Frames that one turn may need: three tables and the page; for tmem a page, a frame of descriptors
+ * and the directories that lead to it; and as many again for what is read or copied on the way. */
+#define WAIT_TURN_FRAMES 8u
+
+/* Queues the waiter; one that is queued already moves, and a turn is over.  Locks below
+ * RANK_PAGE_IO may be held. */
 void wait_add(struct list *queue, struct mm_waiter *waiter, struct space *space);
 /* All of the queue goes to the end of `to`. */
 void wait_move(struct list *to, struct list *queue);
 /* Wakes all, first come first.  No locks at RANK_SCHED or above held. */
 void wait_wake_all(struct list *queue);
 
-/* Queues on those who wait for a frame, and wakes the pager. */
+/* Queues on those who wait for frames or for a request, and wakes the pager.  Locks as above. */
 void wait_for_frame(struct mm_waiter *waiter, struct space *space);
-/* Does anybody wait for a frame?  A hint, no lock taken. */
+/* The same for room in the space. */
+void wait_for_room(struct mm_waiter *waiter, struct space *space);
+/* Does anybody wait for frames?  Then nothing is spent on what is not needed.  A hint, no lock
+ * taken. */
 bool wait_frames_wanted(void);
-/* How many wait for a frame. */
-uint64_t wait_frames_count(void);
-/* Wakes up to `limit` of those whose space may have more frames; returns how many.  No locks. */
-uint64_t wait_wake_for_frames(uint64_t limit);
+/* ... or for room? */
+bool wait_anybody(void);
+/* May the waiter (NULL: nobody in particular) take frames now, or does it have to queue? */
+bool wait_may_take(const struct mm_waiter *waiter);
+/* What it takes them from: for frame_alloc_promised().  NULL, too, is good there. */
+struct frame_promise *wait_promise(struct mm_waiter *waiter);
+/* Of those who are served now, how many may want a request, besides this waiter. */
+uint32_t wait_served(const struct mm_waiter *waiter);
+/*
+ * Serves as many as can be, in order: while there are frames, and `requests` more than are served.
+ * Woken without locks.
+ */
+void wait_serve(uint32_t requests);
 
 #endif

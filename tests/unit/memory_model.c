@@ -318,6 +318,7 @@ void model_run_vcpu(struct model_vcpu *vcpu)
         model_counts.waits++;
         return;
     }
+    space_end_turn(&vcpu->waiter);
     vcpu->parked = false;
     vcpu->busy = false;
     if (result == MM_LOST) {

@@ -82,7 +82,7 @@ void *mm_frame_ptr(pfn_t frame)
     return memory.base + (frame.v - SUPPORT_FIRST_FRAME) * PAGE_SIZE;
 }
 
-/* ---- failing allocations: the linker sends calls of both functions here (--wrap) ---- */
+/* ---- failing allocations: the linker sends calls of these functions here (--wrap) ---- */
 
 static bool fails_now(void)
 {
@@ -107,6 +107,14 @@ bool __wrap_frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flag
 bool __wrap_frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out)
 {
     return !fails_now() && __real_frame_alloc_zeroed(order, use, flags, out);
+}
+
+bool __real_frame_alloc_promised(struct frame_promise *promise, enum alloc_use use, pfn_t *out);
+bool __wrap_frame_alloc_promised(struct frame_promise *promise, enum alloc_use use, pfn_t *out);
+
+bool __wrap_frame_alloc_promised(struct frame_promise *promise, enum alloc_use use, pfn_t *out)
+{
+    return !fails_now() && __real_frame_alloc_promised(promise, use, out);
 }
 
 void support_fail_alloc(unsigned n)

@@ -186,6 +186,7 @@ enum tmem_result put_from(uint32_t pool, uint64_t object, uint32_t index, uint64
     while ((result = tmem_put(tmem, &h, gpa(page * PAGE_SIZE), &waiter)) == TMEM_WAIT) {
         wait_woken();
     }
+    space_end_turn(&waiter);
     return result;
 }
 
@@ -207,6 +208,7 @@ enum tmem_result get(uint32_t pool, uint64_t object, uint32_t index, uint64_t se
     while ((result = tmem_get(tmem, &h, gpa(2 * PAGE_SIZE), &waiter)) == TMEM_WAIT) {
         wait_woken();
     }
+    space_end_turn(&waiter);
     if (result == TMEM_OK) {
         make_page(seed, expected);
         guest_read(2, content);

@@ -126,7 +126,7 @@ static void touch(uint64_t page, uint64_t value)
 static void evict_all(void)
 {
     for (unsigned i = 0; i < 100; i++) {
-        reclaim_batch(space, 64);
+        reclaim_batch(space, 64, space_floor(space));
     }
 }
 

@@ -35,7 +35,7 @@ static void grows_and_shrinks(void **state)
     support_memory_init(MOST + 200);
     before = free_now();
     for (uint32_t i = 0; i < MOST; i++) {
-        uint32_t *data = frame_array_grow(&array, 0);
+        uint32_t *data = frame_array_grow(&array, NULL);
 
         assert_non_null(data);
         memset(data, 0xff, PAGE_SIZE);
@@ -71,7 +71,7 @@ static void up_and_down_at_random(void **state)
             up = !up;
         }
         if (array.frames == 0 || (array.frames < MOST && support_random_below(10) < (up ? 8 : 2))) {
-            uint32_t *data = frame_array_grow(&array, 0);
+            uint32_t *data = frame_array_grow(&array, NULL);
 
             *data = array.frames - 1;
         } else {
@@ -96,7 +96,7 @@ static void every_allocation_may_fail(void **state)
             uint32_t *data;
 
             support_fail_alloc(n);
-            data = frame_array_grow(&array, 0);
+            data = frame_array_grow(&array, NULL);
             if (!support_alloc_failed()) {
                 support_fail_alloc(0);
                 *data = array.frames - 1;

@@ -75,7 +75,7 @@ static void evict(uint64_t word, bool repeated)
     entry = table_entry_get(table_leaf(&space->table, gfn(0), &level));
     stale = mm_frame_ptr(entry_frame(space, entry, level));
     for (unsigned i = 0; i < 4 && space->where[WHERE_RESIDENT] != 0; i++) {
-        reclaim_batch(space, 16);
+        reclaim_batch(space, 16, 0);
         stale = space->where[WHERE_RESIDENT] != 0 ? stale : NULL;
     }
     stale = NULL;

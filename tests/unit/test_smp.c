@@ -183,6 +183,7 @@ static void one_access(struct cpu *cpu)
             }
         }
         if (result == MM_OK) {
+            space_end_turn(&cpu->waiter);
             return;
         }
         if (result != MM_WAIT) {

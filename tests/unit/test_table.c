@@ -58,7 +58,7 @@ static void check_pages(void)
 
 static void set_page(unsigned page, struct page_model value)
 {
-    uint64_t *entry = table_leaf_alloc(&table, model_gfn(page));
+    uint64_t *entry = table_leaf_alloc(&table, model_gfn(page), NULL);
     unsigned level;
 
     assert_non_null(entry);
@@ -423,7 +423,7 @@ static bool sweep_try(enum sweep_op op)
 
     switch (op) {
     case SWEEP_LEAF:
-        return table_leaf_alloc(&table, model_gfn(MODEL_PAGES - 1)) != NULL;
+        return table_leaf_alloc(&table, model_gfn(MODEL_PAGES - 1), NULL) != NULL;
     case SWEEP_LARGE:
         return table_map_large(&table, gfn(0x8000000), pfn(0x4400), RIGHTS);
     case SWEEP_SPLIT:
@@ -431,7 +431,7 @@ static bool sweep_try(enum sweep_op op)
     case SWEEP_UNMAP:
         return table_unmap(&table, gfn(0x207), gfn(0x403), count_unmapped, &got);
     case SWEEP_INHERIT:
-        return table_leaf_alloc(&table, gfn(0x40005)) != NULL;
+        return table_leaf_alloc(&table, gfn(0x40005), NULL) != NULL;
     default:
         return false;
     }
@@ -498,7 +498,7 @@ static void test_reserve(void **state)
     frame_alloc_set_watermarks(64, 64, 64);
     while (frame_alloc(0, ALLOC_GUEST, 0, &got)) {
     }
-    assert_null(table_leaf_alloc(&table, gfn(0x8000000)));
+    assert_null(table_leaf_alloc(&table, gfn(0x8000000), NULL));
     assert_true(table_split(&table, gfn(0)));
     table_destroy(&table);
     support_memory_free();

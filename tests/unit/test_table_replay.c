@@ -274,7 +274,7 @@ static void run_operation(unsigned kind, unsigned region, struct operation *op)
     switch (kind) {
     case 0:
         op->name = "leaf_alloc";
-        assert_non_null(table_leaf_alloc(&subject, gfn(base + index)));
+        assert_non_null(table_leaf_alloc(&subject, gfn(base + index), NULL));
         break;
     case 1:
         op->name = "split";
@@ -339,7 +339,7 @@ static void fill_block(unsigned region)
                               .value = model_random_frame()};
 
     for (unsigned i = 0; i < REGION_PAGES; i++, page.value++) {
-        table_entry_set(table_leaf_alloc(&subject, gfn(region_base[region] + i)),
+        table_entry_set(table_leaf_alloc(&subject, gfn(region_base[region] + i), NULL),
                         model_entry(&subject, page));
     }
 }
@@ -351,7 +351,7 @@ static void fill_some(unsigned region)
         struct page_model value =
             support_random_below(3) == 0 ? model_random_absent() : model_random_leaf();
 
-        table_entry_set(table_leaf_alloc(&subject, page), model_entry(&subject, value));
+        table_entry_set(table_leaf_alloc(&subject, page, NULL), model_entry(&subject, value));
     }
 }
 

@@ -56,23 +56,43 @@ static void read_error_is_reported_and_never_wrong_data(void **state)
     support_log_level(LOG_WARN);
 }
 
+static void ignore(struct mm_waiter *unused)
+{
+    (void)unused;
+}
+
+/* What is only read ahead leaves requests to each vCPU that waits for its page; should there be none
+ * nevertheless, it waits for one. */
 static void reads_wait_when_there_is_no_request(void **state)
 {
     uint32_t pool = new_pool(TMEM_PERSISTENT);
+    struct mm_waiter waiters[TMEM_READS + 1] = {0};
 
     (void)state;
     for (uint32_t i = 0; i < 100; i++) {
         assert_int_equal(put(pool, 1, i, 2 * i + 1), TMEM_OK);
     }
     squeeze(20);
-    for (uint32_t i = 0; i < 100; i++) {
+    for (uint32_t i = 0; i < 80; i++) {
         struct tmem_handle h = handle(pool, 1, i);
 
         tmem_prefetch(tmem, &h);
     }
+    assert_int_equal(disk.queued, TMEM_IOS - TMEM_READS);
+    for (uint32_t i = 0; i <= TMEM_READS; i++) {
+        struct tmem_handle h = handle(pool, 1, 80 + i);
+
+        waiters[i].wake = ignore;
+        list_init(&waiters[i].link);
+        assert_int_equal(tmem_get(tmem, &h, gpa(0), &waiters[i]), TMEM_WAIT);
+    }
     assert_int_equal(disk.queued, TMEM_IOS);
     assert_int_equal(get(pool, 1, 99, 199), TMEM_OK);
     assert_int_equal(get(pool, 1, 0, 1), TMEM_OK);
+    fake_disk_settle(&disk);
+    for (uint32_t i = 0; i <= TMEM_READS; i++) {
+        assert_null(waiters[i].space);
+    }
 }
 
 /* ---- allocations ---------------------------------------------------------------------------- */

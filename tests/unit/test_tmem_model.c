@@ -240,6 +240,7 @@ static void model_step(struct model_vcpu *vcpu)
     if (result == TMEM_LOST) {
         assert_true(failures_happened());
     }
+    space_end_turn(&vcpu->waiter);
     vcpu->parked = vcpu->busy = false;
 }
 

@@ -135,6 +135,7 @@ static void cpu_operation(struct cpu *cpu)
         result != TMEM_BAD_POOL) {
         panic("cpu %u: result %d", cpu->index, (int)result);
     }
+    space_end_turn(&cpu->waiter);
 }
 
 static void *cpu_run(void *argument)

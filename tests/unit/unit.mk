@@ -20,7 +20,7 @@ UNIT_WARNINGS := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wvla -Wcast-qual -
 UNIT_COMMON   := -std=gnu11 -g -I. -isystem $(UNIT_DIR) $(UNIT_WARNINGS) -fno-omit-frame-pointer -pthread $(UNIT_CFLAGS)
 UNIT_CC_gcc   := gcc $(UNIT_COMMON) -O1 -fsanitize=address,undefined -fno-sanitize-recover=all
 UNIT_CC_clang := clang-14 $(UNIT_COMMON) -O2
-UNIT_LINK     := -Wl,--wrap=frame_alloc,--wrap=frame_alloc_zeroed -lcmocka -pthread
+UNIT_LINK     := -Wl,--wrap=frame_alloc,--wrap=frame_alloc_zeroed,--wrap=frame_alloc_promised -lcmocka -pthread
 UNIT_TIMEOUT  ?= 600
 
 UNIT_LIBRARY := $(sort $(wildcard mm/*.c base/*.c tests/unit/support*.c)) arch/x86/vmx/ept_format.c \
