@@ -48,17 +48,6 @@ static bool visit_leaf(struct table_scan *scan, gfn_t first, uint64_t *entry, un
     return --slice->budget != 0;
 }
 
-/* The slot that has pages at or after the address; NULL: the scan is through. */
-static const struct memory_slot *slot_from(const struct space *space, uint64_t page)
-{
-    for (unsigned i = 0; i < space->slots; i++) {
-        if (page < space->slot[i].base + space->slot[i].pages) {
-            return &space->slot[i];
-        }
-    }
-    return NULL;
-}
-
 static bool begin_scan(struct space *space)
 {
     if (!generation_make_room(&space->generations, MERGE_FRAMES)) {
@@ -76,7 +65,7 @@ static bool scan_slice(struct space *space)
 {
     struct slice slice = {.space = space, .budget = SLICE_ENTRIES};
     struct table_scan scan = {.enter = enter_table, .leaf = visit_leaf, .owner = &slice};
-    const struct memory_slot *slot = slot_from(space, space->scan_gfn);
+    const struct memory_slot *slot = space_slot_from(space, space->scan_gfn);
 
     if (slot == NULL) {
         space->scanning = false;

@@ -291,6 +291,22 @@ static bool step_over_max(uint64_t now)
     return true;
 }
 
+/* One slice of giving up copies.  True: go on. */
+static bool step_copies(void)
+{
+    for (unsigned i = 0; i < pager.used; i++) {
+        if (pager.space[i] != NULL && copies_step(pager.space[i])) {
+            return true;
+        }
+    }
+    for (unsigned i = 0; i < pager.tmem_used; i++) {
+        if (pager.tmem[i] != NULL && tmem_copies_step(pager.tmem[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool scan_is_due(const struct space *space, uint64_t now)
 {
     uint64_t early = SCAN_PERIOD_NS - SCAN_PRESSURE_NS;
@@ -355,6 +371,7 @@ bool pager_run(void)
     }
     more = step_reclaim(now);
     more |= step_over_max(now);
+    more |= step_copies();
     more |= step_scan(now);
     atomic_store(&pager.deadline, next_deadline(now));
     spin_unlock(&pager.lock);

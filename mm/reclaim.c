@@ -15,7 +15,6 @@
 
 #define BATCH_PAGES 64u
 #define LOOK_FRAMES 512u /* candidates looked at per batch */
-#define STEAL_LOOK  64u  /* young frames asked for their slot when the store is full */
 #define NEIGHBOURS  16u  /* aligned group of pages that leaves together, a power of two */
 
 struct victim {
@@ -211,25 +210,6 @@ static uint32_t cluster_for(struct space *space, gfn_t page)
     return *cluster;
 }
 
-/* The store is full: a page that stays in memory for now gives its copy up. */
-static uint32_t steal_slot(struct space *space)
-{
-    uint32_t number = space->generations.list[space->generations.youngest % GENERATIONS].head;
-
-    for (unsigned i = 0; i < STEAL_LOOK && number != FRAME_NONE; i++) {
-        struct frame *frame = frame_get(pfn(number));
-
-        if (frame->slot != FRAME_NONE && !(frame->flags & FRAME_IO_WRITE)) {
-            uint32_t slot = frame->slot;
-
-            frame->slot = FRAME_NONE;
-            return slot;
-        }
-        number = frame->next;
-    }
-    return STORE_NONE;
-}
-
 static bool choose_slot(struct space *space, struct victim *victim)
 {
     if (space->store == NULL) {
@@ -239,9 +219,6 @@ static bool choose_slot(struct space *space, struct victim *victim)
     if (victim->slot == FRAME_NONE) {
         victim->slot = store_slot_take(space->store, cluster_for(space, victim->page),
                                        (uint32_t)(victim->page.v & (REGION_PAGES - 1)));
-    }
-    if (victim->slot == STORE_NONE) {
-        victim->slot = steal_slot(space);
     }
     if (victim->slot == STORE_NONE && !space->no_store_room) {
         space->no_store_room = true;

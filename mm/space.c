@@ -26,6 +26,7 @@ static void init_space(struct space *space, const struct space_config *config, p
     space->shares = MAX(config->shares, 1u);
     space->read_ahead = READ_WINDOW_START;
     space->last_read_gfn = GFN_LIMIT;
+    space->copies_gfn = GFN_LIMIT;
     generation_init(&space->generations);
     atomic_init(&space->flush_gen, 1);
 }
@@ -144,6 +145,16 @@ struct memory_slot *space_find_slot(struct space *space, uint64_t page)
     const struct memory_slot *slot = find_slot(space, page);
 
     return slot == NULL ? NULL : &space->slot[slot - space->slot];
+}
+
+const struct memory_slot *space_slot_from(const struct space *space, uint64_t page)
+{
+    for (unsigned i = 0; i < space->slots; i++) {
+        if (page < space->slot[i].base + space->slot[i].pages) {
+            return &space->slot[i];
+        }
+    }
+    return NULL;
 }
 
 /* Slots do not change after the first fault, so no lock. */

@@ -127,6 +127,10 @@ struct space {
     bool scanning;
     uint64_t scan_accessed; /* pages found accessed in this scan */
 
+    /* Giving up copies (copies.c) */
+    uint32_t copies_tightened; /* when the store had become tight so often, the walk began */
+    uint64_t copies_gfn;       /* where it goes on; GFN_LIMIT: it is through */
+
     /* Tear-down (space.c) */
     uint64_t drain_gfn;
     unsigned drain_slot; /* index in slot[] */
@@ -181,6 +185,8 @@ static inline uint64_t slot_payload(const struct space *space, uint32_t slot)
 /* ---- space.c -------------------------------------------------------------------------------- */
 
 struct memory_slot *space_find_slot(struct space *space, uint64_t page);
+/* The first slot that has pages at or after that one; NULL: none has. */
+const struct memory_slot *space_slot_from(const struct space *space, uint64_t page);
 /* Where the page's 2 MiB region has the number of its cluster in the store; STORE_NONE: none yet.
  * The space has a store. */
 uint32_t *space_cluster(const struct memory_slot *slot, uint64_t page);
@@ -238,6 +244,12 @@ unsigned reclaim_batch(struct space *space, unsigned target, uint64_t floor);
 
 /* One slice of a scan; true: the scan goes on.  No locks. */
 bool aging_step(struct space *space);
+
+/* ---- copies.c ------------------------------------------------------------------------------- */
+
+/* If the space's store has become tight: one slice of a walk over its resident pages, which give up
+ * their copies there.  False: nothing to do.  No locks. */
+bool copies_step(struct space *space);
 
 /* ---- pager.c -------------------------------------------------------------------------------- */
 

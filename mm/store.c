@@ -176,7 +176,8 @@ static void note_tightness(struct store *store)
 {
     uint32_t vacant = store->slots - store->slots_used - store->retired;
 
-    if (vacant < store->slots / TIGHT_SHARE) {
+    if (vacant <= store->slots / TIGHT_SHARE && !store->tight) {
+        __atomic_store_n(&store->tightened, store->tightened + 1, __ATOMIC_RELAXED);
         __atomic_store_n(&store->tight, true, __ATOMIC_RELAXED);
     } else if (vacant > store->slots / AMPLE_SHARE) {
         __atomic_store_n(&store->tight, false, __ATOMIC_RELAXED);
@@ -293,6 +294,11 @@ void store_slot_retire(struct store *store, uint32_t slot)
 bool store_is_tight(const struct store *store)
 {
     return __atomic_load_n(&store->tight, __ATOMIC_RELAXED);
+}
+
+uint32_t store_tightened(const struct store *store)
+{
+    return __atomic_load_n(&store->tightened, __ATOMIC_RELAXED);
 }
 
 /* ---- checksums ------------------------------------------------------------------------------ */

@@ -32,9 +32,11 @@ uint32_t store_slot_take(struct store *store, uint32_t cluster, uint32_t index);
 void store_slot_give(struct store *store, uint32_t slot);
 /* Takes a slot in use out of service for good: its block cannot be written, or read back. */
 void store_slot_retire(struct store *store, uint32_t slot);
-/* So few slots are free that resident pages give up their copies: from less than 1/16 of them on,
- * until there is more than 1/8.  A hint, no lock taken. */
+/* So few slots are free that resident pages give up their copies: from 1/16 of them on, until there
+ * is more than 1/8.  A hint, no lock taken. */
 bool store_is_tight(const struct store *store);
+/* How often it has become so.  A hint, no lock taken. */
+uint32_t store_tightened(const struct store *store);
 
 /* Remember, and verify, what the slot holds. */
 void store_slot_seal(struct store *store, uint32_t slot, const void *page);

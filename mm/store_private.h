@@ -33,6 +33,7 @@ struct store {
     uint32_t slots_used; /* without the retired ones */
     uint32_t retired;
     bool tight;         /* see store_is_tight() */
+    uint32_t tightened; /* how often it became so */
     uint32_t next_slot; /* where the search for any slot goes on */
     uint32_t next_cluster;
     uint32_t cluster_retry; /* none was found: not searched again before so few slots are used */

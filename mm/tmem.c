@@ -106,6 +106,7 @@ static void init_tmem(struct tmem *tmem, const struct tmem_config *config, pfn_t
     tmem->seed = config->seed;
     tmem->ephemeral_max = config->ephemeral_max;
     tmem->cluster = STORE_NONE;
+    tmem->copies_position = UINT32_MAX;
     atomic_init(&tmem->quota, config->quota);
     atomic_init(&tmem->shares, MAX(config->shares, 1u));
     list_init(&tmem->io_waiters);

@@ -137,7 +137,8 @@ struct tmem {
     /* The pager's (under its lock) */
     unsigned place;
     uint32_t cluster, cluster_next;
-    bool no_store_room; /* reported */
+    bool no_store_room;                         /* reported */
+    uint32_t copies_tightened, copies_position; /* as in struct space */
     /* Tear-down */
     bool closed;
     uint32_t drain_position;
@@ -272,6 +273,9 @@ bool tmem_evict_one(struct tmem *tmem, struct tmem_shard *shard);
 /* Lets up to `target` frames of persistent pages go, oldest first; returns how many left or are
  * leaving. */
 unsigned tmem_write_out(struct tmem *tmem, unsigned target);
+
+/* As copies_step() of a space. */
+bool tmem_copies_step(struct tmem *tmem);
 
 /* pager.c: puts it under the pager; false: too many. */
 bool pager_add_tmem(struct tmem *tmem);

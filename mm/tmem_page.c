@@ -135,14 +135,13 @@ void tmem_page_remove(struct tmem *tmem, struct tmem_shard *shard, struct tmem_p
 #define POSITION_SHARD BITS(31, 26)
 #define POSITION_LEFT  BITS(25, 0)
 
-static bool matches(const struct tmem_match *match, const struct tmem_page *page)
-{
-    return match->all || page->handle.pool == match->pool;
-}
+/* What is done with each page; it may remove that one.  The shard's lock is held. */
+typedef void visit_page(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page,
+                        const void *context);
 
 /* As much as the lock may be held for; returns how many pages are left. */
-static uint32_t sweep_shard(struct tmem *tmem, struct tmem_shard *shard, uint32_t left,
-                            const struct tmem_match *match, unsigned *looked)
+static uint32_t visit_shard(struct tmem *tmem, struct tmem_shard *shard, uint32_t left,
+                            visit_page *visit, const void *context, unsigned *looked)
 {
     uint32_t stop;
 
@@ -151,28 +150,77 @@ static uint32_t sweep_shard(struct tmem *tmem, struct tmem_shard *shard, uint32_
     stop = left > SWEEP_HOLD ? left - SWEEP_HOLD : 0;
     *looked += left - stop + 1;
     while (left > stop) {
-        struct tmem_page *page = tmem_page_at(shard, --left);
-
-        if (matches(match, page)) {
-            tmem_page_remove(tmem, shard, page);
-        }
+        left--;
+        visit(tmem, shard, tmem_page_at(shard, left), context);
     }
     spin_unlock(&shard->lock);
     return left;
 }
 
-bool tmem_sweep(struct tmem *tmem, const struct tmem_match *match, uint32_t *position)
+/* Visits on from *position; true: through. */
+static bool visit_pages(struct tmem *tmem, visit_page *visit, const void *context,
+                        uint32_t *position)
 {
     uint32_t number = (uint32_t)FIELD_GET(POSITION_SHARD, *position);
     uint32_t left = (uint32_t)FIELD_GET(POSITION_LEFT, *position);
     unsigned looked = 0;
 
     while (number < TMEM_SHARDS && looked < SWEEP_BUDGET) {
-        left = sweep_shard(tmem, tmem->shard[number], left, match, &looked);
+        left = visit_shard(tmem, tmem->shard[number], left, visit, context, &looked);
         number += left == 0;
     }
     *position = (uint32_t)(FIELD_PREP(POSITION_SHARD, number) | FIELD_PREP(POSITION_LEFT, left));
     return number >= TMEM_SHARDS;
+}
+
+static void remove_matching(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page,
+                            const void *context)
+{
+    const struct tmem_match *match = context;
+
+    if (match->all || page->handle.pool == match->pool) {
+        tmem_page_remove(tmem, shard, page);
+    }
+}
+
+bool tmem_sweep(struct tmem *tmem, const struct tmem_match *match, uint32_t *position)
+{
+    return visit_pages(tmem, remove_matching, match, position);
+}
+
+static void drop_copy(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page,
+                      const void *context)
+{
+    struct frame *frame;
+
+    (void)shard;
+    (void)context;
+    if (tmem_page_where(page) != TMEM_AT_FRAME) {
+        return;
+    }
+    frame = frame_get(pfn(tmem_page_payload(page)));
+    if (frame->slot != FRAME_NONE && !(frame->flags & FRAME_IO_WRITE)) {
+        store_slot_give(tmem->store, frame->slot);
+        frame->slot = FRAME_NONE;
+    }
+}
+
+bool tmem_copies_step(struct tmem *tmem)
+{
+    if (tmem->store == NULL || !store_is_tight(tmem->store)) {
+        return false;
+    }
+    if (tmem->copies_tightened != store_tightened(tmem->store)) {
+        tmem->copies_tightened = store_tightened(tmem->store);
+        tmem->copies_position = 0;
+    }
+    if (tmem->copies_position == UINT32_MAX) {
+        return false;
+    }
+    if (visit_pages(tmem, drop_copy, NULL, &tmem->copies_position)) {
+        tmem->copies_position = UINT32_MAX;
+    }
+    return true;
 }
 
 /* The object's pages in the shard, up to as many as the lock may be held for; true: that was all.
