@@ -3,22 +3,58 @@
 
 #include <stdio.h>
 
+#include "base/bits.h"
+#include "mm/space.h"
 #include "mm/tmem.h"
 
-/* Frames that no promise may use: reclaim's reserve, per-CPU caches, pages in transit. */
-#define POOL_RESERVE 512
-/* One table page maps 512 pages; the upper levels and the vCPUs take a few more. */
-#define TABLE_REACH 512
-#define VM_OVERHEAD 64
+/* Of each vCPU, beside its memory: control structures and the extended state; of each VM: what has
+ * no size of its own. */
+#define VCPU_FRAMES 4
+#define VM_FRAMES   16
+#define GUEST_SLOTS 2 /* hv/guest_load.h */
 
-uint64_t admission_need(uint64_t memory_pages)
+struct admission_demand admission_demand(const struct admission_terms *terms)
 {
-    return memory_pages + memory_pages / TABLE_REACH + VM_OVERHEAD;
+    uint64_t resident = terms->max == 0 ? terms->memory : MIN(terms->memory, terms->max);
+
+    return (struct admission_demand){
+        .pages = terms->memory + terms->tmem,
+        .cap = resident + terms->tmem,
+        .floor = MIN(terms->min + terms->vcpus * ADMISSION_WORKING, resident),
+        .fixed = space_overhead(terms->memory, GUEST_SLOTS) + tmem_overhead(terms->tmem) +
+                 (uint64_t)terms->vcpus * VCPU_FRAMES + VM_FRAMES,
+    };
 }
 
-uint64_t admission_tmem_need(uint64_t quota_pages)
+struct admission_demand admission_add(const struct admission_demand *a,
+                                      const struct admission_demand *b)
 {
-    return quota_pages + tmem_overhead(quota_pages);
+    return (struct admission_demand){a->pages + b->pages, a->cap + b->cap, a->floor + b->floor,
+                                     a->fixed + b->fixed};
+}
+
+struct admission_demand admission_subtract(const struct admission_demand *a,
+                                           const struct admission_demand *b)
+{
+    return (struct admission_demand){a->pages - b->pages, a->cap - b->cap, a->floor - b->floor,
+                                     a->fixed - b->fixed};
+}
+
+/* a - b, or nothing. */
+static uint64_t less(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+static uint64_t usable(const struct admission_supply *supply)
+{
+    return less(supply->pool, supply->kept);
+}
+
+/* Pages that have a place. */
+static uint64_t places(const struct admission_supply *supply, const struct admission_demand *all)
+{
+    return supply->slots + MIN(less(usable(supply), all->fixed), all->cap);
 }
 
 static unsigned long mib(uint64_t pages)
@@ -26,24 +62,43 @@ static unsigned long mib(uint64_t pages)
     return (unsigned long)(pages / 256);
 }
 
-bool admission_check(const struct admission *a, uint64_t need, uint64_t min_pages, char *message,
-                     size_t message_bytes)
+static unsigned long mib_up(uint64_t pages)
 {
-    uint64_t usable = a->pool > POOL_RESERVE ? a->pool - POOL_RESERVE : 0;
-    uint64_t capacity = usable + a->store;
-    uint64_t left = capacity > a->promised ? capacity - a->promised : 0;
+    return mib(pages + 255);
+}
 
-    if (need > left) {
+static bool floors_fit(const struct admission_supply *supply, const struct admission_demand *all)
+{
+    return all->floor + all->fixed <= usable(supply);
+}
+
+uint64_t admission_missing(const struct admission_supply *supply,
+                           const struct admission_demand *all)
+{
+    return less(all->pages, places(supply, all));
+}
+
+bool admission_check(const struct admission_supply *supply, const struct admission_demand *others,
+                     const struct admission_demand *want, char *message, size_t message_bytes)
+{
+    struct admission_demand all = admission_add(others, want);
+    uint64_t place = places(supply, &all);
+    uint64_t taken = others->floor + others->fixed;
+
+    if (all.pages > place) {
         snprintf(message, message_bytes,
                  "needs %lu MiB at the worst, expected at most %lu MiB: pool %lu + store %lu - "
                  "promised %lu MiB",
-                 mib(need + 255), mib(left), mib(usable), mib(a->store), mib(a->promised));
+                 mib_up(want->pages), mib(less(place, others->pages)),
+                 mib(less(place, supply->slots)), mib(supply->slots), mib_up(others->pages));
         return false;
     }
-    if (min_pages > usable / 2) {
+    if (!floors_fit(supply, &all)) {
         snprintf(message, message_bytes,
-                 "min is %lu MiB, expected at most half of the pool of %lu MiB", mib(min_pages),
-                 mib(usable));
+                 "needs %lu MiB that stay in memory (min, tables, 256 KiB for each vCPU), expected "
+                 "at most %lu MiB: pool %lu - promised %lu MiB",
+                 mib_up(want->floor + want->fixed), mib(less(usable(supply), taken)),
+                 mib(usable(supply)), mib_up(taken));
         return false;
     }
     return true;

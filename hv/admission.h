@@ -2,8 +2,14 @@
 /*
  * Admission: memory is promised only when it can be kept.
  *
- * A VM is started when its worst case (every page different and dirty) and the
- * tables for it fit beside what other VMs were promised, in pool + store.
+ *     pool:   | kept | fixed: tables, structures | floors | the rest |        store: | slots |
+ *
+ * Two sums over all VMs decide, and who would break one is refused, with the figures:
+ *
+ *     fixed + floors  <=  pool - kept                         each VM can always go on
+ *     pages           <=  slots + min(pool - kept - fixed, caps)    each page has a place
+ *
+ * `kept` is what guests cannot have: the allocator's reserve, and room to move for reclaim.
  * Pure, so that it is tested on the host.
  */
 #ifndef SPILLWAY_HV_ADMISSION_H
@@ -11,21 +17,48 @@
 
 #include "base/types.h"
 
-struct admission {
-    /* All in 4 KiB pages. */
-    uint64_t pool;     /* frames that guests may have */
-    uint64_t store;    /* slots that are not retired */
-    uint64_t promised; /* to the VMs that run */
+/* What a VM is to be promised; all in 4 KiB pages. */
+struct admission_terms {
+    uint64_t memory, min, max; /* max 0: none */
+    uint64_t tmem;             /* quota */
+    unsigned vcpus;
 };
 
-/* Pages that a VM with so much memory may need at the worst, its tables included. */
-uint64_t admission_need(uint64_t memory_pages);
-/* Pages that its tmem may need at the worst, if its persistent pools may hold so many. */
-uint64_t admission_tmem_need(uint64_t quota_pages);
+/* What that comes to, for one VM or for all; in 4 KiB pages. */
+struct admission_demand {
+    uint64_t pages; /* each in a frame or in a slot */
+    uint64_t cap;   /* of them in frames, at most */
+    uint64_t floor; /* frames that are not taken for others */
+    uint64_t fixed; /* frames for what is not paged */
+};
+
+struct admission_supply {
+    uint64_t pool;  /* frames, without what the hypervisor itself has taken */
+    uint64_t kept;  /* of them, as above */
+    uint64_t slots; /* of the store, without the retired ones */
+};
+
+/* Frames that each vCPU needs to go on: what one instruction may touch, its page tables included,
+ * more than once over. */
+#define ADMISSION_WORKING 64u
+
+/* Frames beyond the allocator's high watermark that are kept: a read-ahead window for each of a few
+ * CPUs, and what their caches hold. */
+#define ADMISSION_ROOM 128u
+
+struct admission_demand admission_demand(const struct admission_terms *terms);
+struct admission_demand admission_add(const struct admission_demand *a,
+                                      const struct admission_demand *b);
+struct admission_demand admission_subtract(const struct admission_demand *a,
+                                           const struct admission_demand *b);
 /*
- * May a VM that needs so many pages start?  False: message holds one line with the figures.
+ * May somebody be promised `want` where the others have been promised `others`?  False: message
+ * holds one line with the figures, and what would fit.
  */
-bool admission_check(const struct admission *a, uint64_t need, uint64_t min_pages, char *message,
-                     size_t message_bytes);
+bool admission_check(const struct admission_supply *supply, const struct admission_demand *others,
+                     const struct admission_demand *want, char *message, size_t message_bytes);
+/* So many pages of what was promised have no place any more. */
+uint64_t admission_missing(const struct admission_supply *supply,
+                           const struct admission_demand *all);
 
 #endif

@@ -259,6 +259,9 @@ static bool end_section(struct parser *p)
     if (p->vm->min > p->vm->memory) {
         return fail(p, "min of VM", p->vm->name, "no more than its memory");
     }
+    if (p->vm->max != 0 && p->vm->min > p->vm->max) {
+        return fail(p, "min of VM", p->vm->name, "no more than its max");
+    }
     return true;
 }
 

@@ -169,11 +169,13 @@ static void begin_stall(struct vcpu *vcpu)
     uint64_t now = arch_clock_ns();
 
     atomic_store(&vcpu->stall, VCPU_STALL_NOW | (now - vcpu_stall_ns(vcpu, now)));
+    atomic_store(&vcpu->stalled_since_ns, now);
 }
 
 static void end_stall(struct vcpu *vcpu)
 {
     atomic_store(&vcpu->stall, vcpu_stall_ns(vcpu, arch_clock_ns()));
+    atomic_store(&vcpu->stalled_since_ns, 0);
 }
 
 static enum leave run_once(struct vcpu *vcpu)

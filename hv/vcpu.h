@@ -128,8 +128,10 @@ struct vcpu {
     unsigned pauses;     /* exits in this turn; own CPU */
 
     /* Memory */
-    struct mm_waiter waiter; /* at most one wait at a time */
-    _Atomic uint64_t stall;  /* time spent PARKED: see vcpu_stall_ns() */
+    struct mm_waiter waiter;           /* at most one wait at a time */
+    _Atomic uint64_t stall;            /* time spent PARKED: see vcpu_stall_ns() */
+    _Atomic uint64_t stalled_since_ns; /* 0: it is not */
+    bool stall_told;                   /* hv/vm_watch.c: of this one */
 
     /* Counters */
     uint64_t exits[EXIT_KIND_COUNT];

@@ -88,6 +88,7 @@ void vm_init_all(void)
         vm->tmem_pages = vm->config->tmem / PAGE_SIZE;
         vm->tsc_khz = arch_tsc_khz();
     }
+    vm_watch_init();
 }
 
 /* True: it wants to go on soon. */
@@ -117,6 +118,7 @@ void vm_poll(void)
     for (unsigned i = 0; i < vms_used; i++) {
         more |= poll_one(&vms[i]);
     }
+    vm_watch();
     spin_unlock(&vms_lock);
     if (more) { /* half of the CPU is for its guests */
         loop_wake_vms_after(MAX(arch_clock_ns() - begin, POLL_REST_NS));

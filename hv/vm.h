@@ -5,6 +5,7 @@
 
 #include "base/list.h"
 #include "base/lock.h"
+#include "hv/admission.h"
 #include "hv/fair.h"
 #include "hv/vcpu.h"
 #include "mm/tmem.h"
@@ -46,12 +47,12 @@ struct vm {
     struct vm_devices *devices;
     uint64_t memory_pages;
     uint64_t tsc_khz;
-    uint64_t promised;             /* pages, hv/admission.h; 0 when stopped */
-    uint64_t min_pages, max_pages; /* live settings; see mm/space.h */
-    uint32_t shares;               /* of memory ... */
-    uint32_t cpu_shares;           /* ... and of CPUs; 0: the same */
-    struct fair_group share;       /* of CPUs; hv/sched.c */
-    uint64_t tmem_pages;           /* live setting: quota */
+    struct admission_demand promised; /* 0 when stopped */
+    uint64_t min_pages, max_pages;    /* live settings; see mm/space.h */
+    uint32_t shares;                  /* of memory ... */
+    uint32_t cpu_shares;              /* ... and of CPUs; 0: the same */
+    struct fair_group share;          /* of CPUs; hv/sched.c */
+    uint64_t tmem_pages;              /* live setting: quota */
     uint64_t start_ns, end_ns;
     bool restart; /* start again when it has ended */
     /* Asked to stop, hv/vm_stop.c; written with the list's lock held, too. */

@@ -154,7 +154,7 @@ static void finish_end(struct vm *vm)
         vm->space = NULL;
     }
     console_guest_flush(vm);
-    vm_unpromise(vm, vm->promised);
+    vm_unpromise(vm);
     vm->end_ns = arch_clock_ns();
     vm->state = VM_STOPPED;
     report_end(vm);

@@ -5,10 +5,15 @@
 
 #include "hv/vm.h"
 
-/* hv/vm_start.c: promises so many pages more to the VM, or refuses with one line; and takes back.
- */
-bool vm_promise(struct vm *vm, uint64_t need, char *message, size_t bytes);
-void vm_unpromise(struct vm *vm, uint64_t pages);
+/* hv/vm_promise.c: from now on the VM is promised these terms, and not what it was before; or they
+ * are refused with one line, and nothing has changed. */
+bool vm_promise(struct vm *vm, const struct admission_terms *terms, char *message, size_t bytes);
+void vm_unpromise(struct vm *vm);
+/* Its live settings. */
+struct admission_terms vm_terms(const struct vm *vm);
+/* So many pages that were promised have no place any more: the store has lost slots, or takes no
+ * writes for so long that nobody believes in it.  0: all have. */
+uint64_t vm_promises_broken(void);
 /* All of its vCPUs, which are STOPPED, run. */
 void vm_run_vcpus(struct vm *vm);
 /* LOADING: copies the next piece of the kernel if it can.  True: call again soon. */
@@ -23,6 +28,11 @@ void vm_end_from(struct vm *vm, enum vm_outcome outcome, uint32_t code, bool res
 bool vm_vcpus_stopped(const struct vm *vm);
 /* ENDING: gives back some of what can be given back now.  True: call again soon. */
 bool vm_poll_ending(struct vm *vm);
+
+/* hv/vm_watch.c: once a second: tells of vCPUs that have been waiting for long, and what for, and
+ * ends a VM if that is because the promises cannot be kept any more. */
+void vm_watch_init(void);
+void vm_watch(void);
 
 /* hv/vm_stop.c: RUNNING or PAUSED, and asked to stop: cuts its power when its time is over. */
 void vm_poll_stop(struct vm *vm);

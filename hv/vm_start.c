@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "hv/admission.h"
 #include "hv/arch.h"
 #include "hv/config.h"
 #include "hv/guest_load.h"
@@ -19,35 +18,6 @@
 #include "hv/vm_tmem.h"
 #include "mm/frame_alloc.h"
 
-static _Atomic uint64_t promised_pages;
-
-bool vm_promise(struct vm *vm, uint64_t need, char *message, size_t bytes)
-{
-    struct admission a = {.promised = atomic_load(&promised_pages)};
-    struct frame_stats frames;
-
-    frames = frame_stats_get();
-    a.pool = frames.frames;
-    if (machine_store() != NULL) {
-        struct store_stats store;
-
-        store_get_stats(machine_store(), &store);
-        a.store = store.slots - store.retired;
-    }
-    if (!admission_check(&a, need, vm->min_pages, message, bytes)) {
-        return false;
-    }
-    atomic_fetch_add(&promised_pages, need);
-    vm->promised += need;
-    return true;
-}
-
-void vm_unpromise(struct vm *vm, uint64_t pages)
-{
-    atomic_fetch_sub(&promised_pages, pages);
-    vm->promised -= pages;
-}
-
 static bool create_space(struct vm *vm)
 {
     struct space_config config = {
@@ -56,6 +26,7 @@ static bool create_space(struct vm *vm)
         .store = machine_store(),
         .min_pages = vm->min_pages,
         .max_pages = vm->max_pages,
+        .working_pages = vm->config->vcpus * ADMISSION_WORKING,
         .shares = vm->shares,
     };
     struct guest_slot slot[GUEST_LAYOUT_SLOTS];
@@ -113,13 +84,13 @@ static void refuse(struct vm *vm, const char *why)
 
 const char *vm_start(struct vm *vm)
 {
-    static char message[160];
+    static char message[192];
+    struct admission_terms terms = vm_terms(vm);
 
     if (vm->state != VM_STOPPED) {
         return "expected a VM that is stopped";
     }
-    if (!vm_promise(vm, admission_need(vm->memory_pages) + admission_tmem_need(vm->tmem_pages),
-                    message, sizeof(message))) {
+    if (!vm_promise(vm, &terms, message, sizeof(message))) {
         refuse(vm, message);
         return message;
     }

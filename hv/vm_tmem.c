@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 
-#include "hv/admission.h"
 #include "hv/arch.h"
 #include "hv/machine.h"
 #include "hv/vm_internal.h"
@@ -53,9 +52,11 @@ static const char *resize(struct vm *vm, uint64_t pages)
 
 const char *vm_tmem_set(struct vm *vm, uint64_t pages)
 {
-    static char refused[160];
-    uint64_t before = admission_tmem_need(vm->tmem_pages), need = admission_tmem_need(pages);
+    static char refused[192];
+    struct admission_terms before = vm_terms(vm), terms = before;
     const char *answer;
+
+    terms.tmem = pages;
 
     if (vm->space == NULL || vm->state == VM_ENDING) {
         vm->tmem_pages = pages; /* for its next start */
@@ -64,17 +65,15 @@ const char *vm_tmem_set(struct vm *vm, uint64_t pages)
     if (pages == vm->tmem_pages) {
         return NULL;
     }
-    if (need > before && !vm_promise(vm, need - before, refused, sizeof(refused))) {
+    if (pages > vm->tmem_pages && !vm_promise(vm, &terms, refused, sizeof(refused))) {
         return refused;
     }
     answer = resize(vm, pages);
     if (answer == NULL) {
         vm->tmem_pages = pages;
-        if (before > need) {
-            vm_unpromise(vm, before - need);
-        }
-    } else if (need > before) {
-        vm_unpromise(vm, need - before);
     }
+    /* Less than there was, or what there was: that is never refused. */
+    terms = vm_terms(vm);
+    vm_promise(vm, &terms, refused, sizeof(refused));
     return answer;
 }

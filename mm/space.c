@@ -53,6 +53,19 @@ struct space *space_create(const struct space_config *config)
     return space;
 }
 
+#define SHIFT_OF_LEVEL(level) (TABLE_INDEX_BITS * (level)) /* pages that one table maps */
+
+uint64_t space_overhead(uint64_t pages, unsigned slots)
+{
+    uint64_t clusters = (pages >> REGION_SHIFT) / CLUSTERS_PER_FRAME + 1;
+    uint64_t tables = 1; /* the root */
+
+    for (unsigned level = 1; level < TABLE_LEVELS; level++) {
+        tables += (pages >> SHIFT_OF_LEVEL(level)) + slots + 1;
+    }
+    return 1 + tables + frame_array_cost(clusters) + slots * frame_array_cost(1);
+}
+
 /* The 2 MiB regions that the slot touches. */
 static uint64_t slot_regions(const struct memory_slot *slot)
 {

@@ -35,6 +35,13 @@ enum mm_result {
     MM_LOST,    /* the page cannot be had any more (store error); the VM must be failed */
 };
 
+enum mm_waits_for {
+    MM_WAITS_NOT,
+    MM_WAITS_READ,  /* for a page to come from the store */
+    MM_WAITS_FRAME, /* for frames, or a request to read with */
+    MM_WAITS_ROOM,  /* for its space to be below its max */
+};
+
 /*
  * One thing that waits for memory: used by one thread at a time.  Woken at most once per MM_WAIT;
  * wake() is called with no lock held.  What it was waiting for is then kept for it, until it has
@@ -42,10 +49,10 @@ enum mm_result {
  */
 struct mm_waiter {
     struct list link;
-    struct space *space; /* set while queued */
-    bool for_room;       /* in the queue for room in it */
-    bool served;         /* frames have been promised to it ... */
-    bool asked;          /* ... and it has come for them */
+    struct space *space;     /* set while queued ... */
+    enum mm_waits_for queue; /* ... there; others may look at it, as a hint */
+    bool served;             /* frames have been promised to it ... */
+    bool asked;              /* ... and it has come for them */
     struct frame_promise promise;
     struct space *room; /* in which it has been promised room for one page */
     void (*wake)(struct mm_waiter *waiter);
@@ -74,6 +81,8 @@ struct space_stats {
         age_histogram[8]; /* resident pages by idle age, in scan periods: 0, 1, 2, 3-4, 5-8, ... */
 };
 
+/* Frames beside its pages that a space of so many pages in so many slots needs at most. */
+uint64_t space_overhead(uint64_t pages, unsigned slots);
 /* NULL: out of memory.  The waiter code and config strings are the caller's. */
 struct space *space_create(const struct space_config *config);
 /* Page-aligned, must not overlap another slot.  Before the first fault.  False: bad range or

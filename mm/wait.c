@@ -17,20 +17,24 @@ static _Atomic(struct mm_waiter *) waking[MM_MAX_CPUS];
 static void unlink_waiter(struct mm_waiter *waiter)
 {
     list_remove(&waiter->link);
-    if (waiter->for_room) {
-        waiter->for_room = false;
+    if (waiter->queue == MM_WAITS_ROOM) {
         waiter->space->room_waiters--;
     }
+    waiter->queue = MM_WAITS_NOT;
     waiter->space = NULL;
 }
 
-static void link_waiter(struct mm_waiter *waiter, struct space *space, struct list *queue,
-                        bool first)
+static void link_waiter(struct mm_waiter *waiter, struct space *space, enum mm_waits_for what,
+                        struct list *queue, bool first)
 {
     if (waiter->space != NULL) {
         unlink_waiter(waiter);
     }
     waiter->space = space;
+    waiter->queue = what;
+    if (what == MM_WAITS_ROOM) {
+        space->room_waiters++;
+    }
     if (first) {
         list_push_front(queue, &waiter->link);
     } else {
@@ -82,7 +86,7 @@ void wait_add(struct list *queue, struct mm_waiter *waiter, struct space *space)
     spin_lock(&wait_lock);
     give_back_frames(waiter);
     give_back_room(waiter);
-    link_waiter(waiter, space, queue, false);
+    link_waiter(waiter, space, MM_WAITS_READ, queue, false);
     spin_unlock(&wait_lock);
     if (wait_anybody()) {
         mm_pager_wake();
@@ -114,7 +118,7 @@ void wait_for_frame(struct mm_waiter *waiter, struct space *space)
     spin_lock(&wait_lock);
     first = waiter->served;
     give_back_frames(waiter);
-    link_waiter(waiter, space, &frame_queue, first);
+    link_waiter(waiter, space, MM_WAITS_FRAME, &frame_queue, first);
     spin_unlock(&wait_lock);
     mm_pager_wake();
 }
@@ -127,9 +131,7 @@ void wait_for_room(struct mm_waiter *waiter, struct space *space)
     first = waiter->room != NULL;
     give_back_frames(waiter);
     give_back_room(waiter);
-    link_waiter(waiter, space, &room_queue, first);
-    waiter->for_room = true;
-    space->room_waiters++;
+    link_waiter(waiter, space, MM_WAITS_ROOM, &room_queue, first);
     spin_unlock(&wait_lock);
     mm_pager_wake();
 }
@@ -179,7 +181,7 @@ static void serve_rooms(void)
         struct space *space = waiter->space;
 
         if (space_has_room(space, space->room_promised)) {
-            link_waiter(waiter, space, &frame_queue, false);
+            link_waiter(waiter, space, MM_WAITS_FRAME, &frame_queue, false);
             waiter->room = space;
             space->room_promised++;
         }

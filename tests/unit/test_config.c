@@ -164,22 +164,92 @@ static void sizes(void **state)
     assert_false(config_parse_size("99999999999T", &bytes));
 }
 
+/* All in pages of 4 KiB: a pool of 384 MiB of which 6 are kept, a store of 512 MiB. */
+static const struct admission_supply supply = {.pool = 98304, .kept = 1536, .slots = 131072};
+
+static bool admitted(const struct admission_demand *others, const struct admission_terms *terms,
+                     char message[192])
+{
+    struct admission_demand want = admission_demand(terms);
+
+    message[0] = '\0';
+    return admission_check(&supply, others, &want, message, 192);
+}
+
+/* Pages: each has a place in a frame or in a slot. */
 static void admission(void **state)
 {
-    struct admission a = {.pool = 98304, .store = 131072, .promised = 0};
-    char message[160] = "";
+    struct admission_terms terms = {.memory = 65536, .vcpus = 1};
+    struct admission_demand others = {0}, want = admission_demand(&terms);
+    char message[192];
 
     (void)state;
-    assert_true(admission_check(&a, admission_need(65536), 0, message, sizeof(message)));
-    a.promised = 3 * admission_need(65536);
-    assert_false(admission_check(&a, admission_need(65536), 0, message, sizeof(message)));
-    assert_non_null(strstr(message, "expected at most"));
-    assert_non_null(strstr(message, "store 512"));
-    a.promised = UINT64_MAX;
-    assert_false(admission_check(&a, 1, 0, message, sizeof(message)));
-    a.promised = 0;
-    assert_false(admission_check(&a, 1, 98304, message, sizeof(message)));
-    assert_non_null(strstr(message, "half of the pool"));
+    assert_true(admitted(&others, &terms, message));
+    others = admission_add(&others, &want);
+    others = admission_add(&others, &want);
+    others = admission_add(&others, &want);
+    assert_false(admitted(&others, &terms, message));
+    assert_non_null(strstr(message, "needs 256 MiB at the worst, expected at most"));
+    assert_non_null(strstr(message, "store 512 - promised 768 MiB"));
+    terms.memory = 98304 - 1536 + 131072 - 196608 - 4 * want.fixed;
+    assert_true(admitted(&others, &terms, message));
+    terms.memory += want.fixed;
+    assert_false(admitted(&others, &terms, message));
+    terms.memory -= want.fixed;
+    terms.tmem = want.fixed;
+    assert_false(admitted(&others, &terms, message));
+}
+
+/* Who may have little in memory needs slots for the rest. */
+static void admission_max(void **state)
+{
+    struct admission_supply no_store = {.pool = 98304, .kept = 1536};
+    struct admission_terms terms = {.memory = 65536, .max = 16384, .vcpus = 1};
+    struct admission_demand others = {0}, want = admission_demand(&terms);
+    char message[192];
+
+    (void)state;
+    assert_true(admitted(&others, &terms, message));
+    assert_false(admission_check(&no_store, &others, &want, message, sizeof(message)));
+    assert_non_null(strstr(message, "expected at most 64 MiB"));
+    terms.max = 0;
+    want = admission_demand(&terms);
+    assert_true(admission_check(&no_store, &others, &want, message, sizeof(message)));
+}
+
+/* min, what each vCPU needs to go on, and what is not paged: in frames, for all at a time. */
+static void admission_floors(void **state)
+{
+    struct admission_terms terms = {.memory = 32768, .min = 32256, .vcpus = 8};
+    struct admission_demand others = {0}, want = admission_demand(&terms);
+    char message[192];
+
+    (void)state;
+    assert_int_equal(want.floor, 32768); /* 8 vCPUs, 64 pages each */
+    assert_true(admitted(&others, &terms, message));
+    others = admission_add(&want, &want);
+    assert_false(admitted(&others, &terms, message));
+    assert_non_null(strstr(message, "that stay in memory (min, tables, 256 KiB for each vCPU)"));
+    terms.min = 98304 - 1536 - 2 * (want.floor + want.fixed) - want.fixed - 512;
+    assert_true(admitted(&others, &terms, message));
+    terms.min++;
+    assert_false(admitted(&others, &terms, message));
+    terms.min = 32256;
+    terms.max = 16384;
+    assert_int_equal(admission_demand(&terms).floor, 16384);
+}
+
+/* A store that has lost slots. */
+static void admission_broken(void **state)
+{
+    struct admission_terms terms = {.memory = 98304 + 65536, .vcpus = 1};
+    struct admission_demand all = admission_demand(&terms);
+    struct admission_supply left = supply;
+
+    (void)state;
+    assert_int_equal(admission_missing(&left, &all), 0);
+    left.slots = 65536;
+    assert_int_equal(admission_missing(&left, &all), 1536 + all.fixed);
 }
 
 static char echoed[512];
@@ -229,8 +299,15 @@ static void line_editor(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_file),  cmocka_unit_test(defaults), cmocka_unit_test(errors),
-        cmocka_unit_test(random_text), cmocka_unit_test(sizes),    cmocka_unit_test(admission),
+        cmocka_unit_test(whole_file),
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(errors),
+        cmocka_unit_test(random_text),
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(admission),
+        cmocka_unit_test(admission_max),
+        cmocka_unit_test(admission_floors),
+        cmocka_unit_test(admission_broken),
         cmocka_unit_test(line_editor),
     };
 
