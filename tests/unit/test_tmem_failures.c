@@ -61,8 +61,8 @@ static void ignore(struct mm_waiter *unused)
     (void)unused;
 }
 
-/* What is only read ahead leaves requests to each vCPU that waits for its page; should there be none
- * nevertheless, it waits for one. */
+/* What is only read ahead leaves requests to each vCPU that waits for its page; should there be
+ * none nevertheless, it waits for one. */
 static void reads_wait_when_there_is_no_request(void **state)
 {
     uint32_t pool = new_pool(TMEM_PERSISTENT);
