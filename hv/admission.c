@@ -7,10 +7,7 @@
 #include "mm/space.h"
 #include "mm/tmem.h"
 
-/* Of each vCPU, beside its memory: control structures and the extended state; of each VM: what has
- * no size of its own. */
-#define VCPU_FRAMES 4
-#define VM_FRAMES   16
+#define VCPU_FRAMES 4 /* of each vCPU: control structures and the extended state */
 #define GUEST_SLOTS 2 /* hv/guest_load.h */
 
 struct admission_demand admission_demand(const struct admission_terms *terms)
@@ -22,8 +19,14 @@ struct admission_demand admission_demand(const struct admission_terms *terms)
         .cap = resident + terms->tmem,
         .floor = MIN(terms->min + terms->vcpus * ADMISSION_WORKING, resident),
         .fixed = space_overhead(terms->memory, GUEST_SLOTS) + tmem_overhead(terms->tmem) +
-                 (uint64_t)terms->vcpus * VCPU_FRAMES + VM_FRAMES,
+                 (uint64_t)terms->vcpus * VCPU_FRAMES,
     };
+}
+
+uint32_t admission_start_cost(const struct admission_terms *terms)
+{
+    return (uint32_t)(space_create_cost(terms->memory, GUEST_SLOTS) +
+                      tmem_create_cost(terms->tmem) + terms->vcpus * VCPU_FRAMES);
 }
 
 struct admission_demand admission_add(const struct admission_demand *a,

@@ -47,6 +47,8 @@ struct admission_supply {
 #define ADMISSION_ROOM 128u
 
 struct admission_demand admission_demand(const struct admission_terms *terms);
+/* Frames, of the fixed ones, that it takes to start such a VM: not one table yet. */
+uint32_t admission_start_cost(const struct admission_terms *terms);
 struct admission_demand admission_add(const struct admission_demand *a,
                                       const struct admission_demand *b);
 struct admission_demand admission_subtract(const struct admission_demand *a,

@@ -54,7 +54,9 @@ struct vm {
     struct fair_group share;          /* of CPUs; hv/sched.c */
     uint64_t tmem_pages;              /* live setting: quota */
     uint64_t start_ns, end_ns;
-    bool restart; /* start again when it has ended */
+    struct frame_promise parts; /* gathered for what it is made of */
+    bool made;                  /* that is there */
+    bool restart;               /* start again when it has ended */
     /* Asked to stop, hv/vm_stop.c; written with the list's lock held, too. */
     uint64_t stop_ns;      /* when; 0: has not been asked */
     uint64_t stop_seen_ns; /* the last poll */

@@ -86,6 +86,7 @@ static void release_parts(struct vm *vm)
 {
     keep_figures(vm);
     space_cancel_wait(&vm->load_waiter);
+    frame_promise_end(&vm->parts);
     if (vm->load != NULL) {
         guest_load_free(vm->load);
         vm->load = NULL;

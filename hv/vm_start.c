@@ -82,31 +82,16 @@ static void refuse(struct vm *vm, const char *why)
     vm->outcome = VM_OUTCOME_FAILED;
 }
 
-const char *vm_start(struct vm *vm)
+/* From what has been gathered.  NULL, or what is wrong: the VM ends then. */
+static const char *make_parts(struct vm *vm)
 {
-    static char message[192];
-    struct admission_terms terms = vm_terms(vm);
+    bool made;
 
-    if (vm->state != VM_STOPPED) {
-        return "expected a VM that is stopped";
-    }
-    if (!vm_promise(vm, &terms, message, sizeof(message))) {
-        refuse(vm, message);
-        return message;
-    }
-    vm->outcome = VM_OUTCOME_NONE;
-    vm->exit_code = 0;
-    vm->restart = false;
-    vm->stop_ns = 0;
-    vm->closed = false;
-    vm->vcpu_count = 0;
-    vm->unowned_io = vm->unowned_mmio = vm->unowned_msr = 0;
-    memset(&vm->last_memory, 0, sizeof(vm->last_memory));
-    memset(&vm->last_tmem, 0, sizeof(vm->last_tmem));
-    vm->last_exits = vm->last_stall_us = vm->last_run_us = 0;
-    vm->start_ns = arch_clock_ns();
-    vm->state = VM_LOADING;
-    if (!create_space(vm) || !vm_tmem_create(vm) || !create_vcpus(vm) || !vm_devices_create(vm)) {
+    frame_promise_use(&vm->parts);
+    made = create_space(vm) && vm_tmem_create(vm) && create_vcpus(vm) && vm_devices_create(vm);
+    frame_promise_use(NULL);
+    frame_promise_end(&vm->parts);
+    if (!made) {
         log_error("vm %s: not started: no memory for its control structures", vm->name);
         vm_set_ending(vm, VM_OUTCOME_FAILED, 0);
         return "no memory for the VM's control structures";
@@ -116,9 +101,55 @@ const char *vm_start(struct vm *vm)
         vm_set_ending(vm, VM_OUTCOME_FAILED, 0);
         return "its kernel cannot be loaded, see the log";
     }
-    atomic_store(&vm->load_ready, true);
-    loop_wake_vms();
+    vm->made = true;
     return NULL;
+}
+
+/* Memory that others have now may have to be freed for its parts first.  True: it is there. */
+static bool gather_parts(struct vm *vm)
+{
+    struct admission_terms terms = vm_terms(vm);
+
+    return frame_promise_gather(&vm->parts, admission_start_cost(&terms));
+}
+
+static void reset_figures(struct vm *vm)
+{
+    vm->outcome = VM_OUTCOME_NONE;
+    vm->exit_code = 0;
+    vm->restart = false;
+    vm->stop_ns = 0;
+    vm->closed = false;
+    vm->made = false;
+    vm->vcpu_count = 0;
+    vm->unowned_io = vm->unowned_mmio = vm->unowned_msr = 0;
+    memset(&vm->last_memory, 0, sizeof(vm->last_memory));
+    memset(&vm->last_tmem, 0, sizeof(vm->last_tmem));
+    vm->last_exits = vm->last_stall_us = vm->last_run_us = 0;
+    vm->start_ns = arch_clock_ns();
+}
+
+const char *vm_start(struct vm *vm)
+{
+    static char message[192];
+    struct admission_terms terms = vm_terms(vm);
+    const char *problem;
+
+    if (vm->state != VM_STOPPED) {
+        return "expected a VM that is stopped";
+    }
+    if (!vm_promise(vm, &terms, message, sizeof(message))) {
+        refuse(vm, message);
+        return message;
+    }
+    reset_figures(vm);
+    vm->state = VM_LOADING;
+    problem = gather_parts(vm) ? make_parts(vm) : NULL;
+    if (problem == NULL) {
+        atomic_store(&vm->load_ready, true);
+        loop_wake_vms();
+    }
+    return problem;
 }
 
 void vm_run_vcpus(struct vm *vm)
@@ -142,6 +173,12 @@ static void finish_load(struct vm *vm)
 
 bool vm_poll_loading(struct vm *vm)
 {
+    if (!vm->made) {
+        if (gather_parts(vm)) {
+            make_parts(vm);
+        }
+        return true;
+    }
     if (!atomic_exchange(&vm->load_ready, false)) {
         return false;
     }

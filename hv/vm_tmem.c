@@ -38,7 +38,13 @@ static const char *resize(struct vm *vm, uint64_t pages)
     struct tmem_stats stats;
 
     if (vm->tmem == NULL) {
+        if (!frame_promise_gather(&vm->parts, (uint32_t)tmem_create_cost(pages))) {
+            return "memory is being freed for what its tmem needs: try again in a moment";
+        }
+        frame_promise_use(&vm->parts);
         vm->tmem = create(vm, pages); /* its vCPUs may find it from now on */
+        frame_promise_use(NULL);
+        frame_promise_end(&vm->parts);
         return vm->tmem == NULL ? "no memory for its tmem" : NULL;
     }
     if (tmem_set_quota(vm->tmem, pages)) {

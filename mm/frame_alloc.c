@@ -56,6 +56,7 @@ static struct cache {
      * may be negative, the sum of all is true. */
     int64_t used[ALLOC_USE_COUNT];
     uint32_t frame[CACHE_FRAMES];
+    struct frame_promise *promise; /* the CPU's own: see frame_promise_use() */
 } __attribute__((aligned(64))) caches[MM_MAX_CPUS];
 
 /* Others read `state` while its owner changes it: to them both values mean "not FREE". */
@@ -110,6 +111,11 @@ static void unlink_block(uint32_t number)
 static void count_free(uint64_t frames)
 {
     __atomic_store_n(&buddy.free, frames, __ATOMIC_RELAXED);
+}
+
+static void count_promised(uint64_t frames)
+{
+    __atomic_store_n(&buddy.promised, frames, __ATOMIC_RELAXED);
 }
 
 static bool is_free_block(uint64_t number, unsigned order)
@@ -208,7 +214,7 @@ static bool refill_cache(struct cache *cache, unsigned flags)
     while (cache->count < batch && take_block(0, &number)) {
         cache_push(cache, number);
     }
-    low = buddy.free < buddy.mark.low;
+    low = buddy.free < buddy.mark.low + buddy.promised;
     spin_unlock(&buddy.lock);
     return low;
 }
@@ -264,7 +270,7 @@ static bool take_large(unsigned order, enum alloc_use use, unsigned flags, uint3
             reset_frame(&frame_db[*number + i], use, i == 0 ? (uint8_t)order : FRAME_ORDER_TAIL);
         }
     }
-    low = buddy.free < buddy.mark.low;
+    low = buddy.free < buddy.mark.low + buddy.promised;
     spin_unlock(&buddy.lock);
     if (low) {
         mm_pager_wake();
@@ -297,8 +303,31 @@ static bool alloc(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out
     return true;
 }
 
+static void unpromise(uint32_t frames)
+{
+    spin_lock(&buddy.lock);
+    ASSERT(buddy.promised >= frames);
+    count_promised(buddy.promised - frames);
+    spin_unlock(&buddy.lock);
+}
+
+static bool alloc_promised(struct frame_promise *of, enum alloc_use use, pfn_t *out)
+{
+    if (!alloc(0, use, ALLOC_PROMISED, out)) {
+        return false;
+    }
+    unpromise(1);
+    of->frames--;
+    return true;
+}
+
 bool frame_alloc(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out)
 {
+    struct frame_promise *of = caches[mm_cpu_id()].promise;
+
+    if (order == 0 && of != NULL && of->frames > 0) {
+        return alloc_promised(of, use, out);
+    }
     return alloc(order, use, flags, out);
 }
 
@@ -313,38 +342,47 @@ bool frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_
 
 /* ---- promises ------------------------------------------------------------------------------- */
 
-static bool promise(uint32_t frames)
+/* Of `most` frames as many as there are, but not less than `least`: then none. */
+static uint32_t promise(uint32_t least, uint32_t most)
 {
-    bool enough;
+    uint32_t frames;
 
     spin_lock(&buddy.lock);
-    enough = allowance(0) >= frames;
-    if (enough) {
-        buddy.promised += frames;
+    frames = (uint32_t)MIN(allowance(0), most);
+    if (frames < least) {
+        frames = 0;
     }
+    count_promised(buddy.promised + frames);
     spin_unlock(&buddy.lock);
-    return enough;
-}
-
-static void unpromise(uint32_t frames)
-{
-    spin_lock(&buddy.lock);
-    ASSERT(buddy.promised >= frames);
-    buddy.promised -= frames;
-    spin_unlock(&buddy.lock);
+    return frames;
 }
 
 bool frame_promise_make(struct frame_promise *to, uint32_t frames)
 {
     ASSERT(to->frames == 0);
-    if (!promise(frames)) {
+    to->frames = promise(frames, frames);
+    if (to->frames == 0) {
         frame_alloc_drain(); /* what CPUs keep may be what is missing */
-        if (!promise(frames)) {
-            return false;
-        }
+        to->frames = promise(frames, frames);
     }
-    to->frames = frames;
-    return true;
+    return to->frames == frames;
+}
+
+bool frame_promise_gather(struct frame_promise *to, uint32_t frames)
+{
+    if (to->frames < frames) {
+        frame_alloc_drain();
+        to->frames += promise(0, frames - to->frames);
+    }
+    if (to->frames < frames) {
+        mm_pager_wake();
+    }
+    return to->frames >= frames;
+}
+
+void frame_promise_use(struct frame_promise *from)
+{
+    caches[mm_cpu_id()].promise = from;
 }
 
 void frame_promise_end(struct frame_promise *of)
@@ -355,15 +393,8 @@ void frame_promise_end(struct frame_promise *of)
 
 bool frame_alloc_promised(struct frame_promise *of, enum alloc_use use, pfn_t *out)
 {
-    if (of == NULL || of->frames == 0) {
-        return frame_alloc(0, use, 0, out);
-    }
-    if (!alloc(0, use, ALLOC_PROMISED, out)) {
-        return false;
-    }
-    unpromise(1);
-    of->frames--;
-    return true;
+    return of == NULL || of->frames == 0 ? frame_alloc(0, use, 0, out)
+                                         : alloc_promised(of, use, out);
 }
 
 /* ---- giving back ---------------------------------------------------------------------------- */
@@ -457,7 +488,10 @@ void frame_alloc_join(pfn_t first, unsigned order)
 
 uint64_t frame_alloc_free_count(void)
 {
-    return __atomic_load_n(&buddy.free, __ATOMIC_RELAXED);
+    uint64_t promised = __atomic_load_n(&buddy.promised, __ATOMIC_RELAXED);
+    uint64_t free = __atomic_load_n(&buddy.free, __ATOMIC_RELAXED);
+
+    return free > promised ? free - promised : 0;
 }
 
 uint64_t frame_alloc_min(void)

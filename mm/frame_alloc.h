@@ -63,6 +63,11 @@ bool frame_alloc(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out)
 bool frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out);
 /* So many frames, free and above the reserve, are set aside; false: there are not so many. */
 bool frame_promise_make(struct frame_promise *promise, uint32_t frames);
+/* Makes it as much as can be now, `frames` in all; false: call again, the pager is at it. */
+bool frame_promise_gather(struct frame_promise *promise, uint32_t frames);
+/* From now on, single frames that this CPU allocates come out of the promise first; NULL: not any
+ * more.  For code that allocates here and there without waiting. */
+void frame_promise_use(struct frame_promise *promise);
 /* What has not been taken of it is anybody's again. */
 void frame_promise_end(struct frame_promise *promise);
 /* A single frame: of the promise as long as it lasts, else (and with NULL) as frame_alloc(). */
@@ -79,7 +84,8 @@ void frame_alloc_join(pfn_t first, unsigned order);
 
 /* In frames; min <= low <= high. */
 void frame_alloc_set_watermarks(uint64_t min, uint64_t low, uint64_t high);
-/* Free frames, those in the caches of CPUs not counted.  One load, no lock: a hint. */
+/* Free frames, those in the caches of CPUs, and those that are promised, not counted.  No lock: a
+ * hint. */
 uint64_t frame_alloc_free_count(void);
 uint64_t frame_alloc_min(void);
 uint64_t frame_alloc_low(void);

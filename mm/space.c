@@ -55,15 +55,21 @@ struct space *space_create(const struct space_config *config)
 
 #define SHIFT_OF_LEVEL(level) (TABLE_INDEX_BITS * (level)) /* pages that one table maps */
 
-uint64_t space_overhead(uint64_t pages, unsigned slots)
+uint64_t space_create_cost(uint64_t pages, unsigned slots)
 {
     uint64_t clusters = (pages >> REGION_SHIFT) / CLUSTERS_PER_FRAME + 1;
-    uint64_t tables = 1; /* the root */
+
+    return 2 + frame_array_cost(clusters) + slots * frame_array_cost(1);
+}
+
+uint64_t space_overhead(uint64_t pages, unsigned slots)
+{
+    uint64_t tables = 0; /* but the root */
 
     for (unsigned level = 1; level < TABLE_LEVELS; level++) {
         tables += (pages >> SHIFT_OF_LEVEL(level)) + slots + 1;
     }
-    return 1 + tables + frame_array_cost(clusters) + slots * frame_array_cost(1);
+    return space_create_cost(pages, slots) + tables;
 }
 
 /* The 2 MiB regions that the slot touches. */
@@ -198,8 +204,12 @@ bool space_has_room(const struct space *space, uint64_t others)
 {
     uint64_t max = peek(&space->max_pages);
 
+    /* If nothing can leave, for want of a slot, the limit has to give way: who waited for room
+     * would wait for the others to bring their pages back. */
     return max == 0 ||
-           peek(&space->where[WHERE_RESIDENT]) + peek(&space->where[WHERE_TRANSIT]) + others < max;
+           peek(&space->where[WHERE_RESIDENT]) + peek(&space->where[WHERE_TRANSIT]) + others <
+               max ||
+           space->store == NULL || store_is_full(space->store);
 }
 
 bool space_may_grow(const struct space *space, const struct mm_waiter *waiter)

@@ -81,7 +81,9 @@ struct space_stats {
         age_histogram[8]; /* resident pages by idle age, in scan periods: 0, 1, 2, 3-4, 5-8, ... */
 };
 
-/* Frames beside its pages that a space of so many pages in so many slots needs at most. */
+/* Frames beside its pages that a space of so many pages in so many slots needs at most: to be made,
+ * and in all. */
+uint64_t space_create_cost(uint64_t pages, unsigned slots);
 uint64_t space_overhead(uint64_t pages, unsigned slots);
 /* NULL: out of memory.  The waiter code and config strings are the caller's. */
 struct space *space_create(const struct space_config *config);

@@ -296,6 +296,16 @@ bool store_is_tight(const struct store *store)
     return __atomic_load_n(&store->tight, __ATOMIC_RELAXED);
 }
 
+bool store_is_full(const struct store *store)
+{
+    enum store_health health = store->way[BLOCK_WRITE].health;
+
+    return __atomic_load_n(&store->slots_used, __ATOMIC_RELAXED) +
+                   __atomic_load_n(&store->retired, __ATOMIC_RELAXED) >=
+               store->slots ||
+           health == STORE_GONE || health == STORE_FULL;
+}
+
 uint32_t store_tightened(const struct store *store)
 {
     return __atomic_load_n(&store->tightened, __ATOMIC_RELAXED);

@@ -35,7 +35,10 @@ void store_slot_retire(struct store *store, uint32_t slot);
 /* So few slots are free that resident pages give up their copies: from 1/16 of them on, until there
  * is more than 1/8.  A hint, no lock taken. */
 bool store_is_tight(const struct store *store);
-/* How often it has become so.  A hint, no lock taken. */
+/* Is there no slot that a page could go to: none is free, or the disk has been given up?  A hint,
+ * no lock taken. */
+bool store_is_full(const struct store *store);
+/* How often it has become tight.  A hint, no lock taken. */
 uint32_t store_tightened(const struct store *store);
 
 /* Remember, and verify, what the slot holds. */

@@ -80,12 +80,22 @@ static bool alloc_parts(struct tmem *tmem)
 #define PARTS_PER_FRAME(type)  (PAGE_SIZE / sizeof(type))
 #define FRAMES_OF(type, count) (((count) + PARTS_PER_FRAME(type) - 1) / PARTS_PER_FRAME(type))
 
-uint64_t tmem_overhead(uint64_t quota)
+static uint64_t cost(uint64_t pages)
 {
     uint64_t parts = FRAMES_OF(struct tmem_shard, TMEM_SHARDS) +
                      FRAMES_OF(struct tmem_pool, TMEM_POOLS) + FRAMES_OF(struct tmem_io, TMEM_IOS);
 
-    return quota == 0 ? 0 : tmem_table_cost(quota) + frame_array_cost(parts) + 1;
+    return tmem_table_cost(pages) + frame_array_cost(parts) + 1;
+}
+
+uint64_t tmem_create_cost(uint64_t quota)
+{
+    return quota == 0 ? 0 : cost(0);
+}
+
+uint64_t tmem_overhead(uint64_t quota)
+{
+    return quota == 0 ? 0 : cost(quota);
 }
 
 static void free_parts(struct tmem *tmem)

@@ -91,7 +91,9 @@ struct tmem_pool_stats {
     uint64_t count[TMEM_COUNTERS];
 };
 
-/* Pages beside the quota that a VM's tmem may need: descriptors, table, requests.  0 for 0. */
+/* Frames that it takes to make one, and pages beside the quota that a VM's tmem may need in all:
+ * descriptors, table, requests.  0 for 0. */
+uint64_t tmem_create_cost(uint64_t quota);
 uint64_t tmem_overhead(uint64_t quota);
 /* NULL: no memory, or too many. */
 struct tmem *tmem_create(const struct tmem_config *config);

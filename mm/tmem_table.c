@@ -289,7 +289,7 @@ struct tmem_page *tmem_table_add(struct tmem_shard *shard, uint64_t object_hash,
 {
     struct tmem_page *page, **bucket;
 
-    if (shard->pages % TMEM_FRAME_PAGES == 0 &&
+    if (shard->pages == shard->page_frames.frames * TMEM_FRAME_PAGES &&
         frame_array_grow(&shard->page_frames, promise) == NULL) {
         return NULL;
     }
