@@ -286,8 +286,12 @@ static unsigned choose_window(struct space *space, uint64_t page)
     if (space->read_ahead == 1 && page == space->last_read_gfn) {
         space->read_ahead = READ_WINDOW_RESTART; /* a sequence begins */
     }
-    /* When others have gone, what was paged out comes back in few requests, wanted or not. */
-    return memory_is_plenty() ? READ_WINDOW_MAX : space->read_ahead;
+    /* When others have gone, what was paged out comes back in few requests, wanted or not; but not
+     * into a space that is at its own max, where it would drive out what is wanted. */
+    return memory_is_plenty() &&
+                   space->where[WHERE_RESIDENT] + READ_WINDOW_MAX < space_own_limit(space)
+               ? READ_WINDOW_MAX
+               : space->read_ahead;
 }
 
 static void remember_window(struct space *space, uint64_t first, unsigned pages)

@@ -6,8 +6,9 @@
  *                         -> age lists, oldest first: ephemeral pages; persistent pages in frames
  *
  * A frame belongs to its page.  frame->slot is a slot that holds the same bytes (a clean copy),
- * frame->io the request in flight.  A page whose frame is being written or read and that goes
- * away in the meantime is cut from its request, which then frees frame and slot when it ends.
+ * frame->io the request in flight, frame->gfn when it was read for a get that has not come yet.  A
+ * page whose frame is being written or read and that goes away in the meantime is cut from its
+ * request, which then frees frame and slot when it ends.
  *
  * A pointer to a page is good until the shard's lock is dropped, or a page of the shard is removed:
  * the last descriptor then moves.

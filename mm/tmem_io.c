@@ -12,7 +12,8 @@
 #include "mm/tmem_internal.h"
 #include "mm/wait.h"
 
-#define EVICT_PAGES 512u /* of one step, should they have no frames */
+#define EVICT_PAGES 512u         /* of one step, should they have no frames */
+#define GRACE_NS    100000000ull /* a page that was read for a get stays so long for it to come */
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
@@ -168,6 +169,7 @@ static void read_into_page(struct tmem_io *io, struct tmem_page *page, pfn_t num
         store_slot_give(tmem->store, frame->slot);
         frame->slot = FRAME_NONE;
     }
+    frame->gfn = mm_clock_ns();
     tmem_page_set(page, TMEM_AT_FRAME, number.v);
     tmem_page_age(tmem, io->shard[0], page);
 }
@@ -431,7 +433,13 @@ static bool leave(struct writing *writing, struct tmem_shard *shard)
     }
     pfn_t number = pfn(tmem_page_payload(page));
     uint32_t copy = frame_get(number)->slot;
+    uint64_t read_ns = frame_get(number)->gfn;
 
+    /* Else memory that is short for long would take it again and again before it is fetched. */
+    if (read_ns != 0 && mm_clock_ns() < read_ns + GRACE_NS) {
+        writing->stuck = true;
+        return false;
+    }
     if (copy == FRAME_NONE) {
         write_page(writing, shard, page, number);
         return !writing->stuck;

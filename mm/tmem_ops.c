@@ -260,6 +260,17 @@ static enum tmem_result bring(const struct operation *op, struct tmem_page *page
     return TMEM_WAIT;
 }
 
+static enum tmem_result deliver_frame(const struct operation *op, pfn_t frame, gpa_t to)
+{
+    enum mm_result result =
+        space_write(op->tmem->space, to, mm_frame_ptr(frame), PAGE_SIZE, op->waiter);
+
+    if (result == MM_OK) {
+        frame_get(frame)->gfn = 0;
+    }
+    return tmem_of_memory(result);
+}
+
 static enum tmem_result deliver(const struct operation *op, struct tmem_page *page, gpa_t to,
                                 bool *wait_io)
 {
@@ -271,8 +282,7 @@ static enum tmem_result deliver(const struct operation *op, struct tmem_page *pa
         return tmem_of_memory(
             space_fill(space, gpa_to_gfn(to), pattern_decode(payload), op->waiter));
     case TMEM_AT_FRAME:
-        return tmem_of_memory(
-            space_write(space, to, mm_frame_ptr(pfn(payload)), PAGE_SIZE, op->waiter));
+        return deliver_frame(op, pfn(payload), to);
     case TMEM_AT_SLOT:
         return bring(op, page, wait_io);
     case TMEM_AT_READING:

@@ -187,6 +187,14 @@ TMEM_RULES = (
 )
 
 CORE_RULES = (
+    ("mm: copies are given up by spaces", "mm/copies.c",
+     "    if (space->store == NULL || !store_is_tight(space->store)) {",
+     "    if (true) {",
+     "copies_go_when_the_store_is_tight"),
+    ("mm: and by tmem", "mm/tmem_page.c",
+     "    if (tmem->store == NULL || !store_is_tight(tmem->store)) {",
+     "    if (true) {",
+     "copies_go_when_the_store_is_tight"),
     ("mm: who does not fit is refused", "hv/admission.c",
      "    if (all.pages > place) {",
      "    if (want->pages > place) {",
@@ -311,23 +319,9 @@ PROMISE_RULES = (
      "MIN(less(usable(supply), all->fixed), all->cap)",
      "MIN(usable(supply), all->cap)",
      "every_access_ends"),
-    ("promises: copies are given up by spaces", "mm/copies.c",
-     "    if (space->store == NULL || !store_is_tight(space->store)) {",
-     "    if (true) {",
-     "every_access_ends"),
-    ("promises: and by tmem", "mm/tmem_page.c",
-     "    if (tmem->store == NULL || !store_is_tight(tmem->store)) {",
-     "    if (true) {",
-     "every_access_ends"),
     ("promises: tmem gives back what its descriptors do not need", "mm/tmem_table.c",
      "    if (--shard->pages % TMEM_FRAME_PAGES == 0) {",
      "    if (--shard->pages == UINT32_MAX) {",
-     "every_access_ends"),
-    ("promises: tmem gives back what its tables do not need", "mm/tmem_table.c",
-     "    for (unsigned i = 0;\n"
-     "         i < 2 && shard->buckets > BUCKETS_MIN && shard->pages < shard->buckets * CHAIN_LEAST;\n"
-     "         i++) {\n        remove_bucket(shard);\n    }\n",
-     "",
      "every_access_ends"),
     ("promises: ephemeral pages are taken first", "mm/pager.c",
      "    if (tmem != NULL && tmem_evict(tmem, target) > 0) {",

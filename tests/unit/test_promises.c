@@ -40,9 +40,9 @@
 #define HANDLES        50000u
 #define TOUCH_MAX      48u /* pages of one access */
 #define WORDS          (PAGE_SIZE / sizeof(uint64_t))
-#define MACHINE_LIFE   400u  /* promises */
-#define TURNS_MAX      1500u /* that an access may take while the disk is well */
-#define SLOW           10u   /* a disk that fails many requests is so much slower */
+#define MACHINE_LIFE   400u /* promises */
+#define TURNS_MAX      700u /* that an access may take while the disk is well */
+#define SLOW           10u  /* a disk that fails many requests is so much slower */
 #define OUTAGE_MAX_MS  400u
 #define BACKOFF_MAX_MS                                                                             \
     2100u /* mm/store_io.c: how long it may take to see that the disk is back                      \

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -78,6 +79,43 @@ static void rule2_clean_copy_is_dropped_and_read_again(void **state)
     assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
     store_get_stats(store, &after);
     assert_int_equal(after.written_pages, before.written_pages);
+}
+
+/* A slot that only saves a write is given up when slots get scarce: by guest memory and by tmem. */
+static void copies_go_when_the_store_is_tight(void **state)
+{
+    uint32_t pool = new_pool(TMEM_PERSISTENT), *taken = malloc(SLOTS * sizeof(*taken));
+    uint64_t content[WORDS];
+    struct space_stats memory;
+    struct store_stats stats;
+    unsigned count = 0;
+
+    (void)state;
+    make_page(7, content);
+    guest_write(3, content);
+    assert_int_equal(put(pool, 1, 1, 5), TMEM_OK);
+    reclaim_batch(space, 64, 0);
+    squeeze(20);
+    guest_write(4, content); /* into a frame that comes back clean: page 3 is read for it */
+    assert_int_equal(put_from(pool, 1, 2, 3), TMEM_OK);
+    assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
+    store_get_stats(store, &stats);
+    assert_true(stats.slots_used >= 2);
+    while (!store_is_tight(store)) {
+        taken[count++] = store_slot_take(store, STORE_NONE, 0);
+    }
+    for (unsigned i = 0; i < 50; i++) {
+        support_clock_advance(1000000);
+        pager_run();
+    }
+    store_get_stats(store, &stats);
+    space_get_stats(space, &memory);
+    assert_int_equal(stats.slots_used, count + memory.stored); /* each page that is nowhere else */
+    while (count > 0) {
+        store_slot_give(store, taken[--count]);
+    }
+    free(taken);
+    assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
 }
 
 /* While the write is in flight the page is still read from its frame. */
@@ -643,6 +681,7 @@ int main(void)
         TMEM_CASE(rule1_refused_put_keeps_nothing),
         TMEM_CASE(rule2_persistent_get_succeeds_and_does_not_remove),
         TMEM_CASE(rule2_clean_copy_is_dropped_and_read_again),
+        TMEM_CASE(copies_go_when_the_store_is_tight),
         TMEM_CASE(rule2_get_while_it_is_written),
         TMEM_CASE(rule3_ephemeral_get_removes),
         TMEM_CASE(rule3_unless_created_otherwise),
