@@ -489,12 +489,13 @@ CASES = [
 import acceptance  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import disk_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import hostile_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
+import promise_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import sched_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import spin_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import stop_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import store_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import tmem_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 
-for module in (disk_cases, hostile_cases, sched_cases, spin_cases,
+for module in (disk_cases, hostile_cases, promise_cases, sched_cases, spin_cases,
                stop_cases, store_cases, tmem_cases, acceptance):
     CASES += module.CASES
