@@ -288,10 +288,11 @@ static unsigned choose_window(struct space *space, uint64_t page)
     }
     /* When others have gone, what was paged out comes back in few requests, wanted or not; but not
      * into a space that is at its own max, where it would drive out what is wanted. */
-    return memory_is_plenty() &&
-                   space->where[WHERE_RESIDENT] + READ_WINDOW_MAX < space_own_limit(space)
-               ? READ_WINDOW_MAX
-               : space->read_ahead;
+    if (memory_is_plenty() &&
+        space->where[WHERE_RESIDENT] + READ_WINDOW_MAX < space_own_limit(space)) {
+        return READ_WINDOW_MAX;
+    }
+    return space->read_ahead;
 }
 
 static void remember_window(struct space *space, uint64_t first, unsigned pages)

@@ -70,6 +70,10 @@ TMEM_RULES = (
      "    tmem_count(tmem_pool_at(tmem, page->handle.pool), TMEM_EVICTIONS);\n    tmem_page_remove(tmem, shard, page);",
      "    tmem_count(tmem_pool_at(tmem, page->handle.pool), TMEM_EVICTIONS);\n    tmem_page_unage(tmem, shard, page);",
      "rule5_a_miss_stays_a_miss"),
+    ("2: what was read for a get stays until it comes", IO,
+     "    if (read_ns != 0 && mm_clock_ns() < read_ns + GRACE_NS) {",
+     "    if (false) {",
+     "what_was_read_for_a_get_stays_until_it_comes"),
     ("6: flush page removes", OPS,
      "    drop(&op);\n",
      "",
@@ -187,6 +191,10 @@ TMEM_RULES = (
 )
 
 CORE_RULES = (
+    ("mm: no large read into a space at its max", "mm/fault.c",
+     "space->where[WHERE_RESIDENT] + READ_WINDOW_MAX < space_own_limit(space)) {",
+     "true) {",
+     "test_cases"),
     ("mm: copies are given up by spaces", "mm/copies.c",
      "    if (space->store == NULL || !store_is_tight(space->store)) {",
      "    if (true) {",

@@ -389,6 +389,59 @@ static void minimum_stays(void)
     assert_int_equal(stats_now().resident, 12);
 }
 
+static void settle_until(uint64_t page, unsigned how)
+{
+    enum mm_result result;
+
+    while ((result = fault(page, how)) == MM_WAIT) {
+        woken = 0;
+        for (unsigned i = 0; woken == 0; i++) {
+            assert_true(i < 1000);
+            support_clock_advance(10000000);
+            fake_disk_step(&disk);
+            pager_run();
+        }
+    }
+    assert_int_equal(result, MM_OK);
+}
+
+/* Though there is plenty of memory, a space at its own max does not read 32 pages for one: they
+ * would drive out what is wanted. */
+static void no_large_read_at_the_max(void)
+{
+    for (uint64_t page = 0; page < 64; page++) {
+        touch(page, page + 1);
+    }
+    evict_all();
+    fake_disk_settle(&disk);
+    for (uint64_t page = 600; page < 640; page++) {
+        touch(page, page + 1);
+    }
+    frame_alloc_set_watermarks(4, 8, 12); /* plenty */
+    space_set_limits(space, 0, 120, 100);
+    settle_until(20, FAULT_READ);
+    assert_in_range(stats_now().readahead, 0, READ_WINDOW_START - 1);
+    space_set_limits(space, 0, 0, 100);
+    settle_until(50, FAULT_READ);
+    assert_in_range(stats_now().readahead, READ_WINDOW_START, 2 * READ_WINDOW_MAX);
+}
+
+/* A page that the guest has cleared is not written, whatever it held before. */
+static void cleared_page_is_a_hole(void)
+{
+    store_page(7);
+    settle_until(7, FAULT_WRITE);
+    memset(memory_of(7), 0, PAGE_SIZE);
+    *entry_of(7) |= space->table.format->dirty_bit;
+    uint64_t written = stats_now().page_outs;
+
+    evict_all();
+    fake_disk_settle(&disk);
+    assert_int_equal(kind_of(7), PAGE_HOLE);
+    assert_int_equal(stats_now().page_outs, written);
+    assert_int_equal(stats_now().stored, 0);
+}
+
 /* Takes all frames, so that the next fault has to wait for the pager. */
 static void no_frame_no_harm(void)
 {
@@ -475,6 +528,8 @@ static test_case *const cases[] = {
     cancelled_waiter_is_not_woken,
     whole_page_write_reads_nothing,
     minimum_stays,
+    no_large_read_at_the_max,
+    cleared_page_is_a_hole,
     no_frame_no_harm,
     aging_finds_the_idle,
 };
@@ -534,22 +589,6 @@ static void create_somehow(void)
     } while (space == NULL);
     while (!space_add_slot(space, gfn(0), PAGES, 0)) {
     }
-}
-
-static void settle_until(uint64_t page, unsigned how)
-{
-    enum mm_result result;
-
-    while ((result = fault(page, how)) == MM_WAIT) {
-        woken = 0;
-        for (unsigned i = 0; woken == 0; i++) {
-            assert_true(i < 1000);
-            support_clock_advance(10000000);
-            fake_disk_step(&disk);
-            pager_run();
-        }
-    }
-    assert_int_equal(result, MM_OK);
 }
 
 static void sweep_scenario(void)

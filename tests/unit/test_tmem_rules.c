@@ -118,6 +118,30 @@ static void copies_go_when_the_store_is_tight(void **state)
     assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
 }
 
+/* Memory that is short for long does not take a page between its coming and its being fetched. */
+static void what_was_read_for_a_get_stays_until_it_comes(void **state)
+{
+    uint32_t pool = new_pool(TMEM_PERSISTENT);
+    struct tmem_handle h = handle(pool, 1, 1);
+
+    (void)state;
+    assert_int_equal(put(pool, 1, 1, 5), TMEM_OK);
+    squeeze(20);
+    assert_int_equal(where(pool, 1, 1), TMEM_AT_SLOT);
+    assert_int_equal(tmem_get(tmem, &h, gpa(2 * PAGE_SIZE), &waiter), TMEM_WAIT);
+    wait_woken();
+    assert_int_equal(tmem_write_out(tmem, 1), 0);
+    assert_int_equal(where(pool, 1, 1), TMEM_AT_FRAME);
+    assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
+    assert_int_equal(tmem_write_out(tmem, 1), 1);
+    assert_int_equal(where(pool, 1, 1), TMEM_AT_SLOT);
+    /* Nobody comes: it goes nevertheless. */
+    assert_int_equal(tmem_get(tmem, &h, gpa(2 * PAGE_SIZE), &waiter), TMEM_WAIT);
+    wait_woken();
+    support_clock_advance(1000000000);
+    assert_int_equal(tmem_write_out(tmem, 1), 1);
+}
+
 /* While the write is in flight the page is still read from its frame. */
 static void rule2_get_while_it_is_written(void **state)
 {
@@ -682,6 +706,7 @@ int main(void)
         TMEM_CASE(rule2_persistent_get_succeeds_and_does_not_remove),
         TMEM_CASE(rule2_clean_copy_is_dropped_and_read_again),
         TMEM_CASE(copies_go_when_the_store_is_tight),
+        TMEM_CASE(what_was_read_for_a_get_stays_until_it_comes),
         TMEM_CASE(rule2_get_while_it_is_written),
         TMEM_CASE(rule3_ephemeral_get_removes),
         TMEM_CASE(rule3_unless_created_otherwise),
