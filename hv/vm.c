@@ -9,6 +9,7 @@
 #include "hv/machine.h"
 #include "hv/vm_control.h"
 #include "hv/vm_internal.h"
+#include "hv/vm_tmem.h"
 
 #define POLL_REST_NS 100000ull /* between two steps at least: what is waited for may be a disk */
 
@@ -103,7 +104,7 @@ static bool poll_one(struct vm *vm)
     if (vm->state != VM_STOPPED && vm->stop_ns != 0) {
         vm_poll_stop(vm);
     }
-    return false;
+    return vm_is_up(vm) && vm_tmem_poll(vm);
 }
 
 void vm_poll(void)

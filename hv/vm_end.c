@@ -29,7 +29,7 @@ void vm_set_ending(struct vm *vm, enum vm_outcome outcome, uint32_t code)
 void vm_end_from(struct vm *vm, enum vm_outcome outcome, uint32_t code, bool restart)
 {
     spin_lock(&vm->lock);
-    if (vm->state == VM_RUNNING || vm->state == VM_PAUSED || vm->state == VM_LOADING) {
+    if (vm_is_up(vm)) {
         vm->restart = restart;
         vm_set_ending(vm, outcome, code);
     }

@@ -14,6 +14,11 @@ struct admission_terms vm_terms(const struct vm *vm);
 /* So many pages that were promised have no place any more: the store has lost slots, or takes no
  * writes for so long that nobody believes in it.  0: all have. */
 uint64_t vm_promises_broken(void);
+/* It has been started, and does not end yet: it holds what it was promised. */
+static inline bool vm_is_up(const struct vm *vm)
+{
+    return vm->state == VM_RUNNING || vm->state == VM_PAUSED || vm->state == VM_LOADING;
+}
 /* All of its vCPUs, which are STOPPED, run. */
 void vm_run_vcpus(struct vm *vm);
 /* LOADING: copies the next piece of the kernel if it can.  True: call again soon. */

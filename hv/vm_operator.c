@@ -90,8 +90,7 @@ static const char *set_limits(struct vm *vm, uint64_t min_pages, uint64_t max_pa
                  (unsigned long)(max_pages * (PAGE_SIZE / 1024)));
         return refused;
     }
-    if (vm->space != NULL && vm->state != VM_ENDING &&
-        !vm_promise(vm, &terms, refused, sizeof(refused))) {
+    if (vm_is_up(vm) && !vm_promise(vm, &terms, refused, sizeof(refused))) {
         return refused;
     }
     vm->min_pages = min_pages;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "hv/arch.h"
+#include "hv/loop.h"
 #include "hv/machine.h"
 #include "hv/vm_internal.h"
 
@@ -37,17 +38,7 @@ static const char *resize(struct vm *vm, uint64_t pages)
     static char message[96];
     struct tmem_stats stats;
 
-    if (vm->tmem == NULL) {
-        if (!frame_promise_gather(&vm->parts, (uint32_t)tmem_create_cost(pages))) {
-            return "memory is being freed for what its tmem needs: try again in a moment";
-        }
-        frame_promise_use(&vm->parts);
-        vm->tmem = create(vm, pages); /* its vCPUs may find it from now on */
-        frame_promise_use(NULL);
-        frame_promise_end(&vm->parts);
-        return vm->tmem == NULL ? "no memory for its tmem" : NULL;
-    }
-    if (tmem_set_quota(vm->tmem, pages)) {
+    if (vm->tmem == NULL || tmem_set_quota(vm->tmem, pages)) {
         return NULL;
     }
     tmem_get_stats(vm->tmem, &stats);
@@ -56,21 +47,32 @@ static const char *resize(struct vm *vm, uint64_t pages)
     return message;
 }
 
+bool vm_tmem_poll(struct vm *vm)
+{
+    if (vm->tmem != NULL || vm->tmem_pages == 0) {
+        return false;
+    }
+    if (!frame_promise_gather(&vm->parts, (uint32_t)tmem_create_cost(vm->tmem_pages))) {
+        return true;
+    }
+    frame_promise_use(&vm->parts);
+    vm->tmem = create(vm, vm->tmem_pages); /* its vCPUs may find it from now on */
+    frame_promise_use(NULL);
+    frame_promise_end(&vm->parts);
+    return vm->tmem == NULL;
+}
+
 const char *vm_tmem_set(struct vm *vm, uint64_t pages)
 {
     static char refused[192];
-    struct admission_terms before = vm_terms(vm), terms = before;
+    struct admission_terms terms = vm_terms(vm);
     const char *answer;
 
-    terms.tmem = pages;
-
-    if (vm->space == NULL || vm->state == VM_ENDING) {
+    if (!vm_is_up(vm)) {
         vm->tmem_pages = pages; /* for its next start */
         return NULL;
     }
-    if (pages == vm->tmem_pages) {
-        return NULL;
-    }
+    terms.tmem = pages;
     if (pages > vm->tmem_pages && !vm_promise(vm, &terms, refused, sizeof(refused))) {
         return refused;
     }
@@ -81,5 +83,6 @@ const char *vm_tmem_set(struct vm *vm, uint64_t pages)
     /* Less than there was, or what there was: that is never refused. */
     terms = vm_terms(vm);
     vm_promise(vm, &terms, refused, sizeof(refused));
+    loop_wake_vms(); /* vm_tmem_poll() */
     return answer;
 }

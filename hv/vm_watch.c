@@ -72,11 +72,6 @@ static bool watch_vcpu(struct vcpu *vcpu, uint64_t now)
     return queue == MM_WAITS_FRAME || queue == MM_WAITS_ROOM;
 }
 
-static bool is_up(const struct vm *vm)
-{
-    return vm->state == VM_RUNNING || vm->state == VM_PAUSED || vm->state == VM_LOADING;
-}
-
 static struct vm *newest(void)
 {
     struct vm *found = NULL;
@@ -87,7 +82,7 @@ static struct vm *newest(void)
         if (vm->state == VM_ENDING) {
             return NULL; /* what it gives back may do */
         }
-        if (is_up(vm) && (found == NULL || vm->start_ns > found->start_ns)) {
+        if (vm_is_up(vm) && (found == NULL || vm->start_ns > found->start_ns)) {
             found = vm;
         }
     }
@@ -105,7 +100,7 @@ void vm_watch(void)
     for (unsigned i = 0; i < vm_count(); i++) {
         struct vm *vm = vm_at(i);
 
-        for (unsigned v = 0; is_up(vm) && v < vm->vcpu_count; v++) {
+        for (unsigned v = 0; vm_is_up(vm) && v < vm->vcpu_count; v++) {
             starved |= watch_vcpu(vm->vcpu[v], now);
         }
     }

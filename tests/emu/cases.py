@@ -322,7 +322,7 @@ def operator(boot):
     names = ("vm0", "vm1", "vm2")
     config = host(pool="192M", store="auto", when_idle="monitor")
     for i, name in enumerate(names):
-        config += linux_vm(name, "128M", "54M", seed=i + 1, extra="passes=5")
+        config += linux_vm(name, "128M", "54M", seed=i + 1, extra="passes=20")
     machine = boot(config, LINUX_FILES, timeout=400)
     for name in names:
         machine.expect(rf"^{name}\| .*memcheck: \d+ pages", 200)
