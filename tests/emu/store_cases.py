@@ -96,6 +96,27 @@ def bad_slots(boot):
         return f"{last['retired']} slots retired, {lines} lines"
 
 
+def stays_full(boot):
+    """A disk that is full for ever: it is given 180 s; then the VM that came last ends with a line, and
+    the others go on."""
+    names = ("vm0", "vm1", "vm2")
+    last_block = SLOTS_MIB * 256 - 1
+
+    with Disks() as disks, FaultyDisk(disks.store(SLOTS_MIB)) as disk:
+        machine = boot_faulty(boot, disk, paging_guests(names, "passes=3"), timeout=700)
+        expect_started(machine, names)
+        disk.fails = lambda op, first, blocks: ENOSPC if op == WRITE and first < last_block else 0
+        machine.expect(r"hv: vm vm\d: vCPU 0 has been waiting for \d+ s for a free frame; "
+                       r"pages go to nvme0", 60)
+        machine.expect(r"hv: vm vm2: failed: nvme0 has lost what was promised: \d+ MiB are missing; "
+                       r"it was started last", 260)
+        for name in names[:2]:
+            machine.expect(rf"^{name}\| .*memcheck: PASS", 200)
+            machine.expect(rf"vm {name}: ended well", 60)
+        machine.send("poweroff\r")
+        expect_end(machine, r"^spillway: power off: 1 guest\(s\) failed$", 1)
+
+
 def read_error(boot):
     """A page that cannot be read back fails its VM; the others do not notice."""
     names = ("vm0", "vm1", "vm2")
@@ -149,6 +170,7 @@ CASES = [
     Case("store-reads-fail-5s", outage(5, (READ,))),
     Case("store-away-5s", outage(5, (READ, WRITE))),
     Case("store-full-10s", outage(10, (WRITE,), ENOSPC)),
+    Case("store-stays-full", stays_full),
     Case("store-bad-slots", bad_slots),
     Case("store-read-error", read_error),
     Case("store-unwritable-nvme", unwritable("nvme,serial=ro", "",

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: hv/admission.c */
+/* SOURCES: hv/admission.c tests/unit/promise_model.c */
 /*
  * Random promises to random VMs in a small machine; one rule: every access of every vCPU of a VM
  * that admission let in ends, soon, whatever the others do and the disk does.
@@ -21,99 +21,27 @@
 
 #include <cmocka.h>
 
-#include "hv/admission.h"
 #include "mm/env.h"
 #include "mm/pager.h"
-#include "mm/space_internal.h"
-#include "mm/tmem_internal.h"
-#include "mm/wait.h"
 #include "tests/unit/fake_disk.h"
+#include "tests/unit/promise_model.h"
 #include "tests/unit/support.h"
 
-#define VMS            4u
-#define VCPUS          3u
-#define CONTROL_FRAMES 4u    /* of a vCPU: hv/admission.c */
-#define MEMORY_MAX     1200u /* pages of a VM */
-#define QUOTA_MAX      200u
-#define EPHEMERAL      64u  /* handles of the ephemeral pool that are looked at again */
-#define BURST          200u /* puts of others */
-#define HANDLES        50000u
-#define TOUCH_MAX      48u /* pages of one access */
-#define WORDS          (PAGE_SIZE / sizeof(uint64_t))
-#define MACHINE_LIFE   400u /* promises */
-#define TURNS_MAX      700u /* that an access may take while the disk is well */
-#define SLOW           10u  /* a disk that fails many requests is so much slower */
-#define OUTAGE_MAX_MS  400u
+#define MACHINE_LIFE  400u /* promises */
+#define TURNS_MAX     700u /* that an access may take while the disk is well */
+#define SLOW          10u  /* a disk that fails many requests is so much slower */
+#define OUTAGE_MAX_MS 400u
 #define BACKOFF_MAX_MS                                                                             \
     2100u /* mm/store_io.c: how long it may take to see that the disk is back                      \
            */
 
-enum kind {
-    TOUCH,
-    PUT,
-    GET,
-    FLUSH,
-    PUT_EPHEMERAL,
-    GET_EPHEMERAL,
-    BURST_EPHEMERAL, /* many puts, of handles that are not looked at again */
-};
-
-struct access {
-    enum kind kind;
-    unsigned count;
-    uint32_t page[TOUCH_MAX];
-    bool write;
-    uint32_t index; /* of the handle */
-};
-
-/* How long something waits: in all, or since the disk came back. */
-struct wait_watch {
-    unsigned turns;
-    bool outage; /* there was one */
-};
-
-struct vm;
-
-struct test_vcpu {
-    struct mm_waiter waiter;
-    struct vm *vm;
-    struct access access;
-    bool busy, parked;
-    struct wait_watch watch;
-    uint32_t next_page; /* of a walk through all memory */
-};
-
-struct vm {
-    bool up;
-    uint64_t number; /* in the order of starts */
-    struct admission_terms terms;
-    struct admission_demand promised;
-    struct space *space;
-    struct tmem *tmem;
-    uint32_t pool[2]; /* persistent, ephemeral */
-    struct test_vcpu vcpu[VCPUS];
-    pfn_t control[CONTROL_FRAMES * VCPUS];
-    bool quiet;                 /* it begins nothing */
-    unsigned walk;              /* of 16 accesses, so many go on in order */
-    uint64_t stamp[MEMORY_MAX]; /* first word of each page */
-    uint64_t persistent[QUOTA_MAX], ephemeral[EPHEMERAL]; /* of what was put; 0: nothing */
-};
-
 static struct fake_disk disk;
 static struct store *store;
-static struct vm vms[VMS];
 static struct admission_demand promised;
-static uint64_t pool, next_stamp;
-static unsigned outage_left; /* ms */
-static bool fills, reads;    /* all memory is being written, or read, in order */
-static bool may_lose;        /* the disk has bad blocks: pages may be lost, and promises broken */
+static uint64_t pool;
+static unsigned outage_left;    /* ms */
 static unsigned worst_turns[3]; /* of accesses: without an outage, with one, on a bad disk */
 static uint64_t accesses, promises_made, cut_down, lost, broken, waits;
-
-static uint64_t below(uint64_t limit)
-{
-    return support_random_below(limit);
-}
 
 /* ---- the machine ---------------------------------------------------------------------------- */
 
@@ -130,7 +58,7 @@ static void machine_up(void)
     support_memory_init(frames);
     frame_alloc_set_watermarks(12, 24, 40);
     store = NULL;
-    may_lose = false;
+    model_may_lose = false;
     if (slots != 0) {
         fake_disk_init(&disk, slots + 2, 1 + below(UINT32_MAX));
         store = support_open_store(&disk);
@@ -138,7 +66,7 @@ static void machine_up(void)
         if (below(5) == 0) {
             disk.fail_read_permille = (unsigned)below(300);
             disk.fail_write_permille = (unsigned)below(300);
-            may_lose = true;
+            model_may_lose = true;
         }
     }
     outage_left = 0;
@@ -195,245 +123,6 @@ static void machine_down(void)
     }
 }
 
-/* ---- accesses ------------------------------------------------------------------------------- */
-
-static bool resident(const struct space *space, uint64_t page)
-{
-    unsigned level;
-    uint64_t value = table_entry_get(table_leaf(&space->table, gfn(page), &level));
-
-    return entry_kind(space, value, level) == PAGE_FRAME;
-}
-
-/* What the CPU does on its way to the page, which is resident: where it is. */
-static uint64_t *walk_hardware(struct space *space, uint64_t page, bool write)
-{
-    const struct table_format *format = space->table.format;
-    pfn_t self = space->table.root;
-    unsigned at = format->levels;
-
-    for (;; at--) {
-        uint64_t *entry = (uint64_t *)mm_frame_ptr(self) +
-                          (page >> (TABLE_INDEX_BITS * (at - 1)) & (REGION_PAGES - 1));
-        bool leaf = format->classify(*entry, at) == ENTRY_LEAF;
-
-        self = format->pfn(*entry, at);
-        if (leaf) {
-            *entry |= format->accessed_bit | (write ? format->dirty_bit : 0);
-            return mm_frame_ptr(pfn(self.v + page % table_level_pages(at)));
-        }
-        if (format->nonleaf_accessed) {
-            *entry |= format->accessed_bit;
-        }
-    }
-}
-
-/* All of the pages are there at once, or one of them has to be waited for. */
-static enum mm_result touch(struct test_vcpu *vcpu)
-{
-    struct vm *vm = vcpu->vm;
-    const struct access *access = &vcpu->access;
-
-    for (unsigned i = 0; i < access->count; i++) {
-        enum mm_result result = MM_OK;
-
-        if (!resident(vm->space, access->page[i])) {
-            result = space_fault(vm->space, gfn(access->page[i]),
-                                 access->write ? FAULT_WRITE : FAULT_READ, &vcpu->waiter);
-        }
-        if (result != MM_OK) {
-            return result;
-        }
-    }
-    for (unsigned i = 0; i < access->count; i++) {
-        uint32_t page = access->page[i];
-        uint64_t *word = walk_hardware(vm->space, page, access->write);
-
-        if (word[0] != vm->stamp[page] || word[WORDS - 1] != vm->stamp[page]) {
-            panic("page %u holds 0x%llx and 0x%llx, expected 0x%llx", page,
-                  (unsigned long long)word[0], (unsigned long long)word[WORDS - 1],
-                  (unsigned long long)vm->stamp[page]);
-        }
-        if (access->write) {
-            vm->stamp[page] = ++next_stamp;
-            word[0] = word[WORDS - 1] = next_stamp;
-            word[1] = ~next_stamp; /* all pages differ */
-        }
-    }
-    return MM_OK;
-}
-
-static uint64_t frames_of(const struct vm *vm)
-{
-    return vm->space->where[WHERE_RESIDENT] + vm->space->where[WHERE_TRANSIT];
-}
-
-static bool others_queue(const struct test_vcpu *than)
-{
-    for (unsigned v = 0; v < VMS; v++) {
-        for (unsigned i = 0; vms[v].up && i < vms[v].terms.vcpus; i++) {
-            const struct test_vcpu *vcpu = &vms[v].vcpu[i];
-
-            if (vcpu != than && (vcpu->waiter.queue == MM_WAITS_FRAME ||
-                                 (vcpu->vm == than->vm && vcpu->waiter.queue == MM_WAITS_ROOM))) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-/* First come, first served: who has not been served takes no frame while others queue for one, and
- * who has been finds one. */
-static enum mm_result touch_in_order(struct test_vcpu *vcpu)
-{
-    bool queue = others_queue(vcpu), served = vcpu->waiter.served;
-    uint64_t before = frames_of(vcpu->vm);
-    enum mm_result result = touch(vcpu);
-
-    if (queue && !served && frames_of(vcpu->vm) > before) {
-        panic("a newcomer has taken a frame while others queue");
-    }
-    if (served && frames_of(vcpu->vm) == before && vcpu->waiter.queue == MM_WAITS_FRAME) {
-        panic("one that was served found nothing");
-    }
-    return result;
-}
-
-static struct tmem_handle handle_of(const struct vm *vm, bool ephemeral, uint32_t index)
-{
-    return (struct tmem_handle){.object = {index % 7}, .pool = vm->pool[ephemeral], .index = index};
-}
-
-static bool is_ephemeral(enum kind kind)
-{
-    return kind >= PUT_EPHEMERAL;
-}
-
-/* Where it is noted what the handle holds. */
-static uint64_t *noted(struct vm *vm, const struct access *access)
-{
-    return is_ephemeral(access->kind) ? &vm->ephemeral[access->index]
-                                      : &vm->persistent[access->index];
-}
-
-static enum tmem_result put(struct test_vcpu *vcpu)
-{
-    struct vm *vm = vcpu->vm;
-    const struct access *access = &vcpu->access;
-    struct tmem_handle handle = handle_of(vm, is_ephemeral(access->kind), access->index);
-    uint64_t *held = noted(vm, access);
-    enum tmem_result result =
-        tmem_put(vm->tmem, &handle, gpa(access->page[0] * PAGE_SIZE), &vcpu->waiter);
-
-    if (result != TMEM_WAIT) {
-        *held = result == TMEM_OK ? vm->stamp[access->page[0]] + 1 : 0;
-    }
-    return result == TMEM_REFUSED ? TMEM_OK : result;
-}
-
-static enum tmem_result burst(struct test_vcpu *vcpu)
-{
-    struct vm *vm = vcpu->vm;
-    enum tmem_result result = TMEM_OK;
-
-    for (unsigned i = 0; i < BURST && (result == TMEM_OK || result == TMEM_REFUSED); i++) {
-        struct tmem_handle handle = handle_of(vm, true, EPHEMERAL + (uint32_t)below(HANDLES));
-
-        result = tmem_put(vm->tmem, &handle, gpa(vcpu->access.page[0] * PAGE_SIZE), &vcpu->waiter);
-    }
-    return result == TMEM_REFUSED ? TMEM_OK : result;
-}
-
-static enum tmem_result get(struct test_vcpu *vcpu)
-{
-    struct vm *vm = vcpu->vm;
-    const struct access *access = &vcpu->access;
-    bool ephemeral = is_ephemeral(access->kind);
-    struct tmem_handle handle = handle_of(vm, ephemeral, access->index);
-    uint64_t *held = noted(vm, access);
-    enum tmem_result result =
-        tmem_get(vm->tmem, &handle, gpa(access->page[0] * PAGE_SIZE), &vcpu->waiter);
-
-    if (result == TMEM_OK) {
-        assert_int_not_equal(*held, 0);
-        vm->stamp[access->page[0]] = *held - 1;
-    }
-    if (result == TMEM_MISS) {
-        assert_true(ephemeral || *held == 0);
-        result = TMEM_OK;
-    }
-    if (ephemeral && result == TMEM_OK) {
-        *held = 0;
-    }
-    return result == TMEM_BROKEN && may_lose ? TMEM_LOST : result;
-}
-
-static enum mm_result of_tmem(enum tmem_result result)
-{
-    switch (result) {
-    case TMEM_OK:
-        return MM_OK;
-    case TMEM_WAIT:
-        return MM_WAIT;
-    case TMEM_LOST:
-        return MM_LOST;
-    default:
-        panic("tmem: result %d", (int)result);
-    }
-}
-
-static enum mm_result perform(struct test_vcpu *vcpu)
-{
-    struct vm *vm = vcpu->vm;
-    struct tmem_handle handle;
-
-    switch (vcpu->access.kind) {
-    case TOUCH:
-        return touch_in_order(vcpu);
-    case PUT:
-    case PUT_EPHEMERAL:
-        return of_tmem(put(vcpu));
-    case GET:
-    case GET_EPHEMERAL:
-        return of_tmem(get(vcpu));
-    case BURST_EPHEMERAL:
-        return of_tmem(burst(vcpu));
-    case FLUSH:
-        break;
-    }
-    handle = handle_of(vm, false, vcpu->access.index);
-    vm->persistent[vcpu->access.index] = 0;
-    return of_tmem(tmem_page_flush(vm->tmem, &handle));
-}
-
-static void choose_pages(struct test_vcpu *vcpu)
-{
-    struct access *access = &vcpu->access;
-    uint64_t memory = vcpu->vm->terms.memory;
-    bool walks = fills || reads || below(16) < vcpu->vm->walk;
-
-    access->count = below(32) == 0 ? 1 + (unsigned)below(TOUCH_MAX) : 1;
-    access->write = fills || (!reads && below(4) != 0);
-    for (unsigned i = 0; i < access->count; i++) {
-        access->page[i] = (uint32_t)(walks ? vcpu->next_page++ % memory : below(memory));
-    }
-}
-
-static void choose_access(struct test_vcpu *vcpu)
-{
-    static const enum kind kinds[] = {
-        PUT, PUT, PUT, GET, GET, FLUSH, PUT_EPHEMERAL, GET_EPHEMERAL, BURST_EPHEMERAL};
-    struct access *access = &vcpu->access;
-
-    access->kind = TOUCH;
-    if (vcpu->vm->tmem != NULL && below(3) == 0) {
-        access->kind = kinds[below(sizeof(kinds) / sizeof(kinds[0]))];
-    }
-    access->index = (uint32_t)below(is_ephemeral(access->kind) ? EPHEMERAL : QUOTA_MAX);
-    choose_pages(vcpu);
-}
-
 /* ---- turns ---------------------------------------------------------------------------------- */
 
 static void describe(void)
@@ -447,7 +136,7 @@ static void describe(void)
            (unsigned long)frame_alloc_free_count(), (unsigned long)stats.slots_used,
            (unsigned long)stats.slots, (unsigned long)stats.retired);
     for (unsigned v = 0; v < VMS; v++) {
-        const struct vm *vm = &vms[v];
+        const struct vm *vm = &model_vms[v];
 
         if (!vm->up) {
             continue;
@@ -483,7 +172,8 @@ static void watch_wait(struct wait_watch *watch, const char *what)
         *watch = (struct wait_watch){.outage = true};
     }
     watch->turns++;
-    if (watch->turns <= TURNS_MAX * (may_lose ? SLOW : 1) + (watch->outage ? BACKOFF_MAX_MS : 0)) {
+    if (watch->turns <=
+        TURNS_MAX * (model_may_lose ? SLOW : 1) + (watch->outage ? BACKOFF_MAX_MS : 0)) {
         return;
     }
     if (promises_hold()) {
@@ -494,8 +184,8 @@ static void watch_wait(struct wait_watch *watch, const char *what)
     struct vm *newest = NULL;
 
     for (unsigned v = 0; v < VMS; v++) {
-        if (vms[v].up && (newest == NULL || vms[v].number > newest->number)) {
-            newest = &vms[v];
+        if (model_vms[v].up && (newest == NULL || model_vms[v].number > newest->number)) {
+            newest = &model_vms[v];
         }
     }
     if (newest != NULL) {
@@ -513,7 +203,7 @@ static void vcpu_turn(struct test_vcpu *vcpu)
         if (vcpu->vm->quiet) {
             return;
         }
-        choose_access(vcpu);
+        model_choose_access(vcpu);
         vcpu->busy = true;
         vcpu->watch = (struct wait_watch){0};
     }
@@ -522,19 +212,19 @@ static void vcpu_turn(struct test_vcpu *vcpu)
         return;
     }
     vcpu->parked = true; /* before, since wake() may come at once */
-    result = perform(vcpu);
+    result = model_perform(vcpu);
     if (result == MM_WAIT) {
         waits++;
         return;
     }
     vcpu->parked = vcpu->busy = false;
     space_end_turn(&vcpu->waiter);
-    unsigned kind = may_lose ? 2 : vcpu->watch.outage;
+    unsigned kind = model_may_lose ? 2 : vcpu->watch.outage;
 
     worst_turns[kind] = MAX(worst_turns[kind], vcpu->watch.turns);
     accesses++;
     if (result == MM_LOST) {
-        assert_true(may_lose);
+        assert_true(model_may_lose);
         lost++;
         stop_vm(vcpu->vm);
     }
@@ -550,8 +240,8 @@ static void machine_turn(void)
 static void turn(void)
 {
     for (unsigned v = 0; v < VMS; v++) {
-        for (unsigned i = 0; vms[v].up && i < vms[v].terms.vcpus; i++) {
-            vcpu_turn(&vms[v].vcpu[i]);
+        for (unsigned i = 0; model_vms[v].up && i < model_vms[v].terms.vcpus; i++) {
+            vcpu_turn(&model_vms[v].vcpu[i]);
         }
     }
     machine_turn();
@@ -771,7 +461,7 @@ static void set_quota(struct vm *vm)
 
 static void one_promise(void)
 {
-    struct vm *vm = &vms[below(VMS)];
+    struct vm *vm = &model_vms[below(VMS)];
 
     promises_made++;
     if (!vm->up) {
@@ -791,14 +481,15 @@ static void walk_all(bool write)
     uint64_t turns = 0;
 
     for (unsigned v = 0; v < VMS; v++) {
-        turns = vms[v].up ? MAX(turns, vms[v].terms.memory / vms[v].terms.vcpus) : turns;
+        turns = model_vms[v].up ? MAX(turns, model_vms[v].terms.memory / model_vms[v].terms.vcpus)
+                                : turns;
     }
-    fills = write;
-    reads = !write;
+    model_fills = write;
+    model_reads = !write;
     for (turns = turns * 3 / 2; turns > 0; turns--) {
         turn();
     }
-    fills = reads = false;
+    model_fills = model_reads = false;
 }
 
 static void time_between(void)
@@ -806,7 +497,7 @@ static void time_between(void)
     unsigned turns = (unsigned)(below(25) == 0 ? below(1000) : below(40));
 
     for (unsigned v = 0; v < VMS; v++) {
-        vms[v].quiet = below(4) == 0;
+        model_vms[v].quiet = below(4) == 0;
     }
     if (below(16) == 0) {
         walk_all(below(3) != 0);
@@ -826,8 +517,8 @@ static void machine_life(void)
         time_between();
     }
     for (unsigned v = 0; v < VMS; v++) {
-        if (vms[v].up) {
-            stop_vm(&vms[v]);
+        if (model_vms[v].up) {
+            stop_vm(&model_vms[v]);
         }
     }
     machine_down();
