@@ -49,8 +49,8 @@ def min_fits(pool, seconds):
 CASES = [
     Case("min-fits-2to1", min_fits(111, 500)),
     Case("min-fits-3to1", min_fits(75, 500)),
-    Case("min-fits-2to1", min_fits(111, 900), emu="bochs", optional=True, memory="512M",
+    Case("min-fits-2to1", min_fits(111, 900), emu="bochs", memory="512M",
          store="512M"),
-    Case("min-fits-3to1", min_fits(75, 900), emu="bochs", optional=True, memory="512M",
+    Case("min-fits-3to1", min_fits(75, 900), emu="bochs", memory="512M",
          store="512M"),
 ]
