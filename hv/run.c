@@ -130,6 +130,7 @@ static bool shall_poll(enum exit_kind kind, unsigned *untimed)
 static enum leave run_loaded(struct vcpu *vcpu)
 {
     const struct vcpu_backend *backend = machine_backend();
+    uint64_t slice_end = sched_slice_end(); /* who shortens it kicks this CPU */
     unsigned untimed = 0;
 
     for (;;) {
@@ -139,7 +140,7 @@ static enum leave run_loaded(struct vcpu *vcpu)
         if (leave != LEAVE_NOT) {
             return leave;
         }
-        loop_arm_timer(sched_slice_end());
+        loop_arm_timer(slice_end);
         vcpu->pause_exits = sched_sibling_waits(vcpu);
         backend->run(vcpu, &exit);
         vcpu->exits[exit.kind]++;
@@ -159,6 +160,7 @@ static enum leave run_loaded(struct vcpu *vcpu)
             if (sched_should_yield(arch_clock_ns())) {
                 return LEAVE_YIELD;
             }
+            slice_end = sched_slice_end();
         }
     }
 }

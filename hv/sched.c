@@ -268,11 +268,6 @@ bool sched_waiting(void)
     return atomic_load_explicit(&waiting_now, memory_order_relaxed) != 0;
 }
 
-bool sched_sibling_waits(const struct vcpu *vcpu)
-{
-    return __atomic_load_n(&vcpu->vm->share.waiting, __ATOMIC_RELAXED) != 0;
-}
-
 void sched_tick(struct vcpu *vcpu)
 {
     struct turn *turn = &turns[arch_cpu_id()];

@@ -16,6 +16,7 @@
 #define SPILLWAY_HV_SCHED_H
 
 #include "base/types.h"
+#include "hv/vm.h"
 
 struct vcpu;
 struct vm;
@@ -33,7 +34,10 @@ struct vcpu *sched_pick(void);
 /* Is there a runnable vCPU that nobody runs?  Unlocked hint. */
 bool sched_waiting(void);
 /* Is there one of the same VM?  Unlocked hint. */
-bool sched_sibling_waits(const struct vcpu *vcpu);
+static inline bool sched_sibling_waits(const struct vcpu *vcpu)
+{
+    return __atomic_load_n(&vcpu->vm->share.waiting, __ATOMIC_RELAXED) != 0;
+}
 
 /* ---- of the vCPU that this CPU runs ---- */
 

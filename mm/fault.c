@@ -36,7 +36,7 @@ static enum mm_result wait_frame(const struct fault *fault)
     return MM_WAIT;
 }
 
-static void bind_frame(const struct fault *fault, uint64_t page, pfn_t frame)
+static inline void bind_frame(const struct fault *fault, uint64_t page, pfn_t frame)
 {
     space_bind_frame(fault->space, gfn(page), frame);
     if (fault->slot->flags & SLOT_PINNED) {
@@ -51,8 +51,7 @@ static enum mm_result take_frame(const struct fault *fault, pfn_t *out)
         wait_for_room(fault->waiter, fault->space);
         return MM_WAIT;
     }
-    if (!wait_may_take(fault->waiter) ||
-        !frame_alloc_promised(wait_promise(fault->waiter), ALLOC_GUEST, out)) {
+    if (!wait_take_frame(fault->waiter, ALLOC_GUEST, out)) {
         return wait_frame(fault);
     }
     bind_frame(fault, fault->page.v, *out);
@@ -428,7 +427,6 @@ enum mm_result fault_page(struct space *space, gfn_t page, unsigned how, const v
     if (space->closed) {
         return MM_LOST;
     }
-    waiter->asked = waiter->served;
     fault.entry = table_leaf(&space->table, page, level);
     if (*level > 1 && entry_kind(space, table_entry_get(fault.entry), *level) != PAGE_FRAME) {
         if (large_possible(&fault, *level) && fill_large(&fault)) {

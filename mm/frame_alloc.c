@@ -21,8 +21,6 @@
 #include "mm/env.h"
 #include "mm/frame.h"
 
-#define ALLOC_PROMISED (1u << 31) /* may take what has been promised */
-
 #define CACHE_FRAMES 64u /* a CPU keeps so many at most ... */
 #define CACHE_BATCH  32u /* ... and gets or gives so many at a time */
 
@@ -39,7 +37,8 @@ _Static_assert(FRAME_STATE_META + ALLOC_COMPRESSED == FRAME_STATE_COMPRESSED &&
 static struct {
     struct spinlock lock;               /* all of this */
     uint32_t head[FRAME_ORDER_MAX + 1]; /* of the lists of free blocks */
-    uint64_t free;                      /* frames in them; read without the lock as a hint */
+    uint64_t free;                      /* frames in them */
+    uint64_t left;                      /* of them not promised; read without the lock as a hint */
     uint64_t frames;
     uint64_t promised;
     int64_t used[ALLOC_USE_COUNT]; /* by blocks; like the caches' figures */
@@ -107,15 +106,13 @@ static void unlink_block(uint32_t number)
     frame->order = FRAME_ORDER_TAIL;
 }
 
-/* Others read it without the lock. */
-static void count_free(uint64_t frames)
+/* Others read what is left without the lock. */
+static void unlock_buddy(void)
 {
-    __atomic_store_n(&buddy.free, frames, __ATOMIC_RELAXED);
-}
+    uint64_t left = buddy.free > buddy.promised ? buddy.free - buddy.promised : 0;
 
-static void count_promised(uint64_t frames)
-{
-    __atomic_store_n(&buddy.promised, frames, __ATOMIC_RELAXED);
+    __atomic_store_n(&buddy.left, left, __ATOMIC_RELAXED);
+    spin_unlock(&buddy.lock);
 }
 
 static bool is_free_block(uint64_t number, unsigned order)
@@ -126,7 +123,7 @@ static bool is_free_block(uint64_t number, unsigned order)
 
 static void give_block(uint32_t number, unsigned order)
 {
-    count_free(buddy.free + (1ull << order));
+    buddy.free += 1ull << order;
     for (; order < FRAME_ORDER_MAX; order++) {
         uint32_t other = number ^ (1u << order);
 
@@ -156,7 +153,7 @@ static bool take_block(unsigned order, uint32_t *number)
         from--;
         push_block(*number + (1u << from), from);
     }
-    count_free(buddy.free - (1ull << order));
+    buddy.free -= 1ull << order;
     return true;
 }
 
@@ -166,7 +163,7 @@ static uint64_t allowance(unsigned flags)
     if (flags & ALLOC_RESERVE) {
         return buddy.free;
     }
-    uint64_t kept = buddy.mark.min + (flags & ALLOC_PROMISED ? 0 : buddy.promised);
+    uint64_t kept = buddy.mark.min + buddy.promised;
 
     return buddy.free > kept ? buddy.free - kept : 0;
 }
@@ -195,12 +192,23 @@ static void drain_cache(struct cache *cache, uint32_t keep)
     while (cache->count > keep) {
         give_block(cache_pop(cache), 0);
     }
-    spin_unlock(&buddy.lock);
+    unlock_buddy();
 }
 
-/* Fills an empty cache: by a batch as long as that leaves the reserve alone, else by one frame, so
- * that nobody without a right to it finds reserved frames here.  True: the pager shall know. */
-static bool refill_cache(struct cache *cache, unsigned flags)
+static bool spend(struct frame_promise *promise)
+{
+    if (promise == NULL || promise->frames == 0 || buddy.free <= buddy.mark.min) {
+        return false;
+    }
+    promise->frames--;
+    buddy.promised--;
+    return true;
+}
+
+/* Fills an empty cache: by a batch as long as that leaves the reserve and what is promised alone,
+ * else by one frame, so that nobody without a right to it finds it here.  True: the pager shall
+ * know. */
+static bool refill_cache(struct cache *cache, unsigned flags, struct frame_promise *promise)
 {
     uint64_t batch;
     uint32_t number;
@@ -209,13 +217,13 @@ static bool refill_cache(struct cache *cache, unsigned flags)
     spin_lock(&buddy.lock);
     batch = MIN(allowance(0), CACHE_BATCH);
     if (batch == 0) {
-        batch = MIN(allowance(flags), 1u);
+        batch = spend(promise) ? 1 : MIN(allowance(flags), 1u);
     }
     while (cache->count < batch && take_block(0, &number)) {
         cache_push(cache, number);
     }
     low = buddy.free < buddy.mark.low + buddy.promised;
-    spin_unlock(&buddy.lock);
+    unlock_buddy();
     return low;
 }
 
@@ -236,14 +244,15 @@ static void reset_frame(struct frame *frame, enum alloc_use use, uint8_t order)
     set_state(frame, FRAME_STATE_META + use);
 }
 
-static bool take_single(enum alloc_use use, unsigned flags, uint32_t *number)
+static bool take_single(enum alloc_use use, unsigned flags, struct frame_promise *promise,
+                        uint32_t *number)
 {
     struct cache *cache = &caches[mm_cpu_id()];
     bool found = false, low = false;
 
     spin_lock(&cache->lock);
     if (cache->count == 0) {
-        low = refill_cache(cache, flags);
+        low = refill_cache(cache, flags, promise != NULL ? promise : cache->promise);
     }
     if (cache->count != 0) {
         *number = cache_pop(cache);
@@ -271,19 +280,22 @@ static bool take_large(unsigned order, enum alloc_use use, unsigned flags, uint3
         }
     }
     low = buddy.free < buddy.mark.low + buddy.promised;
-    spin_unlock(&buddy.lock);
+    unlock_buddy();
     if (low) {
         mm_pager_wake();
     }
     return found;
 }
 
-static bool take(unsigned order, enum alloc_use use, unsigned flags, uint32_t *number)
+static bool take(unsigned order, enum alloc_use use, unsigned flags, struct frame_promise *promise,
+                 uint32_t *number)
 {
-    return order == 0 ? take_single(use, flags, number) : take_large(order, use, flags, number);
+    return order == 0 ? take_single(use, flags, promise, number)
+                      : take_large(order, use, flags, number);
 }
 
-static bool alloc(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out)
+static bool alloc(unsigned order, enum alloc_use use, unsigned flags, struct frame_promise *promise,
+                  pfn_t *out)
 {
     uint32_t number;
 
@@ -291,10 +303,10 @@ static bool alloc(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out
     if (order > FRAME_ORDER_MAX) {
         return false;
     }
-    if (!take(order, use, flags, &number)) {
+    if (!take(order, use, flags, promise, &number)) {
         /* What other CPUs keep may be what is missing. */
         frame_alloc_drain();
-        if (!take(order, use, flags, &number)) {
+        if (!take(order, use, flags, promise, &number)) {
             mm_pager_wake();
             return false;
         }
@@ -303,32 +315,14 @@ static bool alloc(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out
     return true;
 }
 
-static void unpromise(uint32_t frames)
-{
-    spin_lock(&buddy.lock);
-    ASSERT(buddy.promised >= frames);
-    count_promised(buddy.promised - frames);
-    spin_unlock(&buddy.lock);
-}
-
-static bool alloc_promised(struct frame_promise *of, enum alloc_use use, pfn_t *out)
-{
-    if (!alloc(0, use, ALLOC_PROMISED, out)) {
-        return false;
-    }
-    unpromise(1);
-    of->frames--;
-    return true;
-}
-
 bool frame_alloc(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out)
 {
-    struct frame_promise *of = caches[mm_cpu_id()].promise;
+    return alloc(order, use, flags, NULL, out);
+}
 
-    if (order == 0 && of != NULL && of->frames > 0) {
-        return alloc_promised(of, use, out);
-    }
-    return alloc(order, use, flags, out);
+bool frame_alloc_promised(struct frame_promise *promise, enum alloc_use use, pfn_t *out)
+{
+    return alloc(0, use, 0, promise, out);
 }
 
 bool frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out)
@@ -352,8 +346,8 @@ static uint32_t promise(uint32_t least, uint32_t most)
     if (frames < least) {
         frames = 0;
     }
-    count_promised(buddy.promised + frames);
-    spin_unlock(&buddy.lock);
+    buddy.promised += frames;
+    unlock_buddy();
     return frames;
 }
 
@@ -387,14 +381,11 @@ void frame_promise_use(struct frame_promise *from)
 
 void frame_promise_end(struct frame_promise *of)
 {
-    unpromise(of->frames);
+    spin_lock(&buddy.lock);
+    ASSERT(buddy.promised >= of->frames);
+    buddy.promised -= of->frames;
+    unlock_buddy();
     of->frames = 0;
-}
-
-bool frame_alloc_promised(struct frame_promise *of, enum alloc_use use, pfn_t *out)
-{
-    return of == NULL || of->frames == 0 ? frame_alloc(0, use, 0, out)
-                                         : alloc_promised(of, use, out);
 }
 
 /* ---- giving back ---------------------------------------------------------------------------- */
@@ -434,7 +425,7 @@ void frame_free(pfn_t first)
     spin_lock(&buddy.lock);
     buddy.used[state - FRAME_STATE_META] -= (int64_t)(1ull << order);
     give_block((uint32_t)first.v, order);
-    spin_unlock(&buddy.lock);
+    unlock_buddy();
 }
 
 void frame_alloc_drain(void)
@@ -488,10 +479,7 @@ void frame_alloc_join(pfn_t first, unsigned order)
 
 uint64_t frame_alloc_free_count(void)
 {
-    uint64_t promised = __atomic_load_n(&buddy.promised, __ATOMIC_RELAXED);
-    uint64_t free = __atomic_load_n(&buddy.free, __ATOMIC_RELAXED);
-
-    return free > promised ? free - promised : 0;
+    return __atomic_load_n(&buddy.left, __ATOMIC_RELAXED);
 }
 
 uint64_t frame_alloc_min(void)
@@ -514,7 +502,7 @@ void frame_alloc_set_watermarks(uint64_t min, uint64_t low, uint64_t high)
     ASSERT(min <= low && low <= high);
     spin_lock(&buddy.lock);
     buddy.mark = (struct frame_watermarks){.min = min, .low = low, .high = high};
-    spin_unlock(&buddy.lock);
+    unlock_buddy();
 }
 
 /* All caches at once.  They have one rank, so they are not waited for by spin_lock(): only a
@@ -531,7 +519,7 @@ static void lock_all(void)
 
 static void unlock_all(void)
 {
-    spin_unlock(&buddy.lock);
+    unlock_buddy();
     for (unsigned i = MM_MAX_CPUS; i-- > 0;) {
         spin_unlock(&caches[i].lock);
     }
@@ -599,7 +587,7 @@ void frame_alloc_add_range(pfn_t first, uint64_t count)
         number += 1ull << order;
     }
     buddy.frames += count;
-    spin_unlock(&buddy.lock);
+    unlock_buddy();
 }
 
 void frame_alloc_ready(void)

@@ -65,12 +65,12 @@ bool frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_
 bool frame_promise_make(struct frame_promise *promise, uint32_t frames);
 /* Makes it as much as can be now, `frames` in all; false: call again, the pager is at it. */
 bool frame_promise_gather(struct frame_promise *promise, uint32_t frames);
-/* From now on, single frames that this CPU allocates come out of the promise first; NULL: not any
+/* From now on this CPU has that promise for each single frame that it allocates; NULL: not any
  * more.  For code that allocates here and there without waiting. */
 void frame_promise_use(struct frame_promise *promise);
 /* What has not been taken of it is anybody's again. */
 void frame_promise_end(struct frame_promise *promise);
-/* A single frame: of the promise as long as it lasts, else (and with NULL) as frame_alloc(). */
+/* A single frame, as frame_alloc(); of the promise (NULL: none) when there is no other. */
 bool frame_alloc_promised(struct frame_promise *promise, enum alloc_use use, pfn_t *out);
 /* Gives the block that begins at `first` back, whatever its order.  Freeing what is not the
  * beginning of an allocated block panics. */

@@ -212,7 +212,7 @@ bool space_has_room(const struct space *space, uint64_t others)
            space->store == NULL || store_is_full(space->store);
 }
 
-bool space_may_grow(const struct space *space, const struct mm_waiter *waiter)
+bool space_may_grow_to_max(const struct space *space, const struct mm_waiter *waiter)
 {
     if (waiter != NULL && waiter->room == space) {
         return space_has_room(space, 0);

@@ -203,7 +203,12 @@ static inline void space_move(struct space *space, enum page_where from, enum pa
  * lock, as a hint. */
 bool space_has_room(const struct space *space, uint64_t others);
 /* May the waiter (NULL: nobody in particular) have that room, or does it have to queue for it? */
-bool space_may_grow(const struct space *space, const struct mm_waiter *waiter);
+bool space_may_grow_to_max(const struct space *space, const struct mm_waiter *waiter);
+static inline bool space_may_grow(const struct space *space, const struct mm_waiter *waiter)
+{
+    return __atomic_load_n(&space->max_pages, __ATOMIC_RELAXED) == 0 ||
+           space_may_grow_to_max(space, waiter);
+}
 /* So many resident pages are its own when others want memory. */
 uint64_t space_floor(const struct space *space);
 /* Above so many resident pages its own max wants it to let some go; UINT64_MAX: it has none. */

@@ -251,8 +251,7 @@ enum tmem_read tmem_io_read(struct tmem *tmem, struct tmem_shard *shard, struct 
 {
     pfn_t number;
 
-    if (!wait_may_take(waiter) ||
-        !frame_alloc_promised(wait_promise(waiter), ALLOC_TMEM, &number)) {
+    if (!wait_take_frame(waiter, ALLOC_TMEM, &number)) {
         return TMEM_READ_NO_FRAME;
     }
     struct tmem_io *io = io_take(tmem, BLOCK_READ, waiter == NULL ? TMEM_READS : 0);

@@ -132,8 +132,7 @@ static bool take_frame(const struct operation *op, pfn_t *frame)
         mm_pager_wake();
         return false;
     }
-    return wait_may_take(op->waiter) &&
-           frame_alloc_promised(wait_promise(op->waiter), ALLOC_TMEM, frame);
+    return wait_take_frame(op->waiter, ALLOC_TMEM, frame);
 }
 
 static bool take_quota(struct tmem *tmem)

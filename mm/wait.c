@@ -6,7 +6,7 @@
 #include "mm/space_internal.h"
 
 static struct spinlock wait_lock = SPINLOCK_INIT(RANK_PAGE_IO, "mm waiters");
-static struct list frame_queue = LIST_INIT(frame_queue);
+struct list wait_frame_queue = LIST_INIT(wait_frame_queue);
 static struct list room_queue = LIST_INIT(room_queue);
 static uint32_t served; /* waiters that are; read without the lock as a hint */
 /* The waiter whose wake() each CPU is calling; set under the lock, cleared without. */
@@ -118,7 +118,7 @@ void wait_for_frame(struct mm_waiter *waiter, struct space *space)
     spin_lock(&wait_lock);
     first = waiter->served;
     give_back_frames(waiter);
-    link_waiter(waiter, space, MM_WAITS_FRAME, &frame_queue, first);
+    link_waiter(waiter, space, MM_WAITS_FRAME, &wait_frame_queue, first);
     spin_unlock(&wait_lock);
     mm_pager_wake();
 }
@@ -141,14 +141,9 @@ static bool is_empty(const struct list *queue)
     return __atomic_load_n(&queue->next, __ATOMIC_RELAXED) == queue;
 }
 
-bool wait_frames_wanted(void)
-{
-    return !is_empty(&frame_queue);
-}
-
 bool wait_anybody(void)
 {
-    return !is_empty(&frame_queue) || !is_empty(&room_queue);
+    return wait_frames_wanted() || !is_empty(&room_queue);
 }
 
 bool wait_may_take(const struct mm_waiter *waiter)
@@ -181,7 +176,7 @@ static void serve_rooms(void)
         struct space *space = waiter->space;
 
         if (space_has_room(space, space->room_promised)) {
-            link_waiter(waiter, space, MM_WAITS_FRAME, &frame_queue, false);
+            link_waiter(waiter, space, MM_WAITS_FRAME, &wait_frame_queue, false);
             waiter->room = space;
             space->room_promised++;
         }
@@ -197,8 +192,8 @@ void wait_serve(uint32_t requests)
     }
     spin_lock(&wait_lock);
     serve_rooms();
-    while (!list_empty(&frame_queue) && served < requests) {
-        struct mm_waiter *waiter = LIST_ENTRY(frame_queue.next, struct mm_waiter, link);
+    while (!list_empty(&wait_frame_queue) && served < requests) {
+        struct mm_waiter *waiter = LIST_ENTRY(wait_frame_queue.next, struct mm_waiter, link);
 
         if (!frame_promise_make(&waiter->promise, WAIT_TURN_FRAMES)) {
             break;

@@ -40,15 +40,28 @@ void wait_wake_all(struct list *queue);
 void wait_for_frame(struct mm_waiter *waiter, struct space *space);
 /* The same for room in the space. */
 void wait_for_room(struct mm_waiter *waiter, struct space *space);
+extern struct list wait_frame_queue; /* for the next one only */
 /* Does anybody wait for frames?  Then nothing is spent on what is not needed.  A hint, no lock
  * taken. */
-bool wait_frames_wanted(void);
+static inline bool wait_frames_wanted(void)
+{
+    return __atomic_load_n(&wait_frame_queue.next, __ATOMIC_RELAXED) != &wait_frame_queue;
+}
 /* ... or for room? */
 bool wait_anybody(void);
 /* May the waiter (NULL: nobody in particular) take frames now, or does it have to queue? */
 bool wait_may_take(const struct mm_waiter *waiter);
 /* What it takes them from: for frame_alloc_promised().  NULL, too, is good there. */
 struct frame_promise *wait_promise(struct mm_waiter *waiter);
+/* Both, and takes one.  False: it has to queue. */
+static inline bool wait_take_frame(struct mm_waiter *waiter, enum alloc_use use, pfn_t *out)
+{
+    /* Nearly always nobody waits, and nobody is served. */
+    if (waiter == NULL || !waiter->served) {
+        return !wait_frames_wanted() && frame_alloc(0, use, 0, out);
+    }
+    return wait_may_take(waiter) && frame_alloc_promised(wait_promise(waiter), use, out);
+}
 /* Of those who are served now, how many may want a request, besides this waiter. */
 uint32_t wait_served(const struct mm_waiter *waiter);
 /*

@@ -49,7 +49,8 @@ static void prepare_tpr(struct vmcb_control *control, uint64_t tpr)
 /* Where the CPU does not count PAUSEs, each one exits while that may help. */
 static void prepare_pause(const struct vcpu *vcpu, struct vmcb_control *control)
 {
-    if (!svm_features()->pause_filter) {
+    if (vcpu->pause_exits != ((control->intercept_1 & INTERCEPT_1_PAUSE) != 0) &&
+        !svm_features()->pause_filter) {
         control->intercept_1 &= ~(uint32_t)INTERCEPT_1_PAUSE;
         control->intercept_1 |= vcpu->pause_exits ? INTERCEPT_1_PAUSE : 0;
     }
