@@ -317,6 +317,13 @@ static bool alloc(unsigned order, enum alloc_use use, unsigned flags, struct fra
 
 bool frame_alloc(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out)
 {
+    uint32_t number;
+
+    /* Nearly all are single, and there is one. */
+    if (order == 0 && take_single(use, flags, NULL, &number)) {
+        *out = pfn(number);
+        return true;
+    }
     return alloc(order, use, flags, NULL, out);
 }
 
