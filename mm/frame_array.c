@@ -32,9 +32,12 @@ static uint32_t find(const struct frame_array *array, uint32_t index)
     return number;
 }
 
-void *frame_array_at(const struct frame_array *array, uint32_t index)
+void *frame_array_at_depth(const struct frame_array *array, uint32_t index)
 {
     ASSERT(index < array->frames);
+    if (array->depth == 1) {
+        return mm_frame_ptr(pfn(((const uint32_t *)array->top)[index]));
+    }
     return mm_frame_ptr(pfn(find(array, index)));
 }
 
@@ -96,6 +99,7 @@ void *frame_array_grow(struct frame_array *array, struct frame_promise *promise)
         }
     }
     *place = number;
+    array->top = mm_frame_ptr(pfn(array->root));
     array->frames++;
     return mm_frame_ptr(pfn(number));
 }
@@ -117,6 +121,7 @@ void frame_array_shrink(struct frame_array *array)
         number = array->root;
         array->root = directory(number)[0];
         array->depth--;
+        array->top = mm_frame_ptr(pfn(array->root));
         frame_free(pfn(number));
     }
 }

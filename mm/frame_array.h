@@ -18,6 +18,7 @@ struct frame_array {
     uint32_t root;   /* frame */
     uint32_t frames; /* of data; 0: empty, and root means nothing */
     unsigned depth;
+    void *top; /* where the root is */
 };
 
 /* One more frame of data, of any content, at the end, out of `promise` if it is not NULL.  NULL: no
@@ -27,7 +28,11 @@ void *frame_array_grow(struct frame_array *array, struct frame_promise *promise)
 void frame_array_shrink(struct frame_array *array);
 void frame_array_free(struct frame_array *array);
 /* The 4 KiB of data frame `index`, below `frames`. */
-void *frame_array_at(const struct frame_array *array, uint32_t index);
+void *frame_array_at_depth(const struct frame_array *array, uint32_t index);
+static inline void *frame_array_at(const struct frame_array *array, uint32_t index)
+{
+    return array->depth == 0 ? array->top : frame_array_at_depth(array, index);
+}
 
 /* How many frames, directories included, an array of so many frames of data takes. */
 uint64_t frame_array_cost(uint64_t frames);

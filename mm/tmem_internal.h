@@ -82,7 +82,8 @@ struct tmem_shard {
     struct spinlock lock;             /* all of the rest, and what is in it */
     struct frame_array bucket_frames; /* struct tmem_bucket */
     struct frame_array page_frames;   /* struct tmem_page */
-    uint32_t buckets;                 /* in use */
+    uint32_t buckets;                 /* in use ... */
+    uint32_t bucket_mask;             /* ... and the bits that number so many, or more */
     uint32_t pages;
     struct list age[TMEM_AGES];
     _Atomic uint64_t oldest[TMEM_AGES]; /* stamp of the first; TMEM_NEVER: none.  Read as a hint */

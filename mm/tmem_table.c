@@ -2,9 +2,9 @@
 /*
  * The table of pages of one shard: where a handle's page is found, and where its descriptor lies.
  *
- *     buckets   by the page's hash: chains of pages; by the object's hash: chains of objects, each
- * of which is its first page, with its other pages in a list behind it pages     the descriptors,
- * without a gap: who goes is replaced by the last one
+ *     buckets   by the page's hash, chains of pages; by the object's hash, chains of objects, of
+ *               each its first page, with its other pages in a list behind it
+ *     pages     the descriptors, without a gap: who goes is replaced by the last one
  *
  * Both grow and shrink with what is held, a step at each page that comes or goes, so chains stay
  * short, memory is needed for what is there only, and no descriptor keeps a frame from being freed.
@@ -67,6 +67,19 @@ static uint32_t number_of(uint32_t hash, uint32_t buckets)
     return number < buckets ? number : number & (highest_bit(buckets) - 1);
 }
 
+static struct tmem_bucket *bucket_of(const struct tmem_shard *shard, uint32_t hash)
+{
+    uint32_t number = hash & shard->bucket_mask;
+
+    return bucket_at(shard, number < shard->buckets ? number : number & shard->bucket_mask >> 1);
+}
+
+static void set_buckets(struct tmem_shard *shard, uint32_t buckets)
+{
+    shard->buckets = buckets;
+    shard->bucket_mask = 2 * highest_bit(buckets) - 1;
+}
+
 /* The shard is chosen by the low bits. */
 static uint32_t page_bits(uint64_t hash)
 {
@@ -75,12 +88,12 @@ static uint32_t page_bits(uint64_t hash)
 
 static struct tmem_page **pages_of(const struct tmem_shard *shard, uint64_t hash)
 {
-    return &bucket_at(shard, number_of(page_bits(hash), shard->buckets))->pages;
+    return &bucket_of(shard, page_bits(hash))->pages;
 }
 
 static struct tmem_page **objects_of(const struct tmem_shard *shard, uint64_t object_hash)
 {
-    return &bucket_at(shard, number_of((uint32_t)object_hash, shard->buckets))->objects;
+    return &bucket_of(shard, (uint32_t)object_hash)->objects;
 }
 
 static bool same_object(const struct tmem_handle *a, const struct tmem_handle *b)
@@ -237,14 +250,14 @@ static bool add_bucket(struct tmem_shard *shard)
     if (number >= BUCKETS_MIN) {
         split_bucket(shard, made, number);
     }
-    shard->buckets++;
+    set_buckets(shard, number + 1);
     return true;
 }
 
 /* The last bucket goes back to its parent. */
 static void remove_bucket(struct tmem_shard *shard)
 {
-    uint32_t number = --shard->buckets;
+    uint32_t number = shard->buckets - 1;
     struct tmem_bucket *last = bucket_at(shard, number);
     struct tmem_bucket *parent = bucket_at(shard, number & ~highest_bit(number));
     struct tmem_page **at = &last->pages;
@@ -260,6 +273,7 @@ static void remove_bucket(struct tmem_shard *shard)
     }
     *at = parent->objects;
     parent->objects = last->objects;
+    set_buckets(shard, number);
     if (number % TMEM_FRAME_BUCKETS == 0) {
         frame_array_shrink(&shard->bucket_frames);
     }
