@@ -14,7 +14,8 @@ REFUSED = re.compile(r"needs (\d+) MiB that stay in memory \(min, tables, 256 Ki
 def set_min(machine, name, mib):
     """None, or by how many MiB it is too much."""
     answer = machine.command(f"set {name} min={mib}M")
-    if answer == "":
+    answer = re.sub(r"^(\[\d|vm\d\|).*\n", "", answer, flags=re.M)  # the log, and guests
+    if answer.strip() == "":
         return None
     match = REFUSED.search(answer)
     if match is None:
@@ -30,6 +31,8 @@ def min_fits(pool, seconds):
             config += linux_vm(name, f"{MEMORY}M", "54M", seed=i + 1)
         machine = boot(config, LINUX_FILES, timeout=seconds)
         machine.expect("^spillway> ")
+        for name in NAMES:
+            machine.expect(rf"vm {name}: started", 60)
         for name in NAMES[:2]:
             if set_min(machine, name, pool // 3) is not None:
                 raise Failure(f"{name} cannot have a third of the pool")
