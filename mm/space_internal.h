@@ -206,7 +206,9 @@ bool space_has_room(const struct space *space, uint64_t others);
 bool space_may_grow_to_max(const struct space *space, const struct mm_waiter *waiter);
 static inline bool space_may_grow(const struct space *space, const struct mm_waiter *waiter)
 {
-    return __atomic_load_n(&space->max_pages, __ATOMIC_RELAXED) == 0 ||
+    /* Those who wait for room do so until the pager has seen that the max is gone. */
+    return (__atomic_load_n(&space->max_pages, __ATOMIC_RELAXED) == 0 &&
+            __atomic_load_n(&space->room_waiters, __ATOMIC_RELAXED) == 0) ||
            space_may_grow_to_max(space, waiter);
 }
 /* So many resident pages are its own when others want memory. */
