@@ -25,9 +25,10 @@
 #define APIC_TIMER_CURRENT 0x390
 #define APIC_TIMER_DIVIDE  0x3e0
 
-#define APIC_SVR_ENABLE  BIT(8)
-#define APIC_LVT_MASKED  BIT(16)
-#define APIC_DIVIDE_BY_1 0xb
+#define APIC_SVR_ENABLE   BIT(8)
+#define APIC_LVT_MASKED   BIT(16)
+#define APIC_LVT_PERIODIC BIT(17)
+#define APIC_DIVIDE_BY_1  0xb
 
 /* ICR: SDM figure 10-12 "Interrupt Command Register (ICR)". */
 #define ICR_DELIVERY_FIXED   (0ull << 8)
@@ -170,7 +171,7 @@ void apic_send_startup(uint32_t destination, unsigned page)
 
 void apic_timer_mask(bool masked)
 {
-    apic_write(APIC_LVT_TIMER, VECTOR_TIMER | (masked ? APIC_LVT_MASKED : 0));
+    apic_write(APIC_LVT_TIMER, VECTOR_TIMER | APIC_LVT_PERIODIC | (masked ? APIC_LVT_MASKED : 0));
 }
 
 void apic_timer_start(uint32_t count)

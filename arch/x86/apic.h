@@ -29,7 +29,7 @@ void apic_send_startup(uint32_t apic_id, unsigned page);
 
 /* Masked: counts, but does not interrupt at zero. */
 void apic_timer_mask(bool masked);
-/* Counts down once from `count`; 0 stops it. */
+/* Counts down from `count` again and again; 0 stops it. */
 void apic_timer_start(uint32_t count);
 uint32_t apic_timer_current(void);
 

@@ -25,8 +25,11 @@
 #define SNAPSHOT_TRIES   5
 #define READS_MAX        20000000u /* the reference stands still */
 
-#define NS_PER_S     1000000000ull
-#define TIMER_MAX_NS NS_PER_S /* armed again until the deadline is reached */
+#define NS_PER_S 1000000000ull
+/* A timer counts so long; it is armed again until the deadline is reached.  Not shorter, since it
+ * goes on until the next one is armed. */
+#define TIMER_MAX_NS NS_PER_S
+#define TIMER_MIN_NS 10000ull
 
 /* A counter of known frequency that counts up. */
 struct reference {
@@ -198,7 +201,12 @@ void time_delay_us(unsigned us)
     }
 }
 
-/* ---- timer ---- */
+/*
+ * ---- timer ----
+ *
+ * For one deadline, but the APIC's timer is periodic: should its interrupt get lost, the next one
+ * comes after as long a time again, and not when somebody presses a key.
+ */
 
 static void on_timer(void *owner)
 {
@@ -233,5 +241,6 @@ void arch_timer_arm(uint64_t deadline_ns)
     }
     now = arch_clock_ns();
     delta = deadline_ns > now ? MIN(deadline_ns - now, TIMER_MAX_NS) : 0;
+    delta = MAX(delta, TIMER_MIN_NS);
     apic_timer_start((uint32_t)MIN(scale(delta, apic_mult) + 1, UINT32_MAX));
 }

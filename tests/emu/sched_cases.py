@@ -2,13 +2,15 @@
 """Who gets how much of the CPUs, and when."""
 import re
 
-from cases import LINUX_FILES, Case, bare_file, bare_vm, expect_end, host
+from cases import LINUX_FILES, Case, bare_file, bare_vm, expect_end, figures_of, host
 from machine import Failure
 
 TOLERANCE = 0.05  # of a share
 # An emulated CPU comes back from another guest without any translation: so much of its time may a busy
 # guest need to get them again.
 COLD = 0.1
+# QEMU's CPU gets what this computer has left, which may be less in the one minute than in the other.
+COLD_QEMU = 0.3
 
 
 def load_vm(name, command, memory="128M", **keys):
@@ -107,7 +109,7 @@ def by_vm(cpus):
     return run
 
 
-def timers(kind, vcpus):
+def timers(kind, vcpus, cold):
     """A VM whose timers fire as often as they may takes its own share, and no more."""
 
     def run(boot):
@@ -124,7 +126,7 @@ def timers(kind, vcpus):
         got = shares(machine, ("good", "timer"), 5)
         expect_shares(got, {"good": 0.5})
         power_off(machine, ("good", "timer"))
-        if beside < alone * 0.5 * (1 - COLD):
+        if beside < alone * 0.5 * (1 - cold):
             raise Failure(f"{beside:.1f} loops a second beside the timers, {alone:.1f} alone: {got}")
         return f"{beside / alone:.2f} of its speed alone, {got['good']:.3f} of the CPU"
 
@@ -139,6 +141,26 @@ def speed(machine, seconds):
         last = machine.expect(line, 60, last.end())
     return 1000 * (int(last.group(2)) - int(first.group(2))) / (
         int(last.group(1)) - int(first.group(1)))
+
+
+def lost_interrupts(boot):
+    """From a CPU whose guest always has an interrupt pending QEMU loses one of the host's now and then.
+    Nobody types meanwhile, which would bring the CPU back: it comes back by itself."""
+    machine = boot(host(store="none", when_idle="monitor") +
+                   bare_vm("timer", "timer.elf", vcpus=8, cmdline="s", autostart="no"),
+                   (bare_file("timer.elf"),))
+    machine.expect("^spillway> ")
+    machine.command("start timer")
+    machine.expect(r"^timer\| timer: running", 60)
+    exits = [figures_of(machine, "timer")["exits"]]
+    for _ in range(4):
+        machine.wait(15.0)
+        exits.append(figures_of(machine, "timer")["exits"])
+    power_off(machine, ("timer",))
+    done = [after - before for before, after in zip(exits, exits[1:])]
+    if min(done) < max(done) / 5:  # this computer has other things to do, too
+        raise Failure(f"exits within 15 s each: {done}")
+    return f"exits within 15 s each: {done}"
 
 
 def locks(boot):
@@ -165,10 +187,11 @@ CASES = [
     Case("newcomer", newcomer(8, 50, 1000), emu="bochs", memory="512M"),
     Case("shares-1cpu", by_vm(1), memory="768M"),
     Case("shares-2cpus", by_vm(2), memory="768M", cpus=2),
-    Case("timer-spin-1", timers("s", 1), memory="512M"),
-    Case("timer-spin-8", timers("s", 8), memory="512M"),
-    Case("timer-halt-8", timers("h", 8), memory="512M"),
-    Case("timer-oneshot-8", timers("o", 8), memory="512M"),
+    Case("timer-spin-1", timers("s", 1, COLD_QEMU), memory="512M"),
+    Case("timer-spin-8", timers("s", 8, COLD_QEMU), memory="512M"),
+    Case("timer-halt-8", timers("h", 8, COLD_QEMU), memory="512M"),
+    Case("timer-oneshot-8", timers("o", 8, COLD_QEMU), memory="512M"),
+    Case("lost-interrupts", lost_interrupts, memory="512M"),
     Case("locks", locks, memory="512M"),
-    Case("timer-halt-8", timers("h", 8), emu="bochs", memory="512M"),
+    Case("timer-halt-8", timers("h", 8, COLD), emu="bochs", memory="512M"),
 ]
