@@ -154,6 +154,8 @@ struct vcpu_backend {
     bool (*interruptible)(struct vcpu *vcpu);
     /* Likewise for an NMI. */
     bool (*nmi_allowed)(struct vcpu *vcpu);
+    /* Is one being handled: from its delivery to the end of the next IRET?  vcpu loaded. */
+    bool (*nmi_masked)(struct vcpu *vcpu);
     /* Asks for EXIT_KIND_WINDOW as soon as interruptible()/nmi_allowed() would be true. */
     void (*request_window)(struct vcpu *vcpu, bool interrupt, bool nmi);
     /* An instruction was emulated, RIP and RFLAGS are behind it: ends STI and MOV SS shadows, and

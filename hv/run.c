@@ -34,7 +34,7 @@ static void prepare_events(struct vcpu *vcpu)
     const struct vcpu_backend *backend;
     int vector = lapic_highest_pending(vcpu->lapic);
     bool want_interrupt = vector >= 0;
-    bool want_nmi = vcpu->nmi_pending;
+    bool want_nmi = vcpu->nmis > 0;
 
     if (!want_interrupt && !want_nmi) {
         return;
@@ -42,8 +42,7 @@ static void prepare_events(struct vcpu *vcpu)
     backend = machine_backend();
     if (!vcpu->event.valid && want_nmi && backend->nmi_allowed(vcpu)) {
         vcpu->event = (struct guest_event){.valid = true, .vector = 2, .type = EVENT_NMI};
-        vcpu->nmi_pending = false;
-        want_nmi = false;
+        want_nmi = --vcpu->nmis > 0;
     } else if (!vcpu->event.valid && want_interrupt && backend->interruptible(vcpu)) {
         lapic_accept(vcpu->lapic, (unsigned)vector);
         vcpu->event =
@@ -55,13 +54,17 @@ static void prepare_events(struct vcpu *vcpu)
     }
 }
 
-/* HLT ends when something can be delivered. */
+/* HLT ends when something can be delivered: with IF = 0 no interrupt, in an NMI's handler no NMI.
+ */
 static bool activity_ends(struct vcpu *vcpu)
 {
+    const struct vcpu_backend *backend = machine_backend();
+
     if (vcpu->activity == ACTIVITY_WAIT_SIPI) {
         return false;
     }
-    if (vcpu->nmi_pending || vcpu->event.valid || lapic_highest_pending(vcpu->lapic) >= 0) {
+    if (vcpu->event.valid || (vcpu->nmis > 0 && backend->nmi_allowed(vcpu)) ||
+        (lapic_highest_pending(vcpu->lapic) >= 0 && backend->interruptible(vcpu))) {
         vcpu->activity = ACTIVITY_ACTIVE;
         return true;
     }

@@ -22,8 +22,12 @@ void vcpu_notify(struct vcpu *vcpu)
 
 void vcpu_request(struct vcpu *vcpu, uint32_t requests)
 {
-    uint32_t before = atomic_fetch_or(&vcpu->requests, requests);
+    uint32_t before;
 
+    if (requests & VCPU_REQUEST_NMI) {
+        atomic_fetch_add(&vcpu->nmis_sent, 1);
+    }
+    before = atomic_fetch_or(&vcpu->requests, requests);
     if ((before & requests) == requests) {
         return; /* whoever set it has notified, and it has not been taken yet */
     }
@@ -46,7 +50,7 @@ static void take_init(struct vcpu *vcpu)
     machine_backend()->vcpu_reset(vcpu);
     lapic_reset(vcpu->lapic, true);
     vcpu->event = (struct guest_event){0};
-    vcpu->nmi_pending = false;
+    vcpu->nmis = 0;
     vcpu->activity = vcpu->index == 0 ? ACTIVITY_ACTIVE : ACTIVITY_WAIT_SIPI;
 }
 
@@ -66,6 +70,17 @@ static void take_sipi(struct vcpu *vcpu)
     vcpu->activity = ACTIVITY_ACTIVE;
 }
 
+/* One is handled, one more is remembered, the others are lost: SDM Vol. 3A 6.7.1 "Handling Multiple
+ * NMIs".  Those that came before the first one could be delivered, too. */
+static void take_nmis(struct vcpu *vcpu)
+{
+    bool handles =
+        machine_backend()->nmi_masked(vcpu) || (vcpu->event.valid && vcpu->event.type == EVENT_NMI);
+    uint32_t sent = atomic_exchange(&vcpu->nmis_sent, 0);
+
+    vcpu->nmis = (uint8_t)MIN(vcpu->nmis + MIN(sent, 2u), handles ? 1u : 2u);
+}
+
 bool vcpu_take_requests(struct vcpu *vcpu)
 {
     uint32_t taken = atomic_exchange(&vcpu->requests, 0);
@@ -77,7 +92,7 @@ bool vcpu_take_requests(struct vcpu *vcpu)
         take_sipi(vcpu);
     }
     if (taken & VCPU_REQUEST_NMI) {
-        vcpu->nmi_pending = true;
+        take_nmis(vcpu);
     }
     if (taken & VCPU_REQUEST_CLOCK) {
         kvmclock_refresh(vcpu);

@@ -59,6 +59,7 @@ enum event_type {
     EVENT_NMI = 2,
     EVENT_EXCEPTION = 3,
     EVENT_SOFTWARE_INTERRUPT = 4,
+    EVENT_PRIVILEGED_EXCEPTION = 5, /* ICEBP */
     EVENT_SOFTWARE_EXCEPTION = 6,
 };
 
@@ -99,7 +100,8 @@ struct vcpu {
     struct guest_event event; /* written by this vCPU's own CPU only */
 
     /* Requests from other CPUs; hv/vcpu.c.  Looked at before every entry. */
-    _Atomic uint32_t requests; /* VCPU_REQUEST_* */
+    _Atomic uint32_t requests;  /* VCPU_REQUEST_* */
+    _Atomic uint32_t nmis_sent; /* with VCPU_REQUEST_NMI */
     uint8_t sipi_vector;
 
     struct lapic *lapic; /* hv/vdev/lapic.c */
@@ -120,7 +122,7 @@ struct vcpu {
     struct fair_member turn;
     _Atomic uint32_t state;      /* enum vcpu_state */
     enum vcpu_activity activity; /* own CPU only */
-    bool nmi_pending;            /* own CPU only */
+    uint8_t nmis;                /* that wait to be delivered; own CPU only */
     bool wake_pending;           /* woken between deciding to sleep and sleeping */
     /* PAUSE shall exit: a sibling that may hold what this one waits for has no CPU.  Own CPU. */
     bool pause_exits;

@@ -34,6 +34,14 @@ static unsigned log2_ceil(unsigned count)
     return count <= 1 ? 0 : 32 - (unsigned)__builtin_clz(count - 1);
 }
 
+/* SDM Vol. 3A 10.4.3 "Enabling or Disabling the Local APIC"; AMD has the same bit in 80000001H. */
+static void hide_apic(const struct vcpu *vcpu, struct cpuid_result *out)
+{
+    if (!(vcpu->msr_apic_base & APIC_BASE_ENABLE)) {
+        out->edx &= ~(uint32_t)CPUID_1_EDX_APIC;
+    }
+}
+
 static void fix_leaf1(struct vcpu *vcpu, struct cpuid_result *out)
 {
     unsigned count = vcpu->vm->vcpu_count;
@@ -43,6 +51,7 @@ static void fix_leaf1(struct vcpu *vcpu, struct cpuid_result *out)
     out->ebx |= (vcpu->index << 24) | (count << 16);
     out->edx |= count > 1 ? CPUID_1_EDX_HTT : 0;
     out->ecx |= (state.cr4 & CR4_OSXSAVE) ? CPUID_1_ECX_OSXSAVE : 0;
+    hide_apic(vcpu, out);
 }
 
 /* One core per vCPU, one thread per core; the last-level cache is shared by all. */
@@ -152,8 +161,9 @@ static struct cpuid_result extended(const struct vcpu *vcpu, uint32_t leaf)
         return out;
     }
     out = policy->extended[leaf - 0x80000000u];
-    if (leaf == 0x80000001u && policy->amd && count > 1) {
-        out.ecx |= CPUID_81_ECX_CMP_LEGACY;
+    if (leaf == 0x80000001u && policy->amd) {
+        out.ecx |= count > 1 ? CPUID_81_ECX_CMP_LEGACY : 0;
+        hide_apic(vcpu, &out);
     } else if (leaf == 0x80000008u && policy->amd) {
         out.ecx = (count - 1) | (log2_ceil(count) << 12);
     }

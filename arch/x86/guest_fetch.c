@@ -288,3 +288,8 @@ void arch_guest_advance(struct vcpu *vcpu, unsigned length)
     regs->rflags &= ~(uint64_t)RFLAGS_RF;
     arch_backend()->clear_shadow(vcpu);
 }
+
+bool arch_guest_steps(const struct vcpu *vcpu)
+{
+    return (vcpu->regs.rflags & RFLAGS_TF) != 0;
+}

@@ -11,7 +11,22 @@
 #include "hv/vdev/kvmclock.h"
 #include "hv/vdev/lapic.h"
 
-/* More of AMD's: BIOS and Kernel Developer's Guides, "MSRs". */
+/* Of every Intel CPU: SDM Vol. 4 table 2-2 "IA-32 Architectural MSRs", "P6 Family". */
+#define MSR_EBL_CR_POWERON 0x2au
+/* Of every CPU: the last branch and what was before the last exception. */
+#define MSR_LAST_BRANCH_FROM  0x1dbu
+#define MSR_LAST_EXCEPTION_TO 0x1deu
+#define MSR_IA32_P5_MC_ADDR   0u
+#define MSR_IA32_P5_MC_TYPE   1u
+/* More of AMD's: APM Vol. 2 appendix A "MSR Cross-Reference", BIOS and Kernel Developer's Guides,
+ * "MSRs".  The first four counters and their controls have no CPUID bit. */
+#define MSR_AMD_PERF_CTL0      0xc0010000u
+#define MSR_AMD_PERF_CTR3      0xc0010007u
+#define MSR_AMD_IORR_BASE0     0xc0010016u
+#define MSR_AMD_IORR_MASK1     0xc0010019u
+#define MSR_AMD_NB_CFG         0xc001001fu
+#define MSR_AMD_PSTATE_LIMIT   0xc0010061u
+#define MSR_AMD_PSTATE_STATUS  0xc0010063u
 #define MSR_AMD_PATCH_LOADER   0xc0010020u
 #define MSR_AMD_MMIO_CONF_BASE 0xc0010058u
 #define MSR_AMD_SMM_ADDRESS    0xc0010112u
@@ -192,11 +207,15 @@ static bool read_fixed(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
     case MSR_IA32_MCG_CAP:
     case MSR_IA32_MCG_STATUS:
     case MSR_IA32_DEBUGCTL:
+    case MSR_LAST_BRANCH_FROM ... MSR_LAST_EXCEPTION_TO:
+    case MSR_IA32_P5_MC_ADDR:
+    case MSR_IA32_P5_MC_TYPE:
         return true;
     case MSR_IA32_FEATURE_CONTROL:
         *value = FEATURE_CONTROL_LOCKED; /* and VMX off */
         return !amd;
     case MSR_IA32_PLATFORM_ID:
+    case MSR_EBL_CR_POWERON:
     case MSR_PLATFORM_INFO:
     case MSR_IA32_PERF_STATUS:
         return !amd;
@@ -206,6 +225,10 @@ static bool read_fixed(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
     case MSR_AMD_DE_CFG:
         *value = DE_CFG_LFENCE;
         return amd;
+    case MSR_AMD_PERF_CTL0 ... MSR_AMD_PERF_CTR3:
+    case MSR_AMD_IORR_BASE0 ... MSR_AMD_IORR_MASK1:
+    case MSR_AMD_NB_CFG:
+    case MSR_AMD_PSTATE_LIMIT ... MSR_AMD_PSTATE_STATUS:
     case MSR_AMD_SYSCFG:
     case MSR_AMD_TOP_MEM:
     case MSR_AMD_TOP_MEM2:
@@ -307,6 +330,9 @@ static bool write_fixed(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 
 static enum mm_result msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
+    if (msr == MSR_IA32_APIC_BASE && value >> guest_physical_bits()) {
+        return MM_NO_SLOT;
+    }
     if (lapic_owns_msr(msr)) {
         return gp_unless(lapic_msr_write(vcpu, msr, value));
     }

@@ -4,6 +4,7 @@
 ; that are not there yet, NMI blocking, interrupt shadows, PAE and long mode, CR8.
 ; Prints `cpu: NAME` for each check that fails, then `cpu: PASS` or `cpu: FAIL`.
 %include "bare.inc"
+%include "smp.inc"
 
 CR0_NE equ 1 << 5
 CR0_NW equ 1 << 29
@@ -38,6 +39,7 @@ main:
         call    fresh_pages
         call    interrupts
         call    nmis
+        call    halts
         call    pae
         call    long_mode
         mov     esi, text_pass

@@ -3,21 +3,16 @@
 ;
 ; Command line: `s`: they spin, `h`: they halt, `o`: they halt, with one-shot timers of one tick.
 %include "bare.inc"
+%include "smp.inc"
 
 APIC        equ 0xfee00000
 APIC_EOI    equ APIC + 0xb0
 APIC_SVR    equ APIC + 0xf0
-APIC_ICR    equ APIC + 0x300
 APIC_TIMER  equ APIC + 0x320
 APIC_COUNT  equ APIC + 0x380
 APIC_DIVIDE equ APIC + 0x3e0
-ICR_INIT    equ 0xc4500             ; all but self
-ICR_SIPI    equ 0xc4600
-TRAMPOLINE  equ 0x8000
 VECTOR      equ 0x40
 PERIODIC    equ 1 << 17
-STACK_BYTES equ 1024
-CPUS        equ 8
 
 section .text
 main:
@@ -31,20 +26,12 @@ main:
         mov     esi, [eax + 16]     ; command line
         mov     al, [esi]
         mov     [key], al
-        mov     esi, trampoline
-        mov     edi, TRAMPOLINE
-        mov     ecx, trampoline_end - trampoline
-        rep     movsb
         mov     esi, hello
         call    print
-        mov     dword [APIC_ICR], ICR_INIT
-        mov     ecx, 100000
-.init:  pause
-        loop    .init
-        mov     dword [APIC_ICR], ICR_SIPI + TRAMPOLINE / 4096
+        call    start_others
 
-; Each vCPU: ESP is its stack.
-run:
+; Each vCPU.
+other_main:
         lidt    [idt_pointer]
         mov     dword [APIC_SVR], 0x1ff
         mov     dword [APIC_DIVIDE], 0xb
@@ -68,33 +55,6 @@ on_timer:
         mov     dword [APIC_COUNT], 1
 .done:  iret
 
-bits 16
-trampoline:
-        cli
-        xor     ax, ax
-        mov     ds, ax
-        o32 lgdt [TRAMPOLINE + trampoline_gdt - trampoline]
-        mov     eax, cr0
-        or      al, 1
-        mov     cr0, eax
-        jmp     dword 0x08:other_start
-align 8
-trampoline_gdt:
-        dw 23
-        dd gdt
-trampoline_end:
-bits 32
-
-other_start:
-        mov     ax, 0x10
-        mov     ds, ax
-        mov     es, ax
-        mov     ss, ax
-        mov     eax, STACK_BYTES
-        lock xadd [stacks_used], eax
-        lea     esp, [eax + stacks + STACK_BYTES]
-        jmp     run
-
 section .data
 hello:  db "timer: running", 10, 0
 key:    db 0
@@ -102,9 +62,7 @@ align 8
 idt_pointer:
         dw (VECTOR + 1) * 8 - 1
         dd idt
-stacks_used: dd 0
 
 section .bss
 align 16
 idt:    resb (VECTOR + 1) * 8
-stacks: resb STACK_BYTES * CPUS

@@ -243,6 +243,13 @@ static void test_cpuid_features(void **state)
     assert_false(c.ecx & CPUID_1_ECX_OSXSAVE);
     fake.state.cr4 |= CR4_OSXSAVE;
     assert_true(guest_cpuid(1, 0).ecx & CPUID_1_ECX_OSXSAVE);
+    fake.vcpu.msr_apic_base = 0xfee00000 | APIC_BASE_ENABLE;
+    assert_true(guest_cpuid(1, 0).edx & CPUID_1_EDX_APIC);
+    fake.vcpu.msr_apic_base = 0xfee00000;
+    assert_false(guest_cpuid(1, 0).edx & CPUID_1_EDX_APIC);
+    if (guest_policy()->amd) {
+        assert_false(guest_cpuid(0x80000001, 0).edx & CPUID_1_EDX_APIC);
+    }
     c = guest_cpuid(7, 0);
     assert_false(c.ecx & (CPUID_7_ECX_LA57 | CPUID_7_ECX_PKU | CPUID_7_ECX_CET_SS));
     assert_false(c.edx & (CPUID_7_EDX_CET_IBT | CPUID_7_EDX_SPEC_CTRL | CPUID_7_EDX_ARCH_CAP));
@@ -433,6 +440,17 @@ static void test_msr_others(void **state)
     assert_true(write_msr(MSR_IA32_MISC_ENABLE, 0));
     assert_true(write_msr(MSR_IA32_DEBUGCTL, 0));
     assert_false(write_msr(MSR_IA32_DEBUGCTL, BIT(6)));
+    assert_false(write_msr(MSR_IA32_APIC_BASE, BIT(guest_physical_bits()) | 0xfee00800));
+    assert_true(write_msr(MSR_IA32_APIC_BASE, 0xfee00800));
+    /* Those of every CPU, without a CPUID bit. */
+    expect_msr(0x0, 0);
+    expect_msr(0x1, 0);
+    expect_msr(0x1db, 0);
+    for (uint32_t msr = 0xc0010000; msr < 0xc0010008; msr++) {
+        assert_int_equal(read_msr(msr, &value), guest_policy()->amd);
+        assert_int_equal(write_msr(msr, 0), guest_policy()->amd);
+        assert_false(write_msr(msr, 1));
+    }
 }
 
 /* Any MSR, any value: never anything but done or #GP. */

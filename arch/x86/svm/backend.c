@@ -20,6 +20,7 @@ const struct vcpu_backend svm_backend = {
     .privilege = svm_privilege,
     .interruptible = svm_interruptible,
     .nmi_allowed = svm_nmi_allowed,
+    .nmi_masked = svm_nmi_masked,
     .request_window = svm_request_window,
     .clear_shadow = svm_clear_shadow,
     .run = svm_run,

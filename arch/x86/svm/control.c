@@ -119,6 +119,8 @@ void svm_vcpu_reset(struct vcpu *vcpu)
     svm->vmcb->control.intercept_1 &= ~(uint32_t)INTERCEPT_1_IRET;
     svm->nmi = SVM_NMI_OPEN;
     svm->virq = false;
+    svm->step = false;
+    svm->vmcb->control.intercept_exception = EXCEPTIONS;
     svm->vmcb->save.dr6 = vcpu->regs.dr6;
     if (svm->loaded) {
         load_debug(vcpu, svm);
@@ -138,6 +140,8 @@ void svm_load(struct vcpu *vcpu)
     vmsave(svm_cpu_self()->host_vmcb);
     fpu_load(vcpu);
     load_debug(vcpu, svm);
+    svm->cr2 = vcpu->regs.cr2;
+    write_cr2(svm->cr2);
     if (guest_policy()->has_tsc_aux) {
         guest_load_tsc_aux(vcpu);
     }

@@ -3,7 +3,8 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/svm/vcpu.h"
 
-#define DR6_STEP BIT(14)
+#define DR6_BREAKPOINTS BITS(3, 0)
+#define DR6_STEP        BIT(14)
 
 static bool shadow(const struct svm_vcpu *svm)
 {
@@ -17,26 +18,93 @@ bool svm_interruptible(struct vcpu *vcpu)
     return (vcpu->regs.rflags & RFLAGS_IF) && !shadow(svm) && !vcpu->event.valid && !svm->virq;
 }
 
-bool svm_nmi_allowed(struct vcpu *vcpu)
+bool svm_nmi_masked(struct vcpu *vcpu)
 {
     struct svm_vcpu *svm = svm_of(vcpu);
 
     if (svm->nmi == SVM_NMI_RETURNING && vcpu->regs.rip != svm->nmi_iret_rip) {
         svm->nmi = SVM_NMI_OPEN;
     }
-    return svm->nmi == SVM_NMI_OPEN && !shadow(svm) && !vcpu->event.valid;
+    return svm->nmi != SVM_NMI_OPEN;
 }
 
+bool svm_nmi_allowed(struct vcpu *vcpu)
+{
+    return !svm_nmi_masked(vcpu) && !shadow(svm_of(vcpu)) && !vcpu->event.valid;
+}
+
+/* ---- one instruction ---- */
+
+/* What it may raise.  INT3 and INTO are no faults, #DF and #MC no matter of this instruction. */
+#define STEP_EXCEPTIONS                                                                            \
+    (BIT(VECTOR_DE) | BIT(VECTOR_BR) | BIT(VECTOR_UD) | BIT(VECTOR_NM) | BIT(VECTOR_TS) |          \
+     BIT(VECTOR_NP) | BIT(VECTOR_SS) | BIT(VECTOR_GP) | BIT(VECTOR_PF) | BIT(VECTOR_MF) |          \
+     BIT(VECTOR_XM))
+
+/* The next entry ends behind one instruction.  If the guest steps anyway, it does so already. */
+static void begin_step(struct vcpu *vcpu, struct svm_vcpu *svm)
+{
+    struct vmcb *vmcb = svm->vmcb;
+
+    if (svm->step || (vcpu->regs.rflags & RFLAGS_TF)) {
+        return;
+    }
+    svm->step = true;
+    svm->step_dr6 = vmcb->save.dr6;
+    vmcb->save.dr6 &= ~(DR6_STEP | DR6_BREAKPOINTS);
+    svm->clean = 0;
+    vcpu->regs.rflags |= RFLAGS_TF;
+    vmcb->control.intercept_exception |= (uint32_t)STEP_EXCEPTIONS;
+}
+
+/* IRET has loaded a TF of the guest's own, whatever else was stepped has not. */
+void svm_event_end_step(struct vcpu *vcpu, struct svm_vcpu *svm)
+{
+    struct vmcb *vmcb = svm->vmcb;
+    bool done;
+
+    svm->step_done = false;
+    if (!svm->step) {
+        return;
+    }
+    svm->step = false;
+    done = vmcb->control.exit_code == SVM_EXIT_EXCEPTION + VECTOR_DB && (vmcb->save.dr6 & DR6_STEP);
+    svm->step_done = done && !(vmcb->save.dr6 & DR6_BREAKPOINTS);
+    if (!done || svm->nmi != SVM_NMI_RETURNING) {
+        vcpu->regs.rflags &= ~(uint64_t)RFLAGS_TF;
+    } else {
+        svm->nmi = SVM_NMI_OPEN;
+    }
+    vmcb->control.intercept_exception &= ~(uint32_t)STEP_EXCEPTIONS;
+    vmcb->save.dr6 = (vmcb->save.dr6 & ~DR6_STEP) | (svm->step_dr6 & (DR6_STEP | DR6_BREAKPOINTS));
+    svm->clean = 0;
+}
+
+/* ---- windows ---- */
+
 /*
- * A virtual interrupt that is intercepted when the guest would take it.  There is no such thing for
- * NMIs: their window is the intercept of IRET while one is being handled, else the same as for
- * interrupts or the next exit, whatever comes first.
+ * For interrupts a virtual one that is intercepted when the guest would take it.  There is no such
+ * thing for NMIs.  While one is handled, the next IRET exits; from there, and in the shadow of MOV
+ * SS, it is one instruction.  Behind an event that this entry delivers it is none: an interrupt of
+ * our own waits for it.
  */
 void svm_request_window(struct vcpu *vcpu, bool interrupt, bool nmi)
 {
     struct svm_vcpu *svm = svm_of(vcpu);
+    bool interrupted = vcpu->event.valid && vcpu->event.type == EVENT_INTERRUPT;
 
-    if (!svm->virq && (interrupt || (nmi && svm->nmi != SVM_NMI_MASKED))) {
+    if (nmi && vcpu->event.valid && !interrupted) {
+        arch_cpu_kick(arch_cpu_id());
+    } else if (nmi && !interrupted && svm->nmi == SVM_NMI_RETURNING) {
+        begin_step(vcpu, svm);
+    } else if (nmi && !interrupted && svm->nmi == SVM_NMI_OPEN) {
+        if (vcpu->regs.rflags & RFLAGS_IF) {
+            interrupt = true;
+        } else {
+            begin_step(vcpu, svm);
+        }
+    }
+    if (interrupt && !svm->virq) {
         svm->vmcb->control.vintr |= VINTR_IRQ;
         svm->vmcb->control.intercept_1 |= INTERCEPT_1_VINTR;
     }
@@ -70,6 +138,7 @@ void svm_event_iret(struct vcpu *vcpu, struct svm_vcpu *svm)
 {
     svm->nmi = SVM_NMI_RETURNING;
     svm->nmi_iret_rip = vcpu->regs.rip;
+    vcpu->regs.rflags |= RFLAGS_RF; /* its breakpoint has been before; it loads another RF */
     svm->vmcb->control.intercept_1 &= ~(uint32_t)INTERCEPT_1_IRET;
 }
 
@@ -116,7 +185,7 @@ static void collect_interrupt(struct vcpu *vcpu, struct svm_vcpu *svm)
         svm->virq = false;
     } else if (!(control->vintr & VINTR_IRQ)) {
         svm->virq = false;
-    } else if (control->exit_code == SVM_EXIT_HLT) {
+    } else if (control->exit_code == SVM_EXIT_HLT && (vcpu->regs.rflags & RFLAGS_IF)) {
         svm->virq = false; /* it ends the halt */
         vcpu->event = (struct guest_event){
             .valid = true, .vector = svm->virq_vector, .type = EVENT_INTERRUPT};
@@ -133,6 +202,9 @@ void svm_event_inject(struct vcpu *vcpu, struct svm_vcpu *svm)
     if (!event->valid) {
         svm->vmcb->control.event_injection = 0; /* some keep the old one */
         return;
+    }
+    if (type == EVENT_EXCEPTION && (VECTORS_FAULTS >> event->vector & 1)) {
+        vcpu->regs.rflags |= RFLAGS_RF;
     }
     if (type == EVENT_SOFTWARE_EXCEPTION) {
         type = SVM_EVENT_TYPE_EXCEPTION;

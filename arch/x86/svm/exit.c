@@ -68,15 +68,28 @@ static void decode_memory(const struct vmcb_control *control, struct vcpu_exit *
     }
 }
 
-/* #DB and #AC go on to the guest.  DR6 and DR7 are already as its handler shall see them. */
-static void decode_exception(struct vcpu *vcpu, uint64_t vector, struct vcpu_exit *exit)
+#define HAS_ERROR_CODE                                                                             \
+    (BIT(VECTOR_TS) | BIT(VECTOR_NP) | BIT(VECTOR_SS) | BIT(VECTOR_GP) | BIT(VECTOR_PF) |          \
+     BIT(VECTOR_AC))
+
+/* They go on to the guest: #DB and #AC always exit, others in a step of ours.  DR6 and DR7 are
+ * already as its handler shall see them. */
+static void decode_exception(struct vcpu *vcpu, const struct svm_vcpu *svm, uint8_t vector,
+                             struct vcpu_exit *exit)
 {
-    if (vector == VECTOR_DB) {
-        vcpu_inject_exception(vcpu, VECTOR_DB);
-        exit->kind = EXIT_KIND_RETRY;
-    } else if (vector == VECTOR_AC) {
-        vcpu_inject_fault(vcpu, VECTOR_AC, 0);
-        exit->kind = EXIT_KIND_RETRY;
+    const struct vmcb_control *control = &svm->vmcb->control;
+
+    if (vector == VECTOR_MC) {
+        return; /* unknown */
+    }
+    exit->kind = EXIT_KIND_RETRY;
+    if (vector == VECTOR_PF) {
+        vcpu->regs.cr2 = control->exit_info_2;
+    }
+    if (BIT(vector) & HAS_ERROR_CODE) {
+        vcpu_inject_fault(vcpu, vector, (uint32_t)control->exit_info_1);
+    } else if (vector != VECTOR_DB || !svm->step_done) {
+        vcpu_inject_exception(vcpu, vector);
     }
 }
 
@@ -169,7 +182,7 @@ void svm_exit_decode(struct vcpu *vcpu, struct svm_vcpu *svm, struct vcpu_exit *
     } else if (code <= SVM_EXIT_CR_LAST || code == SVM_EXIT_CR0_SELECTIVE) {
         decode_cr(vcpu, control, exit);
     } else if (code - SVM_EXIT_EXCEPTION < VECTOR_EXCEPTIONS) {
-        decode_exception(vcpu, code - SVM_EXIT_EXCEPTION, exit);
+        decode_exception(vcpu, svm, (uint8_t)(code - SVM_EXIT_EXCEPTION), exit);
     } else if (!decode_asynchronous(vcpu, svm, exit)) {
         instruction(vcpu, control, exit, simple_kind(code));
         exit->pause.in_loop = svm_features()->pause_filter;

@@ -56,8 +56,12 @@ static void prepare_pause(const struct vcpu *vcpu, struct vmcb_control *control)
     }
 }
 
-static void put_registers(const struct vcpu *vcpu, struct vmcb_save *save)
+/* The CPU loads CR2 from the VMCB; the Bochs emulator (2.7) does not. */
+static void put_registers(const struct vcpu *vcpu, struct svm_vcpu *svm, struct vmcb_save *save)
 {
+    if (vcpu->regs.cr2 != svm->cr2) {
+        write_cr2(vcpu->regs.cr2);
+    }
     save->rip = vcpu->regs.rip;
     save->rflags = vcpu->regs.rflags;
     save->rsp = vcpu->regs.gpr[GPR_RSP];
@@ -65,13 +69,13 @@ static void put_registers(const struct vcpu *vcpu, struct vmcb_save *save)
     save->cr2 = vcpu->regs.cr2;
 }
 
-static void get_registers(struct vcpu *vcpu, const struct vmcb_save *save)
+static void get_registers(struct vcpu *vcpu, struct svm_vcpu *svm, const struct vmcb_save *save)
 {
     vcpu->regs.rip = save->rip;
     vcpu->regs.rflags = save->rflags;
     vcpu->regs.gpr[GPR_RSP] = save->rsp;
     vcpu->regs.gpr[GPR_RAX] = save->rax;
-    vcpu->regs.cr2 = save->cr2;
+    vcpu->regs.cr2 = svm->cr2 = save->cr2;
 }
 
 void svm_run(struct vcpu *vcpu, struct vcpu_exit *exit)
@@ -83,7 +87,7 @@ void svm_run(struct vcpu *vcpu, struct vcpu_exit *exit)
     svm_event_inject(vcpu, svm);
     prepare_tpr(control, tpr);
     prepare_pause(vcpu, control);
-    put_registers(vcpu, &svm->vmcb->save);
+    put_registers(vcpu, svm, &svm->vmcb->save);
     control->tsc_offset = vcpu->msr_tsc_offset;
 
     prepare_asid(svm, control, tlb_enter(vcpu));
@@ -92,10 +96,11 @@ void svm_run(struct vcpu *vcpu, struct vcpu_exit *exit)
     tlb_leave();
 
     svm->clean = CLEAN_ALL;
-    get_registers(vcpu, &svm->vmcb->save);
+    get_registers(vcpu, svm, &svm->vmcb->save);
     if (FIELD_GET(VINTR_TPR, control->vintr) != tpr) {
         lapic_set_tpr(vcpu->lapic, FIELD_GET(VINTR_TPR, control->vintr));
     }
+    svm_event_end_step(vcpu, svm);
     svm_event_collect(vcpu, svm);
     svm_exit_decode(vcpu, svm, exit);
 }

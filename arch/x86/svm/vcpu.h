@@ -33,8 +33,12 @@ struct svm_vcpu {
     bool loaded;
     enum svm_nmi nmi;
     uint64_t nmi_iret_rip; /* RETURNING: the IRET */
+    bool step;             /* this entry is for one instruction: TF is ours */
+    bool step_done;        /* the exit is nothing but the trap behind it */
+    uint64_t step_dr6;     /* the guest's */
     bool virq; /* an interrupt that the CPU has been given as V_IRQ and has not taken yet */
     uint8_t virq_vector;
+    uint64_t cr2;        /* what the CPU's is since the last entry or load */
     uint64_t cr0_hidden; /* bits of CR0 that the guest has set and the CPU has not */
     uint64_t asid_generation;
     unsigned asid_cpu;
@@ -87,6 +91,7 @@ void svm_set_state(struct vcpu *vcpu, const struct guest_state *state);
 /* event.c */
 bool svm_interruptible(struct vcpu *vcpu);
 bool svm_nmi_allowed(struct vcpu *vcpu);
+bool svm_nmi_masked(struct vcpu *vcpu);
 void svm_request_window(struct vcpu *vcpu, bool interrupt, bool nmi);
 unsigned svm_privilege(struct vcpu *vcpu);
 void svm_clear_shadow(struct vcpu *vcpu);
@@ -94,6 +99,8 @@ void svm_clear_shadow(struct vcpu *vcpu);
 void svm_event_inject(struct vcpu *vcpu, struct svm_vcpu *svm);
 /* After the exit: EXITINTINFO -> vcpu->event; closes windows. */
 void svm_event_collect(struct vcpu *vcpu, struct svm_vcpu *svm);
+/* After the exit: the guest does not see that it was for one instruction only. */
+void svm_event_end_step(struct vcpu *vcpu, struct svm_vcpu *svm);
 /* The guest is about to execute IRET. */
 void svm_event_iret(struct vcpu *vcpu, struct svm_vcpu *svm);
 

@@ -20,6 +20,7 @@ const struct vcpu_backend vmx_backend = {
     .privilege = vmx_privilege,
     .interruptible = vmx_interruptible,
     .nmi_allowed = vmx_nmi_allowed,
+    .nmi_masked = vmx_nmi_masked,
     .request_window = vmx_request_window,
     .clear_shadow = vmx_clear_shadow,
     .run = vmx_run,

@@ -22,6 +22,12 @@ bool vmx_nmi_allowed(struct vcpu *vcpu)
     return !vcpu->event.valid && !(blocking() & (SHADOW_STI | SHADOW_MOV_SS | BLOCKED_NMI));
 }
 
+bool vmx_nmi_masked(struct vcpu *vcpu)
+{
+    (void)vcpu;
+    return (blocking() & BLOCKED_NMI) != 0;
+}
+
 void vmx_request_window(struct vcpu *vcpu, bool interrupt, bool nmi)
 {
     struct vmx_vcpu *vmx = vmx_of(vcpu);
@@ -30,7 +36,6 @@ void vmx_request_window(struct vcpu *vcpu, bool interrupt, bool nmi)
     vmx->processor_wanted |= nmi ? (uint32_t)PROCESSOR_NMI_WINDOW : 0;
 }
 
-/* Single steps end after emulated instructions too: the pending one is delivered at the entry. */
 /* SDM Vol. 3C "Guest Register State": the DPL of SS is the CPL. */
 unsigned vmx_privilege(struct vcpu *vcpu)
 {
@@ -41,6 +46,7 @@ unsigned vmx_privilege(struct vcpu *vcpu)
     return access >> 5 & 3;
 }
 
+/* Single steps end after emulated instructions too: the pending one is delivered at the entry. */
 void vmx_clear_shadow(struct vcpu *vcpu)
 {
     uint32_t before = blocking();
@@ -65,6 +71,9 @@ void vmx_event_inject(struct vcpu *vcpu)
 
     if (!event->valid) {
         return; /* an exit leaves the field invalid */
+    }
+    if (event->type == EVENT_EXCEPTION && (VECTORS_FAULTS >> event->vector & 1)) {
+        vcpu->regs.rflags |= RFLAGS_RF;
     }
     word = (uint32_t)(INTERRUPTION_VALID | FIELD_PREP(INTERRUPTION_TYPE, event->type) |
                       FIELD_PREP(INTERRUPTION_VECTOR, event->vector));

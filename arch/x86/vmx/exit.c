@@ -77,8 +77,9 @@ static void decode_cr(struct vcpu *vcpu, struct vcpu_exit *exit)
 
 /* ---- exceptions ---- */
 
-/* What delivering it would have done to DR6, DR7 and the pending debug exceptions. */
-static void debug_exception(struct vcpu *vcpu, struct vcpu_exit *exit)
+/* What delivering it would have done to DR6, DR7 and the pending debug exceptions.  ICEBP's comes
+ * from an instruction, behind which its handler returns. */
+static void debug_exception(struct vcpu *vcpu, unsigned type, struct vcpu_exit *exit)
 {
     uint64_t causes = qualification(exit) & (DEBUG_BREAKPOINTS | DEBUG_ACCESS | DEBUG_STEP);
     uint32_t shadow = vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY) & (SHADOW_STI | SHADOW_MOV_SS);
@@ -89,7 +90,16 @@ static void debug_exception(struct vcpu *vcpu, struct vcpu_exit *exit)
         /* SDM Vol. 3C 26.3.1.5 "Checks on Guest Non-Register State" */
         vmcs_write(VMCS_GUEST_PENDING_DEBUG, vmcs_read(VMCS_GUEST_PENDING_DEBUG) | PENDING_STEP);
     }
-    vcpu_inject_exception(vcpu, VECTOR_DB);
+    if (type == EVENT_PRIVILEGED_EXCEPTION) {
+        vcpu->event = (struct guest_event){
+            .valid = true,
+            .vector = VECTOR_DB,
+            .type = EVENT_PRIVILEGED_EXCEPTION,
+            .length = (uint8_t)vmcs_read32(VMCS_EXIT_INSTRUCTION_LENGTH),
+        };
+    } else {
+        vcpu_inject_exception(vcpu, VECTOR_DB);
+    }
     exit->kind = EXIT_KIND_RETRY;
 }
 
@@ -104,7 +114,7 @@ static void decode_exception(struct vcpu *vcpu, struct vcpu_exit *exit)
         interrupt_take_nmi();
         exit->kind = EXIT_KIND_RETRY;
     } else if (vector == VECTOR_DB) {
-        debug_exception(vcpu, exit);
+        debug_exception(vcpu, FIELD_GET(INTERRUPTION_TYPE, word), exit);
     } else if (vector == VECTOR_AC) {
         vcpu_inject_fault(vcpu, VECTOR_AC, 0);
         exit->kind = EXIT_KIND_RETRY;
