@@ -22,18 +22,20 @@ enum {
     UART_SCR = 7,
 };
 
-#define IER_RECEIVE 0x01
-#define IIR_FIFO    0xc0 /* both set: working FIFOs */
-#define FCR_ENABLE  0x01
-#define FCR_CLEAR   0x06
-#define LCR_8N1     0x03
-#define LCR_DLAB    0x80
-#define MCR_DTR     0x01
-#define MCR_RTS     0x02
-#define MCR_OUT2    0x08 /* connects the interrupt line on a PC */
-#define LSR_DATA    0x01
-#define LSR_THRE    0x20
-#define LSR_TEMT    0x40 /* FIFO and shift register are empty */
+#define IER_RECEIVE  0x01
+#define IER_TRANSMIT 0x02
+#define IIR_FIFO     0xc0 /* both set: working FIFOs */
+#define FCR_ENABLE   0x01
+#define FCR_CLEAR    0x06
+#define LCR_8N1      0x03
+#define LCR_DLAB     0x80
+#define MCR_DTR      0x01
+#define MCR_RTS      0x02
+#define MCR_OUT2     0x08 /* connects the interrupt line on a PC */
+#define LSR_DATA     0x01
+#define LSR_OVERRUN  0x02
+#define LSR_THRE     0x20
+#define LSR_TEMT     0x40 /* FIFO and shift register are empty */
 
 #define UART_CLOCK      115200 /* 1.8432 MHz / 16 */
 #define UART_FIFO_BYTES 16
@@ -96,6 +98,7 @@ bool uart_init(struct uart *uart, uint16_t port, unsigned baud)
     uart_set(uart, UART_MCR, MCR_DTR | MCR_RTS | MCR_OUT2);
     uart->fifo = (uart_read(uart, UART_IIR) & IIR_FIFO) == IIR_FIFO ? UART_FIFO_BYTES : 1;
     /* An absent port floats high; reserved bits of LCR and IER read as written or as zero. */
+    uart->ready = true;
     uart->present = uart_read(uart, UART_LCR) == LCR_8N1 && uart_read(uart, UART_LSR) != 0xff;
     return uart->present;
 }
@@ -176,28 +179,77 @@ int uart_get(struct uart *uart)
     int c = -1;
 
     spin_lock(&uart->lock);
-    if (uart->present && (uart_read(uart, UART_LSR) & LSR_DATA)) {
-        c = uart_read(uart, UART_RBR);
+    if (uart->present) {
+        uint8_t status = uart_read(uart, UART_LSR);
+
+        uart->overruns += (status & LSR_OVERRUN) != 0; /* reading it has cleared it */
+        if (status & LSR_DATA) {
+            c = uart_read(uart, UART_RBR);
+        }
     }
     spin_unlock(&uart->lock);
     return c;
 }
 
-bool uart_rx_interrupt_enable(struct uart *uart, unsigned cpu, platform_irq_handler handler,
-                              void *owner)
+static void set_interrupts(struct uart *uart)
+{
+    uint8_t ier = (uart->ready ? IER_RECEIVE : 0) | (uart->sending ? IER_TRANSMIT : 0);
+
+    if (uart->interrupts && uart->ier != ier) {
+        uart->ier = ier;
+        uart_set(uart, UART_IER, ier);
+    }
+}
+
+void uart_set_ready(struct uart *uart, bool ready)
+{
+    spin_lock(&uart->lock);
+    if (uart->present) {
+        uart->ready = ready;
+        uart_set(uart, UART_MCR, MCR_DTR | MCR_OUT2 | (ready ? MCR_RTS : 0));
+        set_interrupts(uart);
+    }
+    spin_unlock(&uart->lock);
+}
+
+void uart_want_transmit(struct uart *uart, bool want)
+{
+    spin_lock(&uart->lock);
+    uart->sending = want;
+    set_interrupts(uart);
+    spin_unlock(&uart->lock);
+}
+
+void uart_interrupt_again(struct uart *uart)
+{
+    spin_lock(&uart->lock);
+    (void)uart_read(uart, UART_IIR); /* which ends that of an empty FIFO */
+    uart_set(uart, UART_IER, 0);
+    uart_set(uart, UART_IER, uart->ier);
+    spin_unlock(&uart->lock);
+}
+
+static bool route(struct uart *uart, unsigned cpu, platform_irq_handler handler, void *owner)
 {
     for (size_t i = 0; uart->present && i < ARRAY_SIZE(com_ports); i++) {
-        if (com_ports[i].port != uart->port) {
-            continue;
+        if (com_ports[i].port == uart->port) {
+            int vector = platform_irq_alloc(cpu, handler, owner);
+
+            return vector >= 0 && platform_irq_route_isa(com_ports[i].irq, vector);
         }
-        int vector = platform_irq_alloc(cpu, handler, owner);
-        if (vector < 0 || !platform_irq_route_isa(com_ports[i].irq, vector)) {
-            return false;
-        }
-        spin_lock(&uart->lock);
-        uart_set(uart, UART_IER, IER_RECEIVE);
-        spin_unlock(&uart->lock);
-        return true;
     }
     return false;
+}
+
+bool uart_interrupt_enable(struct uart *uart, unsigned cpu, platform_irq_handler handler,
+                           void *owner)
+{
+    if (!route(uart, cpu, handler, owner)) {
+        return false;
+    }
+    spin_lock(&uart->lock);
+    uart->interrupts = true;
+    set_interrupts(uart);
+    spin_unlock(&uart->lock);
+    return true;
 }

@@ -24,6 +24,10 @@ struct uart {
     bool stuck;           /* the last byte could not be sent: try once, do not wait */
     unsigned fifo;        /* bytes the transmit FIFO holds when it is empty */
     unsigned room;        /* bytes that may be sent before THRE is looked at again */
+    bool interrupts;      /* uart_interrupt_enable() has been */
+    bool ready, sending;  /* uart_set_ready(), uart_want_transmit() */
+    uint8_t ier;          /* as it is */
+    uint64_t overruns;    /* how often received bytes have been lost in the port */
 };
 
 /*
@@ -52,13 +56,21 @@ void uart_write_unlocked(struct uart *uart, const char *data, size_t size);
 /* Next received byte 0..255, or -1 if there is none. */
 int uart_get(struct uart *uart);
 
+/* May the other side send (RTS)?  It depends on its settings whether it cares.  While it may not,
+ * receiving does not interrupt. */
+void uart_set_ready(struct uart *uart, bool ready);
+
 /*
- * Interrupt on receive, delivered to `cpu` as handler(owner).  The line is an edge: after an
- * interrupt read with uart_get() until it returns -1, or there will not be another.  False if the
- * port has no known IRQ (not one of com1..com4), no vector is left or there is no IOAPIC; poll
- * then.
+ * Interrupt on receive, and while uart_want_transmit() says so on an empty transmit FIFO, delivered
+ * to `cpu` as handler(owner).  The line is an edge: a handler reads with uart_get() until it
+ * returns -1, sends, and ends with uart_interrupt_again().  False if the port has no known IRQ (not
+ * one of com1..com4), no vector is left or there is no IOAPIC; poll then.
  */
-bool uart_rx_interrupt_enable(struct uart *uart, unsigned cpu, platform_irq_handler handler,
-                              void *owner);
+bool uart_interrupt_enable(struct uart *uart, unsigned cpu, platform_irq_handler handler,
+                           void *owner);
+/* Cheap when nothing changes. */
+void uart_want_transmit(struct uart *uart, bool want);
+/* What has come since makes a new edge. */
+void uart_interrupt_again(struct uart *uart);
 
 #endif

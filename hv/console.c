@@ -8,14 +8,20 @@
 #include "base/bits.h"
 #include "base/lock.h"
 #include "drivers/uart.h"
+#include "hv/arch.h"
 #include "hv/config.h"
+#include "hv/console_input.h"
+#include "hv/loop.h"
 #include "hv/vm.h"
 
-#define RING_BYTES  131072u /* power of two */
-#define GUEST_BYTES 65536u  /* of it: a guest that floods its port must not silence the monitor */
-#define DRAIN_BYTES 1024u   /* at most, in one go */
-#define PIECE_BYTES 16u     /* the port's FIFO */
-#define PRINTF_MAX  512
+#define RING_BYTES    131072u /* power of two */
+#define GUEST_BYTES   65536u  /* of it: a guest that floods its port must not silence the monitor */
+#define BUSY_BYTES    1024u   /* so much waits: an attached guest waits, too */
+#define READY_BYTES   (BUSY_BYTES - 64)
+#define UNFINISHED_NS 1000000000ull /* a line is shown that has not ended for so long */
+#define DRAIN_BYTES   1024u         /* at most, in one go */
+#define PIECE_BYTES   16u           /* the port's FIFO */
+#define PRINTF_MAX    512
 
 /*
  *   console_write*, guest output --> ring --> console_drain --> UART
@@ -31,13 +37,17 @@ static struct {
     bool panicking;
     bool prompt_shown;  /* the line holds the prompt: start a fresh one */
     bool prompt_broken; /* and the prompt is to be shown again */
+    bool guest_waits;   /* the attached one's port */
+    bool guest_ready;   /* it did, and need not any more */
     struct vm *attached;
 } console = {.lock = SPINLOCK_INIT(RANK_CONSOLE, "console")};
 
 static struct guest_console {
+    const struct vm *vm;         /* whose line it is */
     char line[CONSOLE_LINE_MAX]; /* not yet shown */
     unsigned line_used;
-    uint64_t lost; /* lines that found no room, not yet reported */
+    uint64_t line_since_ns; /* when it began */
+    uint64_t lost;          /* lines that found no room, not yet reported */
     char scrollback[CONSOLE_SCROLLBACK];
     uint64_t written;
 } guests[CONFIG_VMS_MAX];
@@ -89,14 +99,25 @@ void console_init(uint16_t port, unsigned baud)
     console.open = uart_init(&console.uart, port, baud);
 }
 
-static void on_receive(void *owner)
+/* In, out, and what comes meanwhile is the next interrupt. */
+static void on_interrupt(void *owner)
 {
-    (void)owner; /* the interrupt ends the halt or the guest; monitor_poll() reads */
+    (void)owner;
+    console_input_take(&console.uart);
+    console_drain();
+    uart_interrupt_again(&console.uart);
 }
 
 void console_enable_interrupts(void)
 {
-    uart_rx_interrupt_enable(&console.uart, 0, on_receive, NULL);
+    uart_interrupt_enable(&console.uart, 0, on_interrupt, NULL);
+}
+
+void console_poll(void)
+{
+    if (console.open) {
+        console_input_take(&console.uart);
+    }
 }
 
 void console_write_line(const char *line)
@@ -183,6 +204,10 @@ static void collect_line_locked(struct vm *vm, struct guest_console *guest, char
     if (guest->line_used == CONSOLE_LINE_MAX) {
         show_guest_line_locked(vm, guest);
     }
+    if (guest->line_used == 0) {
+        guest->vm = vm;
+        guest->line_since_ns = arch_clock_ns();
+    }
     guest->line[guest->line_used++] = is_control(c) && c != '\t' ? '.' : c;
 }
 
@@ -202,11 +227,48 @@ void console_guest_output(struct vm *vm, char c)
     unlock();
 }
 
+bool console_guest_busy(const struct vm *vm)
+{
+    bool busy;
+
+    lock();
+    busy = console.attached == vm && console.head - console.tail >= BUSY_BYTES;
+    console.guest_waits |= busy;
+    unlock();
+    return busy;
+}
+
+bool console_take_ready(void)
+{
+    bool ready;
+
+    lock();
+    ready = console.guest_ready;
+    console.guest_ready = false;
+    unlock();
+    return ready;
+}
+
 void console_guest_flush(struct vm *vm)
 {
     lock();
     if (console.attached == NULL && guests[vm->index].line_used != 0) {
         show_guest_line_locked(vm, &guests[vm->index]);
+    }
+    unlock();
+}
+
+void console_show_unfinished(void)
+{
+    uint64_t now = arch_clock_ns();
+
+    lock();
+    for (unsigned i = 0; i < CONFIG_VMS_MAX && console.attached == NULL; i++) {
+        struct guest_console *guest = &guests[i];
+
+        if (guest->line_used != 0 && now - guest->line_since_ns >= UNFINISHED_NS) {
+            show_guest_line_locked(guest->vm, guest);
+        }
     }
     unlock();
 }
@@ -227,6 +289,7 @@ void console_attach(struct vm *vm)
         guests[console.attached->index].line_used = 0;
     }
     console.attached = vm;
+    console.guest_waits = console.guest_ready = false;
     console.prompt_shown = console.prompt_broken = false;
     if (vm != NULL) {
         show_scrollback_locked(&guests[vm->index]);
@@ -240,11 +303,6 @@ struct vm *console_attached(void)
 }
 
 /* ---- the port ---- */
-
-int console_read(void)
-{
-    return console.open ? uart_get(&console.uart) : -1;
-}
 
 /* One contiguous piece from the ring to the port; false: nothing moved. */
 static bool drain_piece_locked(void)
@@ -265,7 +323,7 @@ static bool drain_piece_locked(void)
 
 bool console_drain(void)
 {
-    bool more;
+    bool more, ready;
 
     if (__atomic_load_n(&console.head, __ATOMIC_RELAXED) ==
             __atomic_load_n(&console.tail, __ATOMIC_RELAXED) ||
@@ -275,7 +333,16 @@ bool console_drain(void)
     for (unsigned i = 0; i < DRAIN_BYTES / PIECE_BYTES && drain_piece_locked(); i++) {
     }
     more = console.head != console.tail;
+    uart_want_transmit(&console.uart, more);
+    ready = console.guest_waits && console.head - console.tail < READY_BYTES;
+    if (ready) {
+        console.guest_waits = false;
+        console.guest_ready = true;
+    }
     spin_unlock(&console.lock);
+    if (ready) {
+        loop_wake_monitor();
+    }
     return more;
 }
 

@@ -6,9 +6,10 @@
  * Output goes into a ring and leaves it from the main loop (console_drain), so
  * that nobody waits for a slow line.  While no guest console is attached,
  * guest output is shown line by line behind `name| `; while one is attached,
- * that guest's characters pass unchanged and all else waits in its scrollback
- * or in the log.  Guests get half of the ring: lines that find it full are
- * counted and dropped, and the monitor can still be read.  Lock: RANK_CONSOLE.
+ * that guest's characters pass unchanged, at the line's rate, for which its port
+ * waits, and all else waits in its scrollback or in the log.  Guests get half of the ring: lines
+ * that find it full are counted and dropped, and the monitor can still be read.  Lock:
+ * RANK_CONSOLE.
  */
 #ifndef SPILLWAY_HV_CONSOLE_H
 #define SPILLWAY_HV_CONSOLE_H
@@ -33,15 +34,22 @@ void console_printf(const char *format, ...) __attribute__((format(printf, 1, 2)
 
 /* A character from the guest's serial port.  From its vCPU's exit. */
 void console_guest_output(struct vm *vm, char c);
+/* Shall the guest's port wait before it sends more?  Then console_take_ready() will say when not.
+ */
+bool console_guest_busy(const struct vm *vm);
+/* Once after it has been busy: the attached guest's port may send again. */
+bool console_take_ready(void);
 /* The guest's unfinished line is shown: when it ends. */
 void console_guest_flush(struct vm *vm);
+/* Likewise those of all guests that have been unfinished for a while, as prompts are. */
+void console_show_unfinished(void);
 
 /* Shows that guest's scrollback and passes its characters through; NULL: back to the monitor. */
 void console_attach(struct vm *vm);
 struct vm *console_attached(void);
 
-/* Next character from the line, or -1. */
-int console_read(void);
+/* Looks at the port, should its interrupt have got lost.  Main loop, any CPU. */
+void console_poll(void);
 /* Moves what the port takes now; true if more is waiting.  Main loop, any CPU. */
 bool console_drain(void);
 /* Empties the ring whatever it takes (bounded by a dead port): power-off, panic. */

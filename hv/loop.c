@@ -18,27 +18,46 @@
 #define BUSY_NS  1000000ull   /* look at a disk that has requests, should an interrupt get lost */
 #define TICK_NS  100000000ull /* and at everything else */
 
-static _Atomic bool pager_work;
-static _Atomic bool vm_work;
+#define WORK_PAGER   BIT(0)
+#define WORK_VMS     BIT(1)
+#define WORK_MONITOR BIT(2)
+
+static _Atomic uint32_t work;       /* WORK_* */
 static struct timer vm_timer;       /* of loop_wake_vms_after() */
 static uint64_t armed_ns[MAX_CPUS]; /* own CPU only: what arch_timer_arm was told; 0: is over */
 
+static void add_work(uint32_t what)
+{
+    atomic_fetch_or(&work, what);
+}
+
+static bool take_work(uint32_t what)
+{
+    return (atomic_load_explicit(&work, memory_order_relaxed) & what) != 0 &&
+           (atomic_fetch_and(&work, ~what) & what) != 0;
+}
+
 void loop_wake_pager(void)
 {
-    atomic_store_explicit(&pager_work, true, memory_order_release);
+    add_work(WORK_PAGER);
 }
 
 void loop_wake_vms(void)
 {
-    atomic_store_explicit(&vm_work, true, memory_order_release);
+    add_work(WORK_VMS);
     arch_cpu_kick(0);
 }
 
-/* From loop_poll(), which looks at vm_work next. */
+void loop_wake_monitor(void)
+{
+    add_work(WORK_MONITOR);
+}
+
+/* From loop_poll(), which looks at the VMs' work next. */
 static void vm_timer_fire(struct timer *timer)
 {
     (void)timer;
-    atomic_store_explicit(&vm_work, true, memory_order_release);
+    add_work(WORK_VMS);
 }
 
 void loop_init(void)
@@ -54,15 +73,14 @@ void loop_wake_vms_after(uint64_t ns)
 
 bool loop_work_pending(void)
 {
-    return atomic_load_explicit(&pager_work, memory_order_relaxed) ||
-           atomic_load_explicit(&vm_work, memory_order_relaxed);
+    return atomic_load_explicit(&work, memory_order_relaxed) != 0;
 }
 
 static void poll_pager(void)
 {
     uint64_t deadline = pager_deadline();
 
-    if (!atomic_exchange(&pager_work, false) && arch_clock_ns() < deadline) {
+    if (!take_work(WORK_PAGER) && arch_clock_ns() < deadline) {
         return;
     }
     if (pager_run()) {
@@ -80,10 +98,10 @@ void loop_poll(void)
     timer_run();
     block_poll();
     poll_pager();
-    if (atomic_exchange(&vm_work, false)) {
+    if (take_work(WORK_VMS)) {
         vm_poll();
     }
-    monitor_poll();
+    monitor_poll(take_work(WORK_MONITOR));
     console_drain();
 }
 

@@ -23,6 +23,8 @@ bool loop_work_pending(void);
 
 /* The pager has work. */
 void loop_wake_pager(void);
+/* The monitor has something to read, or a guest takes what is typed for it again. */
+void loop_wake_monitor(void);
 /* A VM wants vm_poll(). */
 void loop_wake_vms(void);
 /* The same, when so much time has passed: steps of long work leave the CPU to guests in between. */

@@ -155,7 +155,7 @@ static void start_autostart_vms(void)
     vm_list_lock();
     for (unsigned i = 0; i < vm_count(); i++) {
         if (vm_at(i)->config->autostart) {
-            vm_start(vm_at(i));
+            vm_start_unasked(vm_at(i));
         }
     }
     vm_list_unlock();

@@ -2,7 +2,7 @@
 /*
  * The monitor: the operator's side of the serial console.
  *
- *   console_read --> monitor_poll --> line editor (hv/line_edit.h) --> command (hv/command.h)
+ *   console input --> monitor_poll --> line editor (hv/line_edit.h) --> command (hv/command.h)
  *                        \--> the attached guest's serial port
  *
  * One CPU at a time is in it (trylock, RANK_MONITOR).
@@ -10,10 +10,13 @@
 #ifndef SPILLWAY_HV_MONITOR_H
 #define SPILLWAY_HV_MONITOR_H
 
+#include "base/types.h"
+
 /* Shows the prompt for the first time. */
 void monitor_start(void);
-/* Takes the characters that have come, runs a complete command, refreshes `top`, ends the machine
- * when its last VM has ended.  Main loop, any CPU; bounded. */
-void monitor_poll(void);
+/* Takes the characters that have come, runs complete commands, refreshes `top`, ends the machine
+ * when its last VM has ended.  `called`: by loop_wake_monitor(); else it looks every few
+ * milliseconds. Main loop, any CPU; bounded. */
+void monitor_poll(bool called);
 
 #endif

@@ -29,6 +29,8 @@ struct vm *vm_at(unsigned index);
 struct vm *vm_find(const char *name);
 
 const char *vm_start(struct vm *vm);
+/* By nobody who would read an answer, at boot or after a reset: one that is refused has failed. */
+void vm_start_unasked(struct vm *vm);
 const char *vm_pause(struct vm *vm);
 const char *vm_resume(struct vm *vm);
 const char *vm_reset(struct vm *vm);

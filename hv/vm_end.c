@@ -36,6 +36,16 @@ void vm_end_from(struct vm *vm, enum vm_outcome outcome, uint32_t code, bool res
     spin_unlock(&vm->lock);
 }
 
+bool vm_stay_off(struct vm *vm)
+{
+    if (vm->state != VM_ENDING || !vm->restart) {
+        return false;
+    }
+    vm->restart = false;
+    vm->outcome = VM_OUTCOME_STOPPED;
+    return true;
+}
+
 void vm_end(struct vm *vm, enum vm_outcome outcome, uint32_t code)
 {
     vm_end_from(vm, outcome, code, false);
@@ -161,7 +171,7 @@ static void finish_end(struct vm *vm)
     report_end(vm);
     /* One that answers its power button with a reset has ended all the same. */
     if (vm->restart && vm->stop_ns == 0) {
-        vm_start(vm);
+        vm_start_unasked(vm);
     }
 }
 

@@ -29,6 +29,9 @@ void vm_set_ending(struct vm *vm, enum vm_outcome outcome, uint32_t code);
 /* As vm_set_ending() for a VM that has not ended; then, if asked, it starts again.  Takes vm->lock;
  * the list's lock is not needed. */
 void vm_end_from(struct vm *vm, enum vm_outcome outcome, uint32_t code, bool restart);
+/* One that is ENDING to start again does not: its outcome is STOPPED.  False: it was not about to.
+ * vm->lock is held. */
+bool vm_stay_off(struct vm *vm);
 /* No vCPU of it is in a guest or waits for a CPU. */
 bool vm_vcpus_stopped(const struct vm *vm);
 /* ENDING: gives back some of what can be given back now.  True: call again soon. */

@@ -46,6 +46,14 @@ const char *vm_resume(struct vm *vm)
 
 const char *vm_kill(struct vm *vm)
 {
+    bool off;
+
+    spin_lock(&vm->lock);
+    off = vm_stay_off(vm);
+    spin_unlock(&vm->lock);
+    if (off) {
+        return NULL;
+    }
     if (vm->state == VM_STOPPED || vm->state == VM_ENDING) {
         return "expected a VM that is not stopped";
     }

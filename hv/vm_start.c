@@ -76,12 +76,6 @@ static bool begin_load(struct vm *vm)
     return vm->load != NULL;
 }
 
-static void refuse(struct vm *vm, const char *why)
-{
-    log_error("vm %s: not started: %s", vm->name, why);
-    vm->outcome = VM_OUTCOME_FAILED;
-}
-
 /* From what has been gathered.  NULL, or what is wrong: the VM ends then. */
 static const char *make_parts(struct vm *vm)
 {
@@ -139,7 +133,7 @@ const char *vm_start(struct vm *vm)
         return "expected a VM that is stopped";
     }
     if (!vm_promise(vm, &terms, message, sizeof(message))) {
-        refuse(vm, message);
+        log_error("vm %s: not started: %s", vm->name, message);
         return message;
     }
     reset_figures(vm);
@@ -150,6 +144,13 @@ const char *vm_start(struct vm *vm)
         loop_wake_vms();
     }
     return problem;
+}
+
+void vm_start_unasked(struct vm *vm)
+{
+    if (vm_start(vm) != NULL && vm->state == VM_STOPPED) {
+        vm->outcome = VM_OUTCOME_FAILED;
+    }
 }
 
 void vm_run_vcpus(struct vm *vm)

@@ -62,6 +62,8 @@ const char *vm_stop(struct vm *vm)
     spin_lock(&vm->lock);
     if (vm->state == VM_LOADING) {
         vm_set_ending(vm, VM_OUTCOME_STOPPED, 0); /* nobody is there to be asked */
+    } else if (vm_stay_off(vm)) {
+        answer = NULL;
     } else if (vm->state != VM_RUNNING) {
         answer = vm->state == VM_PAUSED ? "expected a VM that is running: resume or kill it"
                                         : "expected a VM that is not stopped";

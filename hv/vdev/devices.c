@@ -5,6 +5,7 @@
 
 #include "hv/arch.h"
 #include "hv/console.h"
+#include "hv/loop.h"
 #include "hv/vm.h"
 
 static void uart_output(void *owner, char c)
@@ -14,12 +15,28 @@ static void uart_output(void *owner, char c)
     console_guest_output(devices->vm, c);
 }
 
+static bool uart_busy(void *owner)
+{
+    const struct vm_devices *devices = owner;
+
+    return console_guest_busy(devices->vm);
+}
+
+static void uart_room(void *owner)
+{
+    (void)owner;
+    loop_wake_monitor();
+}
+
 static void uart_set_irq(void *owner, bool level)
 {
     struct vm_devices *devices = owner;
 
     ioapic_set_pin(&devices->ioapic, VUART_IRQ, level);
 }
+
+static const struct vuart_host uart_host = {
+    .output = uart_output, .busy = uart_busy, .room = uart_room, .set_irq = uart_set_irq};
 
 static void button_set_irq(void *owner, bool level)
 {
@@ -38,7 +55,7 @@ bool vm_devices_create(struct vm *vm)
     spin_init(&devices->lock, RANK_VDEV, "devices");
     devices->vm = vm;
     ioapic_init(&devices->ioapic, vm);
-    vuart_init(&devices->uart, devices, uart_output, uart_set_irq);
+    vuart_init(&devices->uart, devices, &uart_host);
     vdev_platform_reset(&devices->platform);
     power_button_init(&devices->button, devices, button_set_irq);
     devices->clock_base_tsc = arch_tsc();
@@ -77,6 +94,18 @@ bool uart_receive(struct vm *vm, char c)
     queued = vuart_input(&devices->uart, c);
     spin_unlock(&devices->lock);
     return queued;
+}
+
+void uart_output_ready(struct vm *vm)
+{
+    struct vm_devices *devices = vm->devices;
+
+    if (devices == NULL) {
+        return;
+    }
+    spin_lock(&devices->lock);
+    vuart_output_ready(&devices->uart);
+    spin_unlock(&devices->lock);
 }
 
 void vm_devices_press_power_button(struct vm *vm)

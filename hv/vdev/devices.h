@@ -33,9 +33,11 @@ bool vm_devices_create(struct vm *vm);
 void vm_devices_reset(struct vm *vm);
 void vm_devices_destroy(struct vm *vm);
 
-/* A character typed for the guest; dropped when its queue is full (false) or it has no devices.
- * No locks at or above RANK_VDEV held. */
+/* A character typed for the guest.  False: not taken; loop_wake_monitor() is called when that may
+ * have changed.  No locks at or above RANK_VDEV held. */
 bool uart_receive(struct vm *vm, char c);
+/* console_guest_busy() is over.  No locks at or above RANK_VDEV held. */
+void uart_output_ready(struct vm *vm);
 /* Asks the guest to power itself off.  No locks at or above RANK_VDEV held. */
 void vm_devices_press_power_button(struct vm *vm);
 /* A level-triggered vector was ended by a vCPU.  No locks at or above RANK_VDEV held. */

@@ -37,7 +37,7 @@ enum uart_register {
 #define MCR_LOOP   0x10
 #define MCR_MASK   0x1f
 #define LSR_DATA   0x01
-#define LSR_EMPTY  0x60 /* THRE and TEMT: output never waits */
+#define LSR_EMPTY  0x60 /* THRE and TEMT */
 #define LSR_OVER   0x02
 #define MSR_CTS    0x10
 #define MSR_DSR    0x20
@@ -90,13 +90,28 @@ static void update_irq(struct vuart *uart)
 
     if (level != uart->irq_level) {
         uart->irq_level = level;
-        uart->set_irq(uart->owner, level);
+        uart->host->set_irq(uart->owner, level);
+    }
+}
+
+static bool is_full(const struct vuart *uart)
+{
+    return uart->tail - uart->head == VUART_QUEUE_SIZE;
+}
+
+/* After each access. */
+static void update(struct vuart *uart)
+{
+    update_irq(uart);
+    if (uart->refused && !is_full(uart) && !(uart->mcr & MCR_LOOP)) {
+        uart->refused = false;
+        uart->host->room(uart->owner);
     }
 }
 
 static bool queue_put(struct vuart *uart, char c)
 {
-    if (uart->tail - uart->head == VUART_QUEUE_SIZE) {
+    if (is_full(uart)) {
         uart->lsr_errors |= LSR_OVER;
         return false;
     }
@@ -126,9 +141,17 @@ static uint8_t read_iir(struct vuart *uart)
     return reason | (uart->fcr & FCR_ENABLE ? IIR_FIFO : 0);
 }
 
+static bool transmitter_waits(struct vuart *uart)
+{
+    uart->waits = uart->host->busy(uart->owner);
+    return uart->waits;
+}
+
 static uint8_t read_lsr(struct vuart *uart)
 {
-    uint8_t value = LSR_EMPTY | uart->lsr_errors | (has_data(uart) ? LSR_DATA : 0);
+    uint8_t value = uart->lsr_errors | (has_data(uart) ? LSR_DATA : 0);
+
+    value |= transmitter_waits(uart) ? 0 : LSR_EMPTY;
 
     uart->lsr_errors = 0;
     return value;
@@ -170,13 +193,13 @@ uint8_t vuart_read(struct vuart *uart, unsigned reg)
 {
     uint8_t value = read_register(uart, reg & 7);
 
-    update_irq(uart);
+    update(uart);
     return value;
 }
 
 /*
- * The character is gone at once.  The THRE interrupt falls and rises again, since an edge-triggered
- * pin would not notice otherwise.
+ * The character is gone at once, though another may have to wait.  The THRE interrupt falls and
+ * rises again, since an edge-triggered pin would not notice otherwise.
  */
 static void write_data(struct vuart *uart, uint8_t value)
 {
@@ -185,16 +208,16 @@ static void write_data(struct vuart *uart, uint8_t value)
     if (uart->mcr & MCR_LOOP) {
         (void)queue_put(uart, (char)value);
     } else {
-        uart->output(uart->owner, (char)value);
+        uart->host->output(uart->owner, (char)value);
     }
-    uart->thre_pending = true;
+    uart->thre_pending = !transmitter_waits(uart);
 }
 
 static void write_ier(struct vuart *uart, uint8_t value)
 {
     value &= IER_MASK;
     if ((value & IER_THRE) && !(uart->ier & IER_THRE)) {
-        uart->thre_pending = true; /* enabling it while empty raises it */
+        uart->thre_pending = !transmitter_waits(uart); /* enabling it while empty raises it */
     }
     uart->ier = value;
 }
@@ -260,19 +283,28 @@ void vuart_write(struct vuart *uart, unsigned reg, uint8_t value)
     default:
         break; /* LSR and MSR are read-only */
     }
-    update_irq(uart);
+    update(uart);
 }
 
 bool vuart_input(struct vuart *uart, char c)
 {
-    bool queued;
-
-    if (uart->mcr & MCR_LOOP) {
-        return false; /* the receiver is disconnected */
+    /* In loop mode the receiver is disconnected. */
+    if ((uart->mcr & MCR_LOOP) || is_full(uart)) {
+        uart->refused = true;
+        return false;
     }
-    queued = queue_put(uart, c);
+    (void)queue_put(uart, c);
     update_irq(uart);
-    return queued;
+    return true;
+}
+
+void vuart_output_ready(struct vuart *uart)
+{
+    if (uart->waits) {
+        uart->waits = false;
+        uart->thre_pending = true;
+        update_irq(uart);
+    }
 }
 
 void vuart_reset(struct vuart *uart)
@@ -288,15 +320,15 @@ void vuart_reset(struct vuart *uart)
     uart->thre_pending = false;
     uart->head = 0;
     uart->tail = 0;
-    update_irq(uart);
+    uart->waits = false;
+    update(uart);
 }
 
-void vuart_init(struct vuart *uart, void *owner, void (*output)(void *owner, char c),
-                void (*set_irq)(void *owner, bool level))
+void vuart_init(struct vuart *uart, void *owner, const struct vuart_host *host)
 {
     uart->owner = owner;
-    uart->output = output;
-    uart->set_irq = set_irq;
+    uart->host = host;
     uart->irq_level = false;
+    uart->refused = false;
     vuart_reset(uart);
 }

@@ -258,7 +258,7 @@ def foreign_disks(boot):
 
 def cpu(boot):
     """What a guest may expect of its CPU, checked from inside."""
-    machine = boot(host(store="none") + bare_vm("cpu", "cpu.elf", "64M"), (bare_file("cpu.elf"),))
+    machine = boot(host(store="none") + bare_vm("cpu", "cpu.elf", "64M", vcpus=2), (bare_file("cpu.elf"),))
     machine.expect(r"^cpu\| cpu: PASS", 120)
     expect_end(machine)
 
@@ -487,6 +487,7 @@ CASES = [
 
 # They use what is above.
 import acceptance  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
+import console_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import disk_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import hostile_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import promise_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
@@ -496,6 +497,6 @@ import stop_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-im
 import store_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 import tmem_cases  # noqa: E402  pylint: disable=wrong-import-position,cyclic-import
 
-for module in (disk_cases, hostile_cases, promise_cases, sched_cases, spin_cases,
+for module in (console_cases, disk_cases, hostile_cases, promise_cases, sched_cases, spin_cases,
                stop_cases, store_cases, tmem_cases, acceptance):
     CASES += module.CASES

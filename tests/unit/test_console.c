@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: hv/console.c */
+/* SOURCES: hv/console.c hv/console_input.c */
 /* The console between guests that mean no good and an operator who reads it. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +11,8 @@
 
 #include "drivers/uart.h"
 #include "hv/console.h"
+#include "hv/console_input.h"
+#include "hv/loop.h"
 #include "hv/vm.h"
 
 /* ---- a port that takes everything, when it is asked ---- */
@@ -50,20 +52,55 @@ void uart_drain(struct uart *uart)
     (void)uart;
 }
 
+/* What comes in, and what the port was told. */
+static const char *typed = "";
+static size_t typed_bytes;
+static bool ready = true, wants_transmit;
+static unsigned wakes;
+static uint64_t now_ns;
+static platform_irq_handler on_interrupt;
+
 int uart_get(struct uart *uart)
 {
     (void)uart;
-    return -1;
+    return typed_bytes == 0 ? -1 : (typed_bytes--, (unsigned char)*typed++);
 }
 
-bool uart_rx_interrupt_enable(struct uart *uart, unsigned cpu, platform_irq_handler handler,
-                              void *owner)
+void uart_set_ready(struct uart *uart, bool is_ready)
+{
+    (void)uart;
+    ready = is_ready;
+}
+
+void uart_want_transmit(struct uart *uart, bool want)
+{
+    (void)uart;
+    wants_transmit = want;
+}
+
+void uart_interrupt_again(struct uart *uart)
+{
+    (void)uart;
+}
+
+bool uart_interrupt_enable(struct uart *uart, unsigned cpu, platform_irq_handler handler,
+                           void *owner)
 {
     (void)uart;
     (void)cpu;
-    (void)handler;
     (void)owner;
-    return false;
+    on_interrupt = handler;
+    return true;
+}
+
+void loop_wake_monitor(void)
+{
+    wakes++;
+}
+
+uint64_t arch_clock_ns(void)
+{
+    return now_ns;
 }
 
 /* ---- tests ---- */
@@ -160,13 +197,93 @@ static void attached(void **state)
     assert_non_null(strstr(shown(), "hv: still here\r\n"));
 }
 
+/* A prompt does not end its line. */
+static void unfinished(void **state)
+{
+    (void)state;
+    now_ns = 5000000000;
+    print(&alpha, "login: ");
+    console_show_unfinished();
+    assert_string_equal(shown(), "");
+    now_ns += 1000000000;
+    console_show_unfinished();
+    assert_string_equal(shown(), "alpha| login: \r\n");
+    console_show_unfinished();
+    assert_string_equal(shown(), "");
+}
+
+/* The attached guest waits for the line, and hears when it need not. */
+static void attached_waits(void **state)
+{
+    unsigned sent = 0;
+
+    (void)state;
+    console_attach(&alpha);
+    (void)shown();
+    while (!console_guest_busy(&alpha)) {
+        console_guest_output(&alpha, 'x');
+        assert_true(++sent < 100000);
+    }
+    assert_false(console_guest_busy(&beta));
+    assert_false(console_take_ready());
+    wakes = 0;
+    while (console_drain()) {
+        assert_true(wants_transmit);
+    }
+    assert_false(wants_transmit);
+    assert_int_equal(wakes, 1);
+    assert_true(console_take_ready());
+    assert_false(console_take_ready());
+    assert_int_equal(strlen(shown()), sent);
+    console_attach(NULL);
+}
+
+static void input(void **state)
+{
+    static char text[3 * CONSOLE_INPUT_BYTES];
+    size_t at = 0;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(text); i++) {
+        text[i] = (char)(i * 7 % 251);
+    }
+    assert_int_equal(console_input_peek(), -1);
+    console_init(0x3f8, 115200);
+    console_enable_interrupts();
+    typed = text;
+    typed_bytes = sizeof(text);
+    wakes = 0;
+    on_interrupt(NULL);
+    assert_int_equal(wakes, 1);
+    assert_int_equal(sizeof(text) - typed_bytes, CONSOLE_INPUT_BYTES);
+    assert_false(ready); /* the other side has been asked to wait */
+    for (; at < sizeof(text); at++) {
+        if (!console_input_waiting()) {
+            assert_true(ready);
+            console_poll();
+        }
+        assert_int_equal(console_input_peek(), (unsigned char)text[at]);
+        console_input_drop();
+    }
+    assert_false(console_input_waiting());
+    assert_true(ready);
+    typed = "abc]def]";
+    typed_bytes = 8;
+    console_poll();
+    assert_false(console_input_skip_to('x'));
+    assert_int_equal(console_input_peek(), 'a');
+    assert_true(console_input_skip_to(']'));
+    console_input_drop();
+    assert_int_equal(console_input_peek(), 'd');
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines),
-        cmocka_unit_test(control_characters),
-        cmocka_unit_test(flood),
-        cmocka_unit_test(attached),
+        cmocka_unit_test(lines),      cmocka_unit_test(control_characters),
+        cmocka_unit_test(flood),      cmocka_unit_test(attached),
+        cmocka_unit_test(unfinished), cmocka_unit_test(attached_waits),
+        cmocka_unit_test(input),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

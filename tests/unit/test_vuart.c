@@ -100,6 +100,38 @@ static void output(void **state)
     vfake_stop();
 }
 
+/* An operator's line is slower than a guest: its port says so, and when to go on. */
+static void output_waits(void **state)
+{
+    (void)state;
+    vfake_start(1);
+    out8(0x3f9, 2);
+    (void)in8(0x3fa);
+    vfake.busy = true;
+    out8(0x3f8, 'x');
+    assert_int_equal(vfake.output_bytes, 1);
+    assert_false(irq());
+    assert_int_equal(in8(0x3fd), 0);
+    out8(0x3f9, 0);
+    out8(0x3f9, 2); /* would raise it, were it empty */
+    assert_false(irq());
+    vfake.busy = false;
+    assert_false(irq());
+    uart_output_ready(&vfake.vm);
+    assert_true(irq());
+    assert_int_equal(in8(0x3fd), 0x60);
+    assert_int_equal(in8(0x3fa) & 0x0f, 2);
+    uart_output_ready(&vfake.vm); /* it has not waited */
+    assert_false(irq());
+    vfake.busy = true;
+    assert_int_equal(in8(0x3fd), 0);
+    vm_devices_reset(&vfake.vm);
+    vfake.busy = false;
+    uart_output_ready(&vfake.vm);
+    assert_false(irq());
+    vfake_stop();
+}
+
 static void input(void **state)
 {
     (void)state;
@@ -112,10 +144,11 @@ static void input(void **state)
     assert_false(uart_receive(&vfake.vm, 'x'));
     assert_true(irq());
     assert_int_equal(in8(0x3fa), 0xc4);
-    assert_int_equal(in8(0x3fd), 0x63); /* data, and an overrun */
-    assert_int_equal(in8(0x3fd), 0x61);
+    assert_int_equal(in8(0x3fd), 0x61); /* no overrun: the sender waits */
+    assert_int_equal(vfake.room_calls, 0);
     for (unsigned i = 0; i < VUART_QUEUE_SIZE; i++) {
         assert_int_equal(in8(0x3f8), i & 0xff);
+        assert_int_equal(vfake.room_calls, 1); /* told once */
     }
     assert_false(irq());
     assert_int_equal(in8(0x3fd), 0x60);
@@ -123,6 +156,15 @@ static void input(void **state)
     assert_true(uart_receive(&vfake.vm, 'y'));
     out8(0x3fa, 3); /* clears the receiver */
     assert_int_equal(in8(0x3fd), 0x60);
+    for (unsigned i = 0; uart_receive(&vfake.vm, 'z'); i++) {
+        assert_true(i < VUART_QUEUE_SIZE);
+    }
+    out8(0x3fa, 3);
+    assert_int_equal(vfake.room_calls, 2);
+    while (uart_receive(&vfake.vm, 'z')) {
+    }
+    vm_devices_reset(&vfake.vm);
+    assert_int_equal(vfake.room_calls, 3);
     vfake_stop();
 }
 
@@ -140,6 +182,9 @@ static void loopback(void **state)
     assert_int_equal(in8(0x3fe), 0xfb); /* all lines; RI has no leading-edge delta */
     out8(0x3fc, 0x10);
     assert_int_equal(in8(0x3fe), 0x0f);
+    assert_int_equal(vfake.room_calls, 0);
+    out8(0x3fc, 0);
+    assert_int_equal(vfake.room_calls, 1); /* 'x' was refused because of the loop */
     vfake_stop();
 }
 
@@ -364,12 +409,19 @@ static void kvmclock(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linux_autoconfig), cmocka_unit_test(divisor),
-        cmocka_unit_test(output),           cmocka_unit_test(input),
-        cmocka_unit_test(loopback),         cmocka_unit_test(random_ports),
-        cmocka_unit_test(unowned),          cmocka_unit_test(endings),
-        cmocka_unit_test(cmos_clock),       cmocka_unit_test(pit_channel2),
-        cmocka_unit_test(scales),           cmocka_unit_test(kvmclock),
+        cmocka_unit_test(linux_autoconfig),
+        cmocka_unit_test(divisor),
+        cmocka_unit_test(output),
+        cmocka_unit_test(output_waits),
+        cmocka_unit_test(input),
+        cmocka_unit_test(loopback),
+        cmocka_unit_test(random_ports),
+        cmocka_unit_test(unowned),
+        cmocka_unit_test(endings),
+        cmocka_unit_test(cmos_clock),
+        cmocka_unit_test(pit_channel2),
+        cmocka_unit_test(scales),
+        cmocka_unit_test(kvmclock),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "hv/console.h"
+#include "hv/loop.h"
 #include "hv/machine.h"
 #include "hv/sched.h"
 #include "hv/timer.h"
@@ -75,6 +76,17 @@ void console_guest_output(struct vm *vm, char c)
     if (vfake.output_bytes < sizeof(vfake.output)) {
         vfake.output[vfake.output_bytes++] = c;
     }
+}
+
+bool console_guest_busy(const struct vm *vm)
+{
+    (void)vm;
+    return vfake.busy;
+}
+
+void loop_wake_monitor(void)
+{
+    vfake.room_calls++;
 }
 
 void sched_charge_service(struct vcpu *vcpu, uint64_t ns)

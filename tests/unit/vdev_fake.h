@@ -25,6 +25,8 @@ struct vdev_fake {
     /* console_guest_output */
     char output[1024];
     unsigned output_bytes;
+    bool busy;           /* console_guest_busy */
+    unsigned room_calls; /* loop_wake_monitor */
     /* vm_end, vm_reset_request */
     unsigned ends, resets;
     enum vm_outcome outcome;

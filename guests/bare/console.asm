@@ -1,0 +1,75 @@
+; SPDX-License-Identifier: BSD-2-Clause
+; The serial port in both directions, by polling.
+;
+; Command line: `i`: says `console: reads`, takes 65,536 bytes and prints their sum, where each byte is
+; added to 31 times what was; `o`: says `console: writes`, waits for a byte, then sends 1 MiB of the
+; letters a to z; `d`: says `console: deaf` and reads nothing, for ever.
+%include "bare.inc"
+
+IN_BYTES  equ 65536
+OUT_BYTES equ 1 << 20
+
+section .text
+main:
+        mov     eax, [boot_info]
+        mov     esi, [eax + 16]     ; command line
+        cmp     byte [esi], 'o'
+        je      write_much
+        cmp     byte [esi], 'd'
+        je      deaf
+        mov     esi, hello_reads
+        call    print
+        xor     ebx, ebx
+        mov     ecx, IN_BYTES
+.next:  call    read_char
+        imul    ebx, 31
+        movzx   eax, al
+        add     ebx, eax
+        loop    .next
+        mov     esi, text_sum
+        call    print
+        mov     eax, ebx
+        call    print_hex
+        mov     al, 10
+        call    print_char
+        xor     eax, eax
+        ret
+
+write_much:
+        mov     esi, hello_writes
+        call    print
+        call    read_char
+        mov     ecx, OUT_BYTES
+        mov     al, 'a'
+.next:  call    print_char
+        inc     al
+        cmp     al, 'z'
+        jbe     .same
+        mov     al, 'a'
+.same:  loop    .next
+        call    read_char           ; all of it has been seen
+        xor     eax, eax
+        ret
+
+deaf:   mov     esi, hello_deaf
+        call    print
+.again: pause
+        jmp     .again
+
+; AL: the next byte.
+read_char:
+        push    edx
+        mov     edx, SERIAL + 5
+.wait:  in      al, dx
+        test    al, 1
+        jz      .wait
+        mov     edx, SERIAL
+        in      al, dx
+        pop     edx
+        ret
+
+section .data
+hello_reads:  db "console: reads", 10, 0
+hello_writes: db "console: writes", 10, 0
+hello_deaf:   db "console: deaf", 10, 0
+text_sum:     db "console: sum ", 0

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The serial line in both directions, as fast as it is: guests/bare/console.asm.
+
+A line has 11,520 characters a second.  QEMU's port takes more, 16 at a time, each time that its main loop
+comes round: beside a busy guest that is seldom.  Bochs' hands over about 4,000 a second.
+"""
+import time
+
+from cases import Case, bare_file, bare_vm, expect_end, host
+from machine import Failure
+
+PASTE = 65536
+FLOOD = 1 << 20
+CONSOLE = (bare_file("console.elf"), bare_file("spin.elf"))
+
+
+def guest(name, way):
+    return bare_vm(name, "console.elf", "32M", cmdline=way, autostart="no")
+
+
+def typed_rate(machine):
+    """Characters a second of the machine's time that the monitor takes: lines of 100, each answered."""
+    lines = [f"x{number:04d}{'y' * 94}" for number in range(200)]
+    begin = machine.stats()["host"]["uptime_us"]
+    start = len(machine.text)
+    machine.send("".join(line + "\r" for line in lines))
+    machine.expect(f"unknown command '{lines[-1]}'", 60, start)
+    seconds = (machine.stats()["host"]["uptime_us"] - begin) / 1e6
+    for line in lines:
+        if machine.text.count(f"unknown command '{line}'", start) != 1:
+            raise Failure(f"no answer, or more than one, to '{line}'")
+    return sum(len(line) + 1 for line in lines) / seconds
+
+
+def monitor_rate(idle_least, busy_least):
+    """The monitor reads at the line's rate, when nothing happens and beside a guest that is busy."""
+
+    def run(boot):
+        return check_rate(boot, idle_least, busy_least)
+
+    return run
+
+
+def check_rate(boot, idle_least, busy_least):
+    machine = boot(host(store="none", when_idle="monitor") +
+                   bare_vm("busy", "spin.elf", "32M", cmdline="sti", autostart="no"), CONSOLE)
+    machine.expect("^spillway> ")
+    machine.wait(3.0)  # quiet for a while
+    idle = typed_rate(machine)
+    machine.command("start busy")
+    machine.wait(1.0)
+    busy = typed_rate(machine)
+    if idle < idle_least or busy < busy_least:
+        raise Failure(f"the monitor takes {idle:.0f} characters a second, beside a busy guest {busy:.0f}")
+    machine.send("poweroff\r")
+    expect_end(machine)
+    return f"{idle:.0f} characters a second, {busy:.0f} beside a busy guest"
+
+
+def attach(machine, name):
+    machine.send(f"console {name}\r")
+    machine.expect(rf"^console of {name}, ", 30)
+
+
+def expect_sum(machine, text):
+    total = 0
+    for char in text:
+        total = (total * 31 + ord(char)) & 0xffffffff
+    machine.expect(f"console: sum {total:08x}\n", 120)
+
+
+def paste(boot):
+    """64 KiB into a guest and 1 MiB out of one, byte for byte; a guest that reads nothing is left."""
+    machine = boot(host(store="none", when_idle="monitor") + guest("in", "i") + guest("out", "o") +
+                   guest("deaf", "d"), CONSOLE)
+    machine.expect("^spillway> ")
+    machine.command("start in")
+    machine.expect(r"^in\| console: reads", 30)
+    attach(machine, "in")
+    text = "".join(chr(ord("!") + (7 * i + i // 90) % 90) for i in range(PASTE))
+    machine.send(text)
+    expect_sum(machine, text)
+    machine.send("\x1d")
+    machine.expect(r"vm in: ended well", 30)
+    machine.command("start out")
+    machine.expect(r"^out\| console: writes", 30)
+    attach(machine, "out")
+    machine.wait(0.5)
+    start = len(machine.text)
+    machine.send("g")
+    end = time.monotonic() + 200
+    while len(machine.text) - start < FLOOD and time.monotonic() < end:
+        machine.pump(0.5)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    if machine.text[start:] != (letters * (FLOOD // 26 + 1))[:FLOOD]:
+        raise Failure(f"{len(machine.text) - start} characters came, not the {FLOOD} that were sent")
+    machine.send("g\x1d")
+    machine.expect(r"vm out: ended well", 30)
+    machine.command("start deaf")
+    machine.expect(r"^deaf\| console: deaf", 30)
+    attach(machine, "deaf")
+    machine.send("z" * 5000 + "\x1d")
+    machine.expect("^spillway> ", 30, len(machine.text))
+    machine.command("kill deaf")
+    machine.send("poweroff\r")
+    expect_end(machine)
+
+
+CASES = [
+    Case("monitor-rate", monitor_rate(11000, 3000), memory="256M"),
+    Case("monitor-rate", monitor_rate(3000, 3000), emu="bochs", memory="256M"),
+    Case("paste", paste, memory="256M", timeout=400),
+]
