@@ -233,13 +233,22 @@ static bool set_autostart(struct parser *p, const char *value)
     return parse_bool(p, value, &p->vm->autostart);
 }
 
+static bool set_on_triple_fault(struct parser *p, const char *value)
+{
+    if (strcmp(value, "reset") != 0 && strcmp(value, "fail") != 0) {
+        return fail(p, "bad value", value, "reset or fail");
+    }
+    p->vm->triple_fault_fails = value[0] == 'f';
+    return true;
+}
+
 static const struct key vm_keys[] = {
     {"kernel", set_kernel},   {"initrd", set_initrd},
     {"cmdline", set_cmdline}, {"memory", set_memory},
     {"min", set_min},         {"max", set_max},
     {"vcpus", set_vcpus},     {"autostart", set_autostart},
     {"shares", set_shares},   {"cpu-shares", set_cpu_shares},
-    {"tmem", set_tmem},
+    {"tmem", set_tmem},       {"on-triple-fault", set_on_triple_fault},
 };
 
 /* ---- lines ---- */

@@ -30,6 +30,7 @@ struct vm_config {
     uint32_t shares;
     uint32_t cpu_shares; /* of CPUs; 0: the same as shares */
     bool autostart;
+    bool triple_fault_fails; /* on-triple-fault = fail */
 };
 
 struct config {

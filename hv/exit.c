@@ -160,9 +160,8 @@ static enum exit_result on_hypercall(struct vcpu *vcpu, const struct vcpu_exit *
 static enum exit_result on_triple_fault(struct vcpu *vcpu, const struct vcpu_exit *exit)
 {
     arch_guest_dump(vcpu, exit);
-    vm_fail(vcpu->vm, "triple fault on vCPU %u at RIP 0x%lx", vcpu->index,
-            (unsigned long)vcpu->regs.rip);
-    return EXIT_FAIL;
+    vm_triple_fault(vcpu->vm, vcpu->index, vcpu->regs.rip);
+    return EXIT_STOP;
 }
 
 static enum exit_result on_unknown(struct vcpu *vcpu, const struct vcpu_exit *exit)

@@ -57,6 +57,7 @@ struct vm {
     struct frame_promise parts; /* gathered for what it is made of */
     bool made;                  /* that is there */
     bool restart;               /* start again when it has ended */
+    unsigned triple_faults;     /* in a row, each soon after a start */
     /* Asked to stop, hv/vm_stop.c; written with the list's lock held, too. */
     uint64_t stop_ns;      /* when; 0: has not been asked */
     uint64_t stop_seen_ns; /* the last poll */
@@ -76,6 +77,9 @@ struct vm {
 
 /* The guest ended itself well (power-off, status 0) or with a code.  Called from its own vCPU. */
 void vm_end(struct vm *vm, enum vm_outcome outcome, uint32_t code);
+/* The guest's CPU has shut down: resets the VM, or fails it if that is configured or comes again
+ * and again.  From its own vCPU. */
+void vm_triple_fault(struct vm *vm, unsigned vcpu, uint64_t rip);
 /* The guest cannot go on: logs the reason, stops all of its vCPUs.  Any context without locks
  * of rank RANK_VM or above. */
 void vm_fail(struct vm *vm, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -7,12 +7,17 @@
 
 #include "base/log.h"
 #include "hv/arch.h"
+#include "hv/config.h"
 #include "hv/console.h"
 #include "hv/guest_load.h"
 #include "hv/loop.h"
 #include "hv/vcpu_request.h"
 #include "hv/vdev/devices.h"
 #include "hv/vm_control.h"
+
+/* So many triple faults, each so soon after a start, and it is given up. */
+#define EARLY_FAULTS 3u
+#define EARLY_NS     10000000000ull
 
 void vm_set_ending(struct vm *vm, enum vm_outcome outcome, uint32_t code)
 {
@@ -66,6 +71,23 @@ void vm_fail(struct vm *vm, const char *format, ...)
     va_end(args);
     log_error("vm %s: failed: %s", vm->name, message);
     vm_end_from(vm, VM_OUTCOME_FAILED, UINT32_MAX, false);
+}
+
+void vm_triple_fault(struct vm *vm, unsigned vcpu, uint64_t rip)
+{
+    unsigned count;
+
+    spin_lock(&vm->lock);
+    vm->triple_faults = arch_clock_ns() - vm->start_ns < EARLY_NS ? vm->triple_faults + 1 : 0;
+    count = vm->triple_faults;
+    spin_unlock(&vm->lock);
+    if (vm->config->triple_fault_fails || count >= EARLY_FAULTS) {
+        vm_fail(vm, "triple fault on vCPU %u at RIP 0x%lx", vcpu, (unsigned long)rip);
+        return;
+    }
+    log_warn("vm %s: triple fault on vCPU %u at RIP 0x%lx: it is reset", vm->name, vcpu,
+             (unsigned long)rip);
+    vm_reset_request(vm);
 }
 
 bool vm_vcpus_stopped(const struct vm *vm)
@@ -169,6 +191,9 @@ static void finish_end(struct vm *vm)
     vm->end_ns = arch_clock_ns();
     vm->state = VM_STOPPED;
     report_end(vm);
+    if (vm->outcome != VM_OUTCOME_RESET) {
+        vm->triple_faults = 0;
+    }
     /* One that answers its power button with a reset has ended all the same. */
     if (vm->restart && vm->stop_ns == 0) {
         vm_start_unasked(vm);

@@ -263,6 +263,34 @@ def cpu(boot):
     expect_end(machine)
 
 
+# The kernel finds no init, panics and resets itself; on Bochs that takes it longer than is soon.
+REBOOTS = """[vm linux]
+kernel = \\guest\\vmlinuz
+initrd = \\guest\\initrd.img
+cmdline = console=ttyS0 quiet rdinit=/nowhere panic=-1 reboot=t
+memory = 128M
+"""
+
+
+def triple_faults(linux):
+    """A triple fault is a reset, as on a PC; three in a row, soon after each start, are too many."""
+    vms = {"triple": 2, "once": 0, **({"linux": 2} if linux else {})}
+
+    def run(boot):
+        machine = boot(host(store="none") + bare_vm("triple", "triple.elf") +
+                       bare_vm("once", "triple.elf", **{"on-triple-fault": "fail"}) +
+                       (REBOOTS if linux else ""), LINUX_FILES + (bare_file("triple.elf"),))
+        expect_end(machine, rf"^spillway: power off: {len(vms)} guest\(s\) failed$", 1, 200)
+        for name, resets in vms.items():
+            seen = len(re.findall(rf"vm {name}: triple fault on vCPU 0 at RIP 0x\w+: it is reset",
+                                  machine.text))
+            failed = len(re.findall(rf"vm {name}: failed: triple fault on vCPU 0", machine.text))
+            if (seen, failed) != (resets, 1):
+                raise Failure(f"{name} was reset {seen} times and failed {failed} times")
+
+    return run
+
+
 def bad_guests(boot):
     """One triple-faults, one runs wild, the third does not notice."""
     machine = boot(host(pool="256M", store="auto", when_idle="poweroff") +
@@ -459,6 +487,8 @@ CASES = [
     Case("one-guest-virtio", one_guest, memory="512M", disk="virtio"),
     Case("one-guest-ata", one_guest, memory="512M", disk="ata"),
     Case("foreign-disks", foreign_disks, memory="256M"),
+    Case("triple-faults", triple_faults(linux=True), memory="512M"),
+    Case("triple-faults", triple_faults(linux=False), emu="bochs", memory="512M"),
     Case("bad-guests", bad_guests, memory="512M", cpus=2),
     Case("cpu", cpu, memory="256M"),
     Case("tmem", tmem("128M"), memory="512M", cpus=2),
