@@ -37,6 +37,11 @@ void vm_set_ending(struct vm *vm, enum vm_outcome outcome, uint32_t code)
     cuts++;
 }
 
+bool vm_stay_off(struct vm *vm)
+{
+    return vm->state == VM_ENDING && vm->restart;
+}
+
 /* ---- the device ---- */
 
 static uint32_t events(void)
