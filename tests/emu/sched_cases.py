@@ -51,6 +51,18 @@ def expect_shares(got, wanted, cpus=1):
     return " ".join(f"{name} {got[name]:.3f}" for name in wanted)
 
 
+def measure_shares(machine, names, wanted, cpus=1):
+    """Twice more if they are not right: while this computer is elsewhere, whoever has QEMU's CPU just then
+    is charged for it."""
+    for attempt in range(3):
+        try:
+            return expect_shares(shares(machine, names, 10), wanted, cpus)
+        except Failure:
+            if attempt == 2:
+                raise
+    return None
+
+
 def power_off(machine, names):
     for name in names:
         machine.command(f"kill {name}")
@@ -77,7 +89,7 @@ def newcomer(alone, together, steps):
             used = now
         machine.command("start b")
         machine.expect(r"^b\| load: at ms=\d+", 300)
-        got = expect_shares(shares(machine, ("a", "b"), 10), {"a": 0.5, "b": 0.5})
+        got = measure_shares(machine, ("a", "b"), {"a": 0.5, "b": 0.5})
         loop = machine.expect(r"^a\| load: spin .* shortest_us=(\d+) longest_us=(\d+)\n", 300)
         shortest, longest = int(loop.group(1)), int(loop.group(2))
         if longest > 3 * shortest:
@@ -100,15 +112,14 @@ def by_vm(cpus):
         names = ("wide", "one", "two")
         for name in names:
             machine.expect(rf"^{name}\| load: at ms=\d+", 300)
-        figures = [expect_shares(shares(machine, names, 10), dict.fromkeys(names, cpus / 3), cpus)]
+        figures = [measure_shares(machine, names, dict.fromkeys(names, cpus / 3), cpus)]
         if cpus == 1:
             machine.command("set wide cpu-shares=300")
-            figures.append(expect_shares(shares(machine, names, 10),
-                                         {"wide": 0.6, "one": 0.2, "two": 0.2}))
+            figures.append(measure_shares(machine, names, {"wide": 0.6, "one": 0.2, "two": 0.2}))
             machine.command("set wide cpu-shares=0")
             machine.command("set wide shares=25")
-            figures.append(expect_shares(shares(machine, names, 10),
-                                         {"wide": 1 / 9, "one": 4 / 9, "two": 4 / 9}))
+            figures.append(measure_shares(machine, names,
+                                          {"wide": 1 / 9, "one": 4 / 9, "two": 4 / 9}))
         power_off(machine, names)
         return "; ".join(figures)
 
