@@ -7,6 +7,7 @@
 
 #include "base/bits.h"
 #include "base/lock.h"
+#include "base/log.h"
 #include "drivers/uart.h"
 #include "hv/arch.h"
 #include "hv/config.h"
@@ -35,10 +36,11 @@ static struct {
     struct uart uart;
     bool open;
     bool panicking;
-    bool prompt_shown;  /* the line holds the prompt: start a fresh one */
-    bool prompt_broken; /* and the prompt is to be shown again */
-    bool guest_waits;   /* the attached one's port */
-    bool guest_ready;   /* it did, and need not any more */
+    bool prompt_shown;      /* the line holds the prompt: start a fresh one */
+    bool prompt_broken;     /* and the prompt is to be shown again */
+    uint64_t overruns_told; /* by the monitor's CPU only */
+    bool guest_waits;       /* the attached one's port */
+    bool guest_ready;       /* it did, and need not any more */
     struct vm *attached;
 } console = {.lock = SPINLOCK_INIT(RANK_CONSOLE, "console")};
 
@@ -115,8 +117,17 @@ void console_enable_interrupts(void)
 
 void console_poll(void)
 {
-    if (console.open) {
-        console_input_take(&console.uart);
+    uint64_t overruns;
+
+    if (!console.open) {
+        return;
+    }
+    console_input_take(&console.uart);
+    overruns = __atomic_load_n(&console.uart.overruns, __ATOMIC_RELAXED);
+    if (overruns != console.overruns_told) {
+        console.overruns_told = overruns;
+        log_warn("console: the port has lost characters that were typed, %lu times so far",
+                 (unsigned long)overruns);
     }
 }
 

@@ -130,14 +130,6 @@ enum exception_vector {
     VECTOR_EXCEPTIONS = 32, /* the first that is not an exception */
 };
 
-/* Those that are faults, but for #DB.  The flags that they push have RF set, so that the handler's
- * IRET is not stopped once more by a breakpoint there: SDM Vol. 3B 17.3.1.1 "Instruction-Breakpoint
- * Exception Condition". */
-#define VECTORS_FAULTS                                                                             \
-    (BIT(VECTOR_DE) | BIT(VECTOR_BR) | BIT(VECTOR_UD) | BIT(VECTOR_NM) | BIT(VECTOR_TS) |          \
-     BIT(VECTOR_NP) | BIT(VECTOR_SS) | BIT(VECTOR_GP) | BIT(VECTOR_PF) | BIT(VECTOR_MF) |          \
-     BIT(VECTOR_AC) | BIT(VECTOR_XM) | BIT(VECTOR_VE) | BIT(VECTOR_CP))
-
 /* Exceptions that push an error code: 8, 10..14, 17, 21, 29, 30. */
 #define VECTORS_WITH_ERROR_CODE (BIT(8) | BITS(14, 10) | BIT(17) | BIT(21) | BIT(29) | BIT(30))
 

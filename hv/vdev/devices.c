@@ -82,52 +82,54 @@ void vm_devices_destroy(struct vm *vm)
     vm->devices = NULL;
 }
 
+/* NULL: it has none, nothing is locked. */
+static struct vm_devices *lock_devices(struct vm *vm)
+{
+    if (vm->devices != NULL) {
+        spin_lock(&vm->devices->lock);
+    }
+    return vm->devices;
+}
+
 bool uart_receive(struct vm *vm, char c)
 {
-    struct vm_devices *devices = vm->devices;
-    bool queued;
+    struct vm_devices *devices = lock_devices(vm);
+    bool taken;
 
     if (devices == NULL) {
         return false;
     }
-    spin_lock(&devices->lock);
-    queued = vuart_input(&devices->uart, c);
+    taken = vuart_input(&devices->uart, c);
     spin_unlock(&devices->lock);
-    return queued;
+    return taken;
 }
 
 void uart_output_ready(struct vm *vm)
 {
-    struct vm_devices *devices = vm->devices;
+    struct vm_devices *devices = lock_devices(vm);
 
-    if (devices == NULL) {
-        return;
+    if (devices != NULL) {
+        vuart_output_ready(&devices->uart);
+        spin_unlock(&devices->lock);
     }
-    spin_lock(&devices->lock);
-    vuart_output_ready(&devices->uart);
-    spin_unlock(&devices->lock);
 }
 
 void vm_devices_press_power_button(struct vm *vm)
 {
-    struct vm_devices *devices = vm->devices;
+    struct vm_devices *devices = lock_devices(vm);
 
-    if (devices == NULL) {
-        return;
+    if (devices != NULL) {
+        power_button_press(&devices->button);
+        spin_unlock(&devices->lock);
     }
-    spin_lock(&devices->lock);
-    power_button_press(&devices->button);
-    spin_unlock(&devices->lock);
 }
 
 void vm_devices_eoi(struct vm *vm, unsigned vector)
 {
-    struct vm_devices *devices = vm->devices;
+    struct vm_devices *devices = lock_devices(vm);
 
-    if (devices == NULL) {
-        return;
+    if (devices != NULL) {
+        ioapic_eoi(&devices->ioapic, vector);
+        spin_unlock(&devices->lock);
     }
-    spin_lock(&devices->lock);
-    ioapic_eoi(&devices->ioapic, vector);
-    spin_unlock(&devices->lock);
 }

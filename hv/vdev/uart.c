@@ -141,10 +141,16 @@ static uint8_t read_iir(struct vuart *uart)
     return reason | (uart->fcr & FCR_ENABLE ? IIR_FIFO : 0);
 }
 
+/* One that waits is ready as soon as anybody sees that, whoever sees it first. */
 static bool transmitter_waits(struct vuart *uart)
 {
-    uart->waits = uart->host->busy(uart->owner);
-    return uart->waits;
+    bool busy = uart->host->busy(uart->owner);
+
+    if (uart->waits && !busy) {
+        uart->thre_pending = true;
+    }
+    uart->waits = busy;
+    return busy;
 }
 
 static uint8_t read_lsr(struct vuart *uart)

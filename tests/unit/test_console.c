@@ -14,6 +14,7 @@
 #include "hv/console_input.h"
 #include "hv/loop.h"
 #include "hv/vm.h"
+#include "tests/unit/support.h"
 
 /* ---- a port that takes everything, when it is asked ---- */
 
@@ -60,9 +61,11 @@ static unsigned wakes;
 static uint64_t now_ns;
 static platform_irq_handler on_interrupt;
 
+static uint64_t port_overruns;
+
 int uart_get(struct uart *uart)
 {
-    (void)uart;
+    uart->overruns = port_overruns;
     return typed_bytes == 0 ? -1 : (typed_bytes--, (unsigned char)*typed++);
 }
 
@@ -269,7 +272,11 @@ static void input(void **state)
     assert_true(ready);
     typed = "abc]def]";
     typed_bytes = 8;
+    port_overruns++;
+    support_log_watch("lost characters that were typed, 1 times");
     console_poll();
+    console_poll();
+    assert_int_equal(support_log_seen(), 1); /* told once */
     assert_false(console_input_skip_to('x'));
     assert_int_equal(console_input_peek(), 'a');
     assert_true(console_input_skip_to(']'));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Events: APM 15.20 "Event Injection" and 15.21 "Interrupt and Local APIC Support". */
 #include "arch/x86/cpu.h"
+#include "arch/x86/guest_event.h"
 #include "arch/x86/svm/vcpu.h"
 
 #define DR6_BREAKPOINTS BITS(3, 0)
@@ -35,11 +36,8 @@ bool svm_nmi_allowed(struct vcpu *vcpu)
 
 /* ---- one instruction ---- */
 
-/* What it may raise.  INT3 and INTO are no faults, #DF and #MC no matter of this instruction. */
-#define STEP_EXCEPTIONS                                                                            \
-    (BIT(VECTOR_DE) | BIT(VECTOR_BR) | BIT(VECTOR_UD) | BIT(VECTOR_NM) | BIT(VECTOR_TS) |          \
-     BIT(VECTOR_NP) | BIT(VECTOR_SS) | BIT(VECTOR_GP) | BIT(VECTOR_PF) | BIT(VECTOR_MF) |          \
-     BIT(VECTOR_XM))
+/* What it may raise, but for #AC, which always exits. */
+#define STEP_EXCEPTIONS (VECTORS_FAULTS & ~BIT(VECTOR_AC))
 
 /* The next entry ends behind one instruction.  If the guest steps anyway, it does so already. */
 static void begin_step(struct vcpu *vcpu, struct svm_vcpu *svm)
@@ -91,15 +89,16 @@ void svm_event_end_step(struct vcpu *vcpu, struct svm_vcpu *svm)
 void svm_request_window(struct vcpu *vcpu, bool interrupt, bool nmi)
 {
     struct svm_vcpu *svm = svm_of(vcpu);
-    bool interrupted = vcpu->event.valid && vcpu->event.type == EVENT_INTERRUPT;
+    const struct guest_event *event = &vcpu->event;
 
-    if (nmi && vcpu->event.valid && !interrupted) {
+    /* An NMI that is delivered now masks the next; an interrupt is V_IRQ, which ends in its own
+     * time.
+     */
+    if (nmi && event->valid && event->type != EVENT_NMI && event->type != EVENT_INTERRUPT) {
         arch_cpu_kick(arch_cpu_id());
-    } else if (nmi && !interrupted && svm->nmi == SVM_NMI_RETURNING) {
-        begin_step(vcpu, svm);
-    } else if (nmi && !interrupted && svm->nmi == SVM_NMI_OPEN) {
-        if (vcpu->regs.rflags & RFLAGS_IF) {
-            interrupt = true;
+    } else if (nmi && !event->valid && svm->nmi != SVM_NMI_MASKED) {
+        if (svm->nmi == SVM_NMI_OPEN && (vcpu->regs.rflags & RFLAGS_IF)) {
+            interrupt = true; /* STI's shadow ends where an interrupt would come */
         } else {
             begin_step(vcpu, svm);
         }
@@ -203,9 +202,7 @@ void svm_event_inject(struct vcpu *vcpu, struct svm_vcpu *svm)
         svm->vmcb->control.event_injection = 0; /* some keep the old one */
         return;
     }
-    if (type == EVENT_EXCEPTION && (VECTORS_FAULTS >> event->vector & 1)) {
-        vcpu->regs.rflags |= RFLAGS_RF;
-    }
+    guest_set_resume_flag(vcpu);
     if (type == EVENT_SOFTWARE_EXCEPTION) {
         type = SVM_EVENT_TYPE_EXCEPTION;
     }

@@ -68,10 +68,6 @@ static void decode_memory(const struct vmcb_control *control, struct vcpu_exit *
     }
 }
 
-#define HAS_ERROR_CODE                                                                             \
-    (BIT(VECTOR_TS) | BIT(VECTOR_NP) | BIT(VECTOR_SS) | BIT(VECTOR_GP) | BIT(VECTOR_PF) |          \
-     BIT(VECTOR_AC))
-
 /* They go on to the guest: #DB and #AC always exit, others in a step of ours.  DR6 and DR7 are
  * already as its handler shall see them. */
 static void decode_exception(struct vcpu *vcpu, const struct svm_vcpu *svm, uint8_t vector,
@@ -86,7 +82,7 @@ static void decode_exception(struct vcpu *vcpu, const struct svm_vcpu *svm, uint
     if (vector == VECTOR_PF) {
         vcpu->regs.cr2 = control->exit_info_2;
     }
-    if (BIT(vector) & HAS_ERROR_CODE) {
+    if (BIT(vector) & VECTORS_WITH_ERROR_CODE) {
         vcpu_inject_fault(vcpu, vector, (uint32_t)control->exit_info_1);
     } else if (vector != VECTOR_DB || !svm->step_done) {
         vcpu_inject_exception(vcpu, vector);

@@ -2,6 +2,7 @@
 /* Events: SDM Vol. 3C 26.6 "Event Injection", 27.2.4 "Information for VM Exits During Event
  * Delivery", 24.4.2 "Guest Non-Register State". */
 #include "arch/x86/cpu.h"
+#include "arch/x86/guest_event.h"
 #include "arch/x86/vmx/vcpu.h"
 
 #define PENDING_STEP BIT(14)
@@ -72,9 +73,7 @@ void vmx_event_inject(struct vcpu *vcpu)
     if (!event->valid) {
         return; /* an exit leaves the field invalid */
     }
-    if (event->type == EVENT_EXCEPTION && (VECTORS_FAULTS >> event->vector & 1)) {
-        vcpu->regs.rflags |= RFLAGS_RF;
-    }
+    guest_set_resume_flag(vcpu);
     word = (uint32_t)(INTERRUPTION_VALID | FIELD_PREP(INTERRUPTION_TYPE, event->type) |
                       FIELD_PREP(INTERRUPTION_VECTOR, event->vector));
     /* None in real mode: SDM Vol. 3C 26.2.1.3 "VM-Entry Control Fields". */
