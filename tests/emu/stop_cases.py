@@ -62,7 +62,48 @@ def stop(boot):
     expect_end(machine)
 
 
+def kill_resets(boot):
+    """A VM that resets itself again and again is ended by one kill, at whatever moment it comes."""
+    machine = boot(host(store="none", when_idle="monitor") +
+                   bare_vm("loop", "reset.elf", "128M", autostart="no"), (bare_file("reset.elf"),))
+    machine.expect("^spillway> ")
+    for attempt in range(30):
+        machine.command("start loop")
+        begin = len(machine.text)
+        machine.expect("vm loop: reset", 30, begin)
+        machine.wait(0.01 * (attempt % 7))
+        begin = len(machine.text)
+        machine.send("kill loop\r")
+        machine.expect("vm loop: stopped by the operator", 30, begin)
+        machine.wait(0.1)
+        if "expected a VM that is not stopped" in machine.text or "loop: started" in machine.text[
+                machine.text.rindex("stopped by the operator"):]:
+            raise Failure(f"kill {attempt} did not end it")
+    machine.send("poweroff\r")
+    expect_end(machine)
+
+
+def refused_start(boot):
+    """A start that the operator asks for and that is refused changes nothing."""
+    machine = boot(host(store="none", pool="64M", when_idle="poweroff") +
+                   bare_vm("big", "bench.elf", "128M", autostart="no") +
+                   bare_vm("small", "deaf.elf", "16M", autostart="no"),
+                   (bare_file("bench.elf"), bare_file("deaf.elf")))
+    machine.expect("^spillway> ")
+    answers(machine, "start big", "needs ")
+    machine.wait(2.0)  # it would have powered off
+    if "stopped" not in machine.command("vms") or "failed" in machine.command("vms"):
+        raise Failure("a refused start has made a VM a failed one")
+    machine.command("start small")
+    machine.expect(r"^small\| deaf: asleep", 60)
+    machine.command("kill small")
+    expect_end(machine)
+
+
 CASES = [
+    Case("kill-resets", kill_resets, memory="256M"),
+    Case("kill-resets", kill_resets, emu="bochs", memory="256M"),
+    Case("refused-start", refused_start, memory="256M"),
     Case("stop", stop, memory="512M", cpus=2),
     Case("stop", stop, emu="bochs", memory="512M"),
 ]
