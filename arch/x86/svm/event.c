@@ -61,10 +61,6 @@ void svm_event_end_step(struct vcpu *vcpu, struct svm_vcpu *svm)
     struct vmcb *vmcb = svm->vmcb;
     bool done;
 
-    svm->step_done = false;
-    if (!svm->step) {
-        return;
-    }
     svm->step = false;
     done = vmcb->control.exit_code == SVM_EXIT_EXCEPTION + VECTOR_DB && (vmcb->save.dr6 & DR6_STEP);
     svm->step_done = done && !(vmcb->save.dr6 & DR6_BREAKPOINTS);

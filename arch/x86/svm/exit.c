@@ -70,7 +70,7 @@ static void decode_memory(const struct vmcb_control *control, struct vcpu_exit *
 
 /* They go on to the guest: #DB and #AC always exit, others in a step of ours.  DR6 and DR7 are
  * already as its handler shall see them. */
-static void decode_exception(struct vcpu *vcpu, const struct svm_vcpu *svm, uint8_t vector,
+static void decode_exception(struct vcpu *vcpu, struct svm_vcpu *svm, uint8_t vector,
                              struct vcpu_exit *exit)
 {
     const struct vmcb_control *control = &svm->vmcb->control;
@@ -87,6 +87,7 @@ static void decode_exception(struct vcpu *vcpu, const struct svm_vcpu *svm, uint
     } else if (vector != VECTOR_DB || !svm->step_done) {
         vcpu_inject_exception(vcpu, vector);
     }
+    svm->step_done = false;
 }
 
 /* Instructions without operands that matter, by exit code - SVM_EXIT_RDPMC. */

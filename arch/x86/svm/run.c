@@ -100,7 +100,9 @@ void svm_run(struct vcpu *vcpu, struct vcpu_exit *exit)
     if (FIELD_GET(VINTR_TPR, control->vintr) != tpr) {
         lapic_set_tpr(vcpu->lapic, FIELD_GET(VINTR_TPR, control->vintr));
     }
-    svm_event_end_step(vcpu, svm);
+    if (svm->step) {
+        svm_event_end_step(vcpu, svm);
+    }
     svm_event_collect(vcpu, svm);
     svm_exit_decode(vcpu, svm, exit);
 }

@@ -99,7 +99,7 @@ void svm_clear_shadow(struct vcpu *vcpu);
 void svm_event_inject(struct vcpu *vcpu, struct svm_vcpu *svm);
 /* After the exit: EXITINTINFO -> vcpu->event; closes windows. */
 void svm_event_collect(struct vcpu *vcpu, struct svm_vcpu *svm);
-/* After the exit: the guest does not see that it was for one instruction only. */
+/* After the exit of a step: the guest does not see that it was for one instruction only. */
 void svm_event_end_step(struct vcpu *vcpu, struct svm_vcpu *svm);
 /* The guest is about to execute IRET. */
 void svm_event_iret(struct vcpu *vcpu, struct svm_vcpu *svm);
