@@ -61,6 +61,9 @@ void *arch_ptr(hpa_t address);
 volatile void *arch_map_mmio(hpa_t address, uint64_t bytes);
 /* 64 bits for keys and canaries: RDRAND or RDSEED where the CPU has it, mixed with the TSC. */
 uint64_t arch_random(void);
+/* A line that no guest can fake, to whoever started the emulator that we run in; without an
+ * emulator, nothing.  Any context. */
+void arch_tell_emulator(const char *line);
 _Noreturn void arch_reset(void);
 _Noreturn void arch_power_off(void);
 /* Panic: stops the other CPUs by NMI and prints registers, backtrace and per-CPU state. */

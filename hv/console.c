@@ -10,13 +10,14 @@
 #include "base/log.h"
 #include "drivers/uart.h"
 #include "hv/arch.h"
-#include "hv/config.h"
 #include "hv/console_input.h"
+#include "hv/console_internal.h"
 #include "hv/loop.h"
 #include "hv/vm.h"
 
 #define RING_BYTES    131072u /* power of two */
 #define GUEST_BYTES   65536u  /* of it: a guest that floods its port must not silence the monitor */
+#define LINES_BYTES   512u    /* guests' lines follow when less waits: one of each in turn */
 #define BUSY_BYTES    1024u   /* so much waits: an attached guest waits, too */
 #define READY_BYTES   (BUSY_BYTES - 64)
 #define UNFINISHED_NS 1000000000ull /* a line is shown that has not ended for so long */
@@ -25,12 +26,13 @@
 #define PRINTF_MAX    512
 
 /*
- *   console_write*, guest output --> ring --> console_drain --> UART
+ *   console_write*, attached guest ----------------> ring --> console_drain --> UART
+ *   other guests --> a ring each, line by line ------^
  *
  * head and tail count bytes for ever; their difference is what waits.
  */
 static struct {
-    struct spinlock lock; /* all of this, and guests[] */
+    struct spinlock lock; /* all of this, and console_guest.c's */
     char ring[RING_BYTES];
     uint64_t head, tail;
     struct uart uart;
@@ -41,18 +43,9 @@ static struct {
     uint64_t overruns_told; /* by the monitor's CPU only */
     bool guest_waits;       /* the attached one's port */
     bool guest_ready;       /* it did, and need not any more */
+    bool held;              /* guests' lines: a live view is shown */
     struct vm *attached;
 } console = {.lock = SPINLOCK_INIT(RANK_CONSOLE, "console")};
-
-static struct guest_console {
-    const struct vm *vm;         /* whose line it is */
-    char line[CONSOLE_LINE_MAX]; /* not yet shown */
-    unsigned line_used;
-    uint64_t line_since_ns; /* when it began */
-    uint64_t lost;          /* lines that found no room, not yet reported */
-    char scrollback[CONSOLE_SCROLLBACK];
-    uint64_t written;
-} guests[CONFIG_VMS_MAX];
 
 static void lock(void)
 {
@@ -68,7 +61,7 @@ static void unlock(void)
     }
 }
 
-static void put_locked(char c)
+void console_put_locked(char c)
 {
     if (console.head - console.tail == RING_BYTES) {
         return;
@@ -76,21 +69,25 @@ static void put_locked(char c)
     console.ring[console.head++ % RING_BYTES] = c;
 }
 
-static void write_locked(const char *text, size_t bytes)
+void console_write_locked(const char *text, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++) {
         if (text[i] == '\n') {
-            put_locked('\r');
+            console_put_locked('\r');
         }
-        put_locked(text[i]);
+        console_put_locked(text[i]);
     }
 }
 
-/* The cursor goes to the start of a line of its own. */
-static void fresh_line_locked(void)
+size_t console_waiting_locked(void)
+{
+    return (size_t)(console.head - console.tail);
+}
+
+void console_fresh_line_locked(void)
 {
     if (console.prompt_shown) {
-        write_locked("\n", 1);
+        console_write_locked("\n", 1);
         console.prompt_shown = false;
         console.prompt_broken = true;
     }
@@ -134,16 +131,16 @@ void console_poll(void)
 void console_write_line(const char *line)
 {
     lock();
-    fresh_line_locked();
-    write_locked(line, strlen(line));
-    write_locked("\n", 1);
+    console_fresh_line_locked();
+    console_write_locked(line, strlen(line));
+    console_write_locked("\n", 1);
     unlock();
 }
 
 void console_write(const char *text, size_t bytes)
 {
     lock();
-    write_locked(text, bytes);
+    console_write_locked(text, bytes);
     unlock();
 }
 
@@ -161,80 +158,24 @@ void console_printf(const char *format, ...)
 
 /* ---- guests ---- */
 
-static bool guest_has_room_locked(void)
+static void show_guests_locked(void)
 {
-    return console.head - console.tail < GUEST_BYTES;
-}
-
-static void write_guest_line_locked(const struct vm *vm, const char *text, size_t bytes)
-{
-    fresh_line_locked();
-    write_locked(vm->name, strlen(vm->name));
-    write_locked("| ", 2);
-    write_locked(text, bytes);
-    write_locked("\n", 1);
-}
-
-static void show_guest_line_locked(const struct vm *vm, struct guest_console *guest)
-{
-    unsigned used = guest->line_used;
-
-    guest->line_used = 0;
-    if (!guest_has_room_locked()) {
-        guest->lost++;
-        return;
+    if (console.attached == NULL && !console.held && !console.panicking) {
+        console_guests_show_locked(LINES_BYTES);
     }
-    if (guest->lost != 0) {
-        char note[48];
-        int bytes = snprintf(note, sizeof(note), "(%lu lines lost)", (unsigned long)guest->lost);
-
-        write_guest_line_locked(vm, note, (size_t)bytes);
-        guest->lost = 0;
-    }
-    write_guest_line_locked(vm, guest->line, used);
-}
-
-/* C0, DEL, and C1, which some terminals take as the start of a control sequence. */
-static bool is_control(char c)
-{
-    unsigned char byte = (unsigned char)c;
-
-    return byte < 0x20 || (byte >= 0x7f && byte < 0xa0);
-}
-
-/* Detached: whole lines, and no control characters that could fool the operator's terminal. */
-static void collect_line_locked(struct vm *vm, struct guest_console *guest, char c)
-{
-    if (c == '\r') {
-        return;
-    }
-    if (c == '\n') {
-        show_guest_line_locked(vm, guest);
-        return;
-    }
-    if (guest->line_used == CONSOLE_LINE_MAX) {
-        show_guest_line_locked(vm, guest);
-    }
-    if (guest->line_used == 0) {
-        guest->vm = vm;
-        guest->line_since_ns = arch_clock_ns();
-    }
-    guest->line[guest->line_used++] = is_control(c) && c != '\t' ? '.' : c;
 }
 
 void console_guest_output(struct vm *vm, char c)
 {
-    struct guest_console *guest = &guests[vm->index];
-
     lock();
-    guest->scrollback[guest->written++ % CONSOLE_SCROLLBACK] = c;
+    console_guest_put_locked(vm, c);
     if (console.attached == vm) {
-        if (guest_has_room_locked()) {
-            put_locked(c);
+        console_guest_seen_locked(vm);
+        if (console_waiting_locked() < GUEST_BYTES) { /* its port does not wait: as an overrun */
+            console_put_locked(c);
         }
-    } else if (console.attached == NULL) {
-        collect_line_locked(vm, guest, c);
     }
+    show_guests_locked();
     unlock();
 }
 
@@ -243,7 +184,7 @@ bool console_guest_busy(const struct vm *vm)
     bool busy;
 
     lock();
-    busy = console.attached == vm && console.head - console.tail >= BUSY_BYTES;
+    busy = console.attached == vm && console_waiting_locked() >= BUSY_BYTES;
     console.guest_waits |= busy;
     unlock();
     return busy;
@@ -263,8 +204,9 @@ bool console_take_ready(void)
 void console_guest_flush(struct vm *vm)
 {
     lock();
-    if (console.attached == NULL && guests[vm->index].line_used != 0) {
-        show_guest_line_locked(vm, &guests[vm->index]);
+    console_guest_finish_locked(vm);
+    if (console.attached == NULL && !console.held) {
+        console_guest_show_all_locked(vm, GUEST_BYTES);
     }
     unlock();
 }
@@ -273,38 +215,33 @@ void console_show_unfinished(void)
 {
     uint64_t now = arch_clock_ns();
 
-    lock();
-    for (unsigned i = 0; i < CONFIG_VMS_MAX && console.attached == NULL; i++) {
-        struct guest_console *guest = &guests[i];
-
-        if (guest->line_used != 0 && now - guest->line_since_ns >= UNFINISHED_NS) {
-            show_guest_line_locked(guest->vm, guest);
-        }
+    if (now < UNFINISHED_NS) {
+        return;
     }
+    lock();
+    console_guests_finish_older_locked(now - UNFINISHED_NS);
+    show_guests_locked();
     unlock();
 }
 
-static void show_scrollback_locked(const struct guest_console *guest)
+void console_hold_guests(bool hold)
 {
-    uint64_t i = guest->written > CONSOLE_SCROLLBACK ? guest->written - CONSOLE_SCROLLBACK : 0;
-
-    for (; i < guest->written; i++) {
-        put_locked(guest->scrollback[i % CONSOLE_SCROLLBACK]);
-    }
+    lock();
+    console.held = hold;
+    show_guests_locked();
+    unlock();
 }
 
 void console_attach(struct vm *vm)
 {
     lock();
-    if (console.attached != NULL) {
-        guests[console.attached->index].line_used = 0;
-    }
     console.attached = vm;
     console.guest_waits = console.guest_ready = false;
     console.prompt_shown = console.prompt_broken = false;
     if (vm != NULL) {
-        show_scrollback_locked(&guests[vm->index]);
+        console_guest_scrollback_locked(vm);
     }
+    show_guests_locked();
     unlock();
 }
 
@@ -343,6 +280,7 @@ bool console_drain(void)
     }
     for (unsigned i = 0; i < DRAIN_BYTES / PIECE_BYTES && drain_piece_locked(); i++) {
     }
+    show_guests_locked();
     more = console.head != console.tail;
     uart_want_transmit(&console.uart, more);
     ready = console.guest_waits && console.head - console.tail < READY_BYTES;
@@ -378,14 +316,14 @@ void console_panic_mode(void)
 {
     console.panicking = true;
     console.attached = NULL;
-    fresh_line_locked();
+    console_fresh_line_locked();
 }
 
 void console_show_prompt(const char *prompt, const char *line)
 {
     lock();
-    write_locked(prompt, strlen(prompt));
-    write_locked(line, strlen(line));
+    console_write_locked(prompt, strlen(prompt));
+    console_write_locked(line, strlen(line));
     console.prompt_shown = true;
     console.prompt_broken = false;
     unlock();
@@ -400,10 +338,10 @@ void console_end_line(const char *prompt, const char *line)
 {
     lock();
     if (!console.prompt_shown) {
-        write_locked(prompt, strlen(prompt));
-        write_locked(line, strlen(line));
+        console_write_locked(prompt, strlen(prompt));
+        console_write_locked(line, strlen(line));
     }
-    write_locked("\n", 1);
+    console_write_locked("\n", 1);
     console.prompt_shown = console.prompt_broken = false;
     unlock();
 }

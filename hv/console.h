@@ -3,13 +3,12 @@
  * The serial console: one line to the outside, shared by the hypervisor's log,
  * the monitor and every guest's serial port.
  *
- * Output goes into a ring and leaves it from the main loop (console_drain), so
- * that nobody waits for a slow line.  While no guest console is attached,
- * guest output is shown line by line behind `name| `; while one is attached,
- * that guest's characters pass unchanged, at the line's rate, for which its port
- * waits, and all else waits in its scrollback or in the log.  Guests get half of the ring: lines
- * that find it full are counted and dropped, and the monitor can still be read.  Lock:
- * RANK_CONSOLE.
+ * Output goes into a ring and leaves it at the port's interrupt and from the main loop
+ * (console_drain), so that nobody waits for a slow line.  While no guest console is attached,
+ * guests' lines are shown behind `name| `, in turn, out of a ring that each VM has: one that prints
+ * faster than the line loses lines of its own, which are counted where they are missing.  While one
+ * is attached, that guest's characters pass unchanged, at the line's rate, for which its port
+ * waits, and the others' lines wait in their rings.  Lock: RANK_CONSOLE.
  */
 #ifndef SPILLWAY_HV_CONSOLE_H
 #define SPILLWAY_HV_CONSOLE_H
@@ -18,8 +17,8 @@
 
 struct vm;
 
-#define CONSOLE_SCROLLBACK 4096 /* bytes kept of each guest */
-#define CONSOLE_LINE_MAX   200  /* a longer guest line is shown in pieces */
+#define CONSOLE_SCROLLBACK 16384 /* bytes kept of each guest; power of two */
+#define CONSOLE_LINE_MAX   200   /* a longer guest line is shown in pieces */
 
 /* Opens the port.  Before that, lines only go to the log ring. */
 void console_init(uint16_t port, unsigned baud);
@@ -39,10 +38,13 @@ void console_guest_output(struct vm *vm, char c);
 bool console_guest_busy(const struct vm *vm);
 /* Once after it has been busy: the attached guest's port may send again. */
 bool console_take_ready(void);
-/* The guest's unfinished line is shown: when it ends. */
+/* All that it has printed is shown, its unfinished line as well: when it ends. */
 void console_guest_flush(struct vm *vm);
 /* Likewise those of all guests that have been unfinished for a while, as prompts are. */
 void console_show_unfinished(void);
+
+/* Guests' lines wait in their rings meanwhile: for a live view. */
+void console_hold_guests(bool hold);
 
 /* Shows that guest's scrollback and passes its characters through; NULL: back to the monitor. */
 void console_attach(struct vm *vm);

@@ -78,6 +78,15 @@ static bool file_exists(const char *path)
 
 /* ---- the end ---- */
 
+/* On a line of its own, whatever the prompt is doing; and all of it is on the wire before whoever
+ * started us hears of it. */
+static void say_last(const char *line)
+{
+    console_write_line(line);
+    console_flush();
+    arch_tell_emulator(line);
+}
+
 void machine_power_off(void)
 {
     char line[64] = "spillway: power off: all guests ok";
@@ -86,24 +95,24 @@ void machine_power_off(void)
     if (failed != 0) {
         snprintf(line, sizeof(line), "spillway: power off: %u guest(s) failed", failed);
     }
-    console_write_line(line); /* on a line of its own, whatever the prompt is doing */
-    console_flush();
+    say_last(line);
     arch_power_off();
 }
 
 void machine_reboot(void)
 {
-    console_write_line("spillway: reboot");
-    console_flush();
+    say_last("spillway: reboot");
     arch_reset();
 }
 
 /* Something that the operator has to put right keeps us from starting. */
 static _Noreturn void refuse_boot(const char *why)
 {
+    char line[CONFIG_ERROR_MAX + 32];
+
     log_error("%s", why);
-    console_printf("spillway: PANIC: %s\n", why);
-    console_flush();
+    snprintf(line, sizeof(line), "spillway: PANIC: %s", why);
+    say_last(line);
     arch_power_off();
 }
 

@@ -27,7 +27,7 @@ static void show_line(const char *line)
 
 void panic(const char *format, ...)
 {
-    char message[160];
+    char message[160], last[192];
     va_list args;
 
     if (atomic_exchange(&panicking, true)) {
@@ -45,8 +45,10 @@ void panic(const char *format, ...)
     arch_panic_dump();
     console_printf("last log lines:\n");
     log_replay(PANIC_LOG_LINES, show_line);
-    console_printf("spillway: PANIC: %s\n", message);
+    snprintf(last, sizeof(last), "spillway: PANIC: %s", message);
+    console_printf("%s\n", last);
     console_flush();
+    arch_tell_emulator(last);
     if (reset_after) {
         arch_reset();
     }

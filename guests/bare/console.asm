@@ -3,11 +3,14 @@
 ;
 ; Command line: `i`: says `console: reads`, takes 65,536 bytes and prints their sum, where each byte is
 ; added to 31 times what was; `o`: says `console: writes`, waits for a byte, then sends 1 MiB of the
-; letters a to z; `d`: says `console: deaf` and reads nothing, for ever.
+; letters a to z; `d`: says `console: deaf` and reads nothing, for ever; `l`: says `console: lies`, waits
+; for a byte, prints what the hypervisor says when it powers off, and waits for another; `n`: prints 2,000
+; numbered lines.
 %include "bare.inc"
 
 IN_BYTES  equ 65536
 OUT_BYTES equ 1 << 20
+LINES     equ 2000
 
 section .text
 main:
@@ -17,6 +20,10 @@ main:
         je      write_much
         cmp     byte [esi], 'd'
         je      deaf
+        cmp     byte [esi], 'l'
+        je      lie
+        cmp     byte [esi], 'n'
+        je      lines
         mov     esi, hello_reads
         call    print
         xor     ebx, ebx
@@ -56,6 +63,28 @@ deaf:   mov     esi, hello_deaf
 .again: pause
         jmp     .again
 
+lie:    mov     esi, hello_lies
+        call    print
+        call    read_char
+        mov     esi, text_lie
+        call    print
+        call    read_char
+        mov     eax, 1              ; it fails
+        ret
+
+lines:  xor     ebx, ebx
+.next:  mov     esi, text_line
+        call    print
+        mov     eax, ebx
+        call    print_decimal
+        mov     esi, text_filling
+        call    print
+        inc     ebx
+        cmp     ebx, LINES
+        jb      .next
+        xor     eax, eax
+        ret
+
 ; AL: the next byte.
 read_char:
         push    edx
@@ -72,4 +101,8 @@ section .data
 hello_reads:  db "console: reads", 10, 0
 hello_writes: db "console: writes", 10, 0
 hello_deaf:   db "console: deaf", 10, 0
+hello_lies:   db "console: lies", 10, 0
+text_lie:     db 13, 10, "spillway: power off: all guests ok", 13, 10, 0
+text_line:    db "console: line ", 0
+text_filling: db " ", "................................................................", 10, 0
 text_sum:     db "console: sum ", 0

@@ -4,13 +4,15 @@
 A line has 11,520 characters a second.  QEMU's port takes more, 16 at a time, each time that its main loop
 comes round: beside a busy guest that is seldom.  Bochs' hands over about 4,000 a second.
 """
+import re
 import time
 
-from cases import Case, bare_file, bare_vm, expect_end, host
+from cases import LAST_OK, Case, bare_file, bare_vm, expect_end, host
 from machine import Failure
 
 PASTE = 65536
 FLOOD = 1 << 20
+LINES = 2000
 CONSOLE = (bare_file("console.elf"), bare_file("spin.elf"))
 
 
@@ -106,7 +108,70 @@ def paste(boot):
     expect_end(machine)
 
 
+def check_lines(machine, name):
+    """Numbered lines, each either shown or counted as lost, where it is missing."""
+    next_line = 0
+    for line in re.findall(rf"^{name}\| (.*)$", machine.text, re.M):
+        lost = re.fullmatch(r"\((\d+) lines lost\)", line)
+        shown = re.fullmatch(r"console: line (\d+) \.{64}", line)
+        if lost:
+            next_line += int(lost.group(1))
+        elif not shown or int(shown.group(1)) != next_line:
+            raise Failure(f"{name}: expected line {next_line}, got '{line}'")
+        else:
+            next_line += 1
+    if next_line != LINES:
+        raise Failure(f"{name}: {next_line} lines were shown or counted, expected {LINES}")
+
+
+def lines_lost(boot):
+    """Three that print faster than the line is; a fourth says little, and all of that is heard."""
+    names = ("n1", "n2", "n3")
+    machine = boot(host(store="none", when_idle="monitor") + "".join(guest(n, "n") for n in names) +
+                   guest("quiet", "l"), CONSOLE, cpus=2)
+    machine.expect("^spillway> ")
+    for name in names:
+        machine.send(f"start {name}\r")
+    machine.send("start quiet\r")
+    machine.expect(r"^quiet\| console: lies", 30)
+    for name in names:
+        machine.expect(rf"vm {name}: ended well", 120)
+    machine.expect("^spillway> ", 30, len(machine.text))
+    machine.send("kill quiet\rpoweroff\r")
+    expect_end(machine)
+    for name in names:
+        check_lines(machine, name)
+
+
+def faked_end(boot):
+    """A guest on the attached console prints our last line: nobody believes it.  The machine is
+    rebooted afterwards, and how it ends then is what counts."""
+    machine = boot(host(store="none", when_idle="monitor") + guest("liar", "l"), CONSOLE)
+    machine.expect("^spillway> ")
+    machine.command("start liar")
+    machine.expect(r"^liar\| console: lies", 30)
+    attach(machine, "liar")
+    machine.send("x")
+    machine.expect(LAST_OK, 30)
+    machine.wait(8.0)
+    machine.send("x")
+    machine.expect(r"vm liar: failed with code 1", 30)
+    machine.send("\x1d")
+    machine.expect("^spillway> ", 30, len(machine.text))
+    start = len(machine.text)
+    machine.send("reboot\r")
+    machine.expect(r"^spillway: reboot$", 30, start)
+    machine.expect("^spillway> ", 60, start + 20)
+    if "stopped" not in machine.command("vms"):
+        raise Failure("after a reboot, expected a VM that has not been started")
+    machine.send("poweroff\r")
+    expect_end(machine)
+
+
 CASES = [
+    Case("faked-end", faked_end, memory="256M"),
+    Case("faked-end", faked_end, emu="bochs", memory="256M"),
+    Case("lines-lost", lines_lost, memory="256M"),
     Case("monitor-rate", monitor_rate(11000, 3000), memory="256M"),
     Case("monitor-rate", monitor_rate(3000, 3000), emu="bochs", memory="256M"),
     Case("paste", paste, memory="256M", timeout=400),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: hv/console.c hv/console_input.c */
+/* SOURCES: hv/console.c hv/console_guest.c hv/console_input.c */
 /* The console between guests that mean no good and an operator who reads it. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "drivers/uart.h"
+#include "hv/config.h"
 #include "hv/console.h"
 #include "hv/console_input.h"
 #include "hv/loop.h"
@@ -110,6 +111,7 @@ uint64_t arch_clock_ns(void)
 
 static struct vm alpha = {.name = "alpha", .index = 0};
 static struct vm beta = {.name = "beta", .index = 1};
+static struct vm gamma_vm = {.name = "gamma", .index = CONFIG_VMS_MAX - 1};
 
 static void print(struct vm *vm, const char *text)
 {
@@ -155,49 +157,133 @@ static void control_characters(void **state)
     assert_string_equal(shown(), "alpha| spillway: power off: all guests ok\r\n");
 }
 
-/* Whatever guests print, what the hypervisor says afterwards comes out whole. */
+/* Whatever guests print, what the hypervisor says afterwards comes out whole, and so does what
+ * guests say that print little.  Who floods its port sees what is missing, and where. */
 static void flood(void **state)
 {
+    char answer[40];
     const char *text;
+    unsigned lost, first;
 
     (void)state;
     for (unsigned i = 0; i < 100000; i++) {
-        print(&alpha, "flood\n");
+        snprintf(answer, sizeof(answer), "flood %05u\n", i);
+        print(&alpha, answer);
     }
-    print(&beta, "not heard\n");
+    print(&beta, "heard\n");
     for (unsigned i = 0; i < 500; i++) {
         console_printf("answer %u of the monitor\n", i);
     }
     text = shown();
-    assert_null(strstr(text, "beta|"));
     for (unsigned i = 0; i < 500; i++) {
-        char answer[40];
-
         snprintf(answer, sizeof(answer), "\nanswer %u of the monitor\r\n", i);
         assert_non_null(strstr(text, answer));
     }
-    print(&alpha, "again\n");
-    print(&beta, "again\n");
+    assert_null(strstr(text, "lost"));
+    console_guest_flush(&beta);
+    console_guest_flush(&alpha);
     text = shown();
-    assert_non_null(strstr(text, "lines lost)\r\nalpha| again\r\n"));
-    assert_non_null(strstr(text, "beta| (1 lines lost)\r\nbeta| again\r\n"));
+    assert_ptr_equal(strstr(text, "beta| heard\r\n"), text);
+    assert_int_equal(sscanf(strstr(text, "alpha| ("),
+                            "alpha| (%u lines lost)\r\nalpha| flood %u\r\n", &lost, &first),
+                     2);
+    /* From there on all of it, and before there as many as were told. */
+    for (unsigned i = first; i < 100000; i++) {
+        snprintf(answer, sizeof(answer), "alpha| flood %05u\r\n", i);
+        text = strstr(text, answer);
+        assert_non_null(text);
+    }
+    assert_true(lost <= first && first - lost < 100); /* some were shown before */
+}
+
+/* Two that flood have every other line. */
+static void in_turn(void **state)
+{
+    unsigned alphas = 0, betas = 0;
+    const char *text;
+
+    (void)state;
+    for (unsigned i = 0; i < 1000; i++) {
+        print(&alpha, "aaaaaaaa\n");
+    }
+    print(&beta, "b1\nb2\nb3\n");
+    while (console_drain() && betas < 3) {
+        text = port;
+        port[port_bytes] = '\0';
+        for (alphas = betas = 0; *text != '\0'; text++) {
+            alphas += strncmp(text, "alpha| ", 7) == 0;
+            betas += strncmp(text, "beta| ", 6) == 0;
+        }
+    }
+    assert_int_equal(betas, 3);
+    assert_true(alphas < 300); /* long before the flood is over */
+    while (console_drain()) {
+    }
+    (void)shown();
+}
+
+/* What an ending VM has printed comes before what is said of its end. */
+static void at_the_end(void **state)
+{
+    const char *text;
+
+    (void)state;
+    for (unsigned i = 0; i < 1000; i++) {
+        print(&alpha, "much of it\n");
+    }
+    print(&alpha, "its last words");
+    console_guest_flush(&alpha);
+    console_write_line("hv: it has ended");
+    text = shown();
+    assert_non_null(strstr(text, "alpha| its last words\r\nhv: it has ended\r\n"));
+    /* The port's ring has no room: the count is shown all the same. */
+    for (unsigned i = 0; i < 3; i++) {
+        struct vm *const flooders[] = {&alpha, &beta, &gamma_vm};
+
+        for (unsigned j = 0; j < CONSOLE_SCROLLBACK; j++) {
+            print(flooders[i], "\n");
+        }
+        console_guest_flush(flooders[i]);
+    }
+    assert_non_null(strstr(shown(), "gamma| ("));
 }
 
 static void attached(void **state)
 {
+    const char *text;
+
     (void)state;
     print(&alpha, "before\n");
     (void)shown();
     console_attach(&alpha);
     print(&alpha, "\x1b[1m");
-    print(&beta, "unseen\n");
-    assert_non_null(strstr(shown(), "before\n\x1b[1m"));
+    print(&beta, "later\n");
+    text = shown();
+    assert_non_null(strstr(text, "before\n\x1b[1m"));
+    assert_null(strstr(text, "later"));
     for (unsigned i = 0; i < 1000000; i++) {
         console_guest_output(&alpha, 'x');
     }
+    (void)shown();
     console_attach(NULL);
     console_write_line("hv: still here");
-    assert_non_null(strstr(shown(), "hv: still here\r\n"));
+    text = shown();
+    assert_non_null(strstr(text, "beta| later\r\nhv: still here\r\n"));
+    assert_null(strstr(text, "alpha|")); /* it has been seen */
+}
+
+/* A live view: lines wait for its end. */
+static void held(void **state)
+{
+    (void)state;
+    console_hold_guests(true);
+    print(&alpha, "one\n");
+    print(&beta, "two");
+    console_guest_flush(&beta);
+    console_printf("view\n");
+    assert_string_equal(shown(), "view\r\n");
+    console_hold_guests(false);
+    assert_string_equal(shown(), "alpha| one\r\nbeta| two\r\n");
 }
 
 /* A prompt does not end its line. */
@@ -213,6 +299,8 @@ static void unfinished(void **state)
     assert_string_equal(shown(), "alpha| login: \r\n");
     console_show_unfinished();
     assert_string_equal(shown(), "");
+    print(&alpha, "\r\nnext\n\n"); /* its end is no line; an empty line is one */
+    assert_string_equal(shown(), "alpha| next\r\nalpha| \r\n");
 }
 
 /* The attached guest waits for the line, and hears when it need not. */
@@ -287,10 +375,11 @@ static void input(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines),      cmocka_unit_test(control_characters),
-        cmocka_unit_test(flood),      cmocka_unit_test(attached),
-        cmocka_unit_test(unfinished), cmocka_unit_test(attached_waits),
-        cmocka_unit_test(input),
+        cmocka_unit_test(lines),          cmocka_unit_test(control_characters),
+        cmocka_unit_test(flood),          cmocka_unit_test(in_turn),
+        cmocka_unit_test(at_the_end),     cmocka_unit_test(attached),
+        cmocka_unit_test(held),           cmocka_unit_test(unfinished),
+        cmocka_unit_test(attached_waits), cmocka_unit_test(input),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The debug port of an emulator: QEMU's isa-debugcon and Bochs' port_e9_hack.  Bytes written to it
+ * reach whoever started the emulator, and no guest reaches it.  A read gives the port's own number;
+ * on a PC nothing answers there, and nothing is written.
+ */
+#include "drivers/platform.h"
+#include "hv/arch.h"
+
+#define DEBUG_PORT 0xe9
+
+void arch_tell_emulator(const char *line)
+{
+    if (port_in8(DEBUG_PORT) != DEBUG_PORT) {
+        return;
+    }
+    for (; *line != '\0'; line++) {
+        port_out8(DEBUG_PORT, (uint8_t)*line);
+    }
+    port_out8(DEBUG_PORT, '\n');
+}
