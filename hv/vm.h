@@ -5,8 +5,10 @@
 
 #include "base/list.h"
 #include "base/lock.h"
+#include "base/log.h"
 #include "hv/admission.h"
 #include "hv/fair.h"
+#include "hv/timer.h"
 #include "hv/vcpu.h"
 #include "mm/tmem.h"
 
@@ -58,6 +60,10 @@ struct vm {
     bool made;                  /* that is there */
     bool restart;               /* start again when it has ended */
     unsigned triple_faults;     /* in a row, each soon after a start */
+    /* Between two runs, hv/vm_restart.c. */
+    uint64_t restart_ns; /* ENDING until then; 0: not that far */
+    unsigned early_runs; /* in a row that reset themselves at once */
+    struct timer restart_timer;
     /* Asked to stop, hv/vm_stop.c; written with the list's lock held, too. */
     uint64_t stop_ns;      /* when; 0: has not been asked */
     uint64_t stop_seen_ns; /* the last poll */
@@ -73,7 +79,14 @@ struct vm {
     uint64_t last_exits, last_stall_us, last_run_us;
     /* Accesses that nobody owns, counted and shown. */
     _Atomic uint64_t unowned_io, unowned_mmio, unowned_msr;
+    /* hv/vm_log.c */
+    _Atomic uint64_t log_due_ns, log_left_out;
 };
+
+/* A line about the VM into its share of the log, hv/log.h.  Any context.  What a guest can cause
+ * again and again is bounded: lines beyond that are counted. */
+void vm_log(struct vm *vm, enum log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* The guest ended itself well (power-off, status 0) or with a code.  Called from its own vCPU. */
 void vm_end(struct vm *vm, enum vm_outcome outcome, uint32_t code);

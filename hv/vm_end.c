@@ -48,6 +48,7 @@ bool vm_stay_off(struct vm *vm)
     }
     vm->restart = false;
     vm->outcome = VM_OUTCOME_STOPPED;
+    loop_wake_vms(); /* it may be waiting for its restart */
     return true;
 }
 
@@ -69,7 +70,7 @@ void vm_fail(struct vm *vm, const char *format, ...)
     va_start(args, format);
     vsnprintf(message, sizeof(message), format, args);
     va_end(args);
-    log_error("vm %s: failed: %s", vm->name, message);
+    vm_log(vm, LOG_ERROR, "vm %s: failed: %s", vm->name, message);
     vm_end_from(vm, VM_OUTCOME_FAILED, UINT32_MAX, false);
 }
 
@@ -85,8 +86,8 @@ void vm_triple_fault(struct vm *vm, unsigned vcpu, uint64_t rip)
         vm_fail(vm, "triple fault on vCPU %u at RIP 0x%lx", vcpu, (unsigned long)rip);
         return;
     }
-    log_warn("vm %s: triple fault on vCPU %u at RIP 0x%lx: it is reset", vm->name, vcpu,
-             (unsigned long)rip);
+    vm_log(vm, LOG_WARN, "vm %s: triple fault on vCPU %u at RIP 0x%lx: it is reset", vm->name, vcpu,
+           (unsigned long)rip);
     vm_reset_request(vm);
 }
 
@@ -151,7 +152,18 @@ static void format_answer(const struct vm *vm, char *text, size_t bytes)
     }
 }
 
-static void report_end(const struct vm *vm)
+static void report_reset(struct vm *vm, const char *answer, unsigned long pause_ms)
+{
+    if (pause_ms != 0) {
+        vm_log(vm, LOG_INFO, "vm %s: reset, %u times at once: it is started again in %lu.%lu s",
+               vm->name, vm->early_runs, pause_ms / 1000, pause_ms / 100 % 10);
+    } else {
+        vm_log(vm, LOG_INFO, "vm %s: reset%s%s", vm->name, answer,
+               vm->stop_ns != 0 ? "; it stays off" : "");
+    }
+}
+
+static void report_end(struct vm *vm, uint64_t pause)
 {
     unsigned long ms = (unsigned long)((vm->end_ns - vm->start_ns) / 1000000);
     char answer[64];
@@ -159,17 +171,18 @@ static void report_end(const struct vm *vm)
     format_answer(vm, answer, sizeof(answer));
     switch (vm->outcome) {
     case VM_OUTCOME_OK:
-        log_info("vm %s: ended well after %lu.%03lu s%s", vm->name, ms / 1000, ms % 1000, answer);
+        vm_log(vm, LOG_INFO, "vm %s: ended well after %lu.%03lu s%s", vm->name, ms / 1000,
+               ms % 1000, answer);
         break;
     case VM_OUTCOME_FAILED:
-        log_error("vm %s: failed with code %u after %lu.%03lu s%s", vm->name,
-                  (unsigned)vm->exit_code, ms / 1000, ms % 1000, answer);
+        vm_log(vm, LOG_ERROR, "vm %s: failed with code %u after %lu.%03lu s%s", vm->name,
+               (unsigned)vm->exit_code, ms / 1000, ms % 1000, answer);
         break;
     case VM_OUTCOME_STOPPED:
-        log_info("vm %s: stopped by the operator", vm->name);
+        vm_log(vm, LOG_INFO, "vm %s: stopped by the operator", vm->name);
         break;
     case VM_OUTCOME_RESET:
-        log_info("vm %s: reset%s%s", vm->name, answer, vm->stop_ns != 0 ? "; it stays off" : "");
+        report_reset(vm, answer, (unsigned long)(pause / 1000000));
         break;
     case VM_OUTCOME_NONE:
         break;
@@ -189,19 +202,25 @@ static void finish_end(struct vm *vm)
     console_guest_flush(vm);
     vm_unpromise(vm);
     vm->end_ns = arch_clock_ns();
-    vm->state = VM_STOPPED;
-    report_end(vm);
     if (vm->outcome != VM_OUTCOME_RESET) {
         vm->triple_faults = 0;
     }
     /* One that answers its power button with a reset has ended all the same. */
     if (vm->restart && vm->stop_ns == 0) {
-        vm_start_unasked(vm);
+        report_end(vm, vm_restart_begin(vm));
+        vm_poll_restart(vm);
+    } else {
+        vm->state = VM_STOPPED;
+        report_end(vm, 0);
     }
 }
 
 bool vm_poll_ending(struct vm *vm)
 {
+    if (vm->restart_ns != 0) {
+        vm_poll_restart(vm);
+        return false;
+    }
     if (!vm->closed) {
         if (!vm_vcpus_stopped(vm)) {
             return false; /* the last one wakes us */

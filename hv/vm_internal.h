@@ -37,6 +37,13 @@ bool vm_vcpus_stopped(const struct vm *vm);
 /* ENDING: gives back some of what can be given back now.  True: call again soon. */
 bool vm_poll_ending(struct vm *vm);
 
+/* hv/vm_restart.c: one that is to start again has ended: how long it waits before, in ns. */
+uint64_t vm_restart_begin(struct vm *vm);
+/* It need not wait any longer. */
+void vm_restart_now(struct vm *vm);
+/* Starts it when it is time; or it stays off, should it have been killed. */
+void vm_poll_restart(struct vm *vm);
+
 /* hv/vm_watch.c: once a second: tells of vCPUs that have been waiting for long, and what for, and
  * ends a VM if that is because the promises cannot be kept any more. */
 void vm_watch_init(void);

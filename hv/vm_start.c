@@ -71,7 +71,7 @@ static bool begin_load(struct vm *vm)
     }
     vm->load = guest_load_start(vm, &image, error);
     if (vm->load == NULL) {
-        log_error("vm %s: not started: %s: %s", vm->name, vm->config->kernel, error);
+        vm_log(vm, LOG_ERROR, "vm %s: not started: %s: %s", vm->name, vm->config->kernel, error);
     }
     return vm->load != NULL;
 }
@@ -86,7 +86,7 @@ static const char *make_parts(struct vm *vm)
     frame_promise_use(NULL);
     frame_promise_end(&vm->parts);
     if (!made) {
-        log_error("vm %s: not started: no memory for its control structures", vm->name);
+        vm_log(vm, LOG_ERROR, "vm %s: not started: no memory for its control structures", vm->name);
         vm_set_ending(vm, VM_OUTCOME_FAILED, 0);
         return "no memory for the VM's control structures";
     }
@@ -123,17 +123,14 @@ static void reset_figures(struct vm *vm)
     vm->start_ns = arch_clock_ns();
 }
 
-const char *vm_start(struct vm *vm)
+static const char *begin_start(struct vm *vm)
 {
     static char message[192];
     struct admission_terms terms = vm_terms(vm);
     const char *problem;
 
-    if (vm->state != VM_STOPPED) {
-        return "expected a VM that is stopped";
-    }
     if (!vm_promise(vm, &terms, message, sizeof(message))) {
-        log_error("vm %s: not started: %s", vm->name, message);
+        vm_log(vm, LOG_ERROR, "vm %s: not started: %s", vm->name, message);
         return message;
     }
     reset_figures(vm);
@@ -146,9 +143,19 @@ const char *vm_start(struct vm *vm)
     return problem;
 }
 
+const char *vm_start(struct vm *vm)
+{
+    vm->early_runs = 0;
+    if (vm->state == VM_ENDING && vm->restart_ns != 0 && vm->restart) {
+        vm_restart_now(vm);
+        return NULL;
+    }
+    return vm->state == VM_STOPPED ? begin_start(vm) : "expected a VM that is stopped";
+}
+
 void vm_start_unasked(struct vm *vm)
 {
-    if (vm_start(vm) != NULL && vm->state == VM_STOPPED) {
+    if (begin_start(vm) != NULL && vm->state == VM_STOPPED) {
         vm->outcome = VM_OUTCOME_FAILED;
     }
 }
@@ -166,9 +173,8 @@ static void finish_load(struct vm *vm)
     guest_load_free(vm->load);
     vm->load = NULL;
     vm->state = VM_RUNNING;
-    log_info("vm %s: started, %lu MiB, %u vCPU%s", vm->name,
-             (unsigned long)(vm->memory_pages / 256), vm->vcpu_count,
-             vm->vcpu_count == 1 ? "" : "s");
+    vm_log(vm, LOG_INFO, "vm %s: started, %lu MiB, %u vCPU%s", vm->name,
+           (unsigned long)(vm->memory_pages / 256), vm->vcpu_count, vm->vcpu_count == 1 ? "" : "s");
     vm_run_vcpus(vm);
 }
 
@@ -196,7 +202,8 @@ bool vm_poll_loading(struct vm *vm)
         break; /* its waiter calls vm_poll() */
     case MM_NO_SLOT:
     case MM_LOST:
-        log_error("vm %s: not started: its kernel could not be copied into its memory", vm->name);
+        vm_log(vm, LOG_ERROR, "vm %s: not started: its kernel could not be copied into its memory",
+               vm->name);
         vm_set_ending(vm, VM_OUTCOME_FAILED, 0);
         break;
     }

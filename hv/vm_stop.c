@@ -74,8 +74,9 @@ const char *vm_stop(struct vm *vm)
         vm->stop_left_ns = GRACE_S * NS_PER_S;
         vm_devices_press_power_button(vm);
         arm_tick(vm->stop_ns);
-        log_info("vm %s: power button pressed; its power is cut after %u s of its running time",
-                 vm->name, GRACE_S);
+        vm_log(vm, LOG_INFO,
+               "vm %s: power button pressed; its power is cut after %u s of its running time",
+               vm->name, GRACE_S);
     }
     spin_unlock(&vm->lock);
     return answer;
@@ -94,8 +95,9 @@ void vm_poll_stop(struct vm *vm)
         vm->stop_left_ns -= MIN(passed, vm->stop_left_ns);
     }
     if (vm->state == VM_RUNNING && vm->stop_left_ns == 0) {
-        log_info("vm %s: has not powered off within %u s of its running time: its power is cut",
-                 vm->name, GRACE_S);
+        vm_log(vm, LOG_INFO,
+               "vm %s: has not powered off within %u s of its running time: its power is cut",
+               vm->name, GRACE_S);
         vm_set_ending(vm, VM_OUTCOME_STOPPED, 0);
     }
     spin_unlock(&vm->lock);

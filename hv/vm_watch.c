@@ -65,9 +65,9 @@ static bool watch_vcpu(struct vcpu *vcpu, uint64_t now)
     }
     if (!vcpu->stall_told) {
         vcpu->stall_told = true;
-        log_warn("vm %s: vCPU %u has been waiting for %lu s for %s %s", vcpu->vm->name, vcpu->index,
-                 (unsigned long)((now - since) / 1000000000), what_for(queue),
-                 store == NULL ? "no store" : store_device_name(store));
+        vm_log(vcpu->vm, LOG_WARN, "vm %s: vCPU %u has been waiting for %lu s for %s %s",
+               vcpu->vm->name, vcpu->index, (unsigned long)((now - since) / 1000000000),
+               what_for(queue), store == NULL ? "no store" : store_device_name(store));
     }
     return queue == MM_WAITS_FRAME || queue == MM_WAITS_ROOM;
 }

@@ -21,26 +21,27 @@ static void dump_registers(const struct vcpu *vcpu)
     const struct guest_registers *r = &vcpu->regs;
 
     for (unsigned i = 0; i < GPR_COUNT; i += 4) {
-        log_error("  %s %016lx  %s %016lx  %s %016lx  %s %016lx", register_name[i], (word)r->gpr[i],
-                  register_name[i + 1], (word)r->gpr[i + 1], register_name[i + 2],
-                  (word)r->gpr[i + 2], register_name[i + 3], (word)r->gpr[i + 3]);
+        vm_log(vcpu->vm, LOG_ERROR, "  %s %016lx  %s %016lx  %s %016lx  %s %016lx",
+               register_name[i], (word)r->gpr[i], register_name[i + 1], (word)r->gpr[i + 1],
+               register_name[i + 2], (word)r->gpr[i + 2], register_name[i + 3],
+               (word)r->gpr[i + 3]);
     }
-    log_error("  rip %016lx  rflags %08lx  cr2 %016lx  dr6 %08lx", (word)r->rip, (word)r->rflags,
-              (word)r->cr2, (word)r->dr6);
+    vm_log(vcpu->vm, LOG_ERROR, "  rip %016lx  rflags %08lx  cr2 %016lx  dr6 %08lx", (word)r->rip,
+           (word)r->rflags, (word)r->cr2, (word)r->dr6);
 }
 
-static void dump_state(const struct guest_state *s)
+static void dump_state(struct vm *vm, const struct guest_state *s)
 {
-    log_error("  cr0 %08lx  cr3 %016lx  cr4 %08lx  efer %05lx  dr7 %08lx  pat %016lx", (word)s->cr0,
-              (word)s->cr3, (word)s->cr4, (word)s->efer, (word)s->dr7, (word)s->pat);
+    vm_log(vm, LOG_ERROR, "  cr0 %08lx  cr3 %016lx  cr4 %08lx  efer %05lx  dr7 %08lx  pat %016lx",
+           (word)s->cr0, (word)s->cr3, (word)s->cr4, (word)s->efer, (word)s->dr7, (word)s->pat);
     for (unsigned i = 0; i < SEG_COUNT; i++) {
         const struct guest_segment *g = &s->segment[i];
 
-        log_error("  %-4s %04x  base %016lx  limit %08x  access %05x", segment_name[i], g->selector,
-                  (word)g->base, g->limit, g->access);
+        vm_log(vm, LOG_ERROR, "  %-4s %04x  base %016lx  limit %08x  access %05x", segment_name[i],
+               g->selector, (word)g->base, g->limit, g->access);
     }
-    log_error("  gdtr %016lx/%04x  idtr %016lx/%04x", (word)s->gdtr.base, s->gdtr.limit,
-              (word)s->idtr.base, s->idtr.limit);
+    vm_log(vm, LOG_ERROR, "  gdtr %016lx/%04x  idtr %016lx/%04x", (word)s->gdtr.base, s->gdtr.limit,
+           (word)s->idtr.base, s->idtr.limit);
 }
 
 /*
@@ -85,7 +86,7 @@ static void dump_code(struct guest_context *g)
     for (size_t i = 0; i < count; i++) {
         snprintf(text + 3 * i, 4, "%02x ", bytes[i]);
     }
-    log_error("  code at rip: %s", text);
+    vm_log(g->vcpu->vm, LOG_ERROR, "  code at rip: %s", text);
 }
 
 static void dump_stack(struct guest_context *g)
@@ -100,10 +101,10 @@ static void dump_stack(struct guest_context *g)
         for (size_t k = i; k < MIN(count, i + 4); k++) {
             snprintf(line + 17 * (k - i), 18, " %016lx", (word)words[k]);
         }
-        log_error("  stack +%02lx:%s", (word)(8 * i), line);
+        vm_log(g->vcpu->vm, LOG_ERROR, "  stack +%02lx:%s", (word)(8 * i), line);
     }
     if (count == 0) {
-        log_error("  stack: not readable now");
+        vm_log(g->vcpu->vm, LOG_ERROR, "  stack: not readable now");
     }
 }
 
@@ -112,18 +113,19 @@ void arch_guest_dump(struct vcpu *vcpu, const struct vcpu_exit *exit)
     struct guest_context g;
 
     guest_context_init(&g, vcpu);
-    log_error("%s: vCPU %u: mode %s, CPL %u", vcpu->vm->name, vcpu->index,
-              g.mode == DECODE_64 ? "64-bit" : (g.mode == DECODE_32 ? "32-bit" : "16-bit"), g.cpl);
+    vm_log(vcpu->vm, LOG_ERROR, "%s: vCPU %u: mode %s, CPL %u", vcpu->vm->name, vcpu->index,
+           g.mode == DECODE_64 ? "64-bit" : (g.mode == DECODE_32 ? "32-bit" : "16-bit"), g.cpl);
     dump_registers(vcpu);
-    dump_state(&g.state);
+    dump_state(vcpu->vm, &g.state);
     dump_code(&g);
     dump_stack(&g);
     if (vcpu->event.valid) {
-        log_error("  event: vector %u type %u error %x", vcpu->event.vector, vcpu->event.type,
-                  vcpu->event.error_code);
+        vm_log(vcpu->vm, LOG_ERROR, "  event: vector %u type %u error %x", vcpu->event.vector,
+               vcpu->event.type, vcpu->event.error_code);
     }
     if (exit != NULL) {
-        log_error("  exit kind %d length %u raw %lx %lx %lx %lx", (int)exit->kind, exit->length,
-                  (word)exit->raw[0], (word)exit->raw[1], (word)exit->raw[2], (word)exit->raw[3]);
+        vm_log(vcpu->vm, LOG_ERROR, "  exit kind %d length %u raw %lx %lx %lx %lx", (int)exit->kind,
+               exit->length, (word)exit->raw[0], (word)exit->raw[1], (word)exit->raw[2],
+               (word)exit->raw[3]);
     }
 }

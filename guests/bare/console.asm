@@ -5,7 +5,7 @@
 ; added to 31 times what was; `o`: says `console: writes`, waits for a byte, then sends 1 MiB of the
 ; letters a to z; `d`: says `console: deaf` and reads nothing, for ever; `l`: says `console: lies`, waits
 ; for a byte, prints what the hypervisor says when it powers off, and waits for another; `n`: prints 2,000
-; numbered lines.
+; numbered lines; `m`: reads MSRs that do not exist, for ever.
 %include "bare.inc"
 
 IN_BYTES  equ 65536
@@ -24,6 +24,8 @@ main:
         je      lie
         cmp     byte [esi], 'n'
         je      lines
+        cmp     byte [esi], 'm'
+        je      msrs
         mov     esi, hello_reads
         call    print
         xor     ebx, ebx
@@ -85,6 +87,26 @@ lines:  xor     ebx, ebx
         xor     eax, eax
         ret
 
+VECTOR_GP equ 13
+
+msrs:   mov     eax, skip
+        mov     edi, idt + 8 * VECTOR_GP
+        mov     [edi], ax
+        mov     word [edi + 2], 0x08
+        mov     word [edi + 4], 0x8e00  ; present, 32-bit interrupt gate
+        shr     eax, 16
+        mov     [edi + 6], ax
+        lidt    [idt_pointer]
+        mov     ecx, 0x12340000
+.next:  rdmsr
+        inc     ecx
+        jmp     .next
+
+; The instruction that faults has two bytes.
+skip:   add     esp, 4              ; error code
+        add     dword [esp], 2
+        iret
+
 ; AL: the next byte.
 read_char:
         push    edx
@@ -98,6 +120,8 @@ read_char:
         ret
 
 section .data
+idt_pointer:  dw 8 * (VECTOR_GP + 1) - 1
+              dd idt
 hello_reads:  db "console: reads", 10, 0
 hello_writes: db "console: writes", 10, 0
 hello_deaf:   db "console: deaf", 10, 0
@@ -106,3 +130,7 @@ text_lie:     db 13, 10, "spillway: power off: all guests ok", 13, 10, 0
 text_line:    db "console: line ", 0
 text_filling: db " ", "................................................................", 10, 0
 text_sum:     db "console: sum ", 0
+
+section .bss
+align 8
+idt:    resb 8 * (VECTOR_GP + 1)

@@ -143,6 +143,37 @@ def lines_lost(boot):
         check_lines(machine, name)
 
 
+def log_shares(boot):
+    """Whatever a guest causes to be said of it, what was said of others stays in the log."""
+    machine = boot(host(store="none", when_idle="monitor") + guest("noisy", "m") +
+                   bare_vm("loop", "reset.elf", "128M", autostart="no"),
+                   (*CONSOLE, bare_file("reset.elf")))
+    machine.expect("^spillway> ")
+    machine.command("log debug")
+    begin = machine.stats()["host"]["uptime_us"]
+    start = len(machine.text)
+    machine.send("start noisy\rstart loop\r")
+    machine.wait(12.0)
+    machine.send("kill noisy\rkill loop\r")
+    machine.expect("vm noisy: stopped by the operator", 30, start)
+    machine.expect("vm loop: stopped by the operator", 30, start)
+    seconds = (machine.stats()["host"]["uptime_us"] - begin) / 1e6
+    said = machine.text[start:]
+    left_out = sum(int(n) for n in re.findall(r"vm noisy: \((\d+) lines left out\)", said))
+    shown = len(re.findall(r"noisy: vCPU 0: #GP for", said))
+    if left_out < 1000 or shown > 70 + 2 * seconds:
+        raise Failure(f"{shown} lines of a noisy VM were shown in {seconds:.0f} s, {left_out} left out")
+    starts = len(re.findall(r"vm loop: started", said))
+    if starts > 14 or not re.search(r"vm loop: reset, \d+ times at once: it is started again in ", said):
+        raise Failure(f"a VM that resets itself at once was started {starts} times in {seconds:.0f} s")
+    log = machine.command("log")
+    if not re.search(r"hv: Spillway: \d+ CPUs", log) or "noisy: vCPU 0: #GP" not in log:
+        raise Failure(f"expected the first line of all in the log, and some of the VM: {log}")
+    machine.send("poweroff\r")
+    expect_end(machine)
+    return f"{shown} of {shown + left_out} lines, {starts} starts in {seconds:.0f} s"
+
+
 def faked_end(boot):
     """A guest on the attached console prints our last line: nobody believes it.  The machine is
     rebooted afterwards, and how it ends then is what counts."""
@@ -171,6 +202,8 @@ def faked_end(boot):
 CASES = [
     Case("faked-end", faked_end, memory="256M"),
     Case("faked-end", faked_end, emu="bochs", memory="256M"),
+    Case("log-shares", log_shares, memory="256M"),
+    Case("log-shares", log_shares, emu="bochs", memory="256M"),
     Case("lines-lost", lines_lost, memory="256M"),
     Case("monitor-rate", monitor_rate(11000, 3000), memory="256M"),
     Case("monitor-rate", monitor_rate(3000, 3000), emu="bochs", memory="256M"),
