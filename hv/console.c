@@ -319,11 +319,14 @@ void console_panic_mode(void)
     console_fresh_line_locked();
 }
 
-void console_show_prompt(const char *prompt, const char *line)
+void console_show_prompt(const char *prompt, const char *line, unsigned back)
 {
     lock();
     console_write_locked(prompt, strlen(prompt));
     console_write_locked(line, strlen(line));
+    while (back-- > 0) {
+        console_put_locked('\b');
+    }
     console.prompt_shown = true;
     console.prompt_broken = false;
     unlock();

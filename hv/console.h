@@ -59,9 +59,10 @@ void console_flush(void);
 /* Panic: no locks from here on. */
 void console_panic_mode(void);
 
-/* Shows the monitor's prompt and what has been typed behind it; lines that come then start on a
+/* Shows the monitor's prompt and what has been typed behind it, the cursor so many columns before
+ * its end; lines that come then start on a
  * fresh line and leave the prompt broken. */
-void console_show_prompt(const char *prompt, const char *line);
+void console_show_prompt(const char *prompt, const char *line, unsigned back);
 bool console_prompt_broken(void);
 /* The line that was typed behind the prompt is complete: shows prompt and line again if other lines
  * have come in between, and ends it, in one piece. */

@@ -30,7 +30,7 @@ static uint64_t stuck_since_ns; /* the attached guest takes nothing; 0: it does 
 
 static void show_prompt(void)
 {
-    console_show_prompt(PROMPT, edit.line);
+    console_show_prompt(PROMPT, edit.line, line_edit_tail(&edit));
     broken_since_ns = 0;
 }
 
@@ -83,20 +83,27 @@ static bool guest_input(char c, uint64_t now)
 
 static void monitor_input(char c)
 {
+    enum line_edit_result result;
+
     if (command_top_active()) {
         command_top_end();
-        console_printf("\n");
         show_prompt();
         return;
     }
     if (console_prompt_broken()) {
         show_prompt();
     }
-    if (!line_edit_input(&edit, c)) {
+    result = line_edit_input(&edit, c);
+    if (result == LINE_EDIT_MORE) {
         return;
     }
     console_end_line(PROMPT, edit.line);
-    command_run(edit.line);
+    if (result == LINE_EDIT_DONE) {
+        command_run(edit.line);
+    } else {
+        console_printf("the line is too long: expected at most %u characters; it was not run\n",
+                       LINE_EDIT_MAX - 1);
+    }
     line_edit_clear(&edit);
     if (console_attached() == NULL && !command_top_active()) {
         show_prompt();

@@ -15,7 +15,7 @@ def set_min(machine, name, mib):
     """None, or by how many MiB it is too much."""
     answer = machine.command(f"set {name} min={mib}M")
     answer = re.sub(r"^(\[\d|vm\d\|).*\n", "", answer, flags=re.M)  # the log, and guests
-    if answer.strip() == "":
+    if answer.startswith(f"{name}: min {mib} MiB, "):
         return None
     match = REFUSED.search(answer)
     if match is None:

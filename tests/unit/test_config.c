@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: hv/config.c hv/admission.c hv/line_edit.c drivers/uart.c */
+/* SOURCES: hv/config.c hv/admission.c drivers/uart.c */
 /* spillway.conf, admission and the line editor: pure logic of hv/. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,6 @@
 #include "drivers/platform.h"
 #include "hv/admission.h"
 #include "hv/config.h"
-#include "hv/line_edit.h"
 
 /* drivers/uart.c is here for the names of its ports; no interrupt is ever asked for. */
 int platform_irq_alloc(unsigned cpu, platform_irq_handler handler, void *owner)
@@ -252,50 +251,6 @@ static void admission_broken(void **state)
     assert_int_equal(admission_missing(&left, &all), 1536 + all.fixed);
 }
 
-static char echoed[512];
-
-static void echo(const char *text, size_t bytes)
-{
-    strncat(echoed, text, bytes);
-}
-
-static bool type(struct line_edit *edit, const char *keys)
-{
-    bool complete = false;
-
-    for (; *keys != '\0'; keys++) {
-        complete = line_edit_input(edit, *keys);
-    }
-    return complete;
-}
-
-static void line_editor(void **state)
-{
-    struct line_edit edit = {.echo = echo};
-
-    (void)state;
-    assert_false(type(&edit, "vmx\x7fs"));
-    assert_string_equal(edit.line, "vms");
-    assert_string_equal(echoed, "vmx\b \bs");
-    assert_true(type(&edit, "\r"));
-    line_edit_clear(&edit);
-    assert_true(type(&edit, "mem\n"));
-    line_edit_clear(&edit);
-    type(&edit, "\x1b[A");
-    assert_string_equal(edit.line, "mem");
-    type(&edit, "\x1b[A\x1b[A");
-    assert_string_equal(edit.line, "vms");
-    type(&edit, "\x1b[B\x1b[B");
-    assert_string_equal(edit.line, "");
-    type(&edit, "junk\x15");
-    assert_string_equal(edit.line, "");
-    for (unsigned i = 0; i < 2 * LINE_EDIT_MAX; i++) {
-        echoed[0] = '\0';
-        line_edit_input(&edit, 'x');
-    }
-    assert_int_equal(strlen(edit.line), LINE_EDIT_MAX - 1);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,7 +263,6 @@ int main(void)
         cmocka_unit_test(admission_max),
         cmocka_unit_test(admission_floors),
         cmocka_unit_test(admission_broken),
-        cmocka_unit_test(line_editor),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
