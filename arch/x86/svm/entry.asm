@@ -8,6 +8,7 @@
 
         section .text
         global svm_enter
+        global svm_exited
 
 ; void svm_enter(struct guest_registers *regs, uint64_t vmcb, uint64_t host_vmcb)
 ;
@@ -45,6 +46,7 @@ svm_enter:
         mov     rdi, [rdi + GUEST_RDI]
         vmload
         vmrun
+svm_exited:
         vmsave                          ; RAX is the VMCB again, RSP ours
         mov     rax, [rsp]
         mov     [rax + GUEST_RCX], rcx
