@@ -44,6 +44,7 @@ static void find_features(void)
     features.vmcb_clean = (leaf.edx & CPUID_8A_EDX_VMCB_CLEAN) != 0;
     features.pause_filter = (leaf.edx & CPUID_8A_EDX_PAUSE_FILTER) != 0;
     features.pause_threshold = (leaf.edx & CPUID_8A_EDX_PAUSE_THRESH) != 0;
+    features.inject_interrupts = features.next_rip; /* all but QEMU's TCG */
     features.asids = leaf.ebx;
 }
 

@@ -76,6 +76,17 @@ void svm_event_end_step(struct vcpu *vcpu, struct svm_vcpu *svm)
 
 /* ---- windows ---- */
 
+/* IF is 1: a window behind the event of this entry or behind the shadow, where V_IRQ alone may be
+ * held (see give_interrupt()). */
+static void open_at_once(struct vcpu *vcpu, struct svm_vcpu *svm)
+{
+    if (vcpu->event.valid) {
+        arch_cpu_kick(arch_cpu_id());
+    } else {
+        begin_step(vcpu, svm);
+    }
+}
+
 /*
  * For interrupts a virtual one that is intercepted when the guest would take it.  There is no such
  * thing for NMIs.  While one is handled, the next IRET exits; from there, and in the shadow of MOV
@@ -98,6 +109,9 @@ void svm_request_window(struct vcpu *vcpu, bool interrupt, bool nmi)
         } else {
             begin_step(vcpu, svm);
         }
+    }
+    if (interrupt && svm_features()->inject_interrupts && (vcpu->regs.rflags & RFLAGS_IF)) {
+        open_at_once(vcpu, svm);
     }
     if (interrupt && !svm->virq) {
         svm->vmcb->control.vintr |= VINTR_IRQ;
@@ -138,10 +152,12 @@ void svm_event_iret(struct vcpu *vcpu, struct svm_vcpu *svm)
 }
 
 /*
- * Interrupts go by V_IRQ and not by event injection: APM 15.21.4 "Injecting Virtual (INTR)
- * Interrupts".  The QEMU emulator (7.2) remembers the vector of an injected one and, if another of
- * its threads wants its attention before the next exit, delivers it once more as an exception:
- * whatever RFLAGS.IF says, and to a kernel that has not switched GS yet.
+ * Interrupts go by event injection (APM 15.20) where that works, else by V_IRQ: APM 15.21.4
+ * "Injecting Virtual (INTR) Interrupts".  The QEMU emulator (7.2) remembers the vector of an
+ * injected one and, if another of its threads wants its attention before the next exit, delivers it
+ * once more as an exception: whatever RFLAGS.IF says, and to a kernel that has not switched GS yet.
+ * Bochs (2.7) holds a V_IRQ that is there at VMRUN until the guest changes its IF, even if that is
+ * 1: a kernel that computes for seconds has no timer.
  *
  * A window cannot be asked for meanwhile: what else is pending gets one after the next exit.
  */
@@ -149,7 +165,8 @@ static void give_interrupt(struct vcpu *vcpu, struct svm_vcpu *svm)
 {
     struct vmcb_control *control = &svm->vmcb->control;
 
-    if (vcpu->event.valid && vcpu->event.type == EVENT_INTERRUPT) {
+    if (vcpu->event.valid && vcpu->event.type == EVENT_INTERRUPT &&
+        !svm_features()->inject_interrupts) {
         svm->virq = true;
         svm->virq_vector = vcpu->event.vector;
         vcpu->event.valid = false;

@@ -48,7 +48,8 @@ _Static_assert(sizeof(struct svm_vcpu) <= PAGE_SIZE, "one frame");
 
 struct svm_features {
     bool next_rip, decode_assists, flush_by_asid, vmcb_clean, pause_filter, pause_threshold;
-    uint32_t asids; /* 0 is the host's */
+    bool inject_interrupts; /* by event injection, not by V_IRQ: event.c says why */
+    uint32_t asids;         /* 0 is the host's */
 };
 
 /* Of one CPU; written by that CPU only. */
