@@ -7,6 +7,7 @@
 
 #include "hv/guest_load_internal.h"
 #include "hv/machine.h"
+#include "hv/vdev/lapic.h"
 #include "hv/vdev/platform_io.h"
 
 #define STEP_BYTES 0x40000ull /* looked at in one step */
@@ -251,8 +252,8 @@ void load_set_entry64(struct guest_load *load, uint64_t rip)
 /* ---- start ---- */
 
 /*
- * The reset vector of the BIOS that is not there.  Linux on hardware-reduced ACPI without EFI jumps
- * to it in real mode to restart (arch/x86/kernel/reboot.c): ask the reset register for it.
+ * The reset vector of the BIOS that is not there.  A guest may jump to it in real mode to restart
+ * (Linux with reboot=bios): ask the reset register for it.
  */
 #define RESET_VECTOR 0xffff0ull
 
@@ -356,6 +357,7 @@ static void finish(struct guest_load *load)
     struct vcpu *vcpu = load->vm->vcpu[0];
 
     machine_backend()->set_state(vcpu, &load->state);
+    lapic_virtual_wire(vcpu->lapic);
     vcpu->regs = load->registers;
     load->done = true;
 }

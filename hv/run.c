@@ -7,6 +7,7 @@
 #include "hv/machine.h"
 #include "hv/sched.h"
 #include "hv/vcpu_request.h"
+#include "hv/vdev/devices.h"
 #include "hv/vdev/lapic.h"
 #include "hv/vm_control.h"
 
@@ -28,12 +29,29 @@ enum leave {
     LEAVE_STOP,
 };
 
+static bool interrupt_pending(const struct vcpu *vcpu)
+{
+    return lapic_extint_pending(vcpu->lapic) || lapic_highest_pending(vcpu->lapic) >= 0;
+}
+
+/* The interrupt that is pending is taken: its vector. */
+static uint8_t acknowledge(struct vcpu *vcpu)
+{
+    int vector;
+
+    if (lapic_extint_pending(vcpu->lapic)) {
+        return vm_devices_acknowledge(vcpu->vm);
+    }
+    vector = lapic_highest_pending(vcpu->lapic);
+    lapic_accept(vcpu->lapic, (unsigned)vector);
+    return (uint8_t)vector;
+}
+
 /* Chooses what the next entry delivers, and asks for a window for what has to wait. */
 static void prepare_events(struct vcpu *vcpu)
 {
     const struct vcpu_backend *backend;
-    int vector = lapic_highest_pending(vcpu->lapic);
-    bool want_interrupt = vector >= 0;
+    bool want_interrupt = interrupt_pending(vcpu);
     bool want_nmi = vcpu->nmis > 0;
 
     if (!want_interrupt && !want_nmi) {
@@ -44,10 +62,9 @@ static void prepare_events(struct vcpu *vcpu)
         vcpu->event = (struct guest_event){.valid = true, .vector = 2, .type = EVENT_NMI};
         want_nmi = --vcpu->nmis > 0;
     } else if (!vcpu->event.valid && want_interrupt && backend->interruptible(vcpu)) {
-        lapic_accept(vcpu->lapic, (unsigned)vector);
-        vcpu->event =
-            (struct guest_event){.valid = true, .vector = (uint8_t)vector, .type = EVENT_INTERRUPT};
-        want_interrupt = lapic_highest_pending(vcpu->lapic) >= 0;
+        vcpu->event = (struct guest_event){
+            .valid = true, .vector = acknowledge(vcpu), .type = EVENT_INTERRUPT};
+        want_interrupt = interrupt_pending(vcpu);
     }
     if (want_interrupt || want_nmi) {
         backend->request_window(vcpu, want_interrupt, want_nmi);
@@ -64,7 +81,7 @@ static bool activity_ends(struct vcpu *vcpu)
         return false;
     }
     if (vcpu->event.valid || (vcpu->nmis > 0 && backend->nmi_allowed(vcpu)) ||
-        (lapic_highest_pending(vcpu->lapic) >= 0 && backend->interruptible(vcpu))) {
+        (interrupt_pending(vcpu) && backend->interruptible(vcpu))) {
         vcpu->activity = ACTIVITY_ACTIVE;
         return true;
     }
@@ -194,6 +211,7 @@ static enum leave run_once(struct vcpu *vcpu)
     vcpu->called_sibling = false;
     machine_backend()->load(vcpu);
     lapic_begin_run(vcpu->lapic);
+    vm_devices_begin_run(vcpu->vm);
     leave = run_loaded(vcpu);
     if (leave != LEAVE_PARK) {
         space_end_turn(&vcpu->waiter);

@@ -129,6 +129,56 @@ static struct cpuid_result leaf_d(struct vcpu *vcpu, uint32_t subleaf)
     return out;
 }
 
+/*
+ * The TSC's frequency in APIC_BUS_KHZ: the best fraction with which Linux, which multiplies in 32
+ * bits, does not overflow.  It is off by 60 millionths at most.  By its continued fraction: the
+ * last convergent, or half-way to the next one that would be too large.
+ */
+static void tsc_ratio(uint64_t khz, uint32_t *numerator, uint32_t *denominator)
+{
+    const uint64_t limit = UINT32_MAX / APIC_BUS_KHZ;
+    uint64_t high = khz, low = APIC_BUS_KHZ;
+    uint64_t n = 1, d = 0, n_before = 0, d_before = 1;
+    bool fits = true;
+
+    while (low != 0 && fits) {
+        uint64_t quotient = high / low, rest = high % low;
+        uint64_t room = n == 0 ? quotient : (limit - n_before) / n;
+        uint64_t taken = MIN(quotient, room);
+        uint64_t n_next = taken * n + n_before, d_next = taken * d + d_before;
+
+        fits = taken == quotient;
+        if (!fits && 2 * taken <= quotient) {
+            break;
+        }
+        n_before = n;
+        d_before = d;
+        n = n_next;
+        d = d_next;
+        high = low;
+        low = rest;
+    }
+    *numerator = (uint32_t)n;
+    *denominator = (uint32_t)d;
+}
+
+/* SDM volume 2, "CPUID": Time Stamp Counter and Core Crystal Clock, which is the APIC timer's. */
+static struct cpuid_result leaf_15(const struct vcpu *vcpu)
+{
+    struct cpuid_result out = {.ecx = APIC_BUS_KHZ * 1000};
+
+    tsc_ratio(vcpu->vm->tsc_khz, &out.ebx, &out.eax);
+    return out;
+}
+
+/* Processor Frequency Information: base and highest, in MHz. */
+static struct cpuid_result leaf_16(const struct vcpu *vcpu)
+{
+    uint32_t mhz = (uint32_t)((vcpu->vm->tsc_khz + 500) / 1000) & 0xffff;
+
+    return (struct cpuid_result){.eax = mhz, .ebx = mhz};
+}
+
 static struct cpuid_result basic(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf)
 {
     struct cpuid_result out = {0};
@@ -146,6 +196,10 @@ static struct cpuid_result basic(struct vcpu *vcpu, uint32_t leaf, uint32_t subl
         return leaf_b(vcpu, subleaf);
     case 0xd:
         return leaf_d(vcpu, subleaf);
+    case 0x15:
+        return guest_policy()->amd ? out : leaf_15(vcpu);
+    case 0x16:
+        return guest_policy()->amd ? out : leaf_16(vcpu);
     default:
         return leaf < POLICY_BASIC_LEAVES ? guest_policy()->basic[leaf] : out;
     }

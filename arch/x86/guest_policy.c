@@ -169,7 +169,7 @@ static void build_xsave(struct guest_policy *p)
 static void build_basic(struct guest_policy *p)
 {
     p->basic[0] = cpuid(0, 0);
-    p->basic[0].eax = 0xd;
+    p->basic[0].eax = p->amd ? 0xd : POLICY_BASIC_LAST;
     build_leaf1(p);
     if (!p->amd) {
         p->basic[2] = cpuid_checked(2, 0);

@@ -11,10 +11,11 @@
 #include "arch/x86/cpu.h"
 #include "base/types.h"
 
-#define POLICY_BASIC_LEAVES    0xe /* 0 .. 0xd */
-#define POLICY_EXTENDED_LEAVES 9   /* 0x80000000 .. 0x80000008 */
-#define POLICY_XSAVE_LEAVES    19  /* 0xd: 0, 1, then one per state component up to 18 */
-#define POLICY_CACHE_LEAVES    5   /* 4: caches, the last one empty */
+#define POLICY_BASIC_LEAVES    0xe  /* 0 .. 0xd */
+#define POLICY_BASIC_LAST      0x16 /* Intel; those behind the table are made by vCPU */
+#define POLICY_EXTENDED_LEAVES 9    /* 0x80000000 .. 0x80000008 */
+#define POLICY_XSAVE_LEAVES    19   /* 0xd: 0, 1, then one per state component up to 18 */
+#define POLICY_CACHE_LEAVES    5    /* 4: caches, the last one empty */
 
 /* CPUID of a guest, without what differs between vCPUs. */
 struct guest_policy {

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "hv/vdev/bus.h"
 
+#include "hv/arch.h"
 #include "hv/vcpu.h"
 #include "hv/vdev/devices.h"
+#include "hv/vdev/lines.h"
 #include "hv/vm.h"
 
 #define ALL_ONES 0xffffffffu
@@ -38,22 +40,51 @@ static bool uart_out(struct vm_devices *devices, uint16_t port, unsigned size, u
     return true;
 }
 
-/* Eight bits wide: the other byte lanes float. */
-static bool button_in(struct vm_devices *devices, uint16_t port, unsigned size, uint32_t *value)
+static bool pm_in(struct vm_devices *devices, uint16_t port, unsigned size, uint32_t *value)
 {
-    (void)port;
-    (void)size;
-    *value = ~UINT32_C(0xff) | power_button_read(&devices->button);
+    uint64_t now = arch_clock_ns();
+
+    *value = 0;
+    for (unsigned i = 0; i < size; i++) {
+        unsigned offset = port - VPM_PORT + i;
+        uint8_t byte = offset < VPM_PORTS ? vpm_read(&devices->pm, offset, now) : 0xff;
+
+        *value |= (uint32_t)byte << (8 * i);
+    }
     return true;
 }
 
-static bool button_out(struct vm_devices *devices, uint16_t port, unsigned size, uint32_t value,
-                       enum platform_action *action)
+static bool pm_out(struct vm_devices *devices, uint16_t port, unsigned size, uint32_t value,
+                   enum platform_action *action)
 {
-    (void)port;
-    (void)size;
     *action = PLATFORM_NONE;
-    power_button_write(&devices->button, (uint8_t)value);
+    for (unsigned i = 0; i < size && port - VPM_PORT + i < VPM_PORTS; i++) {
+        if (vpm_write(&devices->pm, port - VPM_PORT + i, (uint8_t)(value >> (8 * i)))) {
+            *action = PLATFORM_POWER_OFF;
+        }
+    }
+    return true;
+}
+
+static bool pic_in(struct vm_devices *devices, uint16_t port, unsigned size, uint32_t *value)
+{
+    *value = 0;
+    for (unsigned i = 0; i < size; i++) {
+        uint16_t at = (uint16_t)(port + i);
+        uint8_t byte = vpic_owns_port(at) ? vpic_read(&devices->pic, at) : 0xff;
+
+        *value |= (uint32_t)byte << (8 * i);
+    }
+    return true;
+}
+
+static bool pic_out(struct vm_devices *devices, uint16_t port, unsigned size, uint32_t value,
+                    enum platform_action *action)
+{
+    *action = PLATFORM_NONE;
+    for (unsigned i = 0; i < size && vpic_owns_port((uint16_t)(port + i)); i++) {
+        vpic_write(&devices->pic, (uint16_t)(port + i), (uint8_t)(value >> (8 * i)));
+    }
     return true;
 }
 
@@ -68,15 +99,26 @@ static bool platform_out(struct vm_devices *devices, uint16_t port, unsigned siz
     return vdev_platform_out(&devices->platform, port, size, value, action);
 }
 
-/* The first range that has the port is asked; the last one is everything else. */
+/* What a timer of the devices does shows there: lines_settle() before and after the access. */
+#define SETTLE_IN  1u
+#define SETTLE_OUT 2u
+#define SETTLE     (SETTLE_IN | SETTLE_OUT)
+
+/* The first range that has the port is asked; the last one is everything else.  A guest calibrates
+ * by the PIT and the PM timer, and an exit takes its time already: reading them settles nothing. */
 static const struct port_range {
     uint16_t first, last;
     port_in_handler in;
     port_out_handler out;
+    unsigned settles;
 } ports[] = {
-    {VUART_PORT, VUART_PORT + VUART_PORTS - 1, uart_in, uart_out},
-    {ACPI_EVENT_PORT, ACPI_EVENT_PORT, button_in, button_out},
-    {0, UINT16_MAX, platform_in, platform_out},
+    {VUART_PORT, VUART_PORT + VUART_PORTS - 1, uart_in, uart_out, 0},
+    {VPM_PORT + VPM_TIMER, VPM_PORT + VPM_PORTS - 1, pm_in, pm_out, 0},
+    {VPM_PORT, VPM_PORT + VPM_TIMER - 1, pm_in, pm_out, SETTLE},
+    {VPIC_MASTER_PORT, VPIC_MASTER_PORT + 1, pic_in, pic_out, SETTLE},
+    {VPIC_SLAVE_PORT, VPIC_SLAVE_PORT + 1, pic_in, pic_out, SETTLE},
+    {VPIC_TRIGGER_PORT, VPIC_TRIGGER_PORT + 1, pic_in, pic_out, SETTLE},
+    {0, UINT16_MAX, platform_in, platform_out, SETTLE_OUT},
 };
 
 static const struct port_range *find_port(uint16_t port)
@@ -89,14 +131,24 @@ static const struct port_range *find_port(uint16_t port)
     return range;
 }
 
+static void settle(const struct port_range *range, unsigned access, struct vm_devices *devices)
+{
+    if (range->settles & access) {
+        lines_settle(devices);
+    }
+}
+
 uint32_t bus_port_in(struct vcpu *vcpu, uint16_t port, unsigned size)
 {
     struct vm_devices *devices = vcpu->vm->devices;
+    const struct port_range *range = find_port(port);
     uint32_t value = ALL_ONES;
     bool owned;
 
     spin_lock(&devices->lock);
-    owned = find_port(port)->in(devices, port, size, &value);
+    settle(range, SETTLE_IN, devices);
+    owned = range->in(devices, port, size, &value);
+    settle(range, SETTLE_IN, devices);
     spin_unlock(&devices->lock);
     if (!owned) {
         atomic_fetch_add_explicit(&vcpu->vm->unowned_io, 1, memory_order_relaxed);
@@ -126,6 +178,7 @@ static void act(struct vm *vm, enum platform_action action, uint32_t value)
 void bus_port_out(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t value)
 {
     struct vm_devices *devices = vcpu->vm->devices;
+    const struct port_range *range = find_port(port);
     enum platform_action action = PLATFORM_NONE;
     bool owned;
 
@@ -133,7 +186,9 @@ void bus_port_out(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t valu
         value &= (uint32_t)(BIT(size * 8) - 1);
     }
     spin_lock(&devices->lock);
-    owned = find_port(port)->out(devices, port, size, value, &action);
+    settle(range, SETTLE_OUT, devices);
+    owned = range->out(devices, port, size, value, &action);
+    settle(range, SETTLE_OUT, devices);
     spin_unlock(&devices->lock);
     if (!owned) {
         atomic_fetch_add_explicit(&vcpu->vm->unowned_io, 1, memory_order_relaxed);
@@ -172,6 +227,32 @@ static void ioapic_mmio_write(struct vm_devices *devices, unsigned offset, unsig
     }
     spin_lock(&devices->lock);
     ioapic_write(&devices->ioapic, offset & 0xff0, (uint32_t)value);
+    lines_settle(devices); /* somebody may hear a timer now */
+    spin_unlock(&devices->lock);
+}
+
+static bool is_hpet(gpa_t address)
+{
+    return (address.v & PAGE_MASK) == VHPET_BASE;
+}
+
+static uint64_t hpet_mmio_read(struct vm_devices *devices, unsigned offset, unsigned size)
+{
+    uint64_t value;
+
+    spin_lock(&devices->lock);
+    value = vhpet_read(&devices->hpet, offset, size);
+    spin_unlock(&devices->lock);
+    return value;
+}
+
+static void hpet_mmio_write(struct vm_devices *devices, unsigned offset, unsigned size,
+                            uint64_t value)
+{
+    spin_lock(&devices->lock);
+    lines_settle(devices);
+    vhpet_write(&devices->hpet, offset, size, value);
+    lines_settle(devices);
     spin_unlock(&devices->lock);
 }
 
@@ -184,6 +265,9 @@ uint64_t bus_mmio_read(struct vcpu *vcpu, gpa_t address, unsigned size)
     }
     if (is_ioapic(address)) {
         return ioapic_mmio_read(vcpu->vm->devices, offset, size);
+    }
+    if (is_hpet(address)) {
+        return hpet_mmio_read(vcpu->vm->devices, offset, size);
     }
     atomic_fetch_add_explicit(&vcpu->vm->unowned_mmio, 1, memory_order_relaxed);
     return size == 8 ? UINT64_MAX : BIT(size * 8) - 1;
@@ -200,6 +284,8 @@ void bus_mmio_write(struct vcpu *vcpu, gpa_t address, unsigned size, uint64_t va
         lapic_mmio_write(vcpu, offset, size, value);
     } else if (is_ioapic(address)) {
         ioapic_mmio_write(vcpu->vm->devices, offset, size, value);
+    } else if (is_hpet(address)) {
+        hpet_mmio_write(vcpu->vm->devices, offset, size, value);
     } else {
         atomic_fetch_add_explicit(&vcpu->vm->unowned_mmio, 1, memory_order_relaxed);
     }

@@ -6,6 +6,7 @@
 #include "hv/arch.h"
 #include "hv/console.h"
 #include "hv/loop.h"
+#include "hv/vdev/lines.h"
 #include "hv/vm.h"
 
 static void uart_output(void *owner, char c)
@@ -32,18 +33,11 @@ static void uart_set_irq(void *owner, bool level)
 {
     struct vm_devices *devices = owner;
 
-    ioapic_set_pin(&devices->ioapic, VUART_IRQ, level);
+    lines_set(devices, VUART_IRQ, level);
 }
 
 static const struct vuart_host uart_host = {
     .output = uart_output, .busy = uart_busy, .room = uart_room, .set_irq = uart_set_irq};
-
-static void button_set_irq(void *owner, bool level)
-{
-    struct vm_devices *devices = owner;
-
-    ioapic_set_pin(&devices->ioapic, ACPI_EVENT_IRQ, level);
-}
 
 bool vm_devices_create(struct vm *vm)
 {
@@ -57,7 +51,9 @@ bool vm_devices_create(struct vm *vm)
     ioapic_init(&devices->ioapic, vm);
     vuart_init(&devices->uart, devices, &uart_host);
     vdev_platform_reset(&devices->platform);
-    power_button_init(&devices->button, devices, button_set_irq);
+    vpm_reset(&devices->pm);
+    lines_init(devices);
+    lines_reset(devices);
     devices->clock_base_tsc = arch_tsc();
     vm->devices = devices;
     return true;
@@ -71,13 +67,17 @@ void vm_devices_reset(struct vm *vm)
     ioapic_reset(&devices->ioapic);
     vuart_reset(&devices->uart);
     vdev_platform_reset(&devices->platform);
-    power_button_reset(&devices->button);
+    vpm_reset(&devices->pm);
+    lines_reset(devices);
     devices->clock_base_tsc = arch_tsc();
     spin_unlock(&devices->lock);
 }
 
 void vm_devices_destroy(struct vm *vm)
 {
+    if (vm->devices != NULL) {
+        lines_stop(vm->devices);
+    }
     free(vm->devices);
     vm->devices = NULL;
 }
@@ -119,7 +119,8 @@ void vm_devices_press_power_button(struct vm *vm)
     struct vm_devices *devices = lock_devices(vm);
 
     if (devices != NULL) {
-        power_button_press(&devices->button);
+        vpm_raise(&devices->pm, VPM_EVENT_PRESS);
+        lines_settle(devices);
         spin_unlock(&devices->lock);
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The devices of one VM that are not a vCPU's: IOAPIC, UART, RTC, PIT, ACPI
- * registers, power button.  One lock (RANK_VDEV) for all of them.
+ * The devices of one VM that are not a vCPU's: 8259s, IOAPIC, UART, RTC, PIT,
+ * HPET, ACPI fixed hardware.  One lock (RANK_VDEV) for all of them.
  *
  * Life: vm_devices_create before the first vCPU runs, vm_devices_reset at each
  * start, vm_devices_destroy when all vCPUs are stopped.
@@ -9,21 +9,37 @@
 #ifndef SPILLWAY_HV_VDEV_DEVICES_H
 #define SPILLWAY_HV_VDEV_DEVICES_H
 
+#include <stdatomic.h>
+
 #include "base/lock.h"
+#include "hv/timer.h"
 #include "hv/vdev/ioapic.h"
 #include "hv/vdev/platform_io.h"
-#include "hv/vdev/power_button.h"
 #include "hv/vdev/uart.h"
+#include "hv/vdev/vhpet.h"
+#include "hv/vdev/vpic.h"
+#include "hv/vdev/vpm.h"
 
 struct vm;
 
 struct vm_devices {
-    struct spinlock lock; /* ioapic, uart, platform, button */
+    struct spinlock lock; /* what follows, but `held` and clock_base_tsc */
     struct vm *vm;
+    struct vpic pic;
     struct ioapic ioapic;
     struct vuart uart;
     struct vdev_platform platform;
-    struct power_button button;
+    struct vpm pm;
+    struct vhpet hpet;
+    /* hv/vdev/lines.c */
+    uint16_t lines;          /* what each ISA line is now */
+    bool intr;               /* what LINT0 has been told */
+    unsigned ticks;          /* of IRQ 0 that are to follow */
+    uint64_t tick_ns;        /* not before then */
+    uint64_t hpet_ns;        /* nor another interrupt of the HPET before then */
+    struct timer timer;      /* of all devices that interrupt by time */
+    uint64_t armed_ns;       /* for when it is; TIMER_NEVER */
+    _Atomic bool held;       /* it has come due while no vCPU could take an interrupt */
     uint64_t clock_base_tsc; /* host TSC at which the VM's kvmclock reads 0; set by reset */
 };
 
@@ -40,6 +56,10 @@ bool uart_receive(struct vm *vm, char c);
 void uart_output_ready(struct vm *vm);
 /* Asks the guest to power itself off.  No locks at or above RANK_VDEV held. */
 void vm_devices_press_power_button(struct vm *vm);
+/* A vCPU begins to run: what its devices' timer has left to it is done.  No locks held. */
+void vm_devices_begin_run(struct vm *vm);
+/* The boot vCPU takes the interrupt of the 8259s: its vector.  No locks held. */
+uint8_t vm_devices_acknowledge(struct vm *vm);
 /* A level-triggered vector was ended by a vCPU.  No locks at or above RANK_VDEV held. */
 void vm_devices_eoi(struct vm *vm, unsigned vector);
 

@@ -4,7 +4,7 @@
  */
 DefinitionBlock ("dsdt.aml", "DSDT", 2, "SPLWAY", "SPILLWAY", 1)
 {
-    /* SLP_TYP of soft off: ACPI_SLEEP_TYPE_S5 in hv/vdev/platform_io.h. */
+    /* SLP_TYP of soft off: VPM_SLEEP_OFF in hv/vdev/vpm.h. */
     Name (\_S5, Package () { 5, 0, 0, 0 })
 
     /* ACPI_CONFIG_ADDRESS in hv/vdev/acpi.h: how many vCPUs this guest has. */
@@ -86,43 +86,13 @@ DefinitionBlock ("dsdt.aml", "DSDT", 2, "SPLWAY", "SPILLWAY", 1)
             })
         }
 
-        Device (PWRB)
-        {
-            Name (_HID, EisaId ("PNP0C0C"))
-            Name (_UID, 0)
-        }
-
-        /* hv/vdev/power_button.h: its interrupt and its register, write one to clear. */
-        Device (GED0)
-        {
-            Name (_HID, "ACPI0013")
-            Name (_UID, 0)
-            Name (_CRS, ResourceTemplate ()
-            {
-                Interrupt (ResourceConsumer, Level, ActiveHigh, Exclusive) { 9 }
-            })
-            OperationRegion (EVTR, SystemIO, 0x0602, 0x01)
-            Field (EVTR, ByteAcc, NoLock, WriteAsZeros)
-            {
-                EVTS, 8
-            }
-            Method (_EVT, 1, Serialized)
-            {
-                Store (EVTS, Local0)
-                Store (Local0, EVTS)
-                If (And (Local0, 0x01))
-                {
-                    Notify (PWRB, 0x80)
-                }
-            }
-        }
-
         Device (RTC0)
         {
             Name (_HID, EisaId ("PNP0B00"))
             Name (_CRS, ResourceTemplate ()
             {
                 IO (Decode16, 0x0070, 0x0070, 0x01, 0x02)
+                IRQNoFlags () { 8 }
             })
         }
     }

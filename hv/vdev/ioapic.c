@@ -73,6 +73,12 @@ void ioapic_set_pin(struct ioapic *ioapic, unsigned pin, bool level)
     }
 }
 
+bool ioapic_is_open(const struct ioapic *ioapic, unsigned pin)
+{
+    ASSERT(pin < IOAPIC_PINS);
+    return !(ioapic->redirection[pin] & RTE_MASKED);
+}
+
 static void end_of_interrupt(struct ioapic *ioapic, unsigned pin)
 {
     ioapic->redirection[pin] &= ~RTE_REMOTE_IRR;

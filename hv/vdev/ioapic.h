@@ -26,6 +26,8 @@ void ioapic_init(struct ioapic *ioapic, struct vm *vm);
 void ioapic_reset(struct ioapic *ioapic);
 /* The line of a pin changes.  Device lock held. */
 void ioapic_set_pin(struct ioapic *ioapic, unsigned pin, bool level);
+/* May the pin send messages (not masked)? */
+bool ioapic_is_open(const struct ioapic *ioapic, unsigned pin);
 /* A local APIC has ended a level-triggered vector.  Device lock held. */
 void ioapic_eoi(struct ioapic *ioapic, unsigned vector);
 /* offset into the page.  Device lock held. */

@@ -62,6 +62,15 @@ int lapic_highest_pending(struct lapic *lapic);
 /* The CPU takes that vector, which lapic_highest_pending returned: IRR -> ISR.  Own CPU. */
 void lapic_accept(struct lapic *lapic, unsigned vector);
 
+/* LINT0, to which INTR of the 8259s is wired, changes.  Any context, locks below RANK_SCHED. */
+void lapic_set_intr(struct vcpu *vcpu, bool level);
+/* Shall the CPU take the interrupt that INTR asks for: LINT0 is ExtINT, or the APIC is off?  It is
+ * above all vectors of the APIC.  Own CPU; takes no lock. */
+bool lapic_extint_pending(const struct lapic *lapic);
+/* As a PC's firmware leaves the boot CPU: software-enabled, INTR and NMI go through its LINT pins
+ * (MultiProcessor Specification, "Virtual Wire Mode").  vCPU stopped. */
+void lapic_virtual_wire(struct lapic *lapic);
+
 /* Sets the vector pending and wakes or kicks the vCPU.  Any context, locks below RANK_SCHED. */
 void lapic_deliver(struct vcpu *vcpu, unsigned vector, bool level);
 /* Delivers to all vCPUs of the VM that the message names.  Same context.  Number of targets. */

@@ -51,6 +51,8 @@ enum lapic_lvt {
 };
 
 #define LVT_VECTOR     BITS(7, 0)
+#define LVT_DELIVERY   BITS(10, 8)
+#define LVT_LEVEL      BIT(15)
 #define LVT_MASKED     BIT(16)
 #define LVT_TIMER_MODE BITS(18, 17)
 
@@ -82,6 +84,7 @@ struct lapic {
     _Atomic uint32_t pending; /* 0: IRR is empty */
     _Atomic uint32_t irr[LAPIC_WORDS];
     _Atomic uint32_t tmr[LAPIC_WORDS];
+    _Atomic bool intr;            /* the line at LINT0 */
     _Atomic uint32_t esr_pending; /* errors since the last write to ESR */
 
     /* Written by the own CPU, read by senders to find out who is meant. */

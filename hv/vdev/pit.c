@@ -1,54 +1,272 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* 8254 datasheet, "Operational Description"; counting in BCD is not there. */
 #include "hv/vdev/pit.h"
 
 #include <string.h>
 
+#include "base/bits.h"
 #include "hv/arch.h"
+#include "hv/timer.h"
 
 #define NS_PER_S 1000000000ull
+#define PIT_HZ   1193182ull
 
-#define PIT_HZ         1193182ull
 #define PIT_READ_BACK  3
 #define PIT_NO_COUNT   0x20 /* read-back: do not latch the count */
 #define PIT_NO_STATUS  0x10
 #define PIT_STATUS_OUT 0x80
+#define PIT_STATUS_NEW 0x40 /* null count: what was written has not been loaded yet */
 
-/* Input clocks since counting began. */
-static uint64_t ticks_of(const struct pit_channel *channel)
+#define EDGES_MAX 1000u /* as many as are counted */
+
+#define BINARY_COUNTS  0x10000u
+#define DECIMAL_COUNTS 10000u
+
+enum pit_mode {
+    INTERRUPT_ON_TERMINAL_COUNT,
+    ONE_SHOT,
+    RATE_GENERATOR,
+    SQUARE_WAVE,
+    SOFTWARE_STROBE,
+    HARDWARE_STROBE,
+};
+
+/* ---- time ---- */
+
+static uint64_t clocks_now(void)
 {
-    uint64_t ns = arch_clock_ns() - channel->start_ns;
+    uint64_t ns = arch_clock_ns();
 
     return ns / NS_PER_S * PIT_HZ + ns % NS_PER_S * PIT_HZ / NS_PER_S;
 }
 
-static uint16_t count_of(const struct pit_channel *channel)
+/* The first nanosecond at which so many input clocks are over. */
+static uint64_t ns_of(uint64_t clocks)
 {
-    uint64_t ticks = ticks_of(channel);
+    return clocks / PIT_HZ * NS_PER_S + (clocks % PIT_HZ * NS_PER_S + PIT_HZ - 1) / PIT_HZ;
+}
 
+static bool is_periodic(const struct pit_channel *channel)
+{
+    return channel->mode == RATE_GENERATOR || channel->mode == SQUARE_WAVE;
+}
+
+/* The gate's rising edge starts it; its level does not matter. */
+static bool is_triggered(const struct pit_channel *channel)
+{
+    return channel->mode == ONE_SHOT || channel->mode == HARDWARE_STROBE;
+}
+
+static bool is_counting(const struct pit_channel *channel)
+{
+    return channel->started && (channel->gate || is_triggered(channel));
+}
+
+/* Input clocks since counting began. */
+static uint64_t elapsed_of(const struct pit_channel *channel)
+{
+    return is_counting(channel) ? clocks_now() - channel->start : channel->elapsed;
+}
+
+/* A period that is over makes way for a new count: it began at the end of the old one. */
+static void settle(struct pit_channel *channel)
+{
+    uint64_t elapsed = elapsed_of(channel);
+
+    if (channel->next != 0 && is_periodic(channel) && is_counting(channel) &&
+        elapsed >= channel->reload) {
+        channel->start += channel->reload;
+        channel->reload = channel->next;
+        channel->next = 0;
+    }
+}
+
+/* ---- count and output ---- */
+
+static uint32_t to_bcd(uint32_t value)
+{
+    return value / 1000 % 10 << 12 | value / 100 % 10 << 8 | value / 10 % 10 << 4 | value % 10;
+}
+
+static uint32_t from_bcd(uint32_t value)
+{
+    return (value >> 12 & 0xf) * 1000 + (value >> 8 & 0xf) * 100 + (value >> 4 & 0xf) * 10 +
+           (value & 0xf);
+}
+
+static uint32_t counts_of(const struct pit_channel *channel)
+{
+    return channel->bcd ? DECIMAL_COUNTS : BINARY_COUNTS;
+}
+
+/* Counts down by two: from an even number, or from an odd one less one. */
+static uint32_t square_count(const struct pit_channel *channel, uint64_t elapsed)
+{
+    uint32_t at = (uint32_t)(elapsed % channel->reload);
+    uint32_t half = (channel->reload + 1) / 2;
+
+    return (channel->reload & ~1u) - 2 * (at < half ? at : at - half);
+}
+
+static uint16_t count_of(struct pit_channel *channel)
+{
+    uint64_t elapsed;
+    uint32_t counts = counts_of(channel), count;
+
+    settle(channel);
+    elapsed = elapsed_of(channel);
     switch (channel->mode) {
-    case 2:
-        return (uint16_t)(channel->reload - ticks % channel->reload);
-    case 3: /* counts down by two */
-        return (uint16_t)(channel->reload - ticks * 2 % channel->reload);
+    case RATE_GENERATOR:
+        count = channel->reload - (uint32_t)(elapsed % channel->reload);
+        break;
+    case SQUARE_WAVE:
+        count = square_count(channel, elapsed);
+        break;
     default: /* goes on below zero */
-        return (uint16_t)(channel->reload - ticks);
+        count = channel->reload + counts - (uint32_t)(elapsed % counts);
+        break;
     }
+    count %= counts;
+    return (uint16_t)(channel->bcd ? to_bcd(count) : count);
 }
 
-static bool output(const struct pit_channel *channel)
+static bool output(struct pit_channel *channel)
 {
-    uint64_t ticks = ticks_of(channel);
+    uint64_t elapsed;
 
+    settle(channel);
+    elapsed = elapsed_of(channel);
+    if (!channel->started) {
+        return channel->mode != INTERRUPT_ON_TERMINAL_COUNT;
+    }
     switch (channel->mode) {
-    case 2:
-        return ticks % channel->reload != channel->reload - 1;
-    case 3:
-        return ticks % channel->reload < (channel->reload + 1) / 2;
+    case RATE_GENERATOR:
+        return !channel->gate || elapsed % channel->reload != channel->reload - 1;
+    case SQUARE_WAVE:
+        return !channel->gate || elapsed % channel->reload < (channel->reload + 1) / 2;
+    case SOFTWARE_STROBE:
+    case HARDWARE_STROBE:
+        return elapsed != channel->reload;
     default:
-        return ticks >= channel->reload;
+        return elapsed >= channel->reload;
     }
 }
+
+bool pit_output(struct pit *pit, unsigned index)
+{
+    return output(&pit->channel[index]);
+}
+
+/* ---- rising edges of IRQ 0 ---- */
+
+/* Input clocks from the start at which the output rises next after `elapsed`; 0: never. */
+static uint64_t next_edge(const struct pit_channel *channel, uint64_t elapsed)
+{
+    uint64_t once = channel->reload + (channel->mode >= SOFTWARE_STROBE);
+
+    if (!is_counting(channel)) {
+        return 0;
+    }
+    if (is_periodic(channel)) {
+        return (elapsed / channel->reload + 1) * channel->reload;
+    }
+    return elapsed < once ? once : 0;
+}
+
+static void aim(struct pit *pit)
+{
+    struct pit_channel *channel = &pit->channel[PIT_SYSTEM];
+    uint64_t edge;
+
+    settle(channel);
+    edge = next_edge(channel, elapsed_of(channel));
+    pit->edge_ns = edge == 0 ? TIMER_NEVER : ns_of(channel->start + edge);
+}
+
+unsigned pit_elapse(struct pit *pit)
+{
+    const struct pit_channel *channel = &pit->channel[PIT_SYSTEM];
+    uint64_t now = arch_clock_ns();
+    uint64_t edges = 1;
+
+    if (now < pit->edge_ns) {
+        return 0;
+    }
+    if (is_periodic(channel)) {
+        edges += (now - pit->edge_ns) / ns_of(channel->reload);
+    }
+    aim(pit);
+    return (unsigned)MIN(edges, EDGES_MAX);
+}
+
+bool pit_line(struct pit *pit)
+{
+    struct pit_channel *channel = &pit->channel[PIT_SYSTEM];
+
+    return channel->mode > ONE_SHOT || output(channel);
+}
+
+/* ---- counting ---- */
+
+static void start(struct pit_channel *channel)
+{
+    channel->started = true;
+    channel->next = 0;
+    channel->elapsed = 0;
+    channel->start = clocks_now();
+}
+
+/* A count has been written whole. */
+static void load(struct pit *pit, struct pit_channel *channel, uint32_t count)
+{
+    if (channel->bcd) {
+        count = from_bcd(count);
+    }
+    count = count != 0 ? count : counts_of(channel);
+    settle(channel);
+    if (channel->loaded && is_periodic(channel) && is_counting(channel)) {
+        /* At the end of this period: it is the first one from now on. */
+        channel->start += elapsed_of(channel) / channel->reload * channel->reload;
+        channel->next = count;
+        return;
+    }
+    channel->loaded = true;
+    if (is_triggered(channel) && channel->started) {
+        channel->next = count; /* until the next trigger */
+        return;
+    }
+    channel->reload = count;
+    if (!is_triggered(channel)) {
+        start(channel);
+    }
+    if (channel == &pit->channel[PIT_SYSTEM]) {
+        aim(pit);
+    }
+}
+
+void pit_gate(struct pit *pit, unsigned index, bool level)
+{
+    struct pit_channel *channel = &pit->channel[index];
+    bool rises = level && !channel->gate;
+
+    settle(channel);
+    if (!level) {
+        channel->elapsed = elapsed_of(channel);
+        channel->gate = false;
+        return;
+    }
+    channel->gate = true;
+    if (!rises || !channel->loaded) {
+        return;
+    }
+    if (is_triggered(channel) || is_periodic(channel)) {
+        channel->reload = channel->next != 0 ? channel->next : channel->reload;
+        start(channel);
+    } else {
+        channel->start = clocks_now() - channel->elapsed;
+    }
+}
+
+/* ---- ports ---- */
 
 static void latch_count(struct pit_channel *channel)
 {
@@ -62,8 +280,12 @@ static void latch_count(struct pit_channel *channel)
 static void latch_status(struct pit_channel *channel)
 {
     if (!channel->status_latched) {
-        channel->status = (uint8_t)(channel->access << 4 | channel->mode << 1 |
-                                    (output(channel) ? PIT_STATUS_OUT : 0));
+        bool out = output(channel);
+        bool fresh = !channel->loaded || channel->next != 0;
+
+        channel->status =
+            (uint8_t)((out ? PIT_STATUS_OUT : 0) | (fresh ? PIT_STATUS_NEW : 0) |
+                      channel->access << 4 | channel->mode << 1 | (channel->bcd ? 1 : 0));
         channel->status_latched = true;
     }
 }
@@ -89,10 +311,17 @@ uint8_t pit_read(struct pit *pit, unsigned index)
     return (uint8_t)(high ? count >> 8 : count);
 }
 
-static void start(struct pit_channel *channel, uint32_t reload)
+/* The first of two bytes ends the counting of mode 0. */
+static void write_low(struct pit *pit, struct pit_channel *channel, uint8_t value)
 {
-    channel->reload = reload != 0 ? reload : 0x10000;
-    channel->start_ns = arch_clock_ns();
+    channel->low = value;
+    if (channel->mode == INTERRUPT_ON_TERMINAL_COUNT) {
+        channel->elapsed = elapsed_of(channel);
+        channel->started = false;
+        if (channel == &pit->channel[PIT_SYSTEM]) {
+            aim(pit);
+        }
+    }
 }
 
 void pit_write(struct pit *pit, unsigned index, uint8_t value)
@@ -101,17 +330,16 @@ void pit_write(struct pit *pit, unsigned index, uint8_t value)
 
     switch (channel->access) {
     case 1:
-        start(channel, value);
+        load(pit, channel, value);
         break;
     case 2:
-        start(channel, (uint32_t)value << 8);
+        load(pit, channel, (uint32_t)value << 8);
         break;
     default:
         if (channel->write_high) {
-            start(channel, (uint32_t)value << 8 | (channel->reload & 0xff));
+            load(pit, channel, (uint32_t)value << 8 | channel->low);
         } else {
-            channel->reload = (channel->reload & 0x1ff00) | value;
-            channel->reload = channel->reload != 0 ? channel->reload : 0x10000;
+            write_low(pit, channel, value);
         }
         channel->write_high = !channel->write_high;
         break;
@@ -133,47 +361,49 @@ static void read_back(struct pit *pit, uint8_t value)
     }
 }
 
+/* A mode: the output goes to its first level, and it waits for a count. */
+static void set_mode(struct pit *pit, struct pit_channel *channel, uint8_t value)
+{
+    channel->access = value >> 4 & 3;
+    channel->mode = value >> 1 & 7;
+    if (channel->mode > HARDWARE_STROBE) {
+        channel->mode -= 4; /* 6 and 7 are 2 and 3 */
+    }
+    channel->bcd = (value & 1) != 0;
+    channel->loaded = channel->started = false;
+    channel->write_high = channel->read_high = channel->latched = false;
+    channel->next = 0;
+    channel->elapsed = 0;
+    if (channel == &pit->channel[PIT_SYSTEM]) {
+        aim(pit);
+    }
+}
+
 void pit_command(struct pit *pit, uint8_t value)
 {
     unsigned index = value >> 6;
-    struct pit_channel *channel;
 
     if (index == PIT_READ_BACK) {
         read_back(pit, value);
-        return;
+    } else if ((value >> 4 & 3) == 0) {
+        latch_count(&pit->channel[index]);
+    } else {
+        set_mode(pit, &pit->channel[index], value);
     }
-    channel = &pit->channel[index];
-    if ((value >> 4 & 3) == 0) {
-        latch_count(channel);
-        return;
-    }
-    channel->access = value >> 4 & 3;
-    channel->mode = value >> 1 & 7;
-    if (channel->mode > 5) {
-        channel->mode -= 4; /* 6 and 7 are 2 and 3 */
-    }
-    channel->write_high = false;
-    channel->read_high = false;
-    channel->latched = false;
-    start(channel, channel->reload);
-}
-
-bool pit_output(const struct pit *pit, unsigned index)
-{
-    return output(&pit->channel[index]);
-}
-
-void pit_gate(struct pit *pit, unsigned index)
-{
-    pit->channel[index].start_ns = arch_clock_ns();
 }
 
 void pit_reset(struct pit *pit)
 {
     memset(pit, 0, sizeof(*pit));
     for (unsigned i = 0; i < PIT_CHANNELS; i++) {
-        pit->channel[i].mode = 3;
-        pit->channel[i].access = 3;
-        start(&pit->channel[i], 0);
+        struct pit_channel *channel = &pit->channel[i];
+
+        channel->mode = SQUARE_WAVE;
+        channel->access = 3;
+        channel->gate = i != PIT_SPEAKER;
+        channel->reload = BINARY_COUNTS;
+        channel->loaded = true;
+        start(channel);
     }
+    aim(pit);
 }

@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "base/bits.h"
 #include "hv/arch.h"
 
 #define PORT_PIT_FIRST   0x40
@@ -18,14 +17,13 @@
 
 /* ---- port 0x61 ---- */
 
-#define PIT_SPEAKER    2 /* the channel whose gate and output are there */
 #define PORT61_GATE2   0x01
 #define PORT61_SPEAKER 0x02
 #define PORT61_REFRESH 0x10 /* toggles every 15 us */
 #define PORT61_OUT2    0x20
 #define PORT61_HALF_NS 15085
 
-static uint8_t port61_read(const struct vdev_platform *platform)
+static uint8_t port61_read(struct vdev_platform *platform)
 {
     uint8_t value = platform->port61;
 
@@ -36,15 +34,11 @@ static uint8_t port61_read(const struct vdev_platform *platform)
 
 static void port61_write(struct vdev_platform *platform, uint8_t value)
 {
-    uint8_t before = platform->port61;
-
     platform->port61 = value & (PORT61_GATE2 | PORT61_SPEAKER);
-    if ((value & PORT61_GATE2) && !(before & PORT61_GATE2)) {
-        pit_gate(&platform->pit, PIT_SPEAKER);
-    }
+    pit_gate(&platform->pit, PIT_SPEAKER, (value & PORT61_GATE2) != 0);
 }
 
-/* ---- keyboard controller, reset and sleep ---- */
+/* ---- keyboard controller, reset ---- */
 
 #define KBC_STATUS       0x1c /* self test passed, not inhibited, buffers empty */
 #define KBC_WRITE_OUTPUT 0xd1
@@ -52,8 +46,6 @@ static void port61_write(struct vdev_platform *platform, uint8_t value)
 #define KBC_OUTPUT_RESET 0x01 /* active low, both in the output port and in a pulse command */
 #define RESET_CPU        0x04
 #define RESET_KEPT       0x0a /* which kind of reset: what bit 2 would do */
-#define SLEEP_ENABLE     0x20
-#define SLEEP_TYPE       BITS(4, 2)
 
 static enum platform_action kbc_command(struct vdev_platform *platform, uint8_t value)
 {
@@ -70,16 +62,6 @@ static enum platform_action kbc_data(struct vdev_platform *platform, uint8_t val
 
     platform->kbc_command = 0;
     return output && !(value & KBC_OUTPUT_RESET) ? PLATFORM_RESET : PLATFORM_NONE;
-}
-
-/* ACPI 6.4, 4.8.3.7 "Sleep Control and Status Registers". */
-static enum platform_action sleep_control(struct vdev_platform *platform, uint8_t value)
-{
-    platform->sleep_control = value & (uint8_t)~SLEEP_ENABLE; /* reads as zero */
-    if ((value & SLEEP_ENABLE) && FIELD_GET(SLEEP_TYPE, value) == ACPI_SLEEP_TYPE_S5) {
-        return PLATFORM_POWER_OFF;
-    }
-    return PLATFORM_NONE;
 }
 
 static enum platform_action reset_control(struct vdev_platform *platform, uint8_t value)
@@ -109,12 +91,6 @@ static bool in_byte(struct vdev_platform *platform, uint16_t port, uint8_t *valu
         return true;
     case PORT_CMOS_DATA:
         *value = cmos_read(&platform->cmos);
-        return true;
-    case ACPI_SLEEP_CONTROL_PORT:
-        *value = platform->sleep_control;
-        return true;
-    case ACPI_SLEEP_STATUS_PORT:
-        *value = 0;
         return true;
     case RESET_CONTROL_PORT:
         *value = platform->reset_control;
@@ -174,16 +150,12 @@ bool vdev_platform_out(struct vdev_platform *platform, uint16_t port, unsigned s
     case PORT_CMOS_DATA:
         cmos_write(&platform->cmos, byte);
         return true;
-    case ACPI_SLEEP_CONTROL_PORT:
-        *action = sleep_control(platform, byte);
-        return true;
     case RESET_CONTROL_PORT:
         *action = reset_control(platform, byte);
         return true;
     case STATUS_PORT:
         *action = PLATFORM_STATUS;
         return true;
-    case ACPI_SLEEP_STATUS_PORT: /* write one to clear; nothing is ever set */
     case PORT_POST:
     case PORT_DELAY:
         return true;

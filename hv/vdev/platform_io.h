@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The small port devices of a PC that a guest with hardware-reduced ACPI still
- * looks at: CMOS RTC (0x70/0x71), PIT (0x40-0x43) and port 0x61, keyboard
- * controller (0x60/0x64: only its reset line), 0xCF9, ACPI sleep and reset
- * registers, status port 0xF4, POST port 0x80.  Under the VM's device lock;
- * what ends or resets the VM is returned as an action, for the caller to do
- * after unlocking.
+ * The small port devices of a PC: CMOS RTC (0x70/0x71), PIT (0x40-0x43) and
+ * port 0x61, keyboard controller (0x60/0x64: only its reset line), 0xCF9, status
+ * port 0xF4, POST port 0x80.  Under the VM's device lock; what ends or resets
+ * the VM is returned as an action, for the caller to do after unlocking.
  */
 #ifndef SPILLWAY_HV_VDEV_PLATFORM_IO_H
 #define SPILLWAY_HV_VDEV_PLATFORM_IO_H
@@ -14,13 +12,10 @@
 #include "hv/vdev/cmos.h"
 #include "hv/vdev/pit.h"
 
-/* ACPI registers in system I/O space; the FADT names them (hv/vdev/acpi.c). */
-#define ACPI_SLEEP_CONTROL_PORT 0x600
-#define ACPI_SLEEP_STATUS_PORT  0x601
-#define RESET_CONTROL_PORT      0xcf9
-#define RESET_CONTROL_VALUE     0x06
-#define STATUS_PORT             0xf4
-#define ACPI_SLEEP_TYPE_S5      5
+/* The FADT names it (hv/vdev/acpi.c). */
+#define RESET_CONTROL_PORT  0xcf9
+#define RESET_CONTROL_VALUE 0x06
+#define STATUS_PORT         0xf4
 
 enum platform_action {
     PLATFORM_NONE,
@@ -34,7 +29,6 @@ struct vdev_platform {
     struct pit pit;
     uint8_t port61; /* bits 1:0 as written */
     uint8_t kbc_command;
-    uint8_t sleep_control;
     uint8_t reset_control;
 };
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SOURCES: tests/unit/vdev_fake.c hv/guest_load.c hv/guest_load_linux.c hv/guest_load_elf.c
  * hv/guest_load_multiboot.c hv/vdev/acpi.c hv/vdev/lapic.c hv/vdev/lapic_send.c
- * hv/vdev/lapic_timer.c hv/vdev/ioapic.c hv/vdev/uart.c hv/vdev/platform_io.c hv/vdev/pit.c
- * hv/vdev/cmos.c hv/vdev/power_button.c hv/vdev/devices.c hv/timer.c */
+ * hv/vdev/lapic_lint.c hv/vdev/lapic_timer.c hv/vdev/ioapic.c hv/vdev/uart.c hv/vdev/platform_io.c
+ * hv/vdev/pit.c hv/vdev/cmos.c hv/vdev/vpm.c hv/vdev/vpic.c hv/vdev/lines.c hv/vdev/vhpet.c
+ * hv/vdev/devices.c hv/timer.c */
 /* The guest loader: each format, what a guest finds in memory, waits at every call, hostile files.
  */
 #include <setjmp.h>
@@ -428,8 +429,8 @@ static void acpi_tables(void **state)
 
     (void)state;
     for (unsigned vcpus = 1; vcpus <= VM_VCPUS_MAX; vcpus++) {
-        const uint8_t *xsdt, *fadt, *madt;
-        unsigned enabled = 0;
+        const uint8_t *xsdt, *fadt, *madt, *facs;
+        unsigned enabled = 0, overrides = 0;
 
         assert_true(acpi_build(tables, vcpus));
         assert_memory_equal(tables, "RSD PTR ", 8);
@@ -439,15 +440,30 @@ static void acpi_tables(void **state)
         fadt = table(tables, get64(xsdt + 36), "FACP");
         madt = table(tables, get64(xsdt + 44), "APIC");
         assert_int_equal(get32(fadt + 4), 276);
-        assert_int_equal(get32(fadt + 112) & BIT(20), BIT(20));
+        assert_int_equal(get32(fadt + 112) & BIT(20), 0); /* not hardware-reduced */
         assert_int_equal(get64(fadt + 116 + 4), 0xcf9);
-        assert_int_equal(get64(fadt + 244 + 4), 0x600);
+        assert_int_equal(fadt[46], 9);
+        assert_int_equal(get32(fadt + 48), 0); /* no SMI command */
+        assert_int_equal(get32(fadt + 56), 0x600);
+        assert_int_equal(get32(fadt + 64), 0x604);
+        assert_int_equal(get32(fadt + 76), 0x608);
+        assert_int_equal(get64(fadt + 148 + 4), 0x600);
+        assert_int_equal(get64(fadt + 172 + 4), 0x604);
+        assert_int_equal(get64(fadt + 208 + 4), 0x608);
+        facs = tables + (get32(fadt + 36) - ACPI_TABLES_BASE);
+        assert_memory_equal(facs, "FACS", 4);
+        assert_int_equal(get32(facs + 4), 64);
+        assert_int_equal((facs - tables) % 64, 0);
+        assert_int_equal(get32(madt + 40), 1); /* there are 8259s */
         (void)table(tables, get64(fadt + 140), "DSDT");
         for (uint32_t at = 44; at < get32(madt + 4); at += madt[at + 1]) {
             assert_true(madt[at + 1] >= 6);
             enabled += madt[at] == 0 && get32(madt + at + 4) == 1;
+            overrides += madt[at] == 2 && madt[at + 3] == 0 && get32(madt + at + 4) == 2;
+            overrides += madt[at] == 2 && madt[at + 3] == 9 && madt[at + 8] == 0x0d;
         }
         assert_int_equal(enabled, vcpus);
+        assert_int_equal(overrides, 2);
         assert_int_equal(tables[0x3ff0], vcpus);
     }
     assert_false(acpi_build(tables, 10000));

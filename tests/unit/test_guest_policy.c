@@ -446,6 +446,36 @@ static void test_dump_is_quiet(void **state)
     assert_int_equal(fake.failures, 0);
 }
 
+/* Linux multiplies kHz of the crystal by the numerator in 32 bits; what comes out is the TSC's. */
+static void test_cpuid_frequencies(void **state)
+{
+    static const uint64_t khz[] = {100006,  800000,  999999,  1000000, 1000001, 2599994, 2999900,
+                                   3000100, 3504000, 3999999, 4200000, 5000000, 5123457, 9999999};
+
+    (void)state;
+    fake_reset();
+    for (unsigned i = 0; i < sizeof(khz) / sizeof(khz[0]); i++) {
+        struct cpuid_result c;
+        uint64_t product, got;
+
+        fake.vm.tsc_khz = khz[i];
+        c = guest_cpuid(0x15, 0);
+        if (guest_policy()->amd) {
+            assert_int_equal(c.eax | c.ebx | c.ecx, 0);
+            assert_int_equal(guest_cpuid(0, 0).eax, 0xd);
+            continue;
+        }
+        assert_int_equal(guest_cpuid(0, 0).eax, 0x16);
+        assert_int_equal(c.ecx, 1000000000);
+        product = (uint64_t)(c.ecx / 1000) * c.ebx;
+        assert_true(product <= UINT32_MAX);
+        got = product / c.eax;
+        assert_in_range(got, khz[i] - khz[i] * 60 / 1000000 - 1,
+                        khz[i] + khz[i] * 60 / 1000000 + 1);
+        assert_in_range(guest_cpuid(0x16, 0).eax, khz[i] / 1000, khz[i] / 1000 + 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -454,9 +484,9 @@ int main(void)
         cmocka_unit_test(test_32bit_modes),      cmocka_unit_test(test_length_across_pages),
         cmocka_unit_test(test_advance),          cmocka_unit_test(test_cpuid_features),
         cmocka_unit_test(test_cpuid_topology),   cmocka_unit_test(test_cpuid_xsave),
-        cmocka_unit_test(test_cpuid_hypervisor), cmocka_unit_test(test_cr_checks),
-        cmocka_unit_test(test_cr_decoded),       cmocka_unit_test(test_xsetbv),
-        cmocka_unit_test(test_dump_is_quiet),
+        cmocka_unit_test(test_cpuid_hypervisor), cmocka_unit_test(test_cpuid_frequencies),
+        cmocka_unit_test(test_cr_checks),        cmocka_unit_test(test_cr_decoded),
+        cmocka_unit_test(test_xsetbv),           cmocka_unit_test(test_dump_is_quiet),
     };
 
     return cmocka_run_group_tests_name("guest_policy", tests, NULL, NULL);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: tests/unit/vdev_fake.c hv/vdev/lapic.c hv/vdev/lapic_send.c hv/vdev/lapic_timer.c
- * hv/vdev/ioapic.c hv/vdev/uart.c hv/vdev/platform_io.c hv/vdev/pit.c hv/vdev/cmos.c
- * hv/vdev/power_button.c hv/vdev/devices.c hv/vdev/bus.c hv/timer.c hv/vm_stop.c */
-/* The power button as a guest's ACPI sees it, and `stop` as the operator does. */
+/* SOURCES: tests/unit/vdev_fake.c hv/vdev/lapic.c hv/vdev/lapic_send.c hv/vdev/lapic_lint.c
+ * hv/vdev/lapic_timer.c hv/vdev/ioapic.c hv/vdev/uart.c hv/vdev/platform_io.c hv/vdev/pit.c
+ * hv/vdev/cmos.c hv/vdev/vpm.c hv/vdev/vpic.c hv/vdev/lines.c hv/vdev/vhpet.c hv/vdev/devices.c
+ * hv/vdev/bus.c hv/timer.c hv/vm_stop.c */
+/* ACPI fixed hardware as a guest sees it, and `stop` as the operator does. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include <cmocka.h>
 
 #include "hv/loop.h"
+#include "hv/timer.h"
 #include "hv/vdev/bus.h"
 #include "hv/vm_control.h"
 #include "hv/vm_internal.h"
@@ -44,19 +46,29 @@ bool vm_stay_off(struct vm *vm)
 
 /* ---- the device ---- */
 
-static uint32_t events(void)
+#define STATUS  VPM_PORT
+#define ENABLE  (VPM_PORT + 2)
+#define CONTROL (VPM_PORT + VPM_CONTROL)
+#define TIMER   (VPM_PORT + VPM_TIMER)
+
+static uint32_t in(uint16_t port, unsigned size)
 {
-    return bus_port_in(&vfake.vcpu[0], ACPI_EVENT_PORT, 1);
+    return bus_port_in(&vfake.vcpu[0], port, size);
 }
 
-static void acknowledge(uint32_t value)
+static void out(uint16_t port, unsigned size, uint32_t value)
 {
-    bus_port_out(&vfake.vcpu[0], ACPI_EVENT_PORT, 1, value);
+    bus_port_out(&vfake.vcpu[0], port, size, value);
+}
+
+static uint32_t events(void)
+{
+    return in(STATUS, 2);
 }
 
 static void route_interrupt(uint32_t low)
 {
-    bus_mmio_write(&vfake.vcpu[0], gpa(IOAPIC_BASE), 4, 0x10 + 2 * ACPI_EVENT_IRQ);
+    bus_mmio_write(&vfake.vcpu[0], gpa(IOAPIC_BASE), 4, 0x10 + 2 * VPM_SCI);
     bus_mmio_write(&vfake.vcpu[0], gpa(IOAPIC_BASE + 0x10), 4, low);
 }
 
@@ -73,7 +85,7 @@ static void handle(bool acknowledged)
     assert_int_equal(pending(), VECTOR);
     lapic_accept(lapic, VECTOR);
     if (acknowledged) {
-        acknowledge(events());
+        out(STATUS, 2, events());
     }
     lapic_mmio_write(&vfake.vcpu[0], 0xb0, 4, 0);
 }
@@ -83,10 +95,11 @@ static void press_and_answer(void **state)
     (void)state;
     vfake_start(1);
     route_interrupt(RTE_LEVEL | VECTOR);
+    out(ENABLE, 2, VPM_EVENT_PRESS);
     assert_int_equal(events(), 0);
     assert_int_equal(pending(), -1);
     vm_devices_press_power_button(&vfake.vm);
-    assert_int_equal(events(), ACPI_EVENT_BUTTON);
+    assert_int_equal(events(), VPM_EVENT_PRESS);
     handle(false); /* not acknowledged: it comes again */
     handle(true);
     assert_int_equal(events(), 0);
@@ -102,34 +115,86 @@ static void press_before_the_driver(void **state)
 {
     (void)state;
     vfake_start(1);
-    vm_devices_press_power_button(&vfake.vm);
-    assert_int_equal(pending(), -1); /* the pin is masked */
     route_interrupt(RTE_LEVEL | VECTOR);
+    vm_devices_press_power_button(&vfake.vm);
+    assert_int_equal(pending(), -1); /* not enabled */
+    out(ENABLE + 1, 1, VPM_EVENT_PRESS >> 8);
     handle(true);
     assert_int_equal(pending(), -1);
     vfake_stop();
 }
 
-/* Wide and wild accesses reach one byte; writing what was not set changes nothing. */
+/* A guest cannot press the button; what it clears is what it names; lanes are bytes. */
 static void register_bits(void **state)
 {
     (void)state;
     vfake_start(1);
     route_interrupt(RTE_LEVEL | VECTOR);
-    acknowledge(0xff);
+    out(STATUS, 2, 0xffff);
     assert_int_equal(events(), 0);
-    assert_int_equal(pending(), -1); /* a guest cannot press it */
+    out(ENABLE, 2, 0xffff);
+    assert_int_equal(in(ENABLE, 2),
+                     VPM_EVENT_TIMER | VPM_EVENT_GLOBAL | VPM_EVENT_PRESS | VPM_EVENT_RTC);
+    assert_int_equal(pending(), -1);
     vm_devices_press_power_button(&vfake.vm);
-    acknowledge(0xfe);
-    acknowledge(0);
-    assert_int_equal(events(), ACPI_EVENT_BUTTON);
-    assert_int_equal(bus_port_in(&vfake.vcpu[0], ACPI_EVENT_PORT, 2), 0xff01);
-    assert_int_equal(bus_port_in(&vfake.vcpu[0], ACPI_EVENT_PORT, 4), 0xffffff01);
-    bus_port_out(&vfake.vcpu[0], ACPI_EVENT_PORT, 4, 0xffffff00);
-    assert_int_equal(events(), ACPI_EVENT_BUTTON);
-    bus_port_out(&vfake.vcpu[0], ACPI_EVENT_PORT, 4, 1);
+    out(STATUS, 2, 0xfeff);
+    out(STATUS, 1, 0xff);
+    assert_int_equal(events(), VPM_EVENT_PRESS);
+    assert_int_equal(in(STATUS, 4), VPM_EVENT_PRESS | in(ENABLE, 2) << 16);
+    out(STATUS + 1, 1, VPM_EVENT_PRESS >> 8);
     assert_int_equal(events(), 0);
+    assert_int_equal(in(CONTROL, 2), 1); /* ACPI mode, whatever is written */
+    out(CONTROL, 2, 0);
+    assert_int_equal(in(CONTROL, 2), 1);
+    assert_int_equal(in(VPM_PORT + 6, 2), 0);
+    out(VPM_PORT, 4, 0xffffffff);
+    out(TIMER + 2, 4, 0xffffffff); /* read-only, and beyond the last port */
+    assert_int_equal(in(TIMER + 3, 4) >> 8, 0xffffff);
     assert_int_equal(vfake.ends, 0);
+    vfake_stop();
+}
+
+static void switch_off(void **state)
+{
+    (void)state;
+    vfake_start(1);
+    out(CONTROL, 2, 5 << 10);           /* not enabled */
+    out(CONTROL, 2, 3 << 10 | 1 << 13); /* S3: there is none */
+    assert_int_equal(vfake.ends, 0);
+    assert_int_equal(in(CONTROL, 2), 3 << 10 | 1);
+    out(CONTROL + 1, 1, 5 << 2 | 1 << 5);
+    assert_int_equal(vfake.ends, 1);
+    out(CONTROL, 2, 5 << 10 | 1 << 13);
+    assert_int_equal(vfake.ends, 2);
+    assert_int_equal(vfake.outcome, VM_OUTCOME_OK);
+    vfake_stop();
+}
+
+/* 3.579545 MHz, 32 bits; its carry is an event, and wakes nobody who has not asked for it. */
+static void pm_timer(void **state)
+{
+    uint32_t begin;
+
+    (void)state;
+    vfake_start(1);
+    route_interrupt(RTE_LEVEL | VECTOR);
+    begin = in(TIMER, 4);
+    vfake.clock_ns += 10 * NS_PER_S;
+    assert_int_equal(in(TIMER, 4) - begin, 35795450);
+    assert_int_equal(in(TIMER, 2), in(TIMER, 4) & 0xffff);
+    assert_int_equal(timer_next(), TIMER_NEVER);
+    vfake.clock_ns += 600 * NS_PER_S; /* 2^31 clocks are 599.9 s */
+    assert_int_equal(events(), VPM_EVENT_TIMER);
+    assert_int_equal(pending(), -1);
+    out(STATUS, 2, VPM_EVENT_TIMER);
+    out(ENABLE, 2, VPM_EVENT_TIMER);
+    assert_true(timer_next() != TIMER_NEVER);
+    vfake.vcpu[0].state = VCPU_SLEEPING;
+    vfake_advance(580 * NS_PER_S);
+    assert_int_equal(pending(), -1);
+    vfake_advance(10 * NS_PER_S);
+    handle(true);
+    assert_int_equal(in(TIMER, 4) >> 31, 0);
     vfake_stop();
 }
 
@@ -137,10 +202,12 @@ static void reset_forgets(void **state)
 {
     (void)state;
     vfake_start(1);
+    out(ENABLE, 2, VPM_EVENT_PRESS);
     vm_devices_press_power_button(&vfake.vm);
     vm_devices_reset(&vfake.vm);
     route_interrupt(RTE_LEVEL | VECTOR);
     assert_int_equal(events(), 0);
+    assert_int_equal(in(ENABLE, 2), 0);
     assert_int_equal(pending(), -1);
     vfake_stop();
     vm_devices_press_power_button(&vfake.vm); /* no devices: nothing */
@@ -177,8 +244,8 @@ static void grace_ends(void **state)
     (void)state;
     start_vm(1);
     assert_null(vm_stop(&vfake.vm));
-    assert_int_equal(events(), ACPI_EVENT_BUTTON);
-    acknowledge(events());
+    assert_int_equal(events(), VPM_EVENT_PRESS);
+    out(STATUS, 2, events());
     pass(9 * NS_PER_S);
     assert_int_equal(cuts, 0);
     assert_non_null(vm_stop(&vfake.vm));
@@ -250,7 +317,7 @@ static void stop_in_each_state(void **state)
         assert_int_equal(vm_stop(&vfake.vm) != NULL, expected[i].answered);
         assert_int_equal(cuts, expected[i].cuts);
         assert_int_equal(vfake.vm.stop_ns != 0, expected[i].state == VM_RUNNING);
-        assert_int_equal(events(), expected[i].state == VM_RUNNING ? ACPI_EVENT_BUTTON : 0);
+        assert_int_equal(events(), expected[i].state == VM_RUNNING ? VPM_EVENT_PRESS : 0);
         vfake_stop();
     }
 }
@@ -260,6 +327,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(press_and_answer), cmocka_unit_test(press_before_the_driver),
         cmocka_unit_test(register_bits),    cmocka_unit_test(reset_forgets),
+        cmocka_unit_test(switch_off),       cmocka_unit_test(pm_timer),
         cmocka_unit_test(grace_ends),       cmocka_unit_test(only_its_own_time_counts),
         cmocka_unit_test(late_polls),       cmocka_unit_test(stop_in_each_state),
     };
