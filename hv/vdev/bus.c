@@ -104,36 +104,46 @@ static bool platform_out(struct vm_devices *devices, uint16_t port, unsigned siz
 #define SETTLE_OUT 2u
 #define SETTLE     (SETTLE_IN | SETTLE_OUT)
 
-/* The first range that has the port is asked; the last one is everything else.  A guest calibrates
- * by the PIT and the PM timer, and an exit takes its time already: reading them settles nothing. */
-static const struct port_range {
-    uint16_t first, last;
+/* A guest calibrates by the PIT and the PM timer, and an exit takes its time already: reading them
+ * settles nothing. */
+enum port_owner {
+    PORT_PLATFORM, /* all the rest, nobody's ports among it */
+    PORT_UART,
+    PORT_PM,
+    PORT_PM_TIMER,
+    PORT_PIC,
+};
+
+static const struct port_handlers {
     port_in_handler in;
     port_out_handler out;
     unsigned settles;
-} ports[] = {
-    {VUART_PORT, VUART_PORT + VUART_PORTS - 1, uart_in, uart_out, 0},
-    {VPM_PORT + VPM_TIMER, VPM_PORT + VPM_PORTS - 1, pm_in, pm_out, 0},
-    {VPM_PORT, VPM_PORT + VPM_TIMER - 1, pm_in, pm_out, SETTLE},
-    {VPIC_MASTER_PORT, VPIC_MASTER_PORT + 1, pic_in, pic_out, SETTLE},
-    {VPIC_SLAVE_PORT, VPIC_SLAVE_PORT + 1, pic_in, pic_out, SETTLE},
-    {VPIC_TRIGGER_PORT, VPIC_TRIGGER_PORT + 1, pic_in, pic_out, SETTLE},
-    {0, UINT16_MAX, platform_in, platform_out, SETTLE_OUT},
+} handlers[] = {
+    [PORT_PLATFORM] = {platform_in, platform_out, SETTLE_OUT},
+    [PORT_UART] = {uart_in, uart_out, 0},
+    [PORT_PM] = {pm_in, pm_out, SETTLE},
+    [PORT_PM_TIMER] = {pm_in, pm_out, 0},
+    [PORT_PIC] = {pic_in, pic_out, SETTLE},
 };
 
-static const struct port_range *find_port(uint16_t port)
-{
-    const struct port_range *range = ports;
+/* Looked up at each access: a byte a port costs less than any search. */
+static const uint8_t owner_of[] = {
+    [VPIC_MASTER_PORT... VPIC_MASTER_PORT + 1] = PORT_PIC,
+    [VPIC_SLAVE_PORT... VPIC_SLAVE_PORT + 1] = PORT_PIC,
+    [VPIC_TRIGGER_PORT... VPIC_TRIGGER_PORT + 1] = PORT_PIC,
+    [VUART_PORT... VUART_PORT + VUART_PORTS - 1] = PORT_UART,
+    [VPM_PORT... VPM_PORT + VPM_TIMER - 1] = PORT_PM,
+    [VPM_PORT + VPM_TIMER... VPM_PORT + VPM_PORTS - 1] = PORT_PM_TIMER,
+};
 
-    while (port < range->first || port > range->last) {
-        range++;
-    }
-    return range;
+static const struct port_handlers *find_port(uint16_t port)
+{
+    return &handlers[port < sizeof(owner_of) ? owner_of[port] : PORT_PLATFORM];
 }
 
-static void settle(const struct port_range *range, unsigned access, struct vm_devices *devices)
+static void settle(const struct port_handlers *owner, unsigned access, struct vm_devices *devices)
 {
-    if (range->settles & access) {
+    if (owner->settles & access) {
         lines_settle(devices);
     }
 }
@@ -141,14 +151,14 @@ static void settle(const struct port_range *range, unsigned access, struct vm_de
 uint32_t bus_port_in(struct vcpu *vcpu, uint16_t port, unsigned size)
 {
     struct vm_devices *devices = vcpu->vm->devices;
-    const struct port_range *range = find_port(port);
+    const struct port_handlers *owner = find_port(port);
     uint32_t value = ALL_ONES;
     bool owned;
 
     spin_lock(&devices->lock);
-    settle(range, SETTLE_IN, devices);
-    owned = range->in(devices, port, size, &value);
-    settle(range, SETTLE_IN, devices);
+    settle(owner, SETTLE_IN, devices);
+    owned = owner->in(devices, port, size, &value);
+    settle(owner, SETTLE_IN, devices);
     spin_unlock(&devices->lock);
     if (!owned) {
         atomic_fetch_add_explicit(&vcpu->vm->unowned_io, 1, memory_order_relaxed);
@@ -178,7 +188,7 @@ static void act(struct vm *vm, enum platform_action action, uint32_t value)
 void bus_port_out(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t value)
 {
     struct vm_devices *devices = vcpu->vm->devices;
-    const struct port_range *range = find_port(port);
+    const struct port_handlers *owner = find_port(port);
     enum platform_action action = PLATFORM_NONE;
     bool owned;
 
@@ -186,9 +196,9 @@ void bus_port_out(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t valu
         value &= (uint32_t)(BIT(size * 8) - 1);
     }
     spin_lock(&devices->lock);
-    settle(range, SETTLE_OUT, devices);
-    owned = range->out(devices, port, size, value, &action);
-    settle(range, SETTLE_OUT, devices);
+    settle(owner, SETTLE_OUT, devices);
+    owned = owner->out(devices, port, size, value, &action);
+    settle(owner, SETTLE_OUT, devices);
     spin_unlock(&devices->lock);
     if (!owned) {
         atomic_fetch_add_explicit(&vcpu->vm->unowned_io, 1, memory_order_relaxed);
