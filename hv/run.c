@@ -51,7 +51,7 @@ static uint8_t acknowledge(struct vcpu *vcpu)
 static void prepare_events(struct vcpu *vcpu)
 {
     const struct vcpu_backend *backend;
-    bool want_interrupt = interrupt_pending(vcpu);
+    bool want_interrupt = vcpu_may_have_interrupt(vcpu) && interrupt_pending(vcpu);
     bool want_nmi = vcpu->nmis > 0;
 
     if (!want_interrupt && !want_nmi) {

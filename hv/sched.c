@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "hv/fair.h"
 #include "hv/vcpu.h"
-#include "hv/vdev/lapic.h"
 #include "hv/vm.h"
 
 #define LOOK_CPUS  4u         /* looked at for the one whose vCPU gives way to one that wakes */
@@ -336,8 +335,9 @@ void sched_sleep(struct vcpu *vcpu)
 {
     spin_lock(&sched_lock);
     leave(vcpu);
-    /* Under the lock, so that a request set after this look finds the vCPU SLEEPING. */
-    if (atomic_load(&vcpu->requests) != 0 || lapic_highest_pending(vcpu->lapic) >= 0) {
+    /* Under the lock, so that a request set after this look finds the vCPU SLEEPING.  Each
+     * interrupt comes with one; what was pending before does not end its activity. */
+    if (atomic_load(&vcpu->requests) != 0) {
         enqueue(vcpu, false);
     } else {
         vcpu->state = VCPU_SLEEPING;

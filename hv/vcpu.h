@@ -100,8 +100,9 @@ struct vcpu {
     struct guest_event event; /* written by this vCPU's own CPU only */
 
     /* Requests from other CPUs; hv/vcpu.c.  Looked at before every entry. */
-    _Atomic uint32_t requests;  /* VCPU_REQUEST_* */
-    _Atomic uint32_t nmis_sent; /* with VCPU_REQUEST_NMI */
+    _Atomic uint32_t requests;   /* VCPU_REQUEST_* */
+    _Atomic uint32_t nmis_sent;  /* with VCPU_REQUEST_NMI */
+    _Atomic uint32_t interrupts; /* VCPU_INTERRUPT_*; written by hv/vdev/lapic*.c */
     uint8_t sipi_vector;
 
     struct lapic *lapic; /* hv/vdev/lapic.c */
@@ -140,6 +141,10 @@ struct vcpu {
     uint64_t run_ns; /* under RANK_SCHED */
 };
 
+/* Why an interrupt may be pending; what is, the local APIC says. */
+#define VCPU_INTERRUPT_IRR  BIT(0) /* its IRR is not empty */
+#define VCPU_INTERRUPT_INTR BIT(1) /* the line at LINT0 is high */
+
 #define VCPU_REQUEST_INIT  BIT(0)
 #define VCPU_REQUEST_SIPI  BIT(1)
 #define VCPU_REQUEST_NMI   BIT(2)
@@ -164,6 +169,12 @@ static inline uint64_t vcpu_stall_ns(const struct vcpu *vcpu, uint64_t now)
 void vcpu_notify(struct vcpu *vcpu);
 /* Sets request bits, then as vcpu_notify; INIT and SIPI reach a vCPU in any state. */
 void vcpu_request(struct vcpu *vcpu, uint32_t requests);
+
+/* Once for each entry: none is pending, in most cases. */
+static inline bool vcpu_may_have_interrupt(const struct vcpu *vcpu)
+{
+    return atomic_load_explicit(&vcpu->interrupts, memory_order_acquire) != 0;
+}
 
 /* Queue an exception for the next entry.  Own CPU only, nothing else pending. */
 static inline void vcpu_inject_exception(struct vcpu *vcpu, uint8_t vector)

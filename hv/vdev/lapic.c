@@ -71,7 +71,7 @@ bool lapic_set_irr(struct lapic *lapic, unsigned vector, bool level)
     }
     before = atomic_fetch_or(&lapic->irr[vector / 32], bit);
     /* After IRR: who sees the flag sees the bit; who clears the flag looks at IRR again. */
-    atomic_store(&lapic->pending, 1);
+    atomic_fetch_or(&lapic->vcpu->interrupts, VCPU_INTERRUPT_IRR);
     return (before & bit) == 0;
 }
 
@@ -79,19 +79,21 @@ int lapic_highest_pending(struct lapic *lapic)
 {
     int vector;
 
-    if (atomic_load_explicit(&lapic->pending, memory_order_acquire) == 0) {
+    _Atomic uint32_t *interrupts = &lapic->vcpu->interrupts;
+
+    if (!(atomic_load_explicit(interrupts, memory_order_acquire) & VCPU_INTERRUPT_IRR)) {
         return -1;
     }
     vector = highest_irr(lapic);
     if (vector < 0) {
-        atomic_store(&lapic->pending, 0);
+        atomic_fetch_and(interrupts, ~(uint32_t)VCPU_INTERRUPT_IRR);
         /* A sender may have set its bit after the look above and the flag before the store. */
         atomic_thread_fence(memory_order_seq_cst);
         vector = highest_irr(lapic);
         if (vector < 0) {
             return -1;
         }
-        atomic_store(&lapic->pending, 1);
+        atomic_fetch_or(interrupts, VCPU_INTERRUPT_IRR);
     }
     return ((uint32_t)vector & 0xf0) > (lapic->ppr & 0xf0) ? vector : -1;
 }
@@ -378,7 +380,7 @@ static void reset_registers(struct lapic *lapic)
     for (unsigned i = 0; i < LVT_COUNT; i++) {
         lapic_store(&lapic->lvt[i], LVT_MASKED);
     }
-    lapic_store(&lapic->pending, 0);
+    atomic_fetch_and(&lapic->vcpu->interrupts, ~(uint32_t)VCPU_INTERRUPT_IRR);
     lapic_store(&lapic->esr_pending, 0);
     lapic_store(&lapic->ldr, 0);
     lapic_store(&lapic->dfr, 0xffffffff);

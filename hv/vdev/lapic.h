@@ -4,7 +4,7 @@
  * IA32_APIC_BASE names, x2APIC registers as MSRs, and the timer.
  *
  * What other CPUs touch is atomic: an interrupt is delivered by setting a bit
- * of IRR (and TMR), then the flag `pending`, then vcpu_notify(); no lock of the
+ * of IRR (and TMR), then VCPU_INTERRUPT_IRR, then vcpu_notify(); no lock of the
  * target is taken.  ISR and the registers are written by the vCPU's own CPU
  * only.  The timer's state is under the APIC's lock (RANK_VLAPIC), since its
  * fire() may run on another CPU.

@@ -81,10 +81,8 @@ struct lapic {
     struct vcpu *vcpu;
 
     /* Set by anyone, cleared by the own CPU. */
-    _Atomic uint32_t pending; /* 0: IRR is empty */
     _Atomic uint32_t irr[LAPIC_WORDS];
     _Atomic uint32_t tmr[LAPIC_WORDS];
-    _Atomic bool intr;            /* the line at LINT0 */
     _Atomic uint32_t esr_pending; /* errors since the last write to ESR */
 
     /* Written by the own CPU, read by senders to find out who is meant. */

@@ -13,7 +13,9 @@ static bool takes_extint(const struct lapic *lapic)
 
 bool lapic_extint_pending(const struct lapic *lapic)
 {
-    return atomic_load_explicit(&lapic->intr, memory_order_acquire) && takes_extint(lapic);
+    uint32_t interrupts = atomic_load_explicit(&lapic->vcpu->interrupts, memory_order_acquire);
+
+    return (interrupts & VCPU_INTERRUPT_INTR) && takes_extint(lapic);
 }
 
 void lapic_set_intr(struct vcpu *vcpu, bool level)
@@ -21,10 +23,11 @@ void lapic_set_intr(struct vcpu *vcpu, bool level)
     struct lapic *lapic = vcpu->lapic;
     uint32_t lvt = lapic_load(&lapic->lvt[LVT_LINT0]);
 
-    atomic_store(&lapic->intr, level);
     if (!level) {
+        atomic_fetch_and(&vcpu->interrupts, ~(uint32_t)VCPU_INTERRUPT_INTR);
         return;
     }
+    atomic_fetch_or(&vcpu->interrupts, VCPU_INTERRUPT_INTR);
     if (takes_extint(lapic)) {
         vcpu_notify(vcpu);
     } else if (!(lvt & LVT_MASKED) && FIELD_GET(LVT_DELIVERY, lvt) == LAPIC_NMI) {

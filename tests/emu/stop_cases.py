@@ -21,6 +21,10 @@ def stamp_of(match):
     return float(re.match(r"\[ *(\d+\.\d+)\]", line).group(1))
 
 
+def run_us(machine, name):
+    return next(vm["run_us"] for vm in machine.stats()["vms"] if vm["name"] == name)
+
+
 def answers(machine, command, expected):
     answer = machine.command(command)
     if expected not in answer:
@@ -36,6 +40,11 @@ def stop(boot):
     machine.wait(0.5)
     answers(machine, "stop deaf", "expected a VM that is running")
     machine.command("resume deaf")
+    machine.wait(1.0)
+    before = run_us(machine, "deaf")
+    machine.wait(2.0)
+    if run_us(machine, "deaf") - before > 100000:
+        raise Failure("a VM that sleeps with its interrupts off keeps a CPU busy")
 
     machine.expect(r"^alpha\| listening", 300)
     machine.command("stop alpha")
