@@ -10,6 +10,7 @@
 #include "hv/fair.h"
 #include "hv/timer.h"
 #include "hv/vcpu.h"
+#include "hv/vdev/cmos.h"
 #include "mm/tmem.h"
 
 #define VM_VCPUS_MAX 8
@@ -47,6 +48,7 @@ struct vm {
     unsigned vcpu_count;
     struct vcpu *vcpu[VM_VCPUS_MAX];
     struct vm_devices *devices;
+    struct cmos cmos; /* under their lock; it outlives them */
     uint64_t memory_pages;
     uint64_t tsc_khz;
     struct admission_demand promised; /* 0 when stopped */

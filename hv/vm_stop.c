@@ -4,8 +4,9 @@
  * of grace, its power is cut.
  *
  * The period counts the time that the guest had: not while it is paused, nor while all of it
- * waits for pages or for a CPU.  That is sampled by vm_poll(), which a timer calls so long as some
- * VM has been asked.
+ * waits for pages or for a CPU.  A guest that sleeps (s2idle) takes the first press for waking up
+ * alone, as a PC does, so there is a second one.  That is sampled by vm_poll(), which a timer calls
+ * so long as some VM has been asked.
  */
 #include "base/bits.h"
 #include "base/log.h"
@@ -18,6 +19,7 @@
 
 #define NS_PER_S 1000000000ull
 #define GRACE_S  10u
+#define AGAIN_S  3u /* after so many of them the button is pressed a second time */
 #define TICK_NS  100000000ull
 
 /* Both under the list's lock; fire() uses neither. */
@@ -82,6 +84,18 @@ const char *vm_stop(struct vm *vm)
     return answer;
 }
 
+/* So much of the period has passed for the guest. */
+static void count_down(struct vm *vm, uint64_t passed)
+{
+    uint64_t again = (GRACE_S - AGAIN_S) * NS_PER_S;
+    bool pressed_again = vm->stop_left_ns <= again;
+
+    vm->stop_left_ns -= MIN(passed, vm->stop_left_ns);
+    if (!pressed_again && vm->stop_left_ns <= again) {
+        vm_devices_press_power_button(vm);
+    }
+}
+
 void vm_poll_stop(struct vm *vm)
 {
     uint64_t now = arch_clock_ns();
@@ -92,7 +106,7 @@ void vm_poll_stop(struct vm *vm)
     passed = MIN(now - vm->stop_seen_ns, 2 * TICK_NS);
     vm->stop_seen_ns = now;
     if (vm->state == VM_RUNNING && has_its_time(vm)) {
-        vm->stop_left_ns -= MIN(passed, vm->stop_left_ns);
+        count_down(vm, passed);
     }
     if (vm->state == VM_RUNNING && vm->stop_left_ns == 0) {
         vm_log(vm, LOG_INFO,

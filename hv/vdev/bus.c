@@ -112,6 +112,7 @@ enum port_owner {
     PORT_PM,
     PORT_PM_TIMER,
     PORT_PIC,
+    PORT_CMOS,
 };
 
 static const struct port_handlers {
@@ -124,11 +125,13 @@ static const struct port_handlers {
     [PORT_PM] = {pm_in, pm_out, SETTLE},
     [PORT_PM_TIMER] = {pm_in, pm_out, 0},
     [PORT_PIC] = {pic_in, pic_out, SETTLE},
+    [PORT_CMOS] = {platform_in, platform_out, SETTLE},
 };
 
 /* Looked up at each access: a byte a port costs less than any search. */
 static const uint8_t owner_of[] = {
     [VPIC_MASTER_PORT... VPIC_MASTER_PORT + 1] = PORT_PIC,
+    [PLATFORM_CMOS_PORT... PLATFORM_CMOS_PORT + 1] = PORT_CMOS,
     [VPIC_SLAVE_PORT... VPIC_SLAVE_PORT + 1] = PORT_PIC,
     [VPIC_TRIGGER_PORT... VPIC_TRIGGER_PORT + 1] = PORT_PIC,
     [VUART_PORT... VUART_PORT + VUART_PORTS - 1] = PORT_UART,

@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* MC146818 datasheet, "Address Map". */
+/* MC146818 datasheet, "Address Map", "Registers", "Update Cycle". */
 #include "hv/vdev/cmos.h"
 
 #include <string.h>
 
+#include "base/bits.h"
 #include "hv/arch.h"
+#include "hv/timer.h"
+#include "hv/vdev/calendar.h"
 
 #define NS_PER_S 1000000000ull
 
 enum cmos_register {
     CMOS_SECONDS = 0x00,
+    CMOS_SECONDS_ALARM = 0x01,
     CMOS_MINUTES = 0x02,
+    CMOS_MINUTES_ALARM = 0x03,
     CMOS_HOURS = 0x04,
+    CMOS_HOURS_ALARM = 0x05,
     CMOS_WEEKDAY = 0x06,
     CMOS_DAY = 0x07,
     CMOS_MONTH = 0x08,
@@ -23,77 +29,312 @@ enum cmos_register {
     CMOS_CENTURY = 0x32,
 };
 
-#define STATUS_A_DIVIDER 0x26
-#define STATUS_A_UPDATE  0x80 /* update in progress: read-only, and never seen here */
+#define STATUS_A_UPDATE  0x80 /* update in progress: read-only */
+#define STATUS_A_DIVIDER 0x70
+#define DIVIDER_32768    0x20
+#define DIVIDER_RESET    0x60 /* and with bit 4 */
+#define STATUS_A_RATE    0x0f
+#define STATUS_B_SET     0x80
+#define STATUS_B_ENABLES 0x70 /* the interrupts of the flags in register C, bit by bit */
+#define STATUS_B_SQUARE  0x08
 #define STATUS_B_BINARY  0x04
 #define STATUS_B_24H     0x02
+#define STATUS_C_ANY     0x80
+#define FLAG_PERIODIC    0x40
+#define FLAG_ALARM       0x20
+#define FLAG_UPDATE      0x10
 #define STATUS_D_VALID   0x80
 
-struct calendar {
-    unsigned year, month, day, weekday, hour, minute, second;
+#define ALARM_ANY      0xc0 /* an alarm byte with both bits matches always */
+#define HOUR_PM        0x80
+#define UPDATE_WARNING 244000u /* UIP is set so long before an update */
+#define DIVIDER_HZ     32768ull
+#define SEARCH_STEPS   256u
+
+/* ---- the clock ---- */
+
+struct moment {
+    int64_t s;
+    uint32_t ns;
 };
 
-/* Gregorian calendar from days since 1970, in eras of 400 years that begin on a 1st of March. */
-static void calendar_from_epoch(uint64_t seconds, struct calendar *c)
+static struct moment host_now(void)
 {
-    uint64_t days = seconds / 86400;
-    uint64_t shifted = days + 719468; /* since 0000-03-01 */
-    uint64_t era = shifted / 146097;
-    unsigned day_of_era = (unsigned)(shifted % 146097);
-    unsigned year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    unsigned day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    unsigned march_month = (5 * day_of_year + 2) / 153;
+    uint64_t ns = arch_clock_ns();
 
-    c->day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    c->month = march_month < 10 ? march_month + 3 : march_month - 9;
-    c->year = (unsigned)(era * 400) + year_of_era + (c->month <= 2);
-    c->weekday = (unsigned)((days + 4) % 7); /* 1970-01-01 was a Thursday */
-    c->hour = (unsigned)(seconds / 3600 % 24);
-    c->minute = (unsigned)(seconds / 60 % 60);
-    c->second = (unsigned)(seconds % 60);
+    return (struct moment){(int64_t)(arch_boot_epoch() + ns / NS_PER_S), (uint32_t)(ns % NS_PER_S)};
+}
+
+static bool is_stopped(const struct cmos *cmos)
+{
+    return (cmos->byte[CMOS_STATUS_A] & DIVIDER_RESET) == DIVIDER_RESET;
+}
+
+static bool is_set(const struct cmos *cmos)
+{
+    return cmos->byte[CMOS_STATUS_B] & STATUS_B_SET;
+}
+
+static struct moment clock_now(const struct cmos *cmos)
+{
+    struct moment now = host_now();
+
+    if (is_stopped(cmos)) {
+        return (struct moment){cmos->stopped_s, 0};
+    }
+    now.s += cmos->offset_s;
+    now.ns += cmos->offset_ns;
+    if (now.ns >= NS_PER_S) {
+        now.ns -= (uint32_t)NS_PER_S;
+        now.s++;
+    }
+    return now;
+}
+
+static void set_clock(struct cmos *cmos, struct moment to)
+{
+    struct moment host = host_now();
+    bool borrow = to.ns < host.ns;
+
+    cmos->stopped_s = to.s;
+    cmos->offset_s = to.s - host.s - borrow;
+    cmos->offset_ns = (uint32_t)(to.ns + (borrow ? NS_PER_S : 0) - host.ns);
+    cmos->seen_s = to.s;
+}
+
+/* When the host's clock is there; a moment that is over: now. */
+static uint64_t host_ns(const struct cmos *cmos, struct moment at)
+{
+    struct moment now = clock_now(cmos);
+    int64_t ns = (at.s - now.s) * (int64_t)NS_PER_S + at.ns - now.ns;
+
+    return arch_clock_ns() + (uint64_t)MAX(ns, 0);
+}
+
+/* ---- time in registers ---- */
+
+static bool is_binary(const struct cmos *cmos)
+{
+    return cmos->byte[CMOS_STATUS_B] & STATUS_B_BINARY;
+}
+
+static bool is_24h(const struct cmos *cmos)
+{
+    return cmos->byte[CMOS_STATUS_B] & STATUS_B_24H;
 }
 
 static uint8_t encode(const struct cmos *cmos, unsigned value)
 {
-    if (cmos->byte[CMOS_STATUS_B] & STATUS_B_BINARY) {
-        return (uint8_t)value;
-    }
-    return (uint8_t)(value / 10 % 10 << 4 | value % 10);
+    return (uint8_t)(is_binary(cmos) ? value : value / 10 % 10 << 4 | value % 10);
+}
+
+static unsigned decode(const struct cmos *cmos, uint8_t byte)
+{
+    return is_binary(cmos) ? byte : (byte >> 4) * 10u + (byte & 0xf);
 }
 
 static uint8_t encode_hour(const struct cmos *cmos, unsigned hour)
 {
-    if (cmos->byte[CMOS_STATUS_B] & STATUS_B_24H) {
+    if (is_24h(cmos)) {
         return encode(cmos, hour);
     }
-    return encode(cmos, (hour + 11) % 12 + 1) | (hour >= 12 ? 0x80 : 0);
+    return encode(cmos, (hour + 11) % 12 + 1) | (hour >= 12 ? HOUR_PM : 0);
 }
 
-uint8_t cmos_read(const struct cmos *cmos)
+static unsigned decode_hour(const struct cmos *cmos, uint8_t byte)
 {
+    if (is_24h(cmos)) {
+        return decode(cmos, byte);
+    }
+    return decode(cmos, byte & (uint8_t)~HOUR_PM) % 12 + (byte & HOUR_PM ? 12 : 0);
+}
+
+static bool is_time(unsigned index)
+{
+    return index == CMOS_SECONDS || index == CMOS_MINUTES || index == CMOS_HOURS ||
+           (index >= CMOS_WEEKDAY && index <= CMOS_YEAR) || index == CMOS_CENTURY;
+}
+
+/* The registers show that second. */
+static void store_time(struct cmos *cmos, int64_t seconds)
+{
+    uint8_t *byte = cmos->byte;
     struct calendar c;
 
-    calendar_from_epoch(arch_boot_epoch() + arch_clock_ns() / NS_PER_S, &c);
-    switch (cmos->index) {
-    case CMOS_SECONDS:
-        return encode(cmos, c.second);
-    case CMOS_MINUTES:
-        return encode(cmos, c.minute);
-    case CMOS_HOURS:
-        return encode_hour(cmos, c.hour);
-    case CMOS_WEEKDAY:
-        return encode(cmos, c.weekday + 1);
-    case CMOS_DAY:
-        return encode(cmos, c.day);
-    case CMOS_MONTH:
-        return encode(cmos, c.month);
-    case CMOS_YEAR:
-        return encode(cmos, c.year % 100);
-    case CMOS_CENTURY:
-        return encode(cmos, c.year / 100);
-    case CMOS_STATUS_C: /* no interrupt is pending: there are none */
+    calendar_from_seconds(seconds, &c);
+    byte[CMOS_SECONDS] = encode(cmos, c.second);
+    byte[CMOS_MINUTES] = encode(cmos, c.minute);
+    byte[CMOS_HOURS] = encode_hour(cmos, c.hour);
+    byte[CMOS_WEEKDAY] = encode(cmos, (c.weekday + cmos->weekday_shift) % 7 + 1);
+    byte[CMOS_DAY] = encode(cmos, c.day);
+    byte[CMOS_MONTH] = encode(cmos, c.month);
+    byte[CMOS_YEAR] = encode(cmos, c.year % 100);
+    byte[CMOS_CENTURY] = encode(cmos, c.year / 100);
+}
+
+/* The clock goes on from what they show. */
+static int64_t load_time(struct cmos *cmos)
+{
+    const uint8_t *byte = cmos->byte;
+    struct calendar c = {
+        .year = decode(cmos, byte[CMOS_CENTURY]) * 100 + decode(cmos, byte[CMOS_YEAR]) % 100,
+        .month = decode(cmos, byte[CMOS_MONTH]),
+        .day = decode(cmos, byte[CMOS_DAY]),
+        .hour = decode_hour(cmos, byte[CMOS_HOURS]),
+        .minute = decode(cmos, byte[CMOS_MINUTES]),
+        .second = decode(cmos, byte[CMOS_SECONDS]),
+    };
+    unsigned weekday = decode(cmos, byte[CMOS_WEEKDAY]) + 6; /* Sunday is 1 */
+    int64_t seconds = calendar_to_seconds(&c);
+
+    calendar_from_seconds(seconds, &c);
+    cmos->weekday_shift = (uint8_t)((weekday + 7 - c.weekday) % 7);
+    return seconds;
+}
+
+/* ---- flags ---- */
+
+static bool alarm_byte_matches(uint8_t alarm, uint8_t value)
+{
+    return (alarm & ALARM_ANY) == ALARM_ANY || alarm == value;
+}
+
+/* The first second after `seconds` that the alarm matches, or INT64_MAX. */
+static int64_t next_alarm(const struct cmos *cmos, int64_t seconds)
+{
+    const uint8_t *byte = cmos->byte;
+    int64_t at = seconds + 1;
+
+    for (unsigned i = 0; i < SEARCH_STEPS; i++) {
+        struct calendar c;
+
+        calendar_from_seconds(at, &c);
+        if (!alarm_byte_matches(byte[CMOS_HOURS_ALARM], encode_hour(cmos, c.hour))) {
+            at += 3600 - (int64_t)(c.minute * 60 + c.second);
+        } else if (!alarm_byte_matches(byte[CMOS_MINUTES_ALARM], encode(cmos, c.minute))) {
+            at += 60 - (int64_t)c.second;
+        } else if (!alarm_byte_matches(byte[CMOS_SECONDS_ALARM], encode(cmos, c.second))) {
+            at++;
+        } else {
+            return at;
+        }
+    }
+    return INT64_MAX;
+}
+
+/* Bits of the 32,768 Hz divider below the rate's: a period is 1 << shift.  0: no periodic one. */
+static unsigned period_clocks(const struct cmos *cmos)
+{
+    unsigned rate = cmos->byte[CMOS_STATUS_A] & STATUS_A_RATE;
+
+    if (rate == 0 || is_stopped(cmos)) {
         return 0;
+    }
+    return 1u << (rate <= 2 ? rate + 6 : rate - 1);
+}
+
+static uint64_t divider(struct moment now)
+{
+    return (uint64_t)now.s * DIVIDER_HZ + now.ns * DIVIDER_HZ / NS_PER_S;
+}
+
+/* From this moment on. */
+static void look_anew(struct cmos *cmos)
+{
+    struct moment now = clock_now(cmos);
+    unsigned period = period_clocks(cmos);
+
+    cmos->seen_s = now.s;
+    cmos->seen_period = period != 0 ? divider(now) / period : 0;
+    cmos->alarm_s = next_alarm(cmos, now.s);
+}
+
+static void elapse_period(struct cmos *cmos, struct moment now)
+{
+    unsigned period = period_clocks(cmos);
+
+    if (period != 0 && divider(now) / period != cmos->seen_period) {
+        cmos->seen_period = divider(now) / period;
+        cmos->byte[CMOS_STATUS_C] |= FLAG_PERIODIC;
+    }
+}
+
+bool cmos_elapse(struct cmos *cmos)
+{
+    struct moment now = clock_now(cmos);
+    uint8_t *flags = &cmos->byte[CMOS_STATUS_C];
+
+    elapse_period(cmos, now);
+    if (is_set(cmos) || is_stopped(cmos) || now.s == cmos->seen_s) {
+        return false;
+    }
+    cmos->seen_s = now.s;
+    *flags |= FLAG_UPDATE;
+    if (now.s < cmos->alarm_s) {
+        return false;
+    }
+    *flags |= FLAG_ALARM;
+    cmos->alarm_s = next_alarm(cmos, now.s);
+    return cmos->byte[CMOS_STATUS_B] & FLAG_ALARM;
+}
+
+bool cmos_line(const struct cmos *cmos)
+{
+    return cmos->byte[CMOS_STATUS_C] & cmos->byte[CMOS_STATUS_B] & STATUS_B_ENABLES;
+}
+
+uint64_t cmos_next_ns(const struct cmos *cmos)
+{
+    uint8_t wanted = cmos->byte[CMOS_STATUS_B] & (uint8_t)~cmos->byte[CMOS_STATUS_C];
+    struct moment now = clock_now(cmos);
+    unsigned period = period_clocks(cmos);
+    uint64_t next = TIMER_NEVER;
+
+    if ((wanted & FLAG_PERIODIC) && period != 0) {
+        uint64_t clocks = period - divider(now) % period;
+
+        next = arch_clock_ns() + (clocks * NS_PER_S + DIVIDER_HZ - 1) / DIVIDER_HZ;
+    }
+    if (is_set(cmos) || is_stopped(cmos)) {
+        return next;
+    }
+    if (wanted & FLAG_UPDATE) {
+        next = MIN(next, host_ns(cmos, (struct moment){cmos->seen_s + 1, 0}));
+    }
+    if ((wanted & FLAG_ALARM) && cmos->alarm_s != INT64_MAX) {
+        next = MIN(next, host_ns(cmos, (struct moment){cmos->alarm_s, 0}));
+    }
+    return next;
+}
+
+/* ---- ports ---- */
+
+static uint8_t read_status_a(const struct cmos *cmos)
+{
+    bool updating =
+        !is_set(cmos) && !is_stopped(cmos) && clock_now(cmos).ns >= NS_PER_S - UPDATE_WARNING;
+
+    return cmos->byte[CMOS_STATUS_A] | (updating ? STATUS_A_UPDATE : 0);
+}
+
+static uint8_t read_status_c(struct cmos *cmos)
+{
+    uint8_t flags = cmos->byte[CMOS_STATUS_C] | (cmos_line(cmos) ? STATUS_C_ANY : 0);
+
+    cmos->byte[CMOS_STATUS_C] = 0;
+    return flags;
+}
+
+uint8_t cmos_read(struct cmos *cmos)
+{
+    if (is_time(cmos->index) && !is_set(cmos)) {
+        store_time(cmos, clock_now(cmos).s);
+    }
+    switch (cmos->index) {
+    case CMOS_STATUS_A:
+        return read_status_a(cmos);
+    case CMOS_STATUS_C:
+        return read_status_c(cmos);
     case CMOS_STATUS_D:
         return STATUS_D_VALID;
     default:
@@ -101,12 +342,72 @@ uint8_t cmos_read(const struct cmos *cmos)
     }
 }
 
+/* A divider that leaves its reset makes its first update half a second later. */
+static void write_status_a(struct cmos *cmos, uint8_t value)
+{
+    bool was = is_stopped(cmos);
+    int64_t seconds = clock_now(cmos).s;
+
+    cmos->byte[CMOS_STATUS_A] = value & (uint8_t)~STATUS_A_UPDATE;
+    if (was || is_stopped(cmos)) {
+        set_clock(cmos, (struct moment){seconds, (uint32_t)(NS_PER_S / 2)});
+    }
+}
+
+/* SET stops the updates: the registers keep the time that they show until it is cleared. */
+static void write_status_b(struct cmos *cmos, uint8_t value)
+{
+    struct moment now = clock_now(cmos);
+    bool was = is_set(cmos);
+
+    if (!was && (value & STATUS_B_SET)) {
+        store_time(cmos, now.s);
+        value &= (uint8_t)~FLAG_UPDATE; /* "clears UIE" */
+    }
+    cmos->byte[CMOS_STATUS_B] = value;
+    if (was && !(value & STATUS_B_SET)) {
+        now.s = load_time(cmos);
+        set_clock(cmos, now);
+    }
+}
+
+/* While the clock runs it goes on from the new value. */
+static void write_time(struct cmos *cmos, uint8_t value)
+{
+    struct moment now = clock_now(cmos);
+
+    if (is_set(cmos)) {
+        cmos->byte[cmos->index] = value;
+        return;
+    }
+    store_time(cmos, now.s);
+    cmos->byte[cmos->index] = value;
+    now.s = load_time(cmos);
+    set_clock(cmos, now);
+}
+
 void cmos_write(struct cmos *cmos, uint8_t value)
 {
-    if (cmos->index == CMOS_STATUS_A) {
-        value &= (uint8_t)~STATUS_A_UPDATE;
+    (void)cmos_elapse(cmos);
+    switch (cmos->index) {
+    case CMOS_STATUS_A:
+        write_status_a(cmos, value);
+        break;
+    case CMOS_STATUS_B:
+        write_status_b(cmos, value);
+        break;
+    case CMOS_STATUS_C:
+    case CMOS_STATUS_D:
+        return; /* read-only */
+    default:
+        if (is_time(cmos->index)) {
+            write_time(cmos, value);
+        } else {
+            cmos->byte[cmos->index] = value;
+        }
+        break;
     }
-    cmos->byte[cmos->index] = value;
+    look_anew(cmos);
 }
 
 void cmos_select(struct cmos *cmos, uint8_t value)
@@ -114,9 +415,20 @@ void cmos_select(struct cmos *cmos, uint8_t value)
     cmos->index = value & (CMOS_BYTES - 1);
 }
 
+/* "RESET" of the pin descriptions; a guest that was reset while it set the time has not set it. */
 void cmos_reset(struct cmos *cmos)
 {
-    memset(cmos, 0, sizeof(*cmos));
-    cmos->byte[CMOS_STATUS_A] = STATUS_A_DIVIDER;
-    cmos->byte[CMOS_STATUS_B] = STATUS_B_24H;
+    if (!cmos->kept) {
+        memset(cmos, 0, sizeof(*cmos));
+        cmos->kept = true;
+        cmos->byte[CMOS_STATUS_B] = STATUS_B_24H;
+        cmos->byte[CMOS_STATUS_A] = DIVIDER_32768 | 6;
+    }
+    cmos->index = 0;
+    if (is_stopped(cmos)) {
+        write_status_a(cmos, DIVIDER_32768 | 6);
+    }
+    cmos->byte[CMOS_STATUS_B] &= STATUS_B_BINARY | STATUS_B_24H;
+    cmos->byte[CMOS_STATUS_C] = 0;
+    look_anew(cmos);
 }

@@ -1,5 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The clock and memory of a PC: ports 0x70 and 0x71.  All under the VM's device lock. */
+/*
+ * The clock and memory of a PC: ports 0x70 and 0x71, IRQ 8 (MC146818 datasheet).
+ *
+ * It has a battery: the clock, which runs at the host's pace from what the guest has set, and the
+ * memory are kept from one start of a VM to the next, as long as the hypervisor runs.  At first
+ * the clock shows the host's time, UTC.
+ *
+ * All is a function of time: flags are set when somebody looks.  All under the VM's device lock.
+ */
 #ifndef SPILLWAY_HV_VDEV_CMOS_H
 #define SPILLWAY_HV_VDEV_CMOS_H
 
@@ -8,16 +16,31 @@
 #define CMOS_BYTES 128
 
 struct cmos {
+    bool kept; /* it has been initialised once */
     uint8_t index;
-    uint8_t byte[CMOS_BYTES];
+    uint8_t byte[CMOS_BYTES]; /* of the time: while SET; of register C: the flags that are set */
+    uint8_t weekday_shift;    /* what the guest wants the day of the week to be, in days */
+    int64_t offset_s;         /* the clock, less the host's */
+    uint32_t offset_ns;
+    int64_t stopped_s; /* what it shows while its divider is held in reset */
+    int64_t seen_s;    /* the second of the last look */
+    uint64_t seen_period;
+    int64_t alarm_s; /* the next second that the alarm matches; INT64_MAX: none does */
 };
 
+/* The VM starts: no interrupt is enabled or pending. */
 void cmos_reset(struct cmos *cmos);
 /* The index port; bit 7, which masks NMI, is ignored. */
 void cmos_select(struct cmos *cmos, uint8_t value);
-/* The byte that is selected.  The time is the host's; setting it has no effect, alarms and the rest
- * are memory. */
-uint8_t cmos_read(const struct cmos *cmos);
+/* The byte that is selected.  Reading register C clears its flags. */
+uint8_t cmos_read(struct cmos *cmos);
 void cmos_write(struct cmos *cmos, uint8_t value);
+
+/* Sets the flags that are due.  True: an alarm that is to interrupt has come. */
+bool cmos_elapse(struct cmos *cmos);
+/* IRQ 8. */
+bool cmos_line(const struct cmos *cmos);
+/* When a flag that is to interrupt will be set next; TIMER_NEVER. */
+uint64_t cmos_next_ns(const struct cmos *cmos);
 
 #endif

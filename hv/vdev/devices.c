@@ -50,7 +50,7 @@ bool vm_devices_create(struct vm *vm)
     devices->vm = vm;
     ioapic_init(&devices->ioapic, vm);
     vuart_init(&devices->uart, devices, &uart_host);
-    vdev_platform_reset(&devices->platform);
+    vdev_platform_reset(&devices->platform, &vm->cmos);
     vpm_reset(&devices->pm);
     lines_init(devices);
     lines_reset(devices);
@@ -66,7 +66,7 @@ void vm_devices_reset(struct vm *vm)
     spin_lock(&devices->lock);
     ioapic_reset(&devices->ioapic);
     vuart_reset(&devices->uart);
-    vdev_platform_reset(&devices->platform);
+    vdev_platform_reset(&devices->platform, &vm->cmos);
     vpm_reset(&devices->pm);
     lines_reset(devices);
     devices->clock_base_tsc = arch_tsc();

@@ -36,7 +36,7 @@ struct vm_devices {
     bool intr;               /* what LINT0 has been told */
     unsigned ticks;          /* of IRQ 0 that are to follow */
     uint64_t tick_ns;        /* not before then */
-    uint64_t hpet_ns;        /* nor another interrupt of the HPET before then */
+    uint64_t rest_ns;        /* the other devices: not before then */
     struct timer timer;      /* of all devices that interrupt by time */
     uint64_t armed_ns;       /* for when it is; TIMER_NEVER */
     _Atomic bool held;       /* it has come due while no vCPU could take an interrupt */

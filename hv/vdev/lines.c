@@ -125,17 +125,43 @@ static uint64_t next_hpet_ns(const struct vm_devices *devices)
                                             ioapic_is_open(&devices->ioapic, vhpet_pin(hpet, i));
 
         if (heard) {
-            next = MIN(next, MAX(vhpet_next_ns(hpet, i), devices->hpet_ns));
+            next = MIN(next, vhpet_next_ns(hpet, i));
         }
     }
     return next;
 }
 
+/* IRQ 8, unless the HPET has it; and the alarm is an event of ACPI. */
+static void settle_rtc(struct vm_devices *devices)
+{
+    struct cmos *cmos = devices->platform.cmos;
+
+    if (cmos_elapse(cmos)) {
+        vpm_raise(&devices->pm, VPM_EVENT_RTC);
+    }
+    if (!vhpet_is_legacy(&devices->hpet)) {
+        lines_set(devices, LINE_RTC, cmos_line(cmos));
+    }
+}
+
+/* Its alarm may wake a guest that has masked IRQ 8. */
+static uint64_t next_rtc_ns(const struct vm_devices *devices)
+{
+    bool line = is_open(devices, LINE_RTC) && !vhpet_is_legacy(&devices->hpet);
+
+    return line || vpm_wants(&devices->pm, VPM_EVENT_RTC) ? cmos_next_ns(devices->platform.cmos)
+                                                          : TIMER_NEVER;
+}
+
 static uint64_t next_ns(const struct vm_devices *devices)
 {
-    uint64_t next = MIN(next_tick_ns(devices), next_hpet_ns(devices));
+    uint64_t next = MIN(next_hpet_ns(devices), next_rtc_ns(devices));
 
-    return MIN(next, vpm_next_ns(&devices->pm));
+    next = MIN(next, vpm_next_ns(&devices->pm));
+    if (next != TIMER_NEVER) {
+        next = MAX(next, devices->rest_ns);
+    }
+    return MIN(next, next_tick_ns(devices));
 }
 
 static void arm(struct vm_devices *devices)
@@ -157,6 +183,7 @@ void lines_settle(struct vm_devices *devices)
 {
     settle_tick(devices);
     settle_hpet(devices);
+    settle_rtc(devices);
     vpm_elapse(&devices->pm);
     lines_set(devices, VPM_SCI, vpm_line(&devices->pm));
     tell_intr(devices);
@@ -184,7 +211,7 @@ static void fire(struct timer *timer)
 
     spin_lock(&devices->lock);
     devices->armed_ns = TIMER_NEVER;
-    devices->hpet_ns = begin + LINE_TICK_MIN_NS;
+    devices->rest_ns = begin + LINE_TICK_MIN_NS;
     /* Before the look: a vCPU that begins to run behind it sees the flag. */
     atomic_store(&devices->held, true);
     if (somebody_is_there(devices->vm)) {

@@ -10,8 +10,8 @@
 #define PORT_KBC_DATA    0x60
 #define PORT_SYSTEM_B    0x61
 #define PORT_KBC_COMMAND 0x64
-#define PORT_CMOS_INDEX  0x70
-#define PORT_CMOS_DATA   0x71
+#define PORT_CMOS_INDEX  PLATFORM_CMOS_PORT
+#define PORT_CMOS_DATA   (PLATFORM_CMOS_PORT + 1)
 #define PORT_POST        0x80
 #define PORT_DELAY       0xed
 
@@ -90,7 +90,7 @@ static bool in_byte(struct vdev_platform *platform, uint16_t port, uint8_t *valu
         *value = KBC_STATUS;
         return true;
     case PORT_CMOS_DATA:
-        *value = cmos_read(&platform->cmos);
+        *value = cmos_read(platform->cmos);
         return true;
     case RESET_CONTROL_PORT:
         *value = platform->reset_control;
@@ -145,10 +145,10 @@ bool vdev_platform_out(struct vdev_platform *platform, uint16_t port, unsigned s
         *action = kbc_command(platform, byte);
         return true;
     case PORT_CMOS_INDEX:
-        cmos_select(&platform->cmos, byte);
+        cmos_select(platform->cmos, byte);
         return true;
     case PORT_CMOS_DATA:
-        cmos_write(&platform->cmos, byte);
+        cmos_write(platform->cmos, byte);
         return true;
     case RESET_CONTROL_PORT:
         *action = reset_control(platform, byte);
@@ -164,9 +164,10 @@ bool vdev_platform_out(struct vdev_platform *platform, uint16_t port, unsigned s
     }
 }
 
-void vdev_platform_reset(struct vdev_platform *platform)
+void vdev_platform_reset(struct vdev_platform *platform, struct cmos *cmos)
 {
     memset(platform, 0, sizeof(*platform));
-    cmos_reset(&platform->cmos);
+    platform->cmos = cmos;
+    cmos_reset(cmos);
     pit_reset(&platform->pit);
 }

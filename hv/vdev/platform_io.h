@@ -16,6 +16,7 @@
 #define RESET_CONTROL_PORT  0xcf9
 #define RESET_CONTROL_VALUE 0x06
 #define STATUS_PORT         0xf4
+#define PLATFORM_CMOS_PORT  0x70 /* and the next one */
 
 enum platform_action {
     PLATFORM_NONE,
@@ -25,15 +26,15 @@ enum platform_action {
 };
 
 struct vdev_platform {
-    struct cmos cmos;
+    struct cmos *cmos; /* the VM's */
     struct pit pit;
     uint8_t port61; /* bits 1:0 as written */
     uint8_t kbc_command;
     uint8_t reset_control;
 };
 
-/* Power-on state. */
-void vdev_platform_reset(struct vdev_platform *platform);
+/* Power-on state, with that clock. */
+void vdev_platform_reset(struct vdev_platform *platform, struct cmos *cmos);
 /* size 1, 2, 4.  True: the port is one of these, *value is set. */
 bool vdev_platform_in(struct vdev_platform *platform, uint16_t port, unsigned size,
                       uint32_t *value);

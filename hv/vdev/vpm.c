@@ -45,6 +45,11 @@ void vpm_raise(struct vpm *pm, uint16_t event)
     pm->status |= event;
 }
 
+bool vpm_wants(const struct vpm *pm, uint16_t event)
+{
+    return pm->enable & ~pm->status & event;
+}
+
 bool vpm_line(const struct vpm *pm)
 {
     return (pm->status & pm->enable) != 0;

@@ -40,7 +40,59 @@ def options(chosen):
     return run
 
 
+# On the second start, seconds after the first, the clock shows what the first one has set.
+CLOCK_JOB = ("if [ $(date +%s) -gt 1200000000 ]; then date -u -s @1000000000; hwclock -u -w; "
+             "reboot -f; fi; hwclock -u; w=/sys/class/rtc/rtc0/wakealarm; echo +2 > $w; sleep 4; "
+             "echo alarm left: $(cat $w) end; grep rtc0 /proc/interrupts")
+
+
+def clock(boot):
+    """hwclock -w is kept over a reset, an alarm rings: by IRQ 8, and by the HPET in its place."""
+    vms = {"irq8": ("hpet=disable", 1), "hpet": ("", 20)}  # Linux polls when the HPET has IRQ 8
+    config = host(store="none")
+    for name, (option, _) in vms.items():
+        config += run_vm(name, CLOCK_JOB, option)
+    machine = boot(config, LINUX_FILES, timeout=300)
+    expect_end(machine)
+    for name, (_, interrupts) in vms.items():
+        got = re.search(rf"^{name}\| Sun Sep +9 01:4[78]:\d\d 2001|"
+                        rf"^{name}\| Sun Sep +9 01:46:[45]\d 2001",
+                        machine.text[machine.text.index(f"vm {name}: reset"):], re.M)
+        if not got:
+            raise Failure(f"{name}: the time that was set is lost")
+        if not re.search(rf"^{name}\| alarm left: end", machine.text, re.M):
+            raise Failure(f"{name}: the alarm has not rung")
+        got = re.search(rf"^{name}\| +8: +(\d+) .*rtc0", machine.text, re.M)
+        if not got or int(got.group(1)) < interrupts:
+            raise Failure(f"{name}: '{got.group(0) if got else 'no line of rtc0'}'")
+
+
+SLEEP_JOB = "echo asleep; echo freeze > /sys/power/state; echo awake; sleep 100"
+
+
+def idle_sleep(boot):
+    """s2idle: woken by the RTC's alarm, and by the power button that `stop` presses."""
+    machine = boot(host(store="none", when_idle="monitor") +
+                   run_vm("alarm", "echo +6 > /sys/class/rtc/rtc0/wakealarm; " + SLEEP_JOB) +
+                   run_vm("button", SLEEP_JOB), LINUX_FILES, timeout=400)
+    machine.expect(r"^alarm\| asleep", 200)
+    machine.expect(r"^button\| asleep", 200)
+    machine.expect(r"^alarm\| awake", 100)
+    machine.wait(2.0)
+    if "button| awake" in machine.text:
+        raise Failure("the guest whose button has not been pressed woke up")
+    for name in ("button", "alarm"):
+        machine.command(f"stop {name}")
+        machine.expect(rf"^{name}\| init: power button pressed, powering off", 60)
+        machine.expect(rf"vm {name}: ended well", 60)
+    machine.send("poweroff\r")
+    expect_end(machine)
+
+
 CASES = [
+    Case("linux-clock", clock, memory="512M"),
+    Case("linux-sleep", idle_sleep, memory="512M"),
+    Case("linux-sleep", idle_sleep, emu="bochs", memory="512M"),
     Case("linux-options", options(list(OPTIONS)), memory="1G"),
     Case("linux-options", options(["nopv", "acpi=off"]), emu="bochs", memory="512M"),
 ]
