@@ -110,7 +110,7 @@ def reboots(times):
 
 CASES = [
     Case("hotplug", hotplug(50), memory="768M", cpus=2),
-    Case("hotplug", hotplug(10), emu="bochs", memory="768M", cpus=2),
+    Case("hotplug", hotplug(4), emu="bochs", memory="768M", cpus=2),
     Case("sizes", sizes, memory="1100M"),
     Case("initrds", initrds, memory="1G"),
     Case("reboots", reboots(12), memory="384M"),
