@@ -55,14 +55,20 @@ static void begin_step(struct vcpu *vcpu, struct svm_vcpu *svm)
     vmcb->control.intercept_exception |= (uint32_t)STEP_EXCEPTIONS;
 }
 
+/* A #DB that is no breakpoint's: Bochs (2.7) does not say in DR6 why it exits. */
+static bool is_step(const struct vmcb *vmcb)
+{
+    return vmcb->control.exit_code == SVM_EXIT_EXCEPTION + VECTOR_DB &&
+           ((vmcb->save.dr6 & DR6_STEP) || !(vmcb->save.dr6 & DR6_BREAKPOINTS));
+}
+
 /* IRET has loaded a TF of the guest's own, whatever else was stepped has not. */
 void svm_event_end_step(struct vcpu *vcpu, struct svm_vcpu *svm)
 {
     struct vmcb *vmcb = svm->vmcb;
-    bool done;
+    bool done = is_step(vmcb);
 
     svm->step = false;
-    done = vmcb->control.exit_code == SVM_EXIT_EXCEPTION + VECTOR_DB && (vmcb->save.dr6 & DR6_STEP);
     svm->step_done = done && !(vmcb->save.dr6 & DR6_BREAKPOINTS);
     if (!done || svm->nmi != SVM_NMI_RETURNING) {
         vcpu->regs.rflags &= ~(uint64_t)RFLAGS_TF;
@@ -231,11 +237,13 @@ void svm_event_inject(struct vcpu *vcpu, struct svm_vcpu *svm)
     event->valid = false;
 }
 
-/* INT n, INT3 and INTO happen again when the guest is entered at the same RIP. */
+/* INT n, INT3 and INTO happen again when the guest is entered at the same RIP.  Bochs (2.7) calls
+ * INT n an exception. */
 static bool happens_again(unsigned type, unsigned vector)
 {
     return type == SVM_EVENT_TYPE_SOFTWARE ||
-           (type == SVM_EVENT_TYPE_EXCEPTION && (vector == VECTOR_BP || vector == VECTOR_OF));
+           (type == SVM_EVENT_TYPE_EXCEPTION &&
+            (vector == VECTOR_BP || vector == VECTOR_OF || vector >= VECTOR_EXCEPTIONS));
 }
 
 void svm_event_collect(struct vcpu *vcpu, struct svm_vcpu *svm)

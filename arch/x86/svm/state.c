@@ -51,6 +51,15 @@ static void set_segment(struct vmcb_segment *to, const struct guest_segment *fro
                                 FIELD_PREP(ATTRIBUTES_HIGH, FIELD_GET(ACCESS_HIGH, access)));
 }
 
+/* LMA is LME and PG: APM 14.6.1 "Activating Long Mode".  Bochs (2.7) has already cleared it when it
+ * exits for the MOV to CR0 that would end long mode. */
+static uint64_t efer_of(const struct vmcb_save *save)
+{
+    uint64_t efer = save->efer & ~(uint64_t)(EFER_SVME | EFER_LMA);
+
+    return efer | ((efer & EFER_LME) && (save->cr0 & CR0_PG) ? EFER_LMA : 0);
+}
+
 void svm_get_state(struct vcpu *vcpu, struct guest_state *state)
 {
     const struct svm_vcpu *svm = svm_of(vcpu);
@@ -67,7 +76,7 @@ void svm_get_state(struct vcpu *vcpu, struct guest_state *state)
     state->cr0 = save->cr0 | svm->cr0_hidden;
     state->cr3 = save->cr3;
     state->cr4 = save->cr4;
-    state->efer = save->efer & ~EFER_SVME;
+    state->efer = efer_of(save);
     state->dr7 = save->dr7;
     state->pat = save->pat;
 }
