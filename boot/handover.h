@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define HANDOVER_MAGIC       0x5350494c4c574159ull /* "SPILLWAY" */
-#define HANDOVER_VERSION     1
+#define HANDOVER_VERSION     2
 #define HANDOVER_IMAGE_BASE  0xffffffff80000000ull
 #define HANDOVER_DIRECT_BASE 0xffff800000000000ull
 
@@ -64,6 +64,7 @@ struct handover {
     uint64_t smbios;           /* 0: none */
     uint64_t runtime_services; /* EFI_RUNTIME_SERVICES, 0: none */
     uint64_t boot_epoch;       /* seconds since 1970 UTC by EFI GetTime, 0: unknown */
+    uint64_t epoch_tsc;        /* TSC when that second began */
 
     struct {
         uint64_t address;                                /* 0: no frame buffer */
@@ -73,13 +74,13 @@ struct handover {
     uint32_t cpu_count;
     uint32_t range_count;
     uint32_t file_count;
-    uint32_t reserved_84;
+    uint32_t reserved_92;
 
     uint32_t cpu_apic_id[HANDOVER_MAX_CPUS];          /* entry 0: the boot CPU */
     struct handover_range range[HANDOVER_MAX_RANGES]; /* ascending, no overlap */
     struct handover_file file[HANDOVER_MAX_FILES];
 };
-_Static_assert(sizeof(struct handover) == 136 + 4 * HANDOVER_MAX_CPUS + 24 * HANDOVER_MAX_RANGES +
+_Static_assert(sizeof(struct handover) == 144 + 4 * HANDOVER_MAX_CPUS + 24 * HANDOVER_MAX_RANGES +
                                               136 * HANDOVER_MAX_FILES,
                "handover ABI");
 

@@ -115,11 +115,36 @@ static uint64_t days_since_epoch(unsigned year, unsigned month, unsigned day)
     return 365ull * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719468;
 }
 
+static bool get_time(EFI_TIME *time)
+{
+    return loader.system->RuntimeServices->GetTime(time, NULL) == EFI_SUCCESS && time->Year >= 1970;
+}
+
+/* The firmware's clock counts seconds: waits for the next one, so that guests are not one late. */
+static bool wait_for_second(EFI_TIME *time)
+{
+    EFI_TIME first;
+
+    if (!get_time(&first)) {
+        return false;
+    }
+    for (unsigned ms = 0; ms < 1100; ms++) {
+        if (!get_time(time)) {
+            return false;
+        }
+        if (time->Second != first.Second) {
+            break;
+        }
+        loader.boot->Stall(1000);
+    }
+    return true;
+}
+
 static uint64_t describe_time(void)
 {
     EFI_TIME time;
 
-    if (loader.system->RuntimeServices->GetTime(&time, NULL) != EFI_SUCCESS || time.Year < 1970) {
+    if (!wait_for_second(&time)) {
         return 0;
     }
     uint64_t epoch = days_since_epoch(time.Year, time.Month, time.Day) * 86400 +
@@ -147,5 +172,6 @@ void machine_describe(void)
     }
     h->runtime_services = (uint64_t)(uintptr_t)loader.system->RuntimeServices;
     h->boot_epoch = describe_time();
+    h->epoch_tsc = read_tsc();
     h->trampoline = (uint64_t)(uintptr_t)pages_alloc(1, 0x9ffff);
 }

@@ -49,9 +49,9 @@ uint64_t arch_tsc_khz(void);
 /* This CPU's timer: an interrupt at or soon after `deadline_ns` (of arch_clock_ns); UINT64_MAX
  * disarms.  More may follow until it is armed again. */
 void arch_timer_arm(uint64_t deadline_ns);
-/* Wall clock at arch_clock_ns() == 0, seconds since 1970-01-01 UTC; 0 when the firmware had none.
- */
-uint64_t arch_boot_epoch(void);
+/* Wall clock at arch_clock_ns() == 0, nanoseconds since 1970-01-01 UTC; 0 when the firmware had
+ * none. */
+uint64_t arch_boot_epoch_ns(void);
 
 /* ---- machine ---- */
 

@@ -118,6 +118,7 @@ struct vcpu {
     uint64_t msr_tsc_aux, msr_tsc_offset, msr_tsc_adjust;
     uint64_t msr_mtrr_def_type, msr_mtrr_fixed[11], msr_mtrr_variable[16];
     uint64_t xcr0;
+    bool was_paused; /* and kvmclock has not told the guest yet */
 
     /* Scheduler, under RANK_SCHED */
     struct fair_member turn;

@@ -3,6 +3,7 @@
 #include "hv/vm_control.h"
 
 #include "hv/sched.h"
+#include "hv/vdev/kvmclock.h"
 #include "hv/vm_internal.h"
 
 const char *vm_pause(struct vm *vm)
@@ -33,6 +34,9 @@ const char *vm_resume(struct vm *vm)
         answer = "the VM is still pausing: try again";
     } else {
         vm->state = VM_RUNNING;
+        for (unsigned i = 0; i < vm->vcpu_count; i++) {
+            kvmclock_paused(vm->vcpu[i]);
+        }
         vm_run_vcpus(vm);
     }
     spin_unlock(&vm->lock);

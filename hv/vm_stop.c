@@ -4,9 +4,11 @@
  * of grace, its power is cut.
  *
  * The period counts the time that the guest had: not while it is paused, nor while all of it
- * waits for pages or for a CPU.  A guest that sleeps (s2idle) takes the first press for waking up
- * alone, as a PC does, so there is a second one.  That is sampled by vm_poll(), which a timer calls
- * so long as some VM has been asked.
+ * waits for pages or for a CPU.  That is sampled by vm_poll(), which a timer calls so long as some
+ * VM has been asked.
+ *
+ * A guest that sleeps (s2idle) takes a press for waking up alone, as a PC does: after some seconds
+ * there is a second one.
  */
 #include "base/bits.h"
 #include "base/log.h"

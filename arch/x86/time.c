@@ -51,7 +51,7 @@ static uint64_t tsc_base;
 static uint64_t tsc_khz;
 static uint64_t tsc_mult;  /* ns = ticks * tsc_mult >> 32 */
 static uint64_t apic_mult; /* APIC timer counts = ns * apic_mult >> 32 */
-static uint64_t boot_epoch;
+static uint64_t boot_epoch_ns;
 
 static uint64_t scale(uint64_t value, uint64_t mult)
 {
@@ -164,9 +164,12 @@ void time_init(const struct handover *handover)
               apic_khz);
     }
     tsc_base = handover->entry_tsc;
-    boot_epoch = handover->boot_epoch;
     apic_mult = (apic_khz << 32) / 1000000;
     tsc_mult = (1000000ull << 32) / tsc_khz;
+    if (handover->boot_epoch != 0) {
+        boot_epoch_ns = handover->boot_epoch * NS_PER_S -
+                        scale(handover->epoch_tsc - handover->entry_tsc, tsc_mult);
+    }
     log_info("clock: TSC %lu kHz, APIC timer %lu kHz, by the %s", tsc_khz, apic_khz, r.name);
 }
 
@@ -187,9 +190,9 @@ uint64_t arch_clock_ns(void)
     return scale(rdtsc() - tsc_base, tsc_mult);
 }
 
-uint64_t arch_boot_epoch(void)
+uint64_t arch_boot_epoch_ns(void)
 {
-    return boot_epoch;
+    return boot_epoch_ns;
 }
 
 void time_delay_us(unsigned us)

@@ -88,6 +88,51 @@ static bool pic_out(struct vm_devices *devices, uint16_t port, unsigned size, ui
     return true;
 }
 
+/* A narrower access is of the reset register, or of nobody. */
+static bool pci_address_in(struct vm_devices *devices, uint16_t port, unsigned size,
+                           uint32_t *value)
+{
+    if (size != 4 || port != VPCI_ADDRESS_PORT) {
+        return vdev_platform_in(&devices->platform, port, size, value);
+    }
+    *value = vpci_read_address(&devices->pci);
+    return true;
+}
+
+static bool pci_address_out(struct vm_devices *devices, uint16_t port, unsigned size,
+                            uint32_t value, enum platform_action *action)
+{
+    if (size != 4 || port != VPCI_ADDRESS_PORT) {
+        return vdev_platform_out(&devices->platform, port, size, value, action);
+    }
+    *action = PLATFORM_NONE;
+    vpci_write_address(&devices->pci, value);
+    return true;
+}
+
+static bool pci_data_in(struct vm_devices *devices, uint16_t port, unsigned size, uint32_t *value)
+{
+    *value = 0;
+    for (unsigned i = 0; i < size; i++) {
+        unsigned lane = port - VPCI_DATA_PORT + i;
+
+        *value |= (uint32_t)(lane < 4 ? vpci_read(&devices->pci, lane) : 0xff) << (8 * i);
+    }
+    return true;
+}
+
+/* The host bridge has nothing that can be written. */
+static bool pci_data_out(struct vm_devices *devices, uint16_t port, unsigned size, uint32_t value,
+                         enum platform_action *action)
+{
+    (void)devices;
+    (void)port;
+    (void)size;
+    (void)value;
+    *action = PLATFORM_NONE;
+    return true;
+}
+
 static bool platform_in(struct vm_devices *devices, uint16_t port, unsigned size, uint32_t *value)
 {
     return vdev_platform_in(&devices->platform, port, size, value);
@@ -113,6 +158,8 @@ enum port_owner {
     PORT_PM_TIMER,
     PORT_PIC,
     PORT_CMOS,
+    PORT_PCI_ADDRESS,
+    PORT_PCI_DATA,
 };
 
 static const struct port_handlers {
@@ -126,6 +173,8 @@ static const struct port_handlers {
     [PORT_PM_TIMER] = {pm_in, pm_out, 0},
     [PORT_PIC] = {pic_in, pic_out, SETTLE},
     [PORT_CMOS] = {platform_in, platform_out, SETTLE},
+    [PORT_PCI_ADDRESS] = {pci_address_in, pci_address_out, 0},
+    [PORT_PCI_DATA] = {pci_data_in, pci_data_out, 0},
 };
 
 /* Looked up at each access: a byte a port costs less than any search. */
@@ -135,6 +184,8 @@ static const uint8_t owner_of[] = {
     [VPIC_SLAVE_PORT... VPIC_SLAVE_PORT + 1] = PORT_PIC,
     [VPIC_TRIGGER_PORT... VPIC_TRIGGER_PORT + 1] = PORT_PIC,
     [VUART_PORT... VUART_PORT + VUART_PORTS - 1] = PORT_UART,
+    [VPCI_ADDRESS_PORT... VPCI_ADDRESS_PORT + 3] = PORT_PCI_ADDRESS,
+    [VPCI_DATA_PORT... VPCI_DATA_PORT + 3] = PORT_PCI_DATA,
     [VPM_PORT... VPM_PORT + VPM_TIMER - 1] = PORT_PM,
     [VPM_PORT + VPM_TIMER... VPM_PORT + VPM_PORTS - 1] = PORT_PM_TIMER,
 };

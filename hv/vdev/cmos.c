@@ -60,9 +60,9 @@ struct moment {
 
 static struct moment host_now(void)
 {
-    uint64_t ns = arch_clock_ns();
+    uint64_t ns = arch_boot_epoch_ns() + arch_clock_ns();
 
-    return (struct moment){(int64_t)(arch_boot_epoch() + ns / NS_PER_S), (uint32_t)(ns % NS_PER_S)};
+    return (struct moment){(int64_t)(ns / NS_PER_S), (uint32_t)(ns % NS_PER_S)};
 }
 
 static bool is_stopped(const struct cmos *cmos)

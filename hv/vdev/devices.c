@@ -68,6 +68,7 @@ void vm_devices_reset(struct vm *vm)
     vuart_reset(&devices->uart);
     vdev_platform_reset(&devices->platform, &vm->cmos);
     vpm_reset(&devices->pm);
+    vpci_reset(&devices->pci);
     lines_reset(devices);
     devices->clock_base_tsc = arch_tsc();
     spin_unlock(&devices->lock);

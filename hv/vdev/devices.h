@@ -17,6 +17,7 @@
 #include "hv/vdev/platform_io.h"
 #include "hv/vdev/uart.h"
 #include "hv/vdev/vhpet.h"
+#include "hv/vdev/vpci.h"
 #include "hv/vdev/vpic.h"
 #include "hv/vdev/vpm.h"
 
@@ -31,6 +32,7 @@ struct vm_devices {
     struct vdev_platform platform;
     struct vpm pm;
     struct vhpet hpet;
+    struct vpci pci;
     /* hv/vdev/lines.c */
     uint16_t lines;          /* what each ISA line is now */
     bool intr;               /* what LINT0 has been told */

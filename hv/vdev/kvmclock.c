@@ -24,7 +24,8 @@ struct pvclock_time {
 _Static_assert(sizeof(struct pvclock_time) == 32, "pvclock ABI");
 _Static_assert(offsetof(struct pvclock_time, flags) == 29, "pvclock ABI");
 
-#define PVCLOCK_TSC_STABLE 0x01
+#define PVCLOCK_TSC_STABLE    0x01
+#define PVCLOCK_GUEST_STOPPED 0x02 /* the guest clears it */
 
 /* struct pvclock_wall_clock */
 struct pvclock_wall {
@@ -96,18 +97,48 @@ static enum mm_result write_versioned(struct space *space, uint64_t address, voi
     return space_write(space, gpa(address), &version, sizeof(version), waiter);
 }
 
+/* Flags that the page shall have: of a pause that the guest has not seen yet, too. */
+static enum mm_result read_flags(struct vcpu *vcpu, uint64_t msr, uint8_t *flags,
+                                 struct mm_waiter *waiter)
+{
+    gpa_t at = gpa((msr & ~KVMCLOCK_ENABLE) + offsetof(struct pvclock_time, flags));
+    enum mm_result result = MM_OK;
+
+    *flags = 0;
+    if (msr == vcpu->msr_kvm_system_time) {
+        result = space_read(vcpu->space, at, flags, sizeof(*flags), waiter);
+    }
+    *flags &= PVCLOCK_GUEST_STOPPED;
+    *flags |= PVCLOCK_TSC_STABLE | (vcpu->was_paused ? PVCLOCK_GUEST_STOPPED : 0);
+    return result;
+}
+
 static enum mm_result write_time(struct vcpu *vcpu, uint64_t msr, uint64_t tsc_offset,
                                  struct mm_waiter *waiter)
 {
+    enum mm_result result;
     struct pvclock_time time = {
         /* The same point for every vCPU, so that no vCPU is ahead of another. */
         .tsc_timestamp = vcpu->vm->devices->clock_base_tsc + tsc_offset,
         .system_time = 0,
-        .flags = PVCLOCK_TSC_STABLE,
     };
 
+    result = read_flags(vcpu, msr, &time.flags, waiter);
+    if (result != MM_OK) {
+        return result;
+    }
     kvmclock_scale(tsc_khz(vcpu->vm), &time.tsc_to_system_mul, &time.tsc_shift);
-    return write_versioned(vcpu->space, msr & ~KVMCLOCK_ENABLE, &time, sizeof(time), waiter);
+    result = write_versioned(vcpu->space, msr & ~KVMCLOCK_ENABLE, &time, sizeof(time), waiter);
+    if (result == MM_OK) {
+        vcpu->was_paused = false;
+    }
+    return result;
+}
+
+void kvmclock_paused(struct vcpu *vcpu)
+{
+    vcpu->was_paused = true;
+    vcpu_request(vcpu, VCPU_REQUEST_CLOCK);
 }
 
 enum mm_result kvmclock_set_system_time(struct vcpu *vcpu, uint64_t value, struct mm_waiter *waiter)
@@ -129,7 +160,7 @@ enum mm_result kvmclock_set_system_time(struct vcpu *vcpu, uint64_t value, struc
 
 enum mm_result kvmclock_set_wall_clock(struct vcpu *vcpu, uint64_t value, struct mm_waiter *waiter)
 {
-    uint64_t now = arch_boot_epoch() * NS_PER_S + arch_clock_ns();
+    uint64_t now = arch_boot_epoch_ns() + arch_clock_ns();
     uint64_t at_zero = now - system_time_now(vcpu->vm);
     struct pvclock_wall wall = {
         .seconds = (uint32_t)(at_zero / NS_PER_S),

@@ -4,8 +4,8 @@
  * (Linux, Documentation/virt/kvm/x86/msr.rst, "MSR_KVM_SYSTEM_TIME_NEW").
  *
  * Every vCPU of a VM gets the same line through the same point, so the stable
- * flag holds.  Functions may answer MM_WAIT: nothing that the guest relies on
- * has changed, call again.  Own CPU, no locks held.
+ * flag holds.  Time goes on while a VM is paused.  Functions may answer MM_WAIT: nothing that the
+ * guest relies on has changed, call again.  Own CPU, no locks held.
  */
 #ifndef SPILLWAY_HV_VDEV_KVMCLOCK_H
 #define SPILLWAY_HV_VDEV_KVMCLOCK_H
@@ -29,6 +29,10 @@ enum mm_result kvmclock_update(struct vcpu *vcpu, uint64_t tsc_offset, struct mm
 /* As kvmclock_update with the present offset; tries again by VCPU_REQUEST_CLOCK when the page is
  * not there. */
 void kvmclock_refresh(struct vcpu *vcpu);
+
+/* The vCPU, which is stopped, has been paused and goes on: its page will say so, and the guest's
+ * watchdogs know that nothing has hung.  Locks below RANK_SCHED may be held. */
+void kvmclock_paused(struct vcpu *vcpu);
 
 /* Multiplier and shift of the pvclock ABI for a TSC of that frequency: ns = (tsc << shift) * mul
  * >> 32. */

@@ -37,9 +37,9 @@ uint64_t arch_clock_ns(void)
     return now_ns;
 }
 
-uint64_t arch_boot_epoch(void)
+uint64_t arch_boot_epoch_ns(void)
 {
-    return EPOCH;
+    return EPOCH * NS_PER_S;
 }
 
 static uint8_t get(uint8_t index)

@@ -2,7 +2,7 @@
 /* SOURCES: tests/unit/vdev_fake.c hv/vdev/lapic.c hv/vdev/lapic_send.c hv/vdev/lapic_lint.c
  * hv/vdev/lapic_timer.c hv/vdev/ioapic.c hv/vdev/uart.c hv/vdev/platform_io.c hv/vdev/pit.c
  * hv/vdev/cmos.c hv/vdev/calendar.c hv/vdev/vpm.c hv/vdev/vpic.c hv/vdev/lines.c hv/vdev/vhpet.c
- * hv/vdev/devices.c hv/vdev/bus.c hv/vdev/kvmclock.c hv/timer.c */
+ * hv/vdev/vpci.c hv/vdev/devices.c hv/vdev/bus.c hv/vdev/kvmclock.c hv/timer.c */
 /* Port devices: 16550, PIT, CMOS clock, reset and power; and kvmclock. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -224,13 +224,46 @@ static void unowned(void **state)
 {
     (void)state;
     vfake_start(1);
-    assert_int_equal(bus_port_in(&vfake.vcpu[0], 0xcf8, 4), 0xffffffff);
+    assert_int_equal(bus_port_in(&vfake.vcpu[0], 0x3f0, 4), 0xffffffff);
     assert_int_equal(bus_port_in(&vfake.vcpu[0], 0x2f8, 1), 0xff);
     assert_int_equal(bus_port_in(&vfake.vcpu[0], 0x2f8, 2), 0xffff);
-    bus_port_out(&vfake.vcpu[0], 0xcf8, 4, 0x80000000);
+    bus_port_out(&vfake.vcpu[0], 0x3f0, 4, 0x80000000);
     assert_int_equal(vfake.vm.unowned_io, 4);
     out8(0x80, 1);
     assert_int_equal(vfake.vm.unowned_io, 4);
+    vfake_stop();
+}
+
+static uint32_t configuration(uint32_t address, uint16_t port, unsigned size)
+{
+    bus_port_out(&vfake.vcpu[0], 0xcf8, 4, address);
+    return bus_port_in(&vfake.vcpu[0], port, size);
+}
+
+/* Linux's pci_check_type1 and its sanity check; the reset register lies in between. */
+static void empty_pci_bus(void **state)
+{
+    (void)state;
+    vfake_start(1);
+    out8(0xcfb, 0x01);
+    assert_int_equal(configuration(0x80000000, 0xcf8, 4), 0x80000000);
+    assert_int_equal(configuration(0xffffffff, 0xcf8, 4), 0x80fffffc);
+    assert_int_equal(configuration(0x80000008, 0xcfe, 2), 0x0600);
+    assert_int_equal(configuration(0x80000000, 0xcfc, 2), 0x1b36);
+    assert_int_equal(configuration(0x80000004, 0xcfc, 4), 0);
+    assert_int_equal(configuration(0x00000008, 0xcfc, 4), 0xffffffff); /* not enabled */
+    for (uint32_t function = 1; function < 0x10000; function += 7) {
+        assert_int_equal(configuration(0x80000000 | function << 8, 0xcfc, 4), 0xffffffff);
+    }
+    assert_int_equal(configuration(0x80000000, 0xcff, 4), 0xffffff00); /* beyond its ports */
+    bus_port_out(&vfake.vcpu[0], 0xcfc, 4, 0);
+    assert_int_equal(configuration(0x80000000, 0xcfc, 4), 0x00081b36);
+    out8(0xcf9, 0x02);
+    assert_int_equal(in8(0xcf9), 0x02);
+    assert_int_equal(bus_port_in(&vfake.vcpu[0], 0xcf8, 4), 0x80000000);
+    assert_int_equal(vfake.resets, 0);
+    out8(0xcf9, 0x06);
+    assert_int_equal(vfake.resets, 1);
     vfake_stop();
 }
 
@@ -409,6 +442,41 @@ static void kvmclock(void **state)
     vfake_stop();
 }
 
+/* After a pause the page says so until the guest has seen it, in whatever waits that comes about.
+ */
+static void kvmclock_after_a_pause(void **state)
+{
+    struct vcpu *vcpu;
+
+    (void)state;
+    vfake_start(1);
+    vfake_memory(0x10000);
+    vcpu = &vfake.vcpu[0];
+    vfake.memory[0x1000 + 29] = 2; /* what lay there before */
+    assert_int_equal(kvmclock_set_system_time(vcpu, 0x1001, NULL), MM_OK);
+    assert_int_equal(vfake.memory[0x1000 + 29], 1);
+    kvmclock_paused(vcpu);
+    assert_int_equal(vfake.requested[0], VCPU_REQUEST_CLOCK);
+    for (unsigned n = 1; n <= 5; n++) {
+        vfake.wait_at = vfake.calls + n;
+        assert_int_equal(kvmclock_update(vcpu, 0, NULL), MM_WAIT);
+        assert_true(vcpu->was_paused);
+    }
+    vfake.wait_at = 0;
+    kvmclock_refresh(vcpu);
+    assert_int_equal(vfake.memory[0x1000 + 29], 3);
+    assert_false(vcpu->was_paused);
+    assert_int_equal(kvmclock_update(vcpu, 5, NULL), MM_OK);
+    assert_int_equal(vfake.memory[0x1000 + 29], 3); /* it has not looked yet */
+    vfake.memory[0x1000 + 29] = 1;
+    assert_int_equal(kvmclock_update(vcpu, 7, NULL), MM_OK);
+    assert_int_equal(vfake.memory[0x1000 + 29], 1);
+    assert_int_equal(kvmclock_set_system_time(vcpu, 0, NULL), MM_OK);
+    kvmclock_paused(vcpu);
+    kvmclock_refresh(vcpu); /* it has no page */
+    vfake_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -420,11 +488,13 @@ int main(void)
         cmocka_unit_test(loopback),
         cmocka_unit_test(random_ports),
         cmocka_unit_test(unowned),
+        cmocka_unit_test(empty_pci_bus),
         cmocka_unit_test(endings),
         cmocka_unit_test(cmos_clock),
         cmocka_unit_test(pit_channel2),
         cmocka_unit_test(scales),
         cmocka_unit_test(kvmclock),
+        cmocka_unit_test(kvmclock_after_a_pause),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

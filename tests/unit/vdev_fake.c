@@ -39,9 +39,9 @@ uint64_t arch_tsc_khz(void)
     return VFAKE_TSC_KHZ;
 }
 
-uint64_t arch_boot_epoch(void)
+uint64_t arch_boot_epoch_ns(void)
 {
-    return vfake.epoch;
+    return vfake.epoch * 1000000000ull;
 }
 
 /* ---- hv/vcpu.h, hv/vm.h, hv/console.h ---- */
