@@ -95,6 +95,11 @@ enum exit_result arch_guest_xsetbv(struct vcpu *vcpu, const struct vcpu_exit *ex
  * performs it through hv/vdev/bus.h, advances RIP.
  */
 enum exit_result arch_guest_mmio(struct vcpu *vcpu, const struct vcpu_exit *exit);
+/* After each exit while vcpu->lent_pages is not 0: the vCPU may have finished the instruction for
+ * which it was lent pages. */
+void arch_guest_step_exit(struct vcpu *vcpu, const struct vcpu_exit *exit);
+/* It does not go on with it now. */
+void arch_guest_step_end(struct vcpu *vcpu);
 /* INS/OUTS (string port I/O), likewise. */
 enum exit_result arch_guest_string_io(struct vcpu *vcpu, const struct vcpu_exit *exit);
 /*

@@ -158,6 +158,9 @@ struct vcpu_backend {
     bool (*nmi_masked)(struct vcpu *vcpu);
     /* Asks for EXIT_KIND_WINDOW as soon as interruptible()/nmi_allowed() would be true. */
     void (*request_window)(struct vcpu *vcpu, bool interrupt, bool nmi);
+    /* The next entry is for one instruction and delivers no event; false: not now, since something
+     * is to be delivered before it.  vcpu->event is not valid. */
+    bool (*request_step)(struct vcpu *vcpu);
     /* An instruction was emulated, RIP and RFLAGS are behind it: ends STI and MOV SS shadows, and
      * makes a single step (TF) trap.  vcpu loaded. */
     void (*clear_shadow)(struct vcpu *vcpu);

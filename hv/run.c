@@ -97,7 +97,9 @@ static enum leave before_entry(struct vcpu *vcpu)
     if (vcpu->activity != ACTIVITY_ACTIVE && !activity_ends(vcpu)) {
         return LEAVE_SLEEP;
     }
-    prepare_events(vcpu);
+    if (vcpu->lent_pages == 0) { /* else it is in the middle of an instruction */
+        prepare_events(vcpu);
+    }
     return LEAVE_NOT;
 }
 
@@ -164,6 +166,9 @@ static enum leave run_loaded(struct vcpu *vcpu)
         vcpu->pause_exits = sched_sibling_waits(vcpu);
         backend->run(vcpu, &exit);
         vcpu->exits[exit.kind]++;
+        if (vcpu->lent_pages != 0) {
+            arch_guest_step_exit(vcpu, &exit);
+        }
         leave = after_exit(vcpu, exit_dispatch(vcpu, &exit));
         if (leave != LEAVE_NOT) {
             return leave;
@@ -213,6 +218,9 @@ static enum leave run_once(struct vcpu *vcpu)
     lapic_begin_run(vcpu->lapic);
     vm_devices_begin_run(vcpu->vm);
     leave = run_loaded(vcpu);
+    if (vcpu->lent_pages != 0) {
+        arch_guest_step_end(vcpu);
+    }
     if (leave != LEAVE_PARK) {
         space_end_turn(&vcpu->waiter);
     }

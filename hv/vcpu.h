@@ -88,6 +88,9 @@ enum vcpu_activity {
     ACTIVITY_WAIT_SIPI, /* INIT */
 };
 
+/* Pages where nothing is that one instruction may touch: each operand of a gather has its own. */
+#define VCPU_LENT_PAGES 20
+
 struct vcpu {
     /* First, so that assembly finds it: see arch/x86/asm_offsets.c */
     struct guest_registers regs;
@@ -125,6 +128,8 @@ struct vcpu {
     _Atomic uint32_t state;      /* enum vcpu_state */
     enum vcpu_activity activity; /* own CPU only */
     uint8_t nmis;                /* that wait to be delivered; own CPU only */
+    uint8_t lent_pages;          /* arch/x86/guest_step.c; own CPU only ... */
+    gfn_t lent[VCPU_LENT_PAGES]; /* ... with these, the next entry is for one instruction */
     bool wake_pending;           /* woken between deciding to sleep and sleeping */
     /* PAUSE shall exit: a sibling that may hold what this one waits for has no CPU.  Own CPU. */
     bool pause_exits;

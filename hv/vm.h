@@ -79,6 +79,8 @@ struct vm {
     struct space_stats last_memory;
     struct tmem_stats last_tmem;
     uint64_t last_exits, last_stall_us, last_run_us;
+    _Atomic(struct vcpu *) lent_to; /* arch/x86/guest_step.c: who has the space's page of ones */
+    _Atomic bool mmio_refused;      /* reported */
     /* Accesses that nobody owns, counted and shown. */
     _Atomic uint64_t unowned_io, unowned_mmio, unowned_msr;
     /* hv/vm_log.c */

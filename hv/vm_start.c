@@ -117,6 +117,7 @@ static void reset_figures(struct vm *vm)
     vm->made = false;
     vm->vcpu_count = 0;
     vm->unowned_io = vm->unowned_mmio = vm->unowned_msr = 0;
+    atomic_store(&vm->mmio_refused, false);
     memset(&vm->last_memory, 0, sizeof(vm->last_memory));
     memset(&vm->last_tmem, 0, sizeof(vm->last_tmem));
     vm->last_exits = vm->last_stall_us = vm->last_run_us = 0;

@@ -446,5 +446,8 @@ void space_free(struct space *space)
 
     ASSERT(space->closed && space->ios == 0 && space->drain_slot == space->slots);
     table_destroy(&space->table);
+    if (space->has_ones) {
+        frame_free(space->ones);
+    }
     frame_free(self);
 }

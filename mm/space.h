@@ -126,6 +126,17 @@ void space_cancel_wait(struct mm_waiter *waiter);
 /* Does the address belong to a memory slot? */
 bool space_owns(const struct space *space, gfn_t page);
 
+/*
+ * A page that no memory slot owns reads as ones and can be written, until space_take_ones(): for
+ * one instruction of a vCPU that touches what is not there.  The frame behind it is one for the
+ * whole space, so one vCPU at a time.  MM_WAIT: memory is short; MM_NO_SLOT: beyond what a table
+ * can map.
+ */
+enum mm_result space_lend_ones(struct space *space, gfn_t page, struct mm_waiter *waiter);
+/* Nothing is there again, whatever was written is forgotten, no CPU has a translation.  Pages that
+ * have been lent, each once. */
+void space_take_ones(struct space *space, const gfn_t *pages, unsigned count);
+
 void space_set_limits(struct space *space, uint64_t min_pages, uint64_t max_pages, uint32_t shares);
 void space_get_stats(struct space *space, struct space_stats *stats);
 

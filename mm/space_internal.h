@@ -135,6 +135,10 @@ struct space {
     uint64_t drain_gfn;
     unsigned drain_slot; /* index in slot[] */
 
+    /* What is lent where nothing is (lend.c) */
+    bool has_ones;
+    pfn_t ones;
+
     uint64_t faults, faults_zero, page_ins, page_outs, clean_drops, refaults;
     uint64_t readahead, readahead_hits, taken_back, large_maps, large_splits;
 

@@ -410,6 +410,35 @@ void table_prune(struct table *table, gfn_t first, gfn_t end, struct table_trash
     prune_entries(&prune, table->root, table->format->levels, 0);
 }
 
+void table_prune_page(struct table *table, gfn_t page, struct table_trash *trash)
+{
+    const struct table_format *format = table->format;
+    uint64_t *link[TABLE_LEVELS + 1]; /* [n]: the entry that links the table of level n */
+    pfn_t self = table->root;
+    unsigned level = format->levels;
+
+    while (level > 1) {
+        uint64_t *entry = &entries_of(self)[index_of(page.v, level)];
+        uint64_t value = table_entry_get(entry);
+
+        if (format->classify(value, level) != ENTRY_TABLE) {
+            break;
+        }
+        self = format->pfn(value, level);
+        link[--level] = entry;
+    }
+    for (; level < format->levels; level++) {
+        pfn_t lower = format->pfn(table_entry_get(link[level]), level + 1);
+
+        if (!is_empty(entries_of(lower))) {
+            return;
+        }
+        table_entry_exchange(link[level], HOLE);
+        trash_push(trash, lower);
+        table->pages--;
+    }
+}
+
 void table_trash_free(struct table_trash *trash)
 {
     while (trash->head != FRAME_NONE) {

@@ -143,6 +143,9 @@ bool table_unmap(struct table *table, gfn_t first, gfn_t end, table_unmapped *un
 /* Unlinks the tables below the root that lie in [first, end) and hold only holes. */
 void table_prune(struct table *table, gfn_t first, gfn_t end, struct table_trash *trash);
 
+/* Unlinks the tables below the root that decide the page, as far as they hold only holes. */
+void table_prune_page(struct table *table, gfn_t page, struct table_trash *trash);
+
 static inline void table_trash_init(struct table_trash *trash)
 {
     *trash = (struct table_trash){.head = UINT32_MAX};

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* State, segments and instruction fetch; stepping over an instruction. */
+#include <string.h>
+
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest.h"
 
@@ -174,13 +176,18 @@ static enum guest_result fetch_bytes(struct guest_context *g, uint64_t linear, u
 {
     struct vcpu *vcpu = g->vcpu;
     gpa_t at;
+    enum mm_result read;
     enum guest_result result = guest_translate(g, gva(linear), ACCESS_EXEC, &at);
 
     if (result != GUEST_OK) {
         return result;
     }
-    return guest_memory_result(vcpu, space_read(vcpu->space, at, bytes, count, &vcpu->waiter), at,
-                               "instruction");
+    read = space_read(vcpu->space, at, bytes, count, &vcpu->waiter);
+    if (read == MM_NO_SLOT) {
+        memset(bytes, 0xff, count); /* as a bus without a device answers */
+        return GUEST_OK;
+    }
+    return guest_memory_result(vcpu, read, at, "instruction");
 }
 
 enum guest_result guest_fetch(struct guest_context *g, struct instruction *in)

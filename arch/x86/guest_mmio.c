@@ -7,6 +7,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest.h"
 #include "arch/x86/guest_alu.h"
+#include "arch/x86/guest_step.h"
 #include "arch/x86/guest_string.h"
 #include "hv/vdev/bus.h"
 
@@ -367,18 +368,22 @@ static enum guest_result perform(struct guest_context *g, const struct instructi
     }
 }
 
-static enum exit_result refuse(struct guest_context *g, const struct instruction *in,
-                               const struct vcpu_exit *exit)
+/* The CPU can do it if nothing is there; a device it cannot reach. */
+static enum exit_result let_cpu(struct vcpu *vcpu, const struct vcpu_exit *exit)
 {
-    struct vcpu *vcpu = g->vcpu;
+    enum guest_result result = guest_step_over(vcpu, exit->memory.address);
 
-    arch_guest_dump(vcpu, exit);
-    vm_fail(vcpu->vm,
-            "vCPU %u: instruction (map %u, opcode 0x%02x, length %u) at RIP 0x%lx accesses "
-            "guest-physical 0x%lx, where there is no memory, in a way that is not emulated",
-            vcpu->index, in->map, in->opcode, in->length, (unsigned long)vcpu->regs.rip,
-            (unsigned long)exit->memory.address.v);
-    return EXIT_FAIL;
+    if (result == GUEST_FAIL) {
+        if (!atomic_exchange(&vcpu->vm->mmio_refused, true)) {
+            vm_log(vcpu->vm, LOG_WARN,
+                   "vm %s: vCPU %u: instruction at RIP 0x%lx accesses a device at guest-physical "
+                   "0x%lx in a way that is not emulated: #UD, also of others like it",
+                   vcpu->vm->name, vcpu->index, (unsigned long)vcpu->regs.rip,
+                   (unsigned long)exit->memory.address.v);
+        }
+        result = guest_raise_ud(vcpu);
+    }
+    return guest_exit_result(result);
 }
 
 static enum exit_result emulate(struct guest_context *g, const struct instruction *in,
@@ -390,7 +395,7 @@ static enum exit_result emulate(struct guest_context *g, const struct instructio
     enum guest_result result;
 
     if (a.kind == ACTION_NONE || (!in->memory && a.kind != ACTION_STRING)) {
-        return refuse(g, in, exit);
+        return let_cpu(vcpu, exit);
     }
     if (in->lock && !a.lockable) {
         return guest_exit_result(guest_raise_ud(vcpu));
@@ -425,17 +430,16 @@ enum exit_result arch_guest_mmio(struct vcpu *vcpu, const struct vcpu_exit *exit
         /* Not the instruction at RIP but the delivery of an event touched it: a stack, IDT or GDT
          * outside memory.  On hardware this ends in a triple fault sooner or later. */
         arch_guest_dump(vcpu, exit);
-        vm_fail(
-            vcpu->vm,
-            "vCPU %u: delivery of vector %u uses guest-physical 0x%lx, where there is no memory",
-            vcpu->index, vcpu->event.vector, (unsigned long)exit->memory.address.v);
-        return EXIT_FAIL;
+        vm_log(vcpu->vm, LOG_WARN,
+               "vm %s: vCPU %u: delivery of vector %u uses guest-physical 0x%lx, where there is no "
+               "memory",
+               vcpu->vm->name, vcpu->index, vcpu->event.vector,
+               (unsigned long)exit->memory.address.v);
+        vm_triple_fault(vcpu->vm, vcpu->index, vcpu->regs.rip);
+        return EXIT_STOP;
     }
     if (exit->memory.access & ACCESS_EXEC) {
-        arch_guest_dump(vcpu, exit);
-        vm_fail(vcpu->vm, "vCPU %u: executes at guest-physical 0x%lx, where there is no memory",
-                vcpu->index, (unsigned long)exit->memory.address.v);
-        return EXIT_FAIL;
+        return let_cpu(vcpu, exit);
     }
     guest_context_init(&g, vcpu);
     result = guest_fetch(&g, &in);

@@ -320,6 +320,11 @@ static void hpet_mmio_write(struct vm_devices *devices, unsigned offset, unsigne
     spin_unlock(&devices->lock);
 }
 
+bool bus_mmio_owned(const struct vcpu *vcpu, gpa_t address)
+{
+    return lapic_owns_mmio(vcpu, address) || is_ioapic(address);
+}
+
 uint64_t bus_mmio_read(struct vcpu *vcpu, gpa_t address, unsigned size)
 {
     unsigned offset = address.v & ~PAGE_MASK;

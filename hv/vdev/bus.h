@@ -20,4 +20,7 @@ void bus_port_out(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t valu
 uint64_t bus_mmio_read(struct vcpu *vcpu, gpa_t address, unsigned size);
 void bus_mmio_write(struct vcpu *vcpu, gpa_t address, unsigned size, uint64_t value);
 
+/* Is a device there?  Else reads are ones and writes are lost. */
+bool bus_mmio_owned(const struct vcpu *vcpu, gpa_t address);
+
 #endif

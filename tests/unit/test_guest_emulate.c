@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SOURCES: arch/x86/decode.c arch/x86/decode_tables.c arch/x86/guest_alu.c arch/x86/guest_cpuid.c
  * arch/x86/guest_cr.c arch/x86/guest_dump.c arch/x86/guest_fetch.c arch/x86/guest_mmio.c
- * arch/x86/guest_msr.c arch/x86/guest_operand.c arch/x86/guest_policy.c arch/x86/guest_string_io.c
- * arch/x86/guest_walk.c tests/unit/guest/guest_fake.c */
+ * arch/x86/guest_msr.c arch/x86/guest_operand.c arch/x86/guest_step.c arch/x86/guest_policy.c
+ * arch/x86/guest_string_io.c arch/x86/guest_walk.c tests/unit/guest/guest_fake.c */
 /*
  * Instruction emulation against this CPU: every instruction that arch/x86/guest_mmio.c knows is run
  * natively on a buffer and emulated on a device with the same contents; registers, flags and
@@ -19,6 +19,7 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest.h"
+#include "arch/x86/guest_step.h"
 #include "tests/unit/guest/guest_fake.h"
 #include "tests/unit/xorshift.h"
 
@@ -469,32 +470,95 @@ static void test_refusals(void **state)
     static const struct {
         const char *bytes;
         unsigned length;
-        bool fails; /* the VM, else #UD */
+        bool said; /* an instruction that is not emulated, which is #UD too */
     } cases[] = {
-        {"\x0f\x29\x07", 3, true},     /* movaps %xmm0, (%rdi) */
-        {"\xff\x37", 2, true},         /* push (%rdi) */
-        {"\xd1\x27", 2, true},         /* shl (%rdi) */
-        {"\x0f\xc7\x0f", 3, true},     /* cmpxchg8b */
-        {"\xc5\xf8\x11\x07", 4, true}, /* vmovups */
-        {"\x50", 1, true},             /* push with a stack in a device */
-        {"\xf0\x89\x07", 3, false},    /* lock mov */
-        {"\xf0\x39\x07", 3, false},    /* lock cmp */
-        {"\x06", 1, false},            /* push %es in 64-bit mode */
+        {"\xd9\x07", 2, true},      /* fld (%rdi) */
+        {"\x0f\xae\x07", 3, true},  /* fxsave (%rdi) */
+        {"\x50", 1, true},          /* push with a stack in a device */
+        {"\xf0\x89\x07", 3, false}, /* lock mov */
+        {"\xf0\x39\x07", 3, false}, /* lock cmp */
+        {"\x06", 1, false},         /* push %es in 64-bit mode */
     };
 
     (void)state;
     for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
         build_paged((const uint8_t *)cases[i].bytes, cases[i].length);
-        assert_int_equal(emulate(), cases[i].fails ? EXIT_FAIL : EXIT_RESUME);
-        assert_int_equal(fake.failures, cases[i].fails ? 1 : 0);
-        assert_int_equal(fake.vcpu.event.valid, !cases[i].fails);
-        assert_int_equal(fake.vcpu.event.vector, cases[i].fails ? 0 : VECTOR_UD);
-        assert_int_equal(fake.device_access, 0);
-        assert_int_equal(fake.vcpu.regs.rip, 0x1000);
+        for (unsigned n = 0; n < 3; n++) { /* said once */
+            fake.vcpu.event.valid = false;
+            assert_int_equal(emulate(), EXIT_RESUME);
+            assert_int_equal(fake.messages, cases[i].said);
+            assert_true(fake.vcpu.event.valid);
+            assert_int_equal(fake.vcpu.event.vector, VECTOR_UD);
+            assert_int_equal(fake.device_access, 0);
+            assert_int_equal(fake.vcpu.regs.rip, 0x1000);
+        }
+        assert_int_equal(fake.failures + fake.steps, 0);
     }
     build_paged((const uint8_t *)"\x89\x07", 2);
     vcpu_inject_exception(&fake.vcpu, VECTOR_GP); /* delivery was cut short */
-    assert_int_equal(emulate(), EXIT_FAIL);
+    assert_int_equal(emulate(), EXIT_STOP);
+    assert_int_equal(fake.triple_faults, 1);
+}
+
+/* ---- where nothing is ---- */
+
+static enum exit_result touch(uint64_t at, unsigned access)
+{
+    struct vcpu_exit exit = {.kind = EXIT_KIND_MEMORY};
+
+    exit.memory.address = gpa(at);
+    exit.memory.access = access;
+    if (fake.vcpu.lent_pages != 0) {
+        arch_guest_step_exit(&fake.vcpu, &exit);
+    }
+    return arch_guest_mmio(&fake.vcpu, &exit);
+}
+
+static void test_step(void **state)
+{
+    static const struct vcpu_exit done = {.kind = EXIT_KIND_RETRY};
+    struct vcpu other = {.vm = &fake.vm};
+
+    (void)state;
+    build_paged((const uint8_t *)"\xd9\x07", 2);
+    assert_int_equal(touch(0xd0000000, ACCESS_READ), EXIT_RESUME);
+    assert_int_equal(touch(0xd0001000, ACCESS_READ), EXIT_RESUME); /* over the end of a page */
+    assert_int_equal(touch(0xd0001000, ACCESS_READ), EXIT_RESUME);
+    assert_int_equal(fake.lent, 2);
+    assert_int_equal(fake.steps, 3);
+    /* Another vCPU has to try again. */
+    assert_int_equal(guest_step_over(&other, gpa(0xe0000000)), GUEST_RETRY);
+    assert_int_equal(fake.lent, 2);
+    arch_guest_step_exit(&fake.vcpu, &done);
+    assert_int_equal(fake.lent, 0);
+    assert_int_equal(guest_step_over(&other, gpa(0xe0000000)), GUEST_OK);
+    arch_guest_step_end(&other);
+
+    /* Something else on the way, and too many pages: never one that stays. */
+    assert_int_equal(touch(0xd0000000, ACCESS_READ), EXIT_RESUME);
+    assert_int_equal(touch(0xfee00000, ACCESS_READ), EXIT_RESUME);
+    assert_int_equal(fake.lent, 0);
+    assert_int_equal(fake.vcpu.event.vector, VECTOR_UD);
+    fake.vcpu.event.valid = false;
+    for (unsigned i = 0; i < VCPU_LENT_PAGES; i++) {
+        assert_int_equal(touch(0xd0000000 + i * PAGE_SIZE, ACCESS_WRITE), EXIT_RESUME);
+        assert_int_equal(fake.lent, i + 1);
+    }
+    assert_int_equal(touch(0xc0000000, ACCESS_WRITE), EXIT_RESUME);
+    assert_int_equal(fake.lent, 0);
+    assert_true(fake.vcpu.event.valid);
+
+    /* Memory is short; the backend has something to deliver first. */
+    fake.vcpu.event.valid = false;
+    assert_int_equal(touch(0xd0000000, ACCESS_EXEC), EXIT_RESUME);
+    fake.wait_at = fake.calls + 1;
+    assert_int_equal(touch(0xd0001000, ACCESS_EXEC), EXIT_PARK);
+    assert_int_equal(fake.lent, 0);
+    fake.step_refused = true;
+    assert_int_equal(touch(0xd0001000, ACCESS_EXEC), EXIT_RESUME);
+    assert_int_equal(fake.lent, 0);
+    assert_false(fake.vcpu.event.valid);
+    assert_null(fake.vm.lent_to);
 }
 
 /* Any bytes at all: never more than a failed VM, and never a device access with RIP unchanged but
@@ -515,6 +579,7 @@ static void test_random_code(void **state)
         fake.wait_at = fake.calls + (unsigned)(next_random() % 32);
         enum exit_result result = emulate();
         assert_in_range(result, EXIT_RESUME, EXIT_FAIL);
+        assert_int_equal(fake.failures, 0);
         assert_in_range(fake.vcpu.regs.rip, 0x1000, 0x100f);
     }
 }
@@ -530,6 +595,7 @@ int main(void)
         cmocka_unit_test(test_string_ends_in_fault),
         cmocka_unit_test(test_outs_ins),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_step),
         cmocka_unit_test(test_random_code),
     };
 

@@ -39,20 +39,26 @@ bool svm_nmi_allowed(struct vcpu *vcpu)
 /* What it may raise, but for #AC, which always exits. */
 #define STEP_EXCEPTIONS (VECTORS_FAULTS & ~BIT(VECTOR_AC))
 
-/* The next entry ends behind one instruction.  If the guest steps anyway, it does so already. */
+/* The next entry ends behind one instruction, by a trap or a fault.  If the guest steps anyway, the
+ * trap is its own. */
 static void begin_step(struct vcpu *vcpu, struct svm_vcpu *svm)
 {
     struct vmcb *vmcb = svm->vmcb;
 
-    if (svm->step || (vcpu->regs.rflags & RFLAGS_TF)) {
+    if (svm->step) {
         return;
     }
+    svm_nmi_masked(vcpu); /* RETURNING only if it is that IRET which is stepped */
     svm->step = true;
+    svm->step_guest = (vcpu->regs.rflags & RFLAGS_TF) != 0;
+    svm->clean = 0;
+    vmcb->control.intercept_exception |= (uint32_t)STEP_EXCEPTIONS;
+    if (svm->step_guest) {
+        return;
+    }
     svm->step_dr6 = vmcb->save.dr6;
     vmcb->save.dr6 &= ~(DR6_STEP | DR6_BREAKPOINTS);
-    svm->clean = 0;
     vcpu->regs.rflags |= RFLAGS_TF;
-    vmcb->control.intercept_exception |= (uint32_t)STEP_EXCEPTIONS;
 }
 
 /* A #DB that is no breakpoint's: Bochs (2.7) does not say in DR6 why it exits. */
@@ -69,15 +75,30 @@ void svm_event_end_step(struct vcpu *vcpu, struct svm_vcpu *svm)
     bool done = is_step(vmcb);
 
     svm->step = false;
+    vmcb->control.intercept_exception &= ~(uint32_t)STEP_EXCEPTIONS;
+    svm->clean = 0;
+    if (svm->step_guest) {
+        return;
+    }
     svm->step_done = done && !(vmcb->save.dr6 & DR6_BREAKPOINTS);
     if (!done || svm->nmi != SVM_NMI_RETURNING) {
         vcpu->regs.rflags &= ~(uint64_t)RFLAGS_TF;
     } else {
         svm->nmi = SVM_NMI_OPEN;
     }
-    vmcb->control.intercept_exception &= ~(uint32_t)STEP_EXCEPTIONS;
     vmcb->save.dr6 = (vmcb->save.dr6 & ~DR6_STEP) | (svm->step_dr6 & (DR6_STEP | DR6_BREAKPOINTS));
-    svm->clean = 0;
+}
+
+/* An interrupt that the CPU would take first would have our TF in the flags that it pushes. */
+bool svm_request_step(struct vcpu *vcpu)
+{
+    struct svm_vcpu *svm = svm_of(vcpu);
+
+    if (svm->virq && (vcpu->regs.rflags & RFLAGS_IF) && !shadow(svm)) {
+        return false;
+    }
+    begin_step(vcpu, svm);
+    return true;
 }
 
 /* ---- windows ---- */

@@ -34,6 +34,7 @@ struct svm_vcpu {
     enum svm_nmi nmi;
     uint64_t nmi_iret_rip; /* RETURNING: the IRET */
     bool step;             /* this entry is for one instruction: TF is ours */
+    bool step_guest;       /* ... no, the guest's */
     bool step_done;        /* the exit is nothing but the trap behind it */
     uint64_t step_dr6;     /* the guest's */
     bool virq; /* an interrupt that the CPU has been given as V_IRQ and has not taken yet */
@@ -94,6 +95,7 @@ bool svm_interruptible(struct vcpu *vcpu);
 bool svm_nmi_allowed(struct vcpu *vcpu);
 bool svm_nmi_masked(struct vcpu *vcpu);
 void svm_request_window(struct vcpu *vcpu, bool interrupt, bool nmi);
+bool svm_request_step(struct vcpu *vcpu);
 unsigned svm_privilege(struct vcpu *vcpu);
 void svm_clear_shadow(struct vcpu *vcpu);
 /* Before the entry: vcpu->event -> EVENTINJ. */

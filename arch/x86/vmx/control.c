@@ -144,6 +144,8 @@ void vmx_vcpu_reset(struct vcpu *vcpu)
     vmcs_write32(VMCS_GUEST_SYSENTER_CS, 0);
     vmcs_write(VMCS_GUEST_SYSENTER_ESP, 0);
     vmcs_write(VMCS_GUEST_SYSENTER_EIP, 0);
+    vmcs_write32(VMCS_EXCEPTION_BITMAP, EXCEPTIONS);
+    vmx->step = false;
     if (vmx->loaded) {
         load_debug(vcpu);
     }

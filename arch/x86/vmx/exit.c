@@ -84,6 +84,13 @@ static void debug_exception(struct vcpu *vcpu, unsigned type, struct vcpu_exit *
     uint64_t causes = qualification(exit) & (DEBUG_BREAKPOINTS | DEBUG_ACCESS | DEBUG_STEP);
     uint32_t shadow = vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY) & (SHADOW_STI | SHADOW_MOV_SS);
 
+    exit->kind = EXIT_KIND_RETRY;
+    if (vmx_of(vcpu)->step_done && (causes & DEBUG_STEP)) {
+        causes &= ~DEBUG_STEP; /* that one is ours */
+        if (causes == 0) {
+            return;
+        }
+    }
     write_dr6((read_dr6() & ~DEBUG_BREAKPOINTS) | causes);
     vmcs_write(VMCS_GUEST_DR7, vmcs_read(VMCS_GUEST_DR7) & ~DR7_GD);
     if (shadow && (vcpu->regs.rflags & RFLAGS_TF)) {
@@ -100,6 +107,21 @@ static void debug_exception(struct vcpu *vcpu, unsigned type, struct vcpu_exit *
     } else {
         vcpu_inject_exception(vcpu, VECTOR_DB);
     }
+}
+
+/* They go on to the guest: #AC always exits, others in a step of ours. */
+static void other_exception(struct vcpu *vcpu, uint32_t word, struct vcpu_exit *exit)
+{
+    uint8_t vector = FIELD_GET(INTERRUPTION_VECTOR, word);
+
+    if (vector == VECTOR_PF) {
+        vcpu->regs.cr2 = qualification(exit);
+    }
+    if (word & INTERRUPTION_ERROR_VALID) {
+        vcpu_inject_fault(vcpu, vector, vmcs_read32(VMCS_EXIT_INTERRUPTION_ERROR));
+    } else {
+        vcpu_inject_exception(vcpu, vector);
+    }
     exit->kind = EXIT_KIND_RETRY;
 }
 
@@ -115,9 +137,8 @@ static void decode_exception(struct vcpu *vcpu, struct vcpu_exit *exit)
         exit->kind = EXIT_KIND_RETRY;
     } else if (vector == VECTOR_DB) {
         debug_exception(vcpu, FIELD_GET(INTERRUPTION_TYPE, word), exit);
-    } else if (vector == VECTOR_AC) {
-        vcpu_inject_fault(vcpu, VECTOR_AC, 0);
-        exit->kind = EXIT_KIND_RETRY;
+    } else if (vector != VECTOR_MC) {
+        other_exception(vcpu, word, exit);
     }
 }
 

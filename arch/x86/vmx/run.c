@@ -98,6 +98,10 @@ void vmx_run(struct vcpu *vcpu, struct vcpu_exit *exit)
     }
     tlb_leave();
     get_registers(vcpu, vmx);
+    vmx->step_done = false;
+    if (vmx->step) {
+        vmx_step_end(vcpu);
+    }
     reason = vmcs_read32(VMCS_EXIT_REASON);
     if (!(reason & EXIT_REASON_ENTRY_FAILED)) {
         vmx->launched = true;

@@ -6,6 +6,7 @@
  *     cpu.c         per-CPU enable, VMPTRLD    event.c  injection, windows, vectoring
  *     control.c     create, reset, load, put   exit.c   exit reason -> struct vcpu_exit
  *     run.c         entry and exit             entry.asm
+ *     step.c        entries for one instruction
  *
  * A struct vmx_vcpu belongs to the CPU that has the vCPU loaded; before the first load to whoever
  * creates it.  Its VMCS is current on a CPU while loaded, and cleared otherwise.
@@ -28,6 +29,12 @@ struct vmx_vcpu {
     uint64_t rip, rsp, rflags, tsc_offset;
     uint32_t processor;        /* processor-based controls */
     uint32_t processor_wanted; /* for the next entry */
+    /* One instruction (step.c) */
+    bool step;            /* this entry is for one: TF is ours ... */
+    bool step_guest;      /* ... no, the guest's */
+    bool step_done;       /* a trap of this exit is ours */
+    uint32_t step_shadow; /* in which it is */
+    uint64_t step_rip;
     /* System call MSRs of the guest while it is not loaded. */
     uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
 };
@@ -98,6 +105,11 @@ void vmx_event_inject(struct vcpu *vcpu);
 /* After an exit that may have cut a delivery short: IDT-vectoring information -> vcpu->event.
  * nmi_unblocked: INTERRUPTION_NMI_UNBLOCKED of the exit. */
 void vmx_event_collect(struct vcpu *vcpu, bool nmi_unblocked);
+
+/* step.c */
+bool vmx_request_step(struct vcpu *vcpu);
+/* After the exit of a step: the guest does not see that it was for one instruction only. */
+void vmx_step_end(struct vcpu *vcpu);
 
 /* exit.c */
 void vmx_exit_decode(struct vcpu *vcpu, uint32_t reason, struct vcpu_exit *exit);

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "tests/unit/guest/guest_fake.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest_paging.h"
@@ -97,6 +101,26 @@ enum mm_result space_cmpxchg(struct space *space, gpa_t at, size_t bytes, uint64
     return MM_OK;
 }
 
+enum mm_result space_lend_ones(struct space *space, gfn_t page, struct mm_waiter *waiter)
+{
+    (void)space;
+    (void)waiter;
+    assert_true(page.v >= FAKE_RAM_PAGES);
+    if (waits()) {
+        return MM_WAIT;
+    }
+    fake.lent++;
+    return MM_OK;
+}
+
+void space_take_ones(struct space *space, const gfn_t *pages, unsigned count)
+{
+    (void)space;
+    (void)pages;
+    assert_true(count <= fake.lent);
+    fake.lent -= count;
+}
+
 void space_cancel_wait(struct mm_waiter *waiter)
 {
     (void)waiter;
@@ -126,6 +150,12 @@ void bus_mmio_write(struct vcpu *vcpu, gpa_t address, unsigned size, uint64_t va
     if (offset < FAKE_DEVICE_PAGE && size <= FAKE_DEVICE_PAGE - offset) {
         memcpy(fake.device + offset, &value, size);
     }
+}
+
+bool bus_mmio_owned(const struct vcpu *vcpu, gpa_t address)
+{
+    (void)vcpu;
+    return address.v - fake.device_base < FAKE_DEVICE_PAGE;
 }
 
 uint32_t bus_port_in(struct vcpu *vcpu, uint16_t port, unsigned size)
@@ -237,6 +267,29 @@ void vm_fail(struct vm *vm, const char *format, ...)
     fake.failures++;
 }
 
+void vm_log(struct vm *vm, enum log_level level, const char *format, ...)
+{
+    (void)vm;
+    (void)level;
+    (void)format;
+    fake.messages++;
+}
+
+void vm_triple_fault(struct vm *vm, unsigned vcpu, uint64_t rip)
+{
+    (void)vm;
+    (void)vcpu;
+    (void)rip;
+    fake.triple_faults++;
+}
+
+static bool request_step(struct vcpu *vcpu)
+{
+    (void)vcpu;
+    fake.steps++;
+    return !fake.step_refused;
+}
+
 static void get_state(struct vcpu *vcpu, struct guest_state *state)
 {
     (void)vcpu;
@@ -261,6 +314,7 @@ const struct vcpu_backend *arch_backend(void)
         .name = "fake",
         .get_state = get_state,
         .set_state = set_state,
+        .request_step = request_step,
         .clear_shadow = clear_shadow,
     };
 

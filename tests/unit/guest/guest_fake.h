@@ -19,9 +19,14 @@ struct fake_machine {
     struct vm vm;
     struct vcpu vcpu;
     struct guest_state state;
-    unsigned calls;         /* of the space, so far */
-    unsigned wait_at;       /* call number that answers MM_WAIT; 0: none */
-    unsigned failures;      /* of vm_fail */
+    unsigned calls;    /* of the space, so far */
+    unsigned wait_at;  /* call number that answers MM_WAIT; 0: none */
+    unsigned failures; /* of vm_fail */
+    unsigned messages; /* of vm_log */
+    unsigned triple_faults;
+    unsigned lent;          /* pages of ones that are lent now */
+    unsigned steps;         /* that have been asked for ... */
+    bool step_refused;      /* ... and cannot be now */
     unsigned device_access; /* reads and writes of the bus */
     unsigned flushes;
     uint64_t shadow_cleared_at;    /* RIP at the last clear_shadow */
