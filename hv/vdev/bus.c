@@ -320,23 +320,42 @@ static void hpet_mmio_write(struct vm_devices *devices, unsigned offset, unsigne
     spin_unlock(&devices->lock);
 }
 
+enum mmio_device {
+    MMIO_NOTHING,
+    MMIO_LAPIC,
+    MMIO_IOAPIC,
+    MMIO_HPET,
+};
+
+static enum mmio_device device_at(const struct vcpu *vcpu, gpa_t address)
+{
+    if (lapic_owns_mmio(vcpu, address)) {
+        return MMIO_LAPIC;
+    }
+    if (is_ioapic(address)) {
+        return MMIO_IOAPIC;
+    }
+    return is_hpet(address) ? MMIO_HPET : MMIO_NOTHING;
+}
+
 bool bus_mmio_owned(const struct vcpu *vcpu, gpa_t address)
 {
-    return lapic_owns_mmio(vcpu, address) || is_ioapic(address);
+    return device_at(vcpu, address) != MMIO_NOTHING;
 }
 
 uint64_t bus_mmio_read(struct vcpu *vcpu, gpa_t address, unsigned size)
 {
     unsigned offset = address.v & ~PAGE_MASK;
 
-    if (lapic_owns_mmio(vcpu, address)) {
+    switch (device_at(vcpu, address)) {
+    case MMIO_LAPIC:
         return lapic_mmio_read(vcpu, offset, size);
-    }
-    if (is_ioapic(address)) {
+    case MMIO_IOAPIC:
         return ioapic_mmio_read(vcpu->vm->devices, offset, size);
-    }
-    if (is_hpet(address)) {
+    case MMIO_HPET:
         return hpet_mmio_read(vcpu->vm->devices, offset, size);
+    case MMIO_NOTHING:
+        break;
     }
     atomic_fetch_add_explicit(&vcpu->vm->unowned_mmio, 1, memory_order_relaxed);
     return size == 8 ? UINT64_MAX : BIT(size * 8) - 1;
@@ -349,13 +368,18 @@ void bus_mmio_write(struct vcpu *vcpu, gpa_t address, unsigned size, uint64_t va
     if (size < 8) {
         value &= BIT(size * 8) - 1;
     }
-    if (lapic_owns_mmio(vcpu, address)) {
+    switch (device_at(vcpu, address)) {
+    case MMIO_LAPIC:
         lapic_mmio_write(vcpu, offset, size, value);
-    } else if (is_ioapic(address)) {
+        break;
+    case MMIO_IOAPIC:
         ioapic_mmio_write(vcpu->vm->devices, offset, size, value);
-    } else if (is_hpet(address)) {
+        break;
+    case MMIO_HPET:
         hpet_mmio_write(vcpu->vm->devices, offset, size, value);
-    } else {
+        break;
+    case MMIO_NOTHING:
         atomic_fetch_add_explicit(&vcpu->vm->unowned_mmio, 1, memory_order_relaxed);
+        break;
     }
 }
