@@ -22,7 +22,7 @@ endif
 .SECONDARY:
 
 .PHONY: all
-all: $(BUILD)/BOOTX64.EFI
+all: $(BUILD)/BOOTX64.EFI $(BUILD)/check-config
 
 # ---- flags ----
 
@@ -191,14 +191,14 @@ $(BUILD)/libc.a: $(NEWLIB_OBJECTS) Makefile
 # ---- the loader: a UEFI application with the hypervisor inside ----
 
 PAYLOAD        ?= $(BUILD)/hypervisor.stripped
-LOADER_SOURCES := $(wildcard boot/*.c)
+LOADER_SOURCES := $(wildcard boot/*.c) base/config_text.c
 LOADER_OBJECTS := $(LOADER_SOURCES:%.c=$(BUILD)/%.efi.o) $(BUILD)/boot/payload.efi.o
 LOADER_CFLAGS  := -std=c11 -ffreestanding -fpic -fshort-wchar -fno-stack-protector -mno-red-zone \
                   -mgeneral-regs-only -fcf-protection=none -fno-strict-aliasing -maccumulate-outgoing-args \
                   -O2 -g -DGNU_EFI_USE_MS_ABI $(WARNINGS) -I. \
                   -isystem /usr/include/efi -isystem /usr/include/efi/x86_64
 
-$(BUILD)/boot/%.efi.o: boot/%.c
+$(BUILD)/%.efi.o: %.c
 	@mkdir -p $(@D)
 	@echo '  CC      $<'
 	$(Q)$(CC) $(LOADER_CFLAGS) -MMD -MP -c $< -o $@
@@ -217,6 +217,22 @@ $(BUILD)/BOOTX64.EFI: $(BUILD)/loader.so
 	@echo '  EFI     $@'
 	$(Q)objcopy -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j '.rel*' -j '.rela*' \
 	    -j .reloc --target efi-app-x86_64 --subsystem=10 $< $@
+
+# ---- tools/spillway check: the parser and the admission, on the host ----
+
+# Only what it calls of them is linked.
+CHECK_SOURCES := tools/check-config.c base/config_text.c $(wildcard hv/config*.c) hv/admission.c \
+                 drivers/uart.c mm/space.c mm/tmem.c mm/tmem_table.c mm/frame_array.c mm/frame_alloc.c mm/store.c
+CHECK_CFLAGS  := -std=gnu11 -O1 -g $(WARNINGS) -I. -isystem $(BUILD)/check -ffunction-sections \
+                 -fdata-sections -Wl,--gc-sections
+
+$(BUILD)/check/sys/tree.h: $(BUILD)/libc/newlib.h
+	@mkdir -p $(@D)
+	$(Q)cp $(NEWLIB)/include/sys/tree.h $@
+
+$(BUILD)/check-config: $(CHECK_SOURCES) $(wildcard hv/*.h mm/*.h base/*.h) | $(BUILD)/check/sys/tree.h
+	@echo '  CC      tools/check-config.c'
+	$(Q)$(CC) $(CHECK_CFLAGS) $(CHECK_SOURCES) -o $@
 
 # ---- guests: Debian's kernel, an initramfs, bare-metal test guests ----
 

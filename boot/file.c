@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * spillway.conf and the files that it names, from the volume that the loader came from.  The scan
- * is light: which keys name a file.  hv/config.c checks everything.
+ * spillway.conf and the files that it names, from the volume that the loader came from.  What is
+ * read here is which keys name a file; a file that is not there is left to hv/config.c, which
+ * checks everything and reports all that is wrong.
  */
+#include "base/config_text.h"
 #include "boot/loader.h"
 
 #define CONFIG_NAME  "spillway.conf"
@@ -20,7 +22,7 @@ static void volume_open(void)
         loader.boot->HandleProtocol(((EFI_LOADED_IMAGE *)image)->DeviceHandle, &system_guid,
                                     &file_system) != EFI_SUCCESS ||
         ((EFI_FILE_IO_INTERFACE *)file_system)->OpenVolume(file_system, &volume) != EFI_SUCCESS) {
-        loader_fail("configuration", "%s: cannot open the boot volume", CONFIG_NAME);
+        loader_fail("loader", "spillway: %s: cannot open the boot volume", CONFIG_NAME);
     }
 }
 
@@ -71,7 +73,7 @@ static bool file_read(const char *path, struct handover_file *out)
     void *place = pages_alloc(PAGES(bytes) + 1, 0); /* the page beyond stays zero: text ends */
     UINTN size = bytes;
     if (file->Read(file, &size, place) != EFI_SUCCESS || size != bytes) {
-        loader_fail("configuration", "%s: read error", path);
+        loader_fail("loader", "spillway: %s: read error", path);
     }
     file->Close(file);
     memcpy(out->path, path, string_length(path) + 1);
@@ -101,10 +103,11 @@ static bool path_same(const char *a, const char *b)
 }
 
 /* Two spellings of one file share its memory, under two entries: hv/ finds each as written. */
-static void file_add(unsigned line, const char *key, const char *path)
+static void file_add(const char *path)
 {
     struct handover *h = loader.handover;
     const struct handover_file *known = file_find(path);
+    struct handover_file *file = &h->file[h->file_count];
 
     for (uint32_t i = 1; i < h->file_count; i++) {
         if (path_same(h->file[i].path, path)) {
@@ -112,104 +115,46 @@ static void file_add(unsigned line, const char *key, const char *path)
         }
     }
     if (h->file_count == HANDOVER_MAX_FILES) {
-        loader_fail("configuration", "%s:%u: %s = %s: more than %u files", CONFIG_NAME, line, key,
-                    path, HANDOVER_MAX_FILES - 1);
+        return; /* more sections or keys than there may be */
     }
-    struct handover_file *file = &h->file[h->file_count];
     if (known != NULL) {
         *file = *known;
         memcpy(file->path, path, string_length(path) + 1);
-    } else {
-        if (!file_read(path, file)) {
-            loader_fail("configuration", "%s:%u: %s = %s: no such file", CONFIG_NAME, line, key,
-                        path);
-        }
+    } else if (file_read(path, file)) {
         loader_print("spillway: loaded %s, %lu KiB\n", path, (file->bytes + 1023) / 1024);
+    } else {
+        return;
     }
     h->file_count++;
 }
 
-static bool is_blank(char c)
+static bool names_file(const struct config_line *line)
 {
-    return c == ' ' || c == '\t' || c == '\r';
-}
+    size_t length = string_length(line->value);
 
-/* Copies [from, to) without blanks at its ends and cut to `size`; true if it fitted. */
-static bool copy_trimmed(char *out, size_t size, const char *from, const char *to)
-{
-    while (from < to && is_blank(*from)) {
-        from++;
-    }
-    while (to > from && is_blank(to[-1])) {
-        to--;
-    }
-    size_t length = (size_t)(to - from);
-    bool fits = length < size;
-    if (!fits) {
-        length = size - 1;
-    }
-    memcpy(out, from, length);
-    out[length] = '\0';
-    return fits;
-}
-
-static bool key_names_file(const char *key)
-{
-    return path_same(key, "kernel") || path_same(key, "initrd") || path_same(key, "module");
-}
-
-/* A comment starts with # or ; at the start of the line or after a blank. */
-static const char *comment_start(const char *line, const char *end)
-{
-    for (const char *c = line; c < end; c++) {
-        if ((*c == '#' || *c == ';') && (c == line || is_blank(c[-1]))) {
-            return c;
-        }
-    }
-    return end;
-}
-
-static void scan_line(unsigned number, const char *line, const char *end)
-{
-    char key[16], path[HANDOVER_PATH_MAX];
-    const char *equals = line;
-
-    end = comment_start(line, end);
-    while (equals < end && *equals != '=') {
-        equals++;
-    }
-    if (equals == end || !copy_trimmed(key, sizeof(key), line, equals) || !key_names_file(key)) {
-        return;
-    }
-    if (!copy_trimmed(path, sizeof(path), equals + 1, end)) {
-        loader_fail("configuration", "%s:%u: %s = %s...: expected a path of at most %u characters",
-                    CONFIG_NAME, number, key, path, HANDOVER_PATH_MAX - 1);
-    }
-    if (path[0] != '\0') { /* an empty value: hv/config.c has the message */
-        file_add(number, key, path);
-    }
+    return line->kind == CONFIG_LINE_KEY && length != 0 && length < HANDOVER_PATH_MAX &&
+           (path_same(line->name, "kernel") || path_same(line->name, "initrd"));
 }
 
 void files_load(void)
 {
     struct handover *h = loader.handover;
+    static struct config_line line;
+    struct config_text text;
 
     volume_open();
     if (!file_read(CONFIG_NAME, &h->file[0])) {
-        loader_fail("configuration", "%s: no such file on the boot volume", CONFIG_NAME);
+        loader_refuse("%s: expected that file on the boot volume", CONFIG_NAME);
     }
     h->file_count = 1;
     if (h->file[0].bytes > CONFIG_BYTES) {
-        loader_fail("configuration", "%s: larger than 1 MiB", CONFIG_NAME);
+        loader_refuse("%s: expected at most 1 MiB, got %lu KiB", CONFIG_NAME,
+                      h->file[0].bytes / 1024);
     }
-    const char *line = (const char *)(uintptr_t)h->file[0].address;
-    const char *stop = line + h->file[0].bytes;
-    for (unsigned number = 1; line < stop; number++) {
-        const char *end = line;
-        while (end < stop && *end != '\n') {
-            end++;
+    config_text_start(&text, (const char *)(uintptr_t)h->file[0].address, h->file[0].bytes);
+    while (config_text_next(&text, &line)) {
+        if (names_file(&line)) {
+            file_add(line.value);
         }
-        scan_line(number, line, end);
-        line = end + 1;
     }
 }

@@ -59,9 +59,12 @@ void loader_print(const char *format, ...) __attribute__((format(printf, 1, 2)))
 _Noreturn void loader_fail(const char *reason, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* One error in the configuration, the last line, a key or a minute; powers the machine off. */
+_Noreturn void loader_refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* ---- file.c ---- */
 
-/* Reads spillway.conf and every file that it names; fills handover->file. */
+/* Reads spillway.conf and every file that it names and that is there; fills handover->file. */
 void files_load(void);
 
 /* ---- image.c ---- */

@@ -13,11 +13,15 @@
 #define COM1        0x3f8
 #define UART_LCR    3
 #define UART_LSR    5
+#define LSR_DATA    0x01
 #define LSR_THRE    0x20
 #define LSR_TEMT    0x40
 #define LCR_8N1     0x03
 #define LCR_DLAB    0x80
 #define WAIT_ROUNDS 100000 /* a UART that is not there must not stop the boot */
+
+#define WAIT_SECONDS 60u /* for a key */
+#define WAIT_STEP_MS 10u
 
 #define DEBUG_PORT 0xe9 /* of an emulator; a read gives its number */
 
@@ -195,6 +199,15 @@ void loader_print(const char *format, ...)
     va_end(list);
 }
 
+static _Noreturn void power_off(void)
+{
+    com1_drain();
+    loader.system->RuntimeServices->ResetSystem(EfiResetShutdown, EFI_SUCCESS, 0, NULL);
+    for (;;) {
+        __asm__ volatile("cli; hlt");
+    }
+}
+
 void loader_fail(const char *reason, const char *format, ...)
 {
     va_list list;
@@ -203,9 +216,32 @@ void loader_fail(const char *reason, const char *format, ...)
     print_list(format, list);
     va_end(list);
     loader_print("\nspillway: PANIC: %s\n", reason);
-    com1_drain();
-    loader.system->RuntimeServices->ResetSystem(EfiResetShutdown, EFI_SUCCESS, 0, NULL);
-    for (;;) {
-        __asm__ volatile("cli; hlt");
+    power_off();
+}
+
+static bool key_pressed(void)
+{
+    SIMPLE_INPUT_INTERFACE *keyboard = loader.system->ConIn;
+    EFI_INPUT_KEY key;
+
+    if (com1_present && in8(COM1 + UART_LSR) & LSR_DATA) {
+        return true;
     }
+    return keyboard != NULL && keyboard->ReadKeyStroke(keyboard, &key) == EFI_SUCCESS;
+}
+
+void loader_refuse(const char *format, ...)
+{
+    va_list list;
+
+    loader_print("spillway: configuration: ");
+    va_start(list, format);
+    print_list(format, list);
+    va_end(list);
+    loader_print("\nspillway: configuration: 1 error, no guest is started; off in 60 s, or at a "
+                 "key\n");
+    for (unsigned i = 0; i < WAIT_SECONDS * 1000 / WAIT_STEP_MS && !key_pressed(); i++) {
+        loader.boot->Stall(WAIT_STEP_MS * 1000);
+    }
+    power_off();
 }

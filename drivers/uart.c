@@ -2,6 +2,7 @@
 /* 16550 UART.  PC16550D data sheet, "8.0 Registers". */
 #include "drivers/uart.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -59,7 +60,7 @@ bool uart_parse(const char *text, uint16_t *port, unsigned *baud)
         base = strtoul(text, &end, 16);
         text = end;
     }
-    if (*text == ',') {
+    if (*text == ',' && isdigit((unsigned char)text[1])) {
         speed = strtoul(text + 1, &end, 10);
         text = end;
     }

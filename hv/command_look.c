@@ -174,6 +174,9 @@ static const char *last_end(const struct vm *vm, char text[48])
     case VM_OUTCOME_OK:
         return ", it ended well";
     case VM_OUTCOME_FAILED:
+        if (vm->exit_code == 0) {
+            return ", it failed";
+        }
         snprintf(text, 48, ", it failed with code %u", (unsigned)vm->exit_code);
         return text;
     case VM_OUTCOME_STOPPED:

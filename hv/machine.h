@@ -18,6 +18,9 @@ const struct handover *machine_handover(void);
 /* The file of that path in memory, or NULL. */
 const struct handover_file *machine_file(const char *path);
 
+/* The line that says how it ended: on a line of its own, whatever the prompt is doing; and all of
+ * it is on the wire before whoever started us hears of it.  What powers off or resets follows. */
+void machine_say_last(const char *line);
 /* All VMs have ended (or the operator said so): the last line, then power off. */
 _Noreturn void machine_power_off(void);
 _Noreturn void machine_reboot(void);

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "hv/arch.h"
 #include "hv/machine.h"
+#include "hv/refuse.h"
 #include "mm/frame.h"
 #include "mm/frame_alloc.h"
 
@@ -110,8 +111,10 @@ void machine_memory_init(void)
         unused_pages += pages - take;
     }
     if (given < wanted) {
-        panic("pool = %luM in spillway.conf: expected at most %luM, which is what this machine has",
-              (unsigned long)(wanted / 256), (unsigned long)(given / 256));
+        refuse_value(machine_config()->pool_line,
+                     "pool: expected at most %luM, which is what this machine has, got '%luM'",
+                     (unsigned long)(given / 256), (unsigned long)(wanted / 256));
+        refuse_configuration();
     }
     frame_alloc_ready();
     count_footprint(h, db_pages);

@@ -6,10 +6,10 @@
 
 #include "base/log.h"
 #include "hv/machine.h"
+#include "hv/refuse.h"
 
-/* What a line of the log has room for beside `store = PARTUUID=...`; the tail is " and 4096 more".
- */
-#define NAMES_MAX  42
+/* What an error's line has room for; the tail is " and 4096 more". */
+#define NAMES_MAX  120
 #define NAMES_TAIL 15
 
 struct probe {
@@ -147,34 +147,70 @@ static void list_names(char names[NAMES_MAX])
     }
 }
 
+static _Noreturn void no_such_disk(const char *name)
+{
+    char names[NAMES_MAX];
+
+    list_names(names);
+    refuse_value(machine_config()->store_line, "store: expected one of %s, got '%s'", names, name);
+    refuse_configuration();
+}
+
+/* Somebody else's, or nobody's: it is not touched. */
+static _Noreturn void not_a_store(const char *name, enum store_probe result)
+{
+    refuse_value(
+        machine_config()->store_line,
+        "store: expected a disk with our superblock (tools/spillway mkstore writes one)%s, "
+        "got '%s', which %s",
+        result == STORE_BLANK ? ", or format = yes" : "", name, probe_name(result));
+    refuse_configuration();
+}
+
+/* A name that does not lead to a store is the operator's to put right; a disk that fails is not:
+ * the guests that fit go on without it. */
 static struct store *open_named(const char *name)
 {
     struct block_device *device = block_find(name);
-    char names[NAMES_MAX];
     enum store_probe result;
 
     if (device == NULL) {
-        list_names(names);
-        log_error("store = %s: no such disk, going on without a store; disks: %s", name, names);
-        return NULL;
+        no_such_disk(name);
     }
     result = probe_device(device);
     if (result == STORE_BLANK && machine_config()->format) {
         result = format_device(device);
     }
+    if (result == STORE_BLANK || result == STORE_FOREIGN) {
+        not_a_store(name, result);
+    }
     if (result != STORE_VALID) {
-        log_error("store = %s: it %s, expected our superblock; not touched, going on without", name,
-                  probe_name(result));
+        log_error("store = %s: it %s; going on without", name, probe_name(result));
         return NULL;
     }
     return open_device(device);
+}
+
+/* Slots beyond those could never be in use at the same time, and each costs memory. */
+static void report_store(struct store *store)
+{
+    const char *name = store_device_name(store);
+    struct store_stats stats;
+
+    store_get_stats(store, &stats);
+    log_info("store %s: %lu MiB in %lu slots", name, (unsigned long)(stats.slots / 256),
+             (unsigned long)stats.slots);
+    if (stats.slots < stats.capacity) {
+        log_warn("store %s: %lu MiB of its %lu MiB are used: more than 8 times the pool would be "
+                 "of no use",
+                 name, (unsigned long)(stats.slots / 256), (unsigned long)(stats.capacity / 256));
+    }
 }
 
 struct store *machine_store_open(void)
 {
     const char *wanted = machine_config()->store;
     struct store *store = NULL;
-    struct store_stats stats;
 
     if (strcmp(wanted, "none") == 0) {
         log_info("no store, as configured");
@@ -182,9 +218,7 @@ struct store *machine_store_open(void)
     }
     store = strcmp(wanted, "auto") == 0 ? open_auto() : open_named(wanted);
     if (store != NULL) {
-        store_get_stats(store, &stats);
-        log_info("store %s: %lu MiB in %lu slots", store_device_name(store),
-                 (unsigned long)(stats.slots / 256), (unsigned long)stats.slots);
+        report_store(store);
     }
     return store;
 }

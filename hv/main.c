@@ -15,6 +15,7 @@
 #include "hv/machine_store.h"
 #include "hv/monitor.h"
 #include "hv/panic.h"
+#include "hv/refuse.h"
 #include "hv/sched.h"
 #include "hv/vm_control.h"
 
@@ -78,9 +79,7 @@ static bool file_exists(const char *path)
 
 /* ---- the end ---- */
 
-/* On a line of its own, whatever the prompt is doing; and all of it is on the wire before whoever
- * started us hears of it. */
-static void say_last(const char *line)
+void machine_say_last(const char *line)
 {
     console_write_line(line);
     console_flush();
@@ -95,40 +94,33 @@ void machine_power_off(void)
     if (failed != 0) {
         snprintf(line, sizeof(line), "spillway: power off: %u guest(s) failed", failed);
     }
-    say_last(line);
+    machine_say_last(line);
     arch_power_off();
 }
 
 void machine_reboot(void)
 {
-    say_last("spillway: reboot");
+    machine_say_last("spillway: reboot");
     arch_reset();
-}
-
-/* Something that the operator has to put right keeps us from starting. */
-static _Noreturn void refuse_boot(const char *why)
-{
-    char line[CONFIG_ERROR_MAX + 32];
-
-    log_error("%s", why);
-    snprintf(line, sizeof(line), "spillway: PANIC: %s", why);
-    say_last(line);
-    arch_power_off();
 }
 
 /* ---- the beginning ---- */
 
 static void read_config(void)
 {
-    static char error[CONFIG_ERROR_MAX];
     const struct handover_file *file = &handover->file[0];
-    bool good = config_parse(arch_ptr(hpa(file->address)), (size_t)file->bytes, file_exists,
-                             &config, error);
+    struct config_source source = {
+        .name = CONFIG_FILE_NAME,
+        .text = arch_ptr(hpa(file->address)),
+        .bytes = (size_t)file->bytes,
+        .file_exists = file_exists,
+        .report = refuse_note,
+    };
+    unsigned errors = config_parse(&source, &config);
 
-    console_init(config.console_port != 0 ? config.console_port : 0x3f8,
-                 config.console_baud != 0 ? config.console_baud : 115200);
-    if (!good) {
-        refuse_boot(error);
+    console_init(config.console_port, config.console_baud);
+    if (errors != 0) {
+        refuse_configuration();
     }
     panic_set_reset(config.panic_reset);
 }
@@ -143,10 +135,10 @@ static void check_features(void)
 {
     backend = arch_backend();
     if (backend == NULL) {
-        refuse_boot("this CPU has neither VMX (Intel) nor SVM (AMD)");
+        refuse_machine("this CPU has neither VMX (Intel) nor SVM (AMD)");
     }
     if (!backend->check(feature_missing)) {
-        refuse_boot("required CPU features are missing, see the lines above");
+        refuse_machine("required CPU features are missing, see the lines above");
     }
     log_info("virtualisation by %s, TSC %lu kHz", backend->name, (unsigned long)arch_tsc_khz());
 }
@@ -161,13 +153,21 @@ static void cpu_main(void)
 
 static void start_autostart_vms(void)
 {
+    bool any = false;
+
     vm_list_lock();
     for (unsigned i = 0; i < vm_count(); i++) {
         if (vm_at(i)->config->autostart) {
             vm_start_unasked(vm_at(i));
+            any = true;
         }
     }
     vm_list_unlock();
+    if (!any) { /* nothing more will be said by itself */
+        log_warn("%s; the monitor waits for commands",
+                 vm_count() == 0 ? "no VM is configured"
+                                 : "no VM starts by itself: autostart = no for all");
+    }
 }
 
 void hv_main(const struct handover *given)

@@ -26,7 +26,7 @@ enum vm_state {
 enum vm_outcome {
     VM_OUTCOME_NONE,
     VM_OUTCOME_OK,      /* power-off, or 0 written to the status port */
-    VM_OUTCOME_FAILED,  /* with exit_code and a reason in the log */
+    VM_OUTCOME_FAILED,  /* with the guest's exit_code, or with 0 and a reason in the log */
     VM_OUTCOME_STOPPED, /* by the operator */
     VM_OUTCOME_RESET,   /* the guest asked for a reset: started again */
 };

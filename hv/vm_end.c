@@ -71,7 +71,7 @@ void vm_fail(struct vm *vm, const char *format, ...)
     vsnprintf(message, sizeof(message), format, args);
     va_end(args);
     vm_log(vm, LOG_ERROR, "vm %s: failed: %s", vm->name, message);
-    vm_end_from(vm, VM_OUTCOME_FAILED, UINT32_MAX, false);
+    vm_end_from(vm, VM_OUTCOME_FAILED, 0, false);
 }
 
 void vm_triple_fault(struct vm *vm, unsigned vcpu, uint64_t rip)
@@ -163,6 +163,18 @@ static void report_reset(struct vm *vm, const char *answer, unsigned long pause_
     }
 }
 
+/* Why it failed has been said, unless it is the guest itself that said so by a code. */
+static void report_failure(struct vm *vm, unsigned long ms, const char *answer)
+{
+    if (vm->exit_code != 0) {
+        vm_log(vm, LOG_ERROR, "vm %s: failed with code %u after %lu.%03lu s%s", vm->name,
+               (unsigned)vm->exit_code, ms / 1000, ms % 1000, answer);
+    } else if (vm->made) {
+        vm_log(vm, LOG_ERROR, "vm %s: is off, failed after %lu.%03lu s%s", vm->name, ms / 1000,
+               ms % 1000, answer);
+    }
+}
+
 static void report_end(struct vm *vm, uint64_t pause)
 {
     unsigned long ms = (unsigned long)((vm->end_ns - vm->start_ns) / 1000000);
@@ -175,8 +187,7 @@ static void report_end(struct vm *vm, uint64_t pause)
                ms % 1000, answer);
         break;
     case VM_OUTCOME_FAILED:
-        vm_log(vm, LOG_ERROR, "vm %s: failed with code %u after %lu.%03lu s%s", vm->name,
-               (unsigned)vm->exit_code, ms / 1000, ms % 1000, answer);
+        report_failure(vm, ms, answer);
         break;
     case VM_OUTCOME_STOPPED:
         vm_log(vm, LOG_INFO, "vm %s: stopped by the operator", vm->name);

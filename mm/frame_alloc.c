@@ -597,9 +597,19 @@ void frame_alloc_add_range(pfn_t first, uint64_t count)
     unlock_buddy();
 }
 
+static uint64_t suitable_min(uint64_t frames)
+{
+    return MIN(MAX(frames / MIN_SHARE, MIN_LEAST), MIN_MOST);
+}
+
+uint64_t frame_alloc_high_of(uint64_t frames)
+{
+    return 3 * suitable_min(frames);
+}
+
 void frame_alloc_ready(void)
 {
-    uint64_t min = MIN(MAX(buddy.frames / MIN_SHARE, MIN_LEAST), MIN_MOST);
+    uint64_t min = suitable_min(buddy.frames);
 
     frame_alloc_set_watermarks(min, 2 * min, 3 * min);
 }

@@ -90,6 +90,8 @@ uint64_t frame_alloc_free_count(void);
 uint64_t frame_alloc_min(void);
 uint64_t frame_alloc_low(void);
 uint64_t frame_alloc_high(void);
+/* The high watermark that suits a machine of so many frames. */
+uint64_t frame_alloc_high_of(uint64_t frames);
 
 /* Gives what all CPUs' caches hold back to the free lists. */
 void frame_alloc_drain(void);

@@ -33,14 +33,21 @@ static void clear_bit(uint64_t *map, uint32_t bit)
     map[bit / WORD_BITS] &= ~BIT(bit % WORD_BITS);
 }
 
-/* Zeroed memory of that size, in a block of its own; NULL: none. */
-static void *block_alloc(size_t bytes, pfn_t *first)
+static unsigned order_of(size_t bytes)
 {
     unsigned order = 0;
 
     while ((PAGE_SIZE << order) < bytes) {
         order++;
     }
+    return order;
+}
+
+/* Zeroed memory of that size, in a block of its own; NULL: none. */
+static void *block_alloc(size_t bytes, pfn_t *first)
+{
+    unsigned order = order_of(bytes);
+
     return frame_alloc_zeroed(order, ALLOC_META, 0, first) ? mm_frame_ptr(*first) : NULL;
 }
 
@@ -92,6 +99,23 @@ static bool alloc_maps(struct store *store)
     return true;
 }
 
+uint64_t store_open_slots(uint64_t blocks, uint64_t frames)
+{
+    /* Block 0 is the superblock's, the last one the probes'. */
+    return MIN(MIN(blocks - 2, frames * SLOTS_PER_FRAME), BIT(31));
+}
+
+uint64_t store_open_cost(uint64_t slots)
+{
+    uint64_t clusters = (slots + STORE_CLUSTER_SLOTS - 1) / STORE_CLUSTER_SLOTS;
+    uint64_t sum_pages = (slots + SUMS_PER_PAGE - 1) / SUMS_PER_PAGE;
+
+    return 1 + (1u << order_of(clusters * STORE_CLUSTER_SLOTS / 8)) +
+           (1u << order_of(ALIGN_UP(clusters, WORD_BITS) / 8)) +
+           (1u << order_of(sum_pages * sizeof(void *))) + sum_pages +
+           ARRAY_SIZE(((struct store *)NULL)->probe_frame);
+}
+
 static void free_meta(struct store *store)
 {
     pfn_t self = store->self;
@@ -106,7 +130,6 @@ static void free_meta(struct store *store)
 struct store *store_open(struct block_device *device)
 {
     uint64_t blocks = store_probed_blocks(device);
-    uint64_t useful = frame_stats_get().frames * SLOTS_PER_FRAME;
     struct store *store;
     pfn_t self;
 
@@ -123,8 +146,7 @@ struct store *store_open(struct block_device *device)
     store->device = device;
     store->cluster_retry = UINT32_MAX;
     store->probe_block = blocks - 1;
-    /* Block 0 is the superblock's, the last one the probes'. */
-    store->slots = (uint32_t)MIN(MIN(blocks - 2, useful), BIT(31));
+    store->slots = (uint32_t)store_open_slots(blocks, frame_stats_get().frames);
     store->clusters = (store->slots + STORE_CLUSTER_SLOTS - 1) / STORE_CLUSTER_SLOTS;
     if (!alloc_maps(store)) {
         free_meta(store);
@@ -147,6 +169,7 @@ static uint64_t read_counter(const uint64_t *counter)
 
 void store_get_stats(const struct store *store, struct store_stats *stats)
 {
+    stats->capacity = store->probe_block - 1; /* block 0 is the superblock's */
     stats->slots = store->slots;
     stats->slots_used = __atomic_load_n(&store->slots_used, __ATOMIC_RELAXED);
     stats->retired = __atomic_load_n(&store->retired, __ATOMIC_RELAXED);

@@ -41,6 +41,7 @@ enum store_health {
 };
 
 struct store_stats {
+    uint64_t capacity; /* slots that the device has room for */
     uint64_t slots, slots_used;
     uint64_t reads, writes, read_pages, written_pages, errors, retired;
     enum store_health read_health, write_health;
@@ -67,6 +68,11 @@ bool store_format_start(struct block_device *device,
  * STORE_VALID, STORE_UNWRITABLE or STORE_UNREADABLE.  False: no memory. */
 bool store_check_start(struct block_device *device,
                        void (*done)(void *context, enum store_probe result), void *context);
+/* Slots of a store of so many blocks (at least 3), in a machine whose pool has so many frames: more
+ * than 8 for each frame would be of no use. */
+uint64_t store_open_slots(uint64_t blocks, uint64_t frames);
+/* Frames that store_open() takes for so many slots. */
+uint64_t store_open_cost(uint64_t slots);
 /* Opens a device that was probed STORE_VALID (the probed superblock is remembered).  NULL: memory.
  */
 struct store *store_open(struct block_device *device);

@@ -209,14 +209,28 @@ def refused(boot):
 
 
 def wrong_configuration(boot):
-    for text, expected in (
-            ("[host]\npoool = 1G\n", r"spillway.conf:2: unknown key 'poool': expected one of pool"),
-            ("[vm a]\nkernel = \\nowhere\nmemory = 64M\n", r"spillway.conf:2.*nowhere"),
-            ("[host]\nstore = none\n[vm a]\nmemory = 64M\n", r"spillway.conf:4: VM 'a': expected")):
+    """Every error is shown, no guest is started, and the machine waits for somebody who reads it."""
+    for text, errors in (
+            ("[host]\npoool = 1G\nstore = autox\n[vm a]\nmemory = 64M\nkernel = \\nowhere\n",
+             (r"2: unknown key 'poool': expected one of pool, .*", r"3: store: expected auto, none, .*, got 'autox'",
+              r"6: kernel: expected a file that is on the boot volume, got '\\nowhere'")),
+            ("[host]\nstore = none\n[vm a]\nmemory = 010M\nmin = 8M\nmax = 4M\n",
+             (r"4: memory: expected a size such as 256M, from 4M to 1T, got '010M'",
+              r"3: VM 'a': expected a line 'kernel = PATH' in its section",
+              r"5: min: expected at most its max, 4M, got '8M'")),
+            ("", (r"1: no VM: expected a section \[vm NAME\], or when-idle = monitor to start without one",)),
+            ("[host]\npool = 64G\nwhen-idle = monitor\n", (r"2: pool: expected at most \d+M, which is what this "
+                                                          r"machine has, got '65536M'",)),
+            ("[host]\nstore = nvme7\nwhen-idle = monitor\n", (r"2: store: expected one of .*, got 'nvme7'",))):
         machine = boot(text)
-        machine.expect(expected, 60)
-        expect_end(machine, r"^spillway: PANIC: .*", 3)
-        if "started" in machine.text:
+        for error in errors:
+            machine.expect(rf"^spillway: configuration: spillway.conf:{error}$", 60)
+        count = len(errors)
+        expect_end(machine, rf"^spillway: configuration: {count} error{'s' if count > 1 else ''}, no guest is "
+                   r"started; off in 60 s, or at a key$", 2)
+        if len(re.findall("^spillway: configuration: spillway.conf", machine.text, re.M)) != count:
+            raise Failure(f"expected {count} errors: {machine.text}")
+        if "started," in machine.text:
             raise Failure("a guest was started all the same")
 
 
@@ -241,7 +255,10 @@ def foreign_disks(boot):
             machine = boot(host(pool="64M", **keys) + bare_vm("a", "bench.elf", "48M"),
                            (bare_file("bench.elf"),), store=path)
             machine.expect(says, 60)
-            expect_end(machine)
+            if conf == "auto":
+                expect_end(machine)
+            else:
+                expect_end(machine, r"^spillway: configuration: 1 error, ", 2)
             if digest(path) != before:
                 raise Failure(f"the {name} disk was written with store = {conf}")
         # format = yes on a blank, named disk is the one case that writes.
@@ -514,6 +531,7 @@ CASES = [
     Case("store-full", store_full),
     Case("operator", operator, cpus=2),
     Case("console", console, emu="bochs", memory="512M"),
+    Case("wrong-configuration", wrong_configuration, emu="bochs", memory="256M"),
     Case("cpu", cpu, emu="bochs", memory="256M"),
     Case("boot-protocols", boot_protocols, emu="bochs", memory="256M"),
     Case("bad-guests", bad_guests, emu="bochs", memory="512M"),

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Rows of test_config_table.c: a text, and all that is reported of it. */
+
+/* ---- good ones ---- */
+
+ROW(VM, ""), ROW("[host]\n" VM, ""), ROW("\357\273\277[host]\npool=64M\n" VM, ""),
+    ROW("# c\n; c\n\n  # c\n[host] # c\npool=64M;c\n" VM,
+        "c:6: pool: expected a size such as 256M, from 16M to 1T, got '64M;c'\n"),
+    ROW("[host]\r\npool = 64M\r\n[vm a]\r\nkernel=k\r\nmemory=64M\r\n", ""),
+    ROW("[host]\nwhen-idle = monitor\n", ""),
+    ROW("[ host ]\n" VM, "c:1: section: expected [host] or [vm NAME], got ' host '\n"),
+    ROW("[vm  a]\nkernel=k\nmemory=64M\n", ""), ROW("[vm a]\nkernel=k\nmemory=64M", ""),
+    ROW(VM "[host]\npool=64M\n", ""),
+    ROW(VM "[vm b]\nkernel=k\nmemory=131076K\n[vm A]\nkernel=\\\\g\\\\k\nmemory=0x4000000\n", ""),
+
+    /* ---- the file as such ---- */
+
+    ROW("",
+        "c:1: no VM: expected a section [vm NAME], or when-idle = monitor to start without one\n"),
+    ROW("\n\n# nothing\n",
+        "c:3: no VM: expected a section [vm NAME], or when-idle = monitor to start without one\n"),
+    ROW("[host]\npool = 64M\n",
+        "c:2: no VM: expected a section [vm NAME], or when-idle = monitor to start without one\n"),
+    ROW("[host]\nwhen-idle = poweroff\n",
+        "c:2: no VM: expected a section [vm NAME], or when-idle = monitor to start without one\n"),
+    ROW("\000" VM, "c:1: bad line: expected text without NUL characters, got '[vm a]'\n"),
+    ROW(VM "max=64M\000\nmin=1M\n",
+        "c:4: bad line: expected text without NUL characters, got 'max'\n"),
+    ROW(VM "#\000\n", "c:4: bad line: expected text without NUL characters, got ''\n"),
+    ROW("[host]\npo\033ol = 1\n" VM, "c:2: unknown key 'po?ol': expected one of pool, store, "
+                                     "format, console, when-idle, panic\n"),
+    ROW("[host]\npool = 1\007\n" VM,
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got '1?'\n"),
+    ROW("[host]\n\303\274 = 1\n" VM,
+        "c:2: unknown key '?\?': expected one of pool, store, format, console, when-idle, panic\n"),
+
+    /* ---- lines and sections ---- */
+
+    ROW("pool = 1G\n" VM, "c:1: pool: expected [host] or [vm NAME] before it\n"),
+    ROW("pool = 1G\nstore = none\n" VM, "c:1: pool: expected [host] or [vm NAME] before it\n"),
+    ROW("[host]\npool\n" VM, "c:2: bad line: expected KEY = VALUE or [SECTION], got 'pool'\n"),
+    ROW("[host]\npool: 64M\n" VM,
+        "c:2: bad line: expected KEY = VALUE or [SECTION], got 'pool: 64M'\n"),
+    ROW("[host]\n= 64M\n" VM,
+        "c:2: unknown key '': expected one of pool, store, format, console, when-idle, panic\n"),
+    ROW("[host\n" VM, "c:1: bad line: expected [host] or [vm NAME], got '[host'\n"),
+    ROW("[host] x\n" VM, "c:1: bad line: expected [host] or [vm NAME], got '[host] x'\n"),
+    ROW("[]\n" VM, "c:1: section: expected [host] or [vm NAME], got ''\n"),
+    ROW("[\n" VM, "c:1: bad line: expected [host] or [vm NAME], got '['\n"),
+    ROW("]\n" VM, "c:1: bad line: expected KEY = VALUE or [SECTION], got ']'\n"),
+    ROW("[Host]\n" VM, "c:1: section: expected [host] or [vm NAME], got 'Host'\n"),
+    ROW("[disk]\nsize = 1\n" VM, "c:1: section: expected [host] or [vm NAME], got 'disk'\n"),
+    ROW("[vma]\n" VM, "c:1: section: expected [host] or [vm NAME], got 'vma'\n"),
+    ROW("[host]\n[host]\n" VM, "c:2: [host]: expected one section [host], first in line 1\n"),
+    ROW("[host]\n" VM "[host]\npool=1\n",
+        "c:5: [host]: expected one section [host], first in line 1\n"
+        "c:6: pool: expected a size such as 256M, from 16M to 1T, got '1'\n"),
+    ROW("[vm a\nkernel=k\n" VM, "c:1: bad line: expected [host] or [vm NAME], got '[vm a'\n"),
+    ROW(VM "max=\"64M\n", "c:4: bad line: expected a closing quote, got 'max'\n"),
+    ROW(VM "max=\"64M\" x\n",
+        "c:4: bad line: expected nothing but a comment after the closing quote, got 'max'\n"),
+    ROW(VM "max=64M\\",
+        "c:4: bad line: expected a line after one that ends in a backslash, got 'max'\n"),
+    ROW(VM "cmdline=\"a\\",
+        "c:4: bad line: expected a line after one that ends in a backslash, got 'cmdline'\n"),
+    ROW(VM "max=\\\n 1Q\nmin=1Q\n",
+        "c:4: max: expected a size such as 256M, from 4M to 1T, got '1Q'\n"
+        "c:6: min: expected a size such as 256M, from 0 to 1T, got '1Q'\n"),
+    ROW("[host]\npoool = 1G\n" VM, "c:2: unknown key 'poool': expected one of pool, store, format, "
+                                   "console, when-idle, panic\n"),
+    ROW(VM "disk = x\n",
+        "c:4: unknown key 'disk': expected one of kernel, memory, min, max, initrd, cmdline, "
+        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault\n"),
+    ROW(VM "Memory = 1M\n",
+        "c:4: unknown key 'Memory': expected one of kernel, memory, min, max, initrd, cmdline, "
+        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault\n"),
+    ROW(VM "pool = 64M\n",
+        "c:4: unknown key 'pool': expected one of kernel, memory, min, max, initrd, cmdline, "
+        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault\n"),
+    ROW("[host]\nkernel = k\n" VM, "c:2: unknown key 'kernel': expected one of pool, store, "
+                                   "format, console, when-idle, panic\n"),
+    ROW("[host]\npool = 64M\npool = 64M\n" VM,
+        "c:3: pool: expected each key once in a section, first in line 2\n"),
+    ROW("[host]\nstore = none\nstore = none\n" VM,
+        "c:3: store: expected each key once in a section, first in line 2\n"),
+    ROW("[host]\nformat = no\nformat = no\n" VM,
+        "c:3: format: expected each key once in a section, first in line 2\n"),
+    ROW("[host]\nconsole = com1\nconsole = com1\n" VM,
+        "c:3: console: expected each key once in a section, first in line 2\n"),
+    ROW("[host]\nwhen-idle = monitor\nwhen-idle = monitor\n" VM,
+        "c:3: when-idle: expected each key once in a section, first in line 2\n"),
+    ROW("[host]\npanic = reset\npanic = reset\n" VM,
+        "c:3: panic: expected each key once in a section, first in line 2\n"),
+    ROW(VM "kernel = k\n", "c:4: kernel: expected each key once in a section, first in line 2\n"),
+    ROW(VM "memory = 64M\n", "c:4: memory: expected each key once in a section, first in line 3\n"),
+    ROW(VM "initrd = i\ninitrd = i\n",
+        "c:5: initrd: expected each key once in a section, first in line 4\n"),
+    ROW(VM "cmdline = c\ncmdline = c\n",
+        "c:5: cmdline: expected each key once in a section, first in line 4\n"),
+    ROW(VM "min = 1M\nmin = 1M\n",
+        "c:5: min: expected each key once in a section, first in line 4\n"),
+    ROW(VM "max = 64M\nmax = 64M\n",
+        "c:5: max: expected each key once in a section, first in line 4\n"),
+    ROW(VM "vcpus = 1\nvcpus = 1\n",
+        "c:5: vcpus: expected each key once in a section, first in line 4\n"),
+    ROW(VM "autostart = no\nautostart = no\n",
+        "c:5: autostart: expected each key once in a section, first in line 4\n"),
+    ROW(VM "shares = 1\nshares = 1\n",
+        "c:5: shares: expected each key once in a section, first in line 4\n"),
+    ROW(VM "cpu-shares = 1\ncpu-shares = 1\n",
+        "c:5: cpu-shares: expected each key once in a section, first in line 4\n"),
+    ROW(VM "tmem = 1M\ntmem = 1M\n",
+        "c:5: tmem: expected each key once in a section, first in line 4\n"),
+    ROW(VM "on-triple-fault = fail\non-triple-fault = fail\n",
+        "c:5: on-triple-fault: expected each key once in a section, first in line 4\n"),
+
+    /* ---- pool ---- */
+
+    ROW("[host]\npool = 16M\n" VM, ""), ROW("[host]\npool = 16384K\n" VM, ""),
+    ROW("[host]\npool = 16777216\n" VM, ""), ROW("[host]\npool = 0x1000000\n" VM, ""),
+    ROW("[host]\npool = 1T\n" VM, ""), ROW("[host]\npool = 1024g\n" VM, ""),
+    ROW("[host]\npool = 384m\n" VM, ""), ROW("[host]\npool = \"64M\"\n" VM, ""),
+    ROW("[host]\npool = \n" VM,
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got ''\n"),
+    ROW("[host]\npool = 0\n" VM,
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got '0'\n"),
+    ROW("[host]\npool = 15M\n" VM,
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got '15M'\n"),
+    ROW("[host]\npool = 1025G\n" VM,
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got '1025G'\n"),
+    ROW("[host]\npool = 010M\n" VM,
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got '010M'\n"),
+    ROW("[host]\npool = 1Q\n" VM,
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got '1Q'\n"),
+    ROW("[host]\npool = 1MB\n" VM,
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got '1MB'\n"),
+    ROW("[host]\npool = -1M\n" VM,
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got '-1M'\n"),
+    ROW("[host]\npool = +64M\n" VM,
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got '+64M'\n"),
+    ROW("[host]\npool = 64 M\n" VM,
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got '64 M'\n"),
+    ROW("[host]\npool = 1.5G\n" VM,
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got '1.5G'\n"),
+    ROW("[host]\npool = 0x\n" VM,
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got '0x'\n"),
+    ROW("[host]\npool = 0xZM\n" VM,
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got '0xZM'\n"),
+    ROW("[host]\npool = 99999999999999999999\n" VM,
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got '99999999999999999999'\n"),
+    ROW("[host]\npool = 18446744073709551615\n" VM,
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got '18446744073709551615'\n"),
+    ROW("[host]\npool = 18446744073709551616\n" VM,
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got '18446744073709551616'\n"),
+    ROW("[host]\npool = 17592186044416M\n" VM,
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got '17592186044416M'\n"),
+    ROW("[host]\npool = 16777216T\n" VM,
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got '16777216T'\n"),
+    ROW("[host]\npool = 16777217\n" VM,
+        "c:2: pool: expected a multiple of 4K, the size of a page, got '16777217'\n"),
+    ROW("[host]\npool = 16385K\n" VM,
+        "c:2: pool: expected a multiple of 4K, the size of a page, got '16385K'\n"),
+
+    /* ---- store, format ---- */
+
+    ROW("[host]\nstore = auto\n" VM, ""), ROW("[host]\nstore = none\n" VM, ""),
+    ROW("[host]\nstore = nvme0\n" VM, ""), ROW("[host]\nstore = nvme12p128\n" VM, ""),
+    ROW("[host]\nstore = vd0\n" VM, ""), ROW("[host]\nstore = ata1p1\n" VM, ""),
+    ROW("[host]\nstore = PARTUUID=01234567-89ab-cdef-ABCD-0123456789ab\n" VM, ""),
+    ROW("[host]\nstore = \n" VM,
+        "c:2: store: expected auto, none, nvme0, nvme0p2, vd0, ata0 or PARTUUID=..., got ''\n"),
+    ROW("[host]\nstore = autox\n" VM, "c:2: store: expected auto, none, nvme0, nvme0p2, vd0, ata0 "
+                                      "or PARTUUID=..., got 'autox'\n"),
+    ROW("[host]\nstore = aut\n" VM,
+        "c:2: store: expected auto, none, nvme0, nvme0p2, vd0, ata0 or PARTUUID=..., got 'aut'\n"),
+    ROW("[host]\nstore = nonesuch\n" VM, "c:2: store: expected auto, none, nvme0, nvme0p2, vd0, "
+                                         "ata0 or PARTUUID=..., got 'nonesuch'\n"),
+    ROW("[host]\nstore = nvme\n" VM,
+        "c:2: store: expected auto, none, nvme0, nvme0p2, vd0, ata0 or PARTUUID=..., got 'nvme'\n"),
+    ROW("[host]\nstore = nvmex\n" VM, "c:2: store: expected auto, none, nvme0, nvme0p2, vd0, ata0 "
+                                      "or PARTUUID=..., got 'nvmex'\n"),
+    ROW("[host]\nstore = nvme0p\n" VM, "c:2: store: expected auto, none, nvme0, nvme0p2, vd0, ata0 "
+                                       "or PARTUUID=..., got 'nvme0p'\n"),
+    ROW("[host]\nstore = nvme0px\n" VM, "c:2: store: expected auto, none, nvme0, nvme0p2, vd0, "
+                                        "ata0 or PARTUUID=..., got 'nvme0px'\n"),
+    ROW("[host]\nstore = nvme0p1x\n" VM, "c:2: store: expected auto, none, nvme0, nvme0p2, vd0, "
+                                         "ata0 or PARTUUID=..., got 'nvme0p1x'\n"),
+    ROW("[host]\nstore = nvme0n1\n" VM, "c:2: store: expected auto, none, nvme0, nvme0p2, vd0, "
+                                        "ata0 or PARTUUID=..., got 'nvme0n1'\n"),
+    ROW("[host]\nstore = sda\n" VM,
+        "c:2: store: expected auto, none, nvme0, nvme0p2, vd0, ata0 or PARTUUID=..., got 'sda'\n"),
+    ROW("[host]\nstore = vda\n" VM,
+        "c:2: store: expected auto, none, nvme0, nvme0p2, vd0, ata0 or PARTUUID=..., got 'vda'\n"),
+    ROW("[host]\nstore = ata\n" VM,
+        "c:2: store: expected auto, none, nvme0, nvme0p2, vd0, ata0 or PARTUUID=..., got 'ata'\n"),
+    ROW("[host]\nstore = Nvme0\n" VM, "c:2: store: expected auto, none, nvme0, nvme0p2, vd0, ata0 "
+                                      "or PARTUUID=..., got 'Nvme0'\n"),
+    ROW("[host]\nstore = nvme7 x\n" VM, "c:2: store: expected auto, none, nvme0, nvme0p2, vd0, "
+                                        "ata0 or PARTUUID=..., got 'nvme7 x'\n"),
+    ROW("[host]\nstore = PARTUUID=\n" VM,
+        "c:2: store: expected PARTUUID=xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx, got 'PARTUUID='\n"),
+    ROW("[host]\nstore = PARTUUID\n" VM,
+        "c:2: store: expected PARTUUID=xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx, got 'PARTUUID'\n"),
+    ROW("[host]\nstore = PARTUUID=0123\n" VM,
+        "c:2: store: expected PARTUUID=xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx, got "
+        "'PARTUUID=0123'\n"),
+    ROW("[host]\nstore = PARTUUID=01234567-89ab-cdef-ABCD-0123456789ag\n" VM,
+        "c:2: store: expected PARTUUID=xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx, got "
+        "'PARTUUID=01234567-89ab-cdef-ABCD-0123456789ag'\n"),
+    ROW("[host]\nstore = PARTUUID=01234567-89ab-cdef-ABCD-0123456789abc\n" VM,
+        "c:2: store: expected PARTUUID=xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx, got "
+        "'PARTUUID=01234567-89ab-cdef-ABCD-0123456789abc'\n"),
+    ROW("[host]\nformat = yes\n" VM, ""),
+    ROW("[host]\nformat = \n" VM, "c:2: format: expected yes or no, got ''\n"),
+    ROW("[host]\nformat = true\n" VM, "c:2: format: expected yes or no, got 'true'\n"),
+    ROW("[host]\nformat = Yes\n" VM, "c:2: format: expected yes or no, got 'Yes'\n"),
+    ROW("[host]\nformat = 1\n" VM, "c:2: format: expected yes or no, got '1'\n"),
+    ROW("[host]\nformat = on\n" VM, "c:2: format: expected yes or no, got 'on'\n"),
+
+    /* ---- console, when-idle, panic ---- */
+
+    ROW("[host]\nconsole = com1\n" VM, ""), ROW("[host]\nconsole = com4,9600\n" VM, ""),
+    ROW("[host]\nconsole = 0x2f8\n" VM, ""), ROW("[host]\nconsole = 0x3F8,115200\n" VM, ""),
+    ROW("[host]\nconsole = \n" VM, "c:2: console: expected com1..com4 or 0xPORT, and a speed after "
+                                   "a comma, such as com1,115200, got ''\n"),
+    ROW("[host]\nconsole = com0\n" VM, "c:2: console: expected com1..com4 or 0xPORT, and a speed "
+                                       "after a comma, such as com1,115200, got 'com0'\n"),
+    ROW("[host]\nconsole = com5\n" VM, "c:2: console: expected com1..com4 or 0xPORT, and a speed "
+                                       "after a comma, such as com1,115200, got 'com5'\n"),
+    ROW("[host]\nconsole = com11\n" VM, "c:2: console: expected com1..com4 or 0xPORT, and a speed "
+                                        "after a comma, such as com1,115200, got 'com11'\n"),
+    ROW("[host]\nconsole = com1,\n" VM, "c:2: console: expected com1..com4 or 0xPORT, and a speed "
+                                        "after a comma, such as com1,115200, got 'com1,'\n"),
+    ROW("[host]\nconsole = com1,0\n" VM, "c:2: console: expected com1..com4 or 0xPORT, and a speed "
+                                         "after a comma, such as com1,115200, got 'com1,0'\n"),
+    ROW("[host]\nconsole = com1,7\n" VM, "c:2: console: expected com1..com4 or 0xPORT, and a speed "
+                                         "after a comma, such as com1,115200, got 'com1,7'\n"),
+    ROW("[host]\nconsole = com1,230400\n" VM,
+        "c:2: console: expected com1..com4 or 0xPORT, and a speed after a comma, such as "
+        "com1,115200, got 'com1,230400'\n"),
+    ROW("[host]\nconsole = com1,x\n" VM, "c:2: console: expected com1..com4 or 0xPORT, and a speed "
+                                         "after a comma, such as com1,115200, got 'com1,x'\n"),
+    ROW("[host]\nconsole = com1, 9600\n" VM,
+        "c:2: console: expected com1..com4 or 0xPORT, and a speed after a comma, such as "
+        "com1,115200, got 'com1, 9600'\n"),
+    ROW("[host]\nconsole = com1,9600,8n1\n" VM,
+        "c:2: console: expected com1..com4 or 0xPORT, and a speed after a comma, such as "
+        "com1,115200, got 'com1,9600,8n1'\n"),
+    ROW("[host]\nconsole = 0x\n" VM, "c:2: console: expected com1..com4 or 0xPORT, and a speed "
+                                     "after a comma, such as com1,115200, got '0x'\n"),
+    ROW("[host]\nconsole = 0xfffff\n" VM,
+        "c:2: console: expected com1..com4 or 0xPORT, and a speed after a comma, such as "
+        "com1,115200, got '0xfffff'\n"),
+    ROW("[host]\nconsole = ttyS0\n" VM, "c:2: console: expected com1..com4 or 0xPORT, and a speed "
+                                        "after a comma, such as com1,115200, got 'ttyS0'\n"),
+    ROW("[host]\nwhen-idle = monitor\n" VM, ""),
+    ROW("[host]\nwhen-idle = sleep\n" VM,
+        "c:2: when-idle: expected poweroff or monitor, got 'sleep'\n"),
+    ROW("[host]\nwhen-idle =\n" VM, "c:2: when-idle: expected poweroff or monitor, got ''\n"),
+    ROW("[host]\npanic = reset\n" VM, ""),
+    ROW("[host]\npanic = reboot\n" VM, "c:2: panic: expected poweroff or reset, got 'reboot'\n"),
+
+    /* ---- VM: its name ---- */
+
+    ROW("[vm a-b_c.9]\nkernel=k\nmemory=64M\n", ""),
+    ROW("[vm 1234567890123456789012345678901]\nkernel=k\nmemory=64M\n", ""),
+    ROW("[vm ]\nkernel=k\nmemory=64M\n" VM,
+        "c:1: VM name: expected 1 to 31 letters, digits, '-', '_', '.', got ''\n"),
+    ROW("[vm a/b]\nkernel=k\nmemory=64M\n" VM,
+        "c:1: VM name: expected 1 to 31 letters, digits, '-', '_', '.', got 'a/b'\n"),
+    ROW("[vm a b]\nkernel=k\nmemory=64M\n" VM,
+        "c:1: VM name: expected 1 to 31 letters, digits, '-', '_', '.', got 'a b'\n"),
+    ROW("[vm 12345678901234567890123456789012]\nkernel=k\nmemory=64M\n" VM,
+        "c:1: VM name: expected 1 to 31 letters, digits, '-', '_', '.', got "
+        "'12345678901234567890123456789012'\n"),
+    ROW("[vm \"a\"]\nkernel=k\nmemory=64M\n" VM,
+        "c:1: VM name: expected 1 to 31 letters, digits, '-', '_', '.', got '\"a\"'\n"),
+    ROW("[vm]\n" VM, "c:1: VM name: expected 1 to 31 letters, digits, '-', '_', '.', got ''\n"),
+    ROW(VM "[vm a]\nkernel=k\nmemory=64M\n",
+        "c:4: VM name: expected a name other than that of line 1, got 'a'\n"),
+    ROW(VM "[vm a]\nkernel=nowhere\nvcpus=9\n",
+        "c:4: VM name: expected a name other than that of line 1, got 'a'\n"
+        "c:5: kernel: expected a file that is on the boot volume, got 'nowhere'\n"
+        "c:6: vcpus: expected a number from 1 to 8, got '9'\n"),
+
+    /* ---- VM: kernel, initrd ---- */
+
+    ROW(VM "initrd = \\\\i\n", ""), ROW("[vm a]\nkernel=\"my kernel\"\nmemory=64M\n", ""),
+    ROW("[vm a]\nmemory=64M\n[vm b]\nkernel=k\nmemory=64M\n",
+        "c:1: VM 'a': expected a line 'kernel = PATH' in its section\n"),
+    ROW("[vm a]\nmemory=64M\n[host]\n",
+        "c:1: VM 'a': expected a line 'kernel = PATH' in its section\n"),
+    ROW("[vm a]\nkernel=k\n", "c:1: VM 'a': expected a line 'memory = SIZE' in its section\n"),
+    ROW("[host]\n[vm a]\n", "c:2: VM 'a': expected a line 'kernel = PATH' in its section\n"
+                            "c:2: VM 'a': expected a line 'memory = SIZE' in its section\n"),
+    ROW("[vm a]\nkernel=\nmemory=64M\n",
+        "c:2: kernel: expected the path of a file on the boot volume, got ''\n"),
+    ROW("[vm a]\nkernel=nowhere\nmemory=64M\n",
+        "c:2: kernel: expected a file that is on the boot volume, got 'nowhere'\n"),
+    ROW("[vm "
+        "a]\nkernel="
+        "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"
+        "kkkkkkkkkkkkkkkkkkkkkkkkkkkkk\nmemory=64M\n",
+        ""),
+    ROW("[vm "
+        "a]\nkernel="
+        "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk"
+        "kkkkkkkkkkkkkkkkkkkkkkkkkkkkkk\nmemory=64M\n",
+        "c:2: kernel: expected a path of at most 119 characters, got "
+        "'kkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkkk...'\n"),
+    ROW("[vm a]\nkernel=\"k\nmemory=64M\n",
+        "c:2: bad line: expected a closing quote, got 'kernel'\n"),
+    ROW(VM "initrd=\n", "c:4: initrd: expected the path of a file on the boot volume, got ''\n"),
+    ROW(VM "initrd=nowhere\n",
+        "c:4: initrd: expected a file that is on the boot volume, got 'nowhere'\n"),
+
+    /* ---- VM: memory, min, max, tmem ---- */
+
+    ROW("[vm a]\nkernel=k\nmemory=4M\n", ""), ROW("[vm a]\nkernel=k\nmemory=4100K\n", ""),
+    ROW("[vm a]\nkernel=k\nmemory=129M\n", ""), ROW("[vm a]\nkernel=k\nmemory=2047M\n", ""),
+    ROW("[vm a]\nkernel=k\nmemory=131076K\n", ""), ROW("[vm a]\nkernel=k\nmemory=1T\n", ""),
+    ROW("[vm a]\nkernel=k\nmemory=\n",
+        "c:3: memory: expected a size such as 256M, from 4M to 1T, got ''\n"),
+    ROW("[vm a]\nkernel=k\nmemory=0\n",
+        "c:3: memory: expected a size such as 256M, from 4M to 1T, got '0'\n"),
+    ROW("[vm a]\nkernel=k\nmemory=3M\n",
+        "c:3: memory: expected a size such as 256M, from 4M to 1T, got '3M'\n"),
+    ROW("[vm a]\nkernel=k\nmemory=4095K\n",
+        "c:3: memory: expected a size such as 256M, from 4M to 1T, got '4095K'\n"),
+    ROW("[vm a]\nkernel=k\nmemory=1025G\n",
+        "c:3: memory: expected a size such as 256M, from 4M to 1T, got '1025G'\n"),
+    ROW("[vm a]\nkernel=k\nmemory=lots\n",
+        "c:3: memory: expected a size such as 256M, from 4M to 1T, got 'lots'\n"),
+    ROW("[vm a]\nkernel=k\nmemory=064M\n",
+        "c:3: memory: expected a size such as 256M, from 4M to 1T, got '064M'\n"),
+    ROW("[vm a]\nkernel=k\nmemory=4098K\n",
+        "c:3: memory: expected a multiple of 4K, the size of a page, got '4098K'\n"),
+    ROW(VM "min=64M\nmax=64M\n", ""), ROW(VM "min=0\nmax=128M\n", ""),
+    ROW(VM "min=65M\n", "c:4: min: expected at most its memory, 64M, got '65M'\n"),
+    ROW(VM "min=32M\nmax=16M\n", "c:4: min: expected at most its max, 16M, got '32M'\n"),
+    ROW(VM "max=16M\nmin=16388K\n", "c:5: min: expected at most its max, 16M, got '16388K'\n"),
+    ROW(VM "min=65M\nmax=16M\n", "c:4: min: expected at most its memory, 64M, got '65M'\n"
+                                 "c:4: min: expected at most its max, 16M, got '65M'\n"),
+    ROW("[vm a]\nkernel=k\nmin=65M\nmemory=1Q\n",
+        "c:4: memory: expected a size such as 256M, from 4M to 1T, got '1Q'\n"),
+    ROW(VM "min=1\n", "c:4: min: expected a multiple of 4K, the size of a page, got '1'\n"),
+    ROW(VM "min=-1\n", "c:4: min: expected a size such as 256M, from 0 to 1T, got '-1'\n"),
+    ROW(VM "min=1Q\n", "c:4: min: expected a size such as 256M, from 0 to 1T, got '1Q'\n"),
+    ROW(VM "min=99999999999999999999\n",
+        "c:4: min: expected a size such as 256M, from 0 to 1T, got '99999999999999999999'\n"),
+    ROW(VM "max=0\n", "c:4: max: expected a size such as 256M, from 4M to 1T, got '0'\n"),
+    ROW(VM "max=1M\n", "c:4: max: expected a size such as 256M, from 4M to 1T, got '1M'\n"),
+    ROW(VM "max=4095K\n", "c:4: max: expected a size such as 256M, from 4M to 1T, got '4095K'\n"),
+    ROW(VM "max=010M\n", "c:4: max: expected a size such as 256M, from 4M to 1T, got '010M'\n"),
+    ROW(VM "max=99999999999999999999\n",
+        "c:4: max: expected a size such as 256M, from 4M to 1T, got '99999999999999999999'\n"),
+    ROW(VM "tmem=16M\n", ""),
+    ROW(VM "tmem=2T\n", "c:4: tmem: expected a size such as 256M, from 0 to 1T, got '2T'\n"),
+    ROW(VM "tmem=1K\n", "c:4: tmem: expected a multiple of 4K, the size of a page, got '1K'\n"),
+
+    /* ---- VM: vcpus, shares, words ---- */
+
+    ROW(VM "vcpus=8\nshares=10000\ncpu-shares=1\nautostart=yes\non-triple-fault=reset\n", ""),
+    ROW(VM "vcpus=\n", "c:4: vcpus: expected a number from 1 to 8, got ''\n"),
+    ROW(VM "vcpus=0\n", "c:4: vcpus: expected a number from 1 to 8, got '0'\n"),
+    ROW(VM "vcpus=9\n", "c:4: vcpus: expected a number from 1 to 8, got '9'\n"),
+    ROW(VM "vcpus=1.5\n", "c:4: vcpus: expected a number from 1 to 8, got '1.5'\n"),
+    ROW(VM "vcpus=two\n", "c:4: vcpus: expected a number from 1 to 8, got 'two'\n"),
+    ROW(VM "vcpus=-1\n", "c:4: vcpus: expected a number from 1 to 8, got '-1'\n"),
+    ROW(VM "vcpus=01\n", "c:4: vcpus: expected a number from 1 to 8, got '01'\n"),
+    ROW(VM "vcpus=4294967297\n", "c:4: vcpus: expected a number from 1 to 8, got '4294967297'\n"),
+    ROW(VM "vcpus=1K\n", "c:4: vcpus: expected a number from 1 to 8, got '1K'\n"),
+    ROW(VM "shares=0\n", "c:4: shares: expected a number from 1 to 10000, got '0'\n"),
+    ROW(VM "shares=10001\n", "c:4: shares: expected a number from 1 to 10000, got '10001'\n"),
+    ROW(VM "shares=100%\n", "c:4: shares: expected a number from 1 to 10000, got '100%'\n"),
+    ROW(VM "cpu-shares=0\n", "c:4: cpu-shares: expected a number from 1 to 10000, got '0'\n"),
+    ROW(VM "cpu-shares=10001\n",
+        "c:4: cpu-shares: expected a number from 1 to 10000, got '10001'\n"),
+    ROW(VM "cpu-shares=100%\n", "c:4: cpu-shares: expected a number from 1 to 10000, got '100%'\n"),
+    ROW(VM "autostart=maybe\n", "c:4: autostart: expected yes or no, got 'maybe'\n"),
+    ROW(VM "on-triple-fault=stop\n", "c:4: on-triple-fault: expected reset or fail, got 'stop'\n"),
+
+    /* ---- all of them at once ---- */
+
+    ROW("[host]\npool = 010M\nstore = autox\nconsole = com9\n[vm a]\nmemory = 4M\nmin = 8M\n[vm "
+        "b\nkernel = k\n[vm b]\nkernel = nowhere\nmemory = 1\n",
+        "c:2: pool: expected a size such as 256M, from 16M to 1T, got '010M'\n"
+        "c:3: store: expected auto, none, nvme0, nvme0p2, vd0, ata0 or PARTUUID=..., got 'autox'\n"
+        "c:4: console: expected com1..com4 or 0xPORT, and a speed after a comma, such as "
+        "com1,115200, got 'com9'\n"
+        "c:8: bad line: expected [host] or [vm NAME], got '[vm b'\n"
+        "c:5: VM 'a': expected a line 'kernel = PATH' in its section\n"
+        "c:7: min: expected at most its memory, 4M, got '8M'\n"
+        "c:11: kernel: expected a file that is on the boot volume, got 'nowhere'\n"
+        "c:12: memory: expected a size such as 256M, from 4M to 1T, got '1'\n"),
+    ROW("[vm v0]\nkernel=k\nmemory=64M\n[vm v1]\nkernel=k\nmemory=64M\n[vm "
+        "v2]\nkernel=k\nmemory=64M\n[vm v3]\nkernel=k\nmemory=64M\n[vm "
+        "v4]\nkernel=k\nmemory=64M\n[vm v5]\nkernel=k\nmemory=64M\n[vm "
+        "v6]\nkernel=k\nmemory=64M\n[vm v7]\nkernel=k\nmemory=64M\n[vm "
+        "v8]\nkernel=k\nmemory=64M\n[vm v9]\nkernel=k\nmemory=64M\n[vm "
+        "v10]\nkernel=k\nmemory=64M\n[vm v11]\nkernel=k\nmemory=64M\n[vm "
+        "v12]\nkernel=k\nmemory=64M\n[vm v13]\nkernel=k\nmemory=64M\n[vm "
+        "v14]\nkernel=k\nmemory=64M\n[vm v15]\nkernel=k\nmemory=64M\n[vm "
+        "v16]\nkernel=k\nmemory=64M\n[vm v17]\nkernel=k\nmemory=64M\n[vm "
+        "v18]\nkernel=k\nmemory=64M\n[vm v19]\nkernel=k\nmemory=64M\n[vm "
+        "v20]\nkernel=k\nmemory=64M\n[vm v21]\nkernel=k\nmemory=64M\n[vm "
+        "v22]\nkernel=k\nmemory=64M\n[vm v23]\nkernel=k\nmemory=64M\n[vm "
+        "v24]\nkernel=k\nmemory=64M\n[vm v25]\nkernel=k\nmemory=64M\n[vm "
+        "v26]\nkernel=k\nmemory=64M\n[vm v27]\nkernel=k\nmemory=64M\n[vm "
+        "v28]\nkernel=k\nmemory=64M\n[vm v29]\nkernel=k\nmemory=64M\n[vm "
+        "v30]\nkernel=k\nmemory=64M\n[vm v31]\nkernel=k\nmemory=64M\n[vm "
+        "v32]\nkernel=k\nmemory=64M\n",
+        "c:97: VM: expected at most 32 VMs, got 'v32'\n"),
