@@ -242,7 +242,13 @@ BARE_GUESTS  := $(patsubst guests/bare/%.asm,$(GUEST)/%.elf,$(wildcard guests/ba
 
 .PHONY: guests
 guests: $(GUEST)/vmlinuz $(GUEST)/initrd.img $(GUEST)/initrd-tmem.img $(GUEST)/initrd-swap.img \
-        $(BARE_GUESTS)
+        $(GUEST)/memtest-x64.bin $(BARE_GUESTS)
+
+# Behind the kernel: there are package lists then.
+$(GUEST)/memtest-x64.bin: guests/memtest-binaries | $(GUEST)/vmlinuz
+	@echo '  FETCH   memtest86+'
+	$(Q)guests/memtest-binaries fetch $(@D)
+	@touch $@
 
 $(GUEST)/vmlinuz: guests/linux-kernel
 	@echo '  FETCH   linux-image-cloud-amd64'

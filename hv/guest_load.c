@@ -142,8 +142,9 @@ bool load_add_cmdline(struct guest_load *load, size_t limit, char *error)
 
     limit = MIN(limit, PAGE_SIZE);
     if (bytes >= limit) {
-        return load_error(error, "command line is longer than the %zu bytes that this kernel takes",
-                          limit - 1);
+        return load_error(error,
+                          "command line of %zu characters, expected at most %zu for this kernel",
+                          bytes, limit - 1);
     }
     memcpy(area_ptr(load, AREA_CMDLINE), cmdline, bytes + 1);
     return true;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Linux bzImage by the 64-bit boot protocol: Linux, Documentation/x86/boot.rst ("64-bit Boot
- * Protocol") and zero-page.rst.
+ * Linux bzImage by the 64-bit boot protocol, or by the 32-bit one if it has no 64-bit entry: Linux,
+ * Documentation/x86/boot.rst ("64-bit Boot Protocol", "32-bit Boot Protocol") and zero-page.rst.
  */
 #include "hv/guest_load_internal.h"
 
@@ -35,12 +35,14 @@
 
 #define BOOT_FLAG        0xaa55
 #define HDR_MAGIC_VALUE  0x53726448u /* "HdrS" */
+#define VERSION_2_10     0x020a      /* first with pref_address and init_size */
 #define VERSION_2_12     0x020c      /* first with xloadflags */
 #define LOADER_UNDEFINED 0xff
 #define LOADFLAG_HIGH    0x01
 #define XLOADFLAG_64     0x0001
 #define VID_MODE_NORMAL  0xffff
 #define SECTOR           512ull
+#define PARAGRAPH        16ull
 #define SETUP_SECTS_OLD  4
 #define ENTRY64_OFFSET   0x200
 #define LOAD_LIMIT       0x100000000ull /* the identity map */
@@ -59,6 +61,7 @@ struct linux_header {
     uint64_t address, init_size;
     uint64_t initrd_limit;
     size_t cmdline_size; /* with the final 0 */
+    bool entry64;
 };
 
 static bool read_header(const struct guest_image *image, struct linux_header *h, char *error)
@@ -66,21 +69,23 @@ static bool read_header(const struct guest_image *image, struct linux_header *h,
     const uint8_t *file = image->kernel;
     uint64_t sects = file[HDR_SETUP_SECTS] != 0 ? file[HDR_SETUP_SECTS] : SETUP_SECTS_OLD;
 
-    if (get16(file + HDR_VERSION) < VERSION_2_12 ||
-        !(get16(file + HDR_XLOADFLAGS) & XLOADFLAG_64) || !(file[HDR_LOADFLAGS] & LOADFLAG_HIGH)) {
-        return load_error(error,
-                          "bzImage without a 64-bit entry point (boot protocol %x.%02x), "
-                          "expected 2.12 or later",
-                          file[HDR_VERSION + 1], file[HDR_VERSION]);
+    if (get16(file + HDR_VERSION) < VERSION_2_10 || !(file[HDR_LOADFLAGS] & LOADFLAG_HIGH)) {
+        return load_error(error, "bzImage of boot protocol %x.%02x%s, expected 2.10 or later",
+                          file[HDR_VERSION + 1], file[HDR_VERSION],
+                          file[HDR_LOADFLAGS] & LOADFLAG_HIGH ? "" : ", loaded below 1 MiB");
     }
+    h->entry64 =
+        get16(file + HDR_VERSION) >= VERSION_2_12 && (get16(file + HDR_XLOADFLAGS) & XLOADFLAG_64);
     h->code_offset = (sects + 1) * SECTOR;
-    h->code_bytes = get32(file + HDR_SYSSIZE) * 16ull;
-    if (h->code_offset > image->kernel_bytes ||
-        h->code_bytes > image->kernel_bytes - h->code_offset || h->code_bytes <= ENTRY64_OFFSET) {
+    h->code_bytes = get32(file + HDR_SYSSIZE) * PARAGRAPH;
+    if (h->code_offset > image->kernel_bytes || h->code_bytes <= ENTRY64_OFFSET ||
+        h->code_bytes > ALIGN_UP(image->kernel_bytes - h->code_offset, PARAGRAPH)) {
         return load_error(error, "bzImage is truncated: %llu bytes, its header says %llu",
                           (unsigned long long)image->kernel_bytes,
                           (unsigned long long)(h->code_offset + h->code_bytes));
     }
+    /* The header counts whole paragraphs, the file need not end with one. */
+    h->code_bytes = MIN(h->code_bytes, image->kernel_bytes - h->code_offset);
     h->address = get64(file + HDR_PREF_ADDRESS);
     h->init_size = get32(file + HDR_INIT_SIZE);
     h->init_size = MAX(h->init_size, h->code_bytes);
@@ -145,7 +150,11 @@ bool load_plan_linux(struct guest_load *load, char *error)
         return false;
     }
     write_boot_params(load, &h, initrd);
-    load_set_entry64(load, h.address + ENTRY64_OFFSET);
+    if (h.entry64) {
+        load_set_entry64(load, h.address + ENTRY64_OFFSET);
+    } else {
+        load_set_entry32(load, (uint32_t)h.address); /* EBP, EDI and EBX are 0 */
+    }
     load->registers.gpr[GPR_RSI] = AREA_INFO;
     return true;
 }

@@ -6,7 +6,7 @@ import re
 
 from cases import BUILD, INITRD, LINUX_FILES, VMLINUZ, Case, expect_end, host
 from linux_cases import run_vm
-from machine import Failure
+from machine import Failure, guest_file
 
 PAGE = 4096
 MIB = 1 << 20
@@ -108,7 +108,32 @@ def reboots(times):
     return run
 
 
+def memtest(boot):
+    """memtest86+ by the 64-bit and by the 32-bit boot protocol, under its screen on the serial port."""
+    config = host(store="none", when_idle="monitor")
+    files = []
+    for kind in ("x64", "ia32"):
+        config += (f"[vm {kind}]\nkernel = \\guest\\{kind}\nmemory = 16M\n"
+                   "cmdline = console=ttyS0,115200 nosm\n")
+        files.append(f"{guest_file(f'memtest-{kind}.bin')}=\\guest\\{kind}")
+    machine = boot(config, files)
+    machine.expect("^spillway> ")
+    for kind in ("x64", "ia32"):
+        machine.expect(rf"^{kind}\| .*Memtest86\+ v6", 60)
+        # It counts what has been tested, and errors.
+        machine.expect(rf"^{kind}\| .*Testing: .*", 60)
+    machine.wait(5.0)
+    if re.search(r"Errors: *[1-9]", machine.text):
+        raise Failure("memtest86+ has found errors")
+    if len(re.findall("running", machine.command("vms"))) != 2:
+        raise Failure("a memtest86+ does not run any more")
+    machine.send("poweroff\r")
+    expect_end(machine)
+
+
 CASES = [
+    Case("memtest", memtest, memory="256M", store="none"),
+    Case("memtest", memtest, emu="bochs", memory="256M", store="none"),
     Case("hotplug", hotplug(50), memory="768M", cpus=2),
     Case("hotplug", hotplug(4), emu="bochs", memory="768M", cpus=2),
     Case("sizes", sizes, memory="1100M"),

@@ -250,8 +250,8 @@ static void linux_refusals(void **state)
     vfake_memory(32 * MIB);
     memset(longline, 'x', 2999);
     longline[2999] = '\0';
-    expect_error(file, bytes, longline, "longer than the 2047 bytes");
-    expect_error(file, bytes - 1, "", "truncated");
+    expect_error(file, bytes, longline, "command line of 2999 characters, expected at most 2047");
+    expect_error(file, bytes - 16, "", "truncated");
     put(file + 0x260, 0x20000000, 4);
     expect_error(file, bytes, "", "needs memory at 0x1000000-0x21000000");
     put(file + 0x260, KERNEL_INIT, 4);
@@ -266,8 +266,12 @@ static void linux_refusals(void **state)
     put(file + 0x260, MIB, 4);
     expect_error(file, bytes, "", "initrd");
     put(file + 0x258, KERNEL_ADDRESS, 8);
-    put(file + 0x236, 0, 2);
-    expect_error(file, bytes, "", "64-bit entry point");
+    put(file + 0x206, 0x209, 2);
+    expect_error(file, bytes, "", "boot protocol 2.09, expected 2.10 or later");
+    put(file + 0x206, 0x20f, 2);
+    file[0x211] = 0;
+    expect_error(file, bytes, "", "loaded below 1 MiB");
+    file[0x211] = 1;
     vfake.vm.memory_pages = 256;
     expect_error(file, bytes, "", "more than 1 MiB");
     expect_error((const uint8_t *)longline, 3000, "", "more than 1 MiB");
@@ -287,6 +291,34 @@ static void check_flat_state(uint32_t rip)
     assert_int_equal(vfake.state.efer, 0);
     assert_int_equal(vfake.state.segment[SEG_CS].limit, 0xffffffff);
     assert_int_equal(vfake.state.segment[SEG_CS].access, 0xc09b);
+}
+
+/* Without a 64-bit entry, and with a last paragraph that is not whole. */
+static void linux32(void **state)
+{
+    size_t bytes;
+    uint8_t *file = make_bzimage(&bytes);
+    struct guest_load *load;
+
+    (void)state;
+    vfake_start(1);
+    vfake_memory(32 * MIB);
+    put(file + 0x236, 0, 2);
+    load = start(file, bytes - 15, "console=ttyS0 quiet");
+    assert_non_null(load);
+    assert_int_equal(run(load), 0);
+    assert_int_equal(vfake.vcpu[0].regs.rip, KERNEL_ADDRESS);
+    assert_int_equal(vfake.vcpu[0].regs.gpr[GPR_RSI], 0x90000);
+    assert_int_equal(vfake.vcpu[0].regs.gpr[GPR_RBX], 0);
+    assert_int_equal(vfake.state.cr0 & 0x80000001, 1);
+    assert_int_equal(vfake.state.efer, 0);
+    assert_int_equal(vfake.state.segment[SEG_CS].selector, 0x10);
+    assert_int_equal(vfake.state.segment[SEG_DS].selector, 0x18);
+    assert_int_equal(vfake.memory[KERNEL_ADDRESS + bytes - 1024 - 16], file[bytes - 16]);
+    assert_int_equal(vfake.memory[KERNEL_ADDRESS + bytes - 1024 - 1], 0);
+    guest_load_free(load);
+    free(file);
+    vfake_stop();
 }
 
 static void pvh(void **state)
@@ -535,10 +567,15 @@ static void hostile(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linux_image),    cmocka_unit_test(waits_everywhere),
-        cmocka_unit_test(linux_refusals), cmocka_unit_test(pvh),
-        cmocka_unit_test(multiboot_elf),  cmocka_unit_test(multiboot_flat),
-        cmocka_unit_test(layout),         cmocka_unit_test(acpi_tables),
+        cmocka_unit_test(linux_image),
+        cmocka_unit_test(waits_everywhere),
+        cmocka_unit_test(linux32),
+        cmocka_unit_test(linux_refusals),
+        cmocka_unit_test(pvh),
+        cmocka_unit_test(multiboot_elf),
+        cmocka_unit_test(multiboot_flat),
+        cmocka_unit_test(layout),
+        cmocka_unit_test(acpi_tables),
         cmocka_unit_test(hostile),
     };
 
