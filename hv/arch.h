@@ -100,6 +100,9 @@ enum exit_result arch_guest_mmio(struct vcpu *vcpu, const struct vcpu_exit *exit
 void arch_guest_step_exit(struct vcpu *vcpu, const struct vcpu_exit *exit);
 /* It does not go on with it now. */
 void arch_guest_step_end(struct vcpu *vcpu);
+/* CALL, JMP, IRET or an event led to another task.  The event in vcpu->event, if there is one, is
+ * delivered by it. */
+enum exit_result arch_guest_task_switch(struct vcpu *vcpu, const struct vcpu_exit *exit);
 /* INS/OUTS (string port I/O), likewise. */
 enum exit_result arch_guest_string_io(struct vcpu *vcpu, const struct vcpu_exit *exit);
 /*

@@ -52,6 +52,7 @@ struct guest_state {
     uint64_t efer;
     uint64_t dr7;
     uint64_t pat;
+    uint64_t pdpte[4]; /* VMX, PAE paging outside long mode: what the CPU has loaded with CR3 */
 };
 
 /*
@@ -74,10 +75,11 @@ enum exit_kind {
     EXIT_KIND_WRMSR,
     EXIT_KIND_CR, /* cr.* */
     EXIT_KIND_XSETBV,
-    EXIT_KIND_HYPERCALL, /* VMCALL or VMMCALL */
-    EXIT_KIND_MEMORY,    /* memory.*: EPT violation, nested page fault */
-    EXIT_KIND_WBINVD,    /* WBINVD, INVD: nothing to do, advance */
-    EXIT_KIND_UNDEFINED, /* an instruction this guest does not have: inject #UD */
+    EXIT_KIND_HYPERCALL,   /* VMCALL or VMMCALL */
+    EXIT_KIND_MEMORY,      /* memory.*: EPT violation, nested page fault */
+    EXIT_KIND_TASK_SWITCH, /* task.*; VMX */
+    EXIT_KIND_WBINVD,      /* WBINVD, INVD: nothing to do, advance */
+    EXIT_KIND_UNDEFINED,   /* an instruction this guest does not have: inject #UD */
     EXIT_KIND_TRIPLE_FAULT,
     EXIT_KIND_RETRY,   /* the backend has dealt with it (e.g. NMI): enter again */
     EXIT_KIND_UNKNOWN, /* stops the guest with a dump */
@@ -87,6 +89,14 @@ enum exit_kind {
 #define ACCESS_READ  1u
 #define ACCESS_WRITE 2u
 #define ACCESS_EXEC  4u
+
+/* As in the exit qualification for task switches. */
+enum task_switch_reason {
+    TASK_CALL,
+    TASK_IRET,
+    TASK_JMP,
+    TASK_GATE, /* in the IDT: an event, or INT n */
+};
 
 struct vcpu_exit {
     enum exit_kind kind;
@@ -105,6 +115,10 @@ struct vcpu_exit {
         struct {
             bool in_loop; /* the CPU has seen many of them, one soon after the other */
         } pause;
+        struct {
+            uint16_t selector; /* of the new task's TSS */
+            uint8_t reason;    /* enum task_switch_reason */
+        } task;
         struct {
             uint8_t number; /* 0, 3, 4, 8 */
             uint8_t gpr;    /* encoding order; for SVM without decode assist: 0xff, decode it */
@@ -156,6 +170,8 @@ struct vcpu_backend {
     bool (*nmi_allowed)(struct vcpu *vcpu);
     /* Is one being handled: from its delivery to the end of the next IRET?  vcpu loaded. */
     bool (*nmi_masked)(struct vcpu *vcpu);
+    /* An NMI has been delivered, or its handler has ended, by us.  vcpu loaded. */
+    void (*set_nmi_masked)(struct vcpu *vcpu, bool masked);
     /* Asks for EXIT_KIND_WINDOW as soon as interruptible()/nmi_allowed() would be true. */
     void (*request_window)(struct vcpu *vcpu, bool interrupt, bool nmi);
     /* The next entry is for one instruction and delivers no event; false: not now, since something

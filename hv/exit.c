@@ -189,6 +189,7 @@ static const struct {
     [EXIT_KIND_XSETBV] = {"xsetbv", arch_guest_xsetbv},
     [EXIT_KIND_HYPERCALL] = {"hypercall", on_hypercall},
     [EXIT_KIND_MEMORY] = {"memory", on_memory},
+    [EXIT_KIND_TASK_SWITCH] = {"task-switch", arch_guest_task_switch},
     [EXIT_KIND_WBINVD] = {"wbinvd", on_skip},
     [EXIT_KIND_UNDEFINED] = {"undefined", on_undefined},
     [EXIT_KIND_TRIPLE_FAULT] = {"triple-fault", on_triple_fault},

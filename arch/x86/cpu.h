@@ -75,9 +75,12 @@
 #define RFLAGS_IF    BIT(9)
 #define RFLAGS_DF    BIT(10)
 #define RFLAGS_OF    BIT(11)
+#define RFLAGS_NT    BIT(14)
 #define RFLAGS_RF    BIT(16)
 #define RFLAGS_VM    BIT(17)
 #define RFLAGS_AC    BIT(18)
+/* 0 but for bit 1, which is RFLAGS_FIXED */
+#define RFLAGS_RESERVED (BITS(63, 22) | BIT(15) | BIT(5) | BIT(3) | BIT(1))
 
 #define DR6_FIXED 0xffff0ff0ull
 #define DR7_FIXED 0x400ull

@@ -4,14 +4,7 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest.h"
-
-#define ACCESS_DPL     BITS(6, 5)
-#define ACCESS_CODE    BIT(3)
-#define ACCESS_DOWN    BIT(2) /* of a data segment: expands down */
-#define ACCESS_RW      BIT(1) /* data: writable; code: readable */
-#define ACCESS_PRESENT BIT(7)
-#define ACCESS_LONG    BIT(13)
-#define ACCESS_BIG     BIT(14)
+#include "arch/x86/guest_segment.h"
 
 static enum decode_mode code_mode(const struct guest_state *state, uint64_t rflags)
 {

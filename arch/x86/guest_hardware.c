@@ -5,6 +5,11 @@
 #include "arch/x86/guest_policy.h"
 #include "hv/vcpu.h"
 
+void guest_debug_cause(uint64_t bits)
+{
+    write_dr6(read_dr6() | bits);
+}
+
 void guest_load_tsc_aux(struct vcpu *vcpu)
 {
     wrmsr(MSR_TSC_AUX, vcpu->msr_tsc_aux);

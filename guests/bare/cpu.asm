@@ -37,6 +37,8 @@ main:
         call    absent_instructions
         call    debug_exceptions
         call    fresh_pages
+        call    absent_pages
+        call    task_switches
         call    interrupts
         call    nmis
         call    halts
@@ -76,3 +78,5 @@ failures:  dd 0
 %include "cpu_debug.inc"
 %include "cpu_delivery.inc"
 %include "cpu_paging.inc"
+%include "cpu_absent.inc"
+%include "cpu_tasks.inc"

@@ -21,6 +21,7 @@ const struct vcpu_backend svm_backend = {
     .interruptible = svm_interruptible,
     .nmi_allowed = svm_nmi_allowed,
     .nmi_masked = svm_nmi_masked,
+    .set_nmi_masked = svm_set_nmi_masked,
     .request_window = svm_request_window,
     .request_step = svm_request_step,
     .clear_shadow = svm_clear_shadow,

@@ -170,6 +170,18 @@ static void mask_nmi(struct svm_vcpu *svm)
     svm->vmcb->control.intercept_1 |= INTERCEPT_1_IRET;
 }
 
+void svm_set_nmi_masked(struct vcpu *vcpu, bool masked)
+{
+    struct svm_vcpu *svm = svm_of(vcpu);
+
+    if (masked) {
+        mask_nmi(svm);
+        return;
+    }
+    svm->nmi = SVM_NMI_OPEN;
+    svm->vmcb->control.intercept_1 &= ~(uint32_t)INTERCEPT_1_IRET;
+}
+
 void svm_event_iret(struct vcpu *vcpu, struct svm_vcpu *svm)
 {
     svm->nmi = SVM_NMI_RETURNING;

@@ -94,6 +94,7 @@ void svm_set_state(struct vcpu *vcpu, const struct guest_state *state);
 bool svm_interruptible(struct vcpu *vcpu);
 bool svm_nmi_allowed(struct vcpu *vcpu);
 bool svm_nmi_masked(struct vcpu *vcpu);
+void svm_set_nmi_masked(struct vcpu *vcpu, bool masked);
 void svm_request_window(struct vcpu *vcpu, bool interrupt, bool nmi);
 bool svm_request_step(struct vcpu *vcpu);
 unsigned svm_privilege(struct vcpu *vcpu);

@@ -21,6 +21,7 @@ const struct vcpu_backend vmx_backend = {
     .interruptible = vmx_interruptible,
     .nmi_allowed = vmx_nmi_allowed,
     .nmi_masked = vmx_nmi_masked,
+    .set_nmi_masked = vmx_set_nmi_masked,
     .request_window = vmx_request_window,
     .request_step = vmx_request_step,
     .clear_shadow = vmx_clear_shadow,

@@ -29,6 +29,14 @@ bool vmx_nmi_masked(struct vcpu *vcpu)
     return (blocking() & BLOCKED_NMI) != 0;
 }
 
+void vmx_set_nmi_masked(struct vcpu *vcpu, bool masked)
+{
+    uint32_t others = blocking() & ~(uint32_t)BLOCKED_NMI;
+
+    (void)vcpu;
+    vmcs_write32(VMCS_GUEST_INTERRUPTIBILITY, others | (masked ? (uint32_t)BLOCKED_NMI : 0));
+}
+
 void vmx_request_window(struct vcpu *vcpu, bool interrupt, bool nmi)
 {
     struct vmx_vcpu *vmx = vmx_of(vcpu);

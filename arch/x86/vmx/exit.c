@@ -165,6 +165,16 @@ static void decode_memory(struct vcpu *vcpu, struct vcpu_exit *exit)
     vmx_event_collect(vcpu, (word & INTERRUPTION_NMI_UNBLOCKED) != 0);
 }
 
+static void decode_task_switch(struct vcpu *vcpu, struct vcpu_exit *exit)
+{
+    uint64_t word = qualification(exit);
+
+    instruction(exit, EXIT_KIND_TASK_SWITCH);
+    exit->task.selector = (uint16_t)FIELD_GET(QUALIFICATION_TASK_SELECTOR, word);
+    exit->task.reason = (uint8_t)FIELD_GET(QUALIFICATION_TASK_REASON, word);
+    vmx_event_collect(vcpu, false);
+}
+
 /* Stops the guest: everything that the dump shows. */
 static void decode_unknown(struct vcpu *vcpu, struct vcpu_exit *exit)
 {
@@ -208,6 +218,9 @@ static void decode_rare(struct vcpu *vcpu, uint32_t reason, struct vcpu_exit *ex
     case VMX_EXIT_INIT: /* the host has no use for them */
     case VMX_EXIT_SIPI:
         exit->kind = EXIT_KIND_RETRY;
+        break;
+    case VMX_EXIT_TASK_SWITCH:
+        decode_task_switch(vcpu, exit);
         break;
     case VMX_EXIT_INVD:
     case VMX_EXIT_WBINVD:

@@ -7,7 +7,8 @@
 #define ACCESS_VALID   (BITS(7, 0) | BITS(16, 12))
 #define ACCESS_PRESENT BIT(7)
 #define ACCESS_GRANULE BIT(15)
-#define ACCESS_TSS     0x8bu /* present busy TSS */
+#define ACCESS_TSS     0x83u  /* present busy TSS, of 16 bits ... */
+#define ACCESS_TSS_32  BIT(3) /* ... or of 32 */
 
 #define LIMIT_LOW  BITS(11, 0)
 #define LIMIT_HIGH BITS(31, 20)
@@ -51,7 +52,7 @@ static uint32_t checked_access(const struct guest_segment *segment, uint32_t ind
     }
     if (index == SEG_TR) {
         /* Must be usable and, as after LTR, busy. */
-        access = (access & (uint32_t)ACCESS_GRANULE) | ACCESS_TSS;
+        access = (access & (uint32_t)(ACCESS_GRANULE | ACCESS_TSS_32)) | ACCESS_TSS;
     } else if (!(access & ACCESS_PRESENT)) {
         access |= (uint32_t)SEGMENT_UNUSABLE;
     }
@@ -64,6 +65,12 @@ static void set_segment(const struct guest_segment *from, uint32_t index)
     vmcs_write_field(VMCS_SEGMENT(VMCS_GUEST_ES_BASE, index), from->base);
     vmcs_write_field(VMCS_SEGMENT(VMCS_GUEST_ES_LIMIT, index), from->limit);
     vmcs_write_field(VMCS_SEGMENT(VMCS_GUEST_ES_ACCESS, index), checked_access(from, index));
+}
+
+/* Only PAE paging outside long mode uses them. */
+static bool has_pdptes(const struct guest_state *state)
+{
+    return (state->cr0 & CR0_PG) && (state->cr4 & CR4_PAE) && !(state->efer & EFER_LMA);
 }
 
 void vmx_get_state(struct vcpu *vcpu, struct guest_state *state)
@@ -85,6 +92,9 @@ void vmx_get_state(struct vcpu *vcpu, struct guest_state *state)
     state->efer = vmcs_read64(VMCS_GUEST_EFER);
     state->dr7 = vmcs_read(VMCS_GUEST_DR7);
     state->pat = vmcs_read64(VMCS_GUEST_PAT);
+    for (uint32_t i = 0; has_pdptes(state) && i < ARRAY_SIZE(state->pdpte); i++) {
+        state->pdpte[i] = vmcs_read_field(VMCS_GUEST_PDPTE0 + 2 * i);
+    }
     vmx_return(vmx, borrowed);
 }
 
@@ -119,5 +129,8 @@ void vmx_set_state(struct vcpu *vcpu, const struct guest_state *state)
     set_control_registers(state);
     vmcs_write(VMCS_GUEST_DR7, state->dr7);
     vmcs_write64(VMCS_GUEST_PAT, state->pat);
+    for (uint32_t i = 0; has_pdptes(state) && i < ARRAY_SIZE(state->pdpte); i++) {
+        vmcs_write_field(VMCS_GUEST_PDPTE0 + 2 * i, state->pdpte[i]);
+    }
     vmx_return(vmx, borrowed);
 }

@@ -97,6 +97,7 @@ uint64_t vmx_cr4_mask(void);
 bool vmx_interruptible(struct vcpu *vcpu);
 bool vmx_nmi_allowed(struct vcpu *vcpu);
 bool vmx_nmi_masked(struct vcpu *vcpu);
+void vmx_set_nmi_masked(struct vcpu *vcpu, bool masked);
 void vmx_request_window(struct vcpu *vcpu, bool interrupt, bool nmi);
 unsigned vmx_privilege(struct vcpu *vcpu);
 void vmx_clear_shadow(struct vcpu *vcpu);

@@ -228,6 +228,11 @@ enum vmx_exit_reason {
 #define CR_TYPE_CLTS            2u
 #define CR_TYPE_LMSW            3u
 
+/* Qualification of task switches: SDM Vol. 3C table 27-2; the reason is an enum task_switch_reason.
+ */
+#define QUALIFICATION_TASK_SELECTOR BITS(15, 0)
+#define QUALIFICATION_TASK_REASON   BITS(31, 30)
+
 /* Qualification of EPT violations: SDM Vol. 3C table 27-7; bits 2:0 are ACCESS_*. */
 #define QUALIFICATION_EPT_ACCESS BITS(2, 0)
 

@@ -244,6 +244,11 @@ uint64_t arch_tsc(void)
     return fake.tsc;
 }
 
+void guest_debug_cause(uint64_t bits)
+{
+    fake.dr6 |= bits;
+}
+
 void guest_load_tsc_aux(struct vcpu *vcpu)
 {
     (void)vcpu;
@@ -283,6 +288,12 @@ void vm_triple_fault(struct vm *vm, unsigned vcpu, uint64_t rip)
     fake.triple_faults++;
 }
 
+static void set_nmi_masked(struct vcpu *vcpu, bool masked)
+{
+    (void)vcpu;
+    fake.nmi_masked = masked;
+}
+
 static bool request_step(struct vcpu *vcpu)
 {
     (void)vcpu;
@@ -314,6 +325,7 @@ const struct vcpu_backend *arch_backend(void)
         .name = "fake",
         .get_state = get_state,
         .set_state = set_state,
+        .set_nmi_masked = set_nmi_masked,
         .request_step = request_step,
         .clear_shadow = clear_shadow,
     };

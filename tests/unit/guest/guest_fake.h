@@ -24,6 +24,8 @@ struct fake_machine {
     unsigned failures; /* of vm_fail */
     unsigned messages; /* of vm_log */
     unsigned triple_faults;
+    uint64_t dr6; /* guest_debug_cause() */
+    bool nmi_masked;
     unsigned lent;          /* pages of ones that are lent now */
     unsigned steps;         /* that have been asked for ... */
     bool step_refused;      /* ... and cannot be now */
