@@ -13,6 +13,7 @@ CPUS  ?= $(if $(filter bochs,$(EMU)),1,2)
 Q := $(if $(V),,@)
 
 # DEBUG=1 keeps asserts and the checker of lock ranks in the hypervisor.
+# TESTDEV=1 gives guests the test device of kvm-unit-tests (hv/vdev/testdev.h).
 
 ifeq ($(filter -j%,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(shell nproc)
@@ -44,7 +45,9 @@ NASMFLAGS    := -felf64 -g -Fdwarf -I./ -I$(BUILD)/ -w+error
 # ---- the hypervisor ----
 
 SOURCE_DIRS := base hv hv/vdev mm drivers arch/x86 arch/x86/vmx arch/x86/svm
-C_SOURCES   := $(filter-out arch/x86/asm_offsets.c,$(wildcard $(SOURCE_DIRS:%=%/*.c)))
+# One of the two: the test device of kvm-unit-tests, or nothing in its place.
+TESTDEV_OUT := hv/vdev/testdev$(if $(TESTDEV),_none).c
+C_SOURCES   := $(filter-out arch/x86/asm_offsets.c $(TESTDEV_OUT),$(wildcard $(SOURCE_DIRS:%=%/*.c)))
 ASM_SOURCES := $(wildcard $(SOURCE_DIRS:%=%/*.asm))
 ASL_SOURCES := $(wildcard hv/vdev/*.asl)
 OBJECTS     := $(C_SOURCES:%.c=$(BUILD)/%.o) $(ASM_SOURCES:%.asm=$(BUILD)/%.asm.o)
@@ -58,7 +61,7 @@ FLAGS := $(BUILD)/flags
 .PHONY: FORCE
 FORCE:
 
-export FLAGS_NOW = $(CC) $(CFLAGS) $(NASMFLAGS)
+export FLAGS_NOW = $(CC) $(CFLAGS) $(NASMFLAGS) TESTDEV=$(TESTDEV)
 $(FLAGS): FORCE
 	@mkdir -p $(@D)
 	@echo "$$FLAGS_NOW" | cmp -s - $@ || echo "$$FLAGS_NOW" > $@
@@ -368,7 +371,7 @@ $(BUILD)/demo.img: guests/demo.conf $(BUILD)/BOOTX64.EFI $(GUEST)/vmlinuz $(GUES
 
 # ---- test ----
 
-.PHONY: test check soak acceptance bench
+.PHONY: test check soak acceptance bench kut
 test: packages
 	@BUILD=$(BUILD) MAKE="$(MAKE)" tools/run-tests
 
@@ -379,6 +382,12 @@ soak: all guests
 # Three guests of 256 MiB on every emulator, kind of disk and number of CPUs.
 acceptance: all guests
 	tests/emu/run -j 1 acceptance
+
+# A user's checkout of kvm-unit-tests, built, as guests: in a build of its own, with their test device.
+kut:
+	@test -n '$(KUT)' || { echo 'usage: make kut KUT=DIRECTORY [KUT_ARGUMENTS=...]'; exit 2; }
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/kut TESTDEV=1 all
+	BUILD=$(BUILD)/kut tests/emu/kut $(KUT_ARGUMENTS) $(KUT)
 
 bench: all guests
 	tests/bench/run
@@ -431,6 +440,7 @@ help:
 	@echo 'make bench    the tables of docs/benchmarks.md'
 	@echo 'make soak     one hour of random commands'
 	@echo 'make acceptance  the demo at full size on both emulators, all disks, 1 and 2 CPUs'
+	@echo 'make kut KUT=DIR [KUT_ARGUMENTS="--emu qemu"]  kvm-unit-tests as guests'
 	@echo 'make mutations   breaks each rule once: its test must fail'
 	@echo 'make fuzz-hypercall [FUZZ_RUNS=N]  the tmem hypercall under libFuzzer'
 	@echo 'make check-module [HEADERS_OF=PACKAGE]  does the Linux module compile for another kernel'

@@ -319,11 +319,24 @@ static unsigned write_out(struct batch *batch)
     return first;
 }
 
+/* Of a batch whose victims have been chosen: how many left or are leaving. */
+static unsigned send_off(struct batch *batch)
+{
+    unsigned leaving;
+
+    if (batch->count == 0) {
+        return 0;
+    }
+    mm_tlb_shootdown(batch->space);
+    leaving = settle_without_write(batch);
+    return leaving + write_out(batch);
+}
+
 unsigned reclaim_batch(struct space *space, unsigned target, uint64_t floor)
 {
     struct batch batch = {.space = space};
     uint64_t resident;
-    unsigned leaving = 0;
+    unsigned leaving;
 
     spin_lock(&space->lock);
     resident = space->where[WHERE_RESIDENT];
@@ -331,11 +344,49 @@ unsigned reclaim_batch(struct space *space, unsigned target, uint64_t floor)
         batch.target = (unsigned)MIN(MIN(target, BATCH_PAGES), resident - floor);
         choose_victims(&batch);
     }
-    if (batch.count > 0) {
-        mm_tlb_shootdown(space);
-        leaving = settle_without_write(&batch);
-        leaving += write_out(&batch);
-    }
+    leaving = send_off(&batch);
     spin_unlock(&space->lock);
     return leaving;
+}
+
+/* The page's entry, and its frame that may leave; large pages are split.  False: it cannot. */
+static bool find_evictable(struct space *space, gfn_t page, uint64_t **entry, pfn_t *frame)
+{
+    unsigned level;
+
+    if (space_find_slot(space, page.v) == NULL) {
+        return false;
+    }
+    *entry = table_leaf(&space->table, page, &level);
+    if (entry_kind(space, table_entry_get(*entry), level) != PAGE_FRAME) {
+        return false;
+    }
+    *frame = entry_frame(space, table_entry_get(*entry), level);
+    if (frame_get(*frame)->flags & (FRAME_PINNED | FRAME_IO_WRITE)) {
+        return false;
+    }
+    if (level > 1) {
+        if (!split_large(space, *frame)) {
+            return false;
+        }
+        *entry = table_leaf(&space->table, page, &level);
+        *frame = entry_frame(space, table_entry_get(*entry), level);
+    }
+    return true;
+}
+
+bool space_evict(struct space *space, gfn_t page)
+{
+    struct batch batch = {.space = space, .target = 1};
+    unsigned leaving = 0;
+    uint64_t *entry;
+    pfn_t frame;
+
+    spin_lock(&space->lock);
+    if (!space->closed && find_evictable(space, page, &entry, &frame)) {
+        take_victim(&batch, entry, frame);
+        leaving = send_off(&batch);
+    }
+    spin_unlock(&space->lock);
+    return leaving > 0;
 }

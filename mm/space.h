@@ -137,6 +137,10 @@ enum mm_result space_lend_ones(struct space *space, gfn_t page, struct mm_waiter
  * have been lent, each once. */
 void space_take_ones(struct space *space, const gfn_t *pages, unsigned count);
 
+/* Evicts that page, as reclaim does with one that is old, if it is resident and can go.  For tests:
+ * the test device (hv/vdev/testdev.c). */
+bool space_evict(struct space *space, gfn_t page);
+
 void space_set_limits(struct space *space, uint64_t min_pages, uint64_t max_pages, uint32_t shares);
 void space_get_stats(struct space *space, struct space_stats *stats);
 

@@ -5,6 +5,7 @@
 #include "hv/vcpu.h"
 #include "hv/vdev/devices.h"
 #include "hv/vdev/lines.h"
+#include "hv/vdev/testdev.h"
 #include "hv/vm.h"
 
 #define ALL_ONES 0xffffffffu
@@ -214,7 +215,7 @@ uint32_t bus_port_in(struct vcpu *vcpu, uint16_t port, unsigned size)
     owned = owner->in(devices, port, size, &value);
     settle(owner, SETTLE_IN, devices);
     spin_unlock(&devices->lock);
-    if (!owned) {
+    if (!owned && !testdev_port_in(vcpu, port, size, &value)) {
         atomic_fetch_add_explicit(&vcpu->vm->unowned_io, 1, memory_order_relaxed);
         value = ALL_ONES;
     }
@@ -254,7 +255,7 @@ void bus_port_out(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t valu
     owned = owner->out(devices, port, size, value, &action);
     settle(owner, SETTLE_OUT, devices);
     spin_unlock(&devices->lock);
-    if (!owned) {
+    if (!owned && !testdev_port_out(vcpu, port, size, value)) {
         atomic_fetch_add_explicit(&vcpu->vm->unowned_io, 1, memory_order_relaxed);
     }
     act(vcpu->vm, action, value);
@@ -325,6 +326,7 @@ enum mmio_device {
     MMIO_LAPIC,
     MMIO_IOAPIC,
     MMIO_HPET,
+    MMIO_TEST,
 };
 
 static enum mmio_device device_at(const struct vcpu *vcpu, gpa_t address)
@@ -335,7 +337,10 @@ static enum mmio_device device_at(const struct vcpu *vcpu, gpa_t address)
     if (is_ioapic(address)) {
         return MMIO_IOAPIC;
     }
-    return is_hpet(address) ? MMIO_HPET : MMIO_NOTHING;
+    if (is_hpet(address)) {
+        return MMIO_HPET;
+    }
+    return testdev_owns_mmio(address) ? MMIO_TEST : MMIO_NOTHING;
 }
 
 bool bus_mmio_owned(const struct vcpu *vcpu, gpa_t address)
@@ -354,6 +359,8 @@ uint64_t bus_mmio_read(struct vcpu *vcpu, gpa_t address, unsigned size)
         return ioapic_mmio_read(vcpu->vm->devices, offset, size);
     case MMIO_HPET:
         return hpet_mmio_read(vcpu->vm->devices, offset, size);
+    case MMIO_TEST:
+        return testdev_mmio_read(vcpu, address, size);
     case MMIO_NOTHING:
         break;
     }
@@ -377,6 +384,9 @@ void bus_mmio_write(struct vcpu *vcpu, gpa_t address, unsigned size, uint64_t va
         break;
     case MMIO_HPET:
         hpet_mmio_write(vcpu->vm->devices, offset, size, value);
+        break;
+    case MMIO_TEST:
+        testdev_mmio_write(vcpu, address, size, value);
         break;
     case MMIO_NOTHING:
         atomic_fetch_add_explicit(&vcpu->vm->unowned_mmio, 1, memory_order_relaxed);

@@ -7,6 +7,7 @@
 #include "hv/console.h"
 #include "hv/loop.h"
 #include "hv/vdev/lines.h"
+#include "hv/vdev/testdev.h"
 #include "hv/vm.h"
 
 static void uart_output(void *owner, char c)
@@ -43,7 +44,8 @@ bool vm_devices_create(struct vm *vm)
 {
     struct vm_devices *devices = calloc(1, sizeof(*devices));
 
-    if (devices == NULL) {
+    if (devices == NULL || !testdev_create(devices)) {
+        free(devices);
         return false;
     }
     spin_init(&devices->lock, RANK_VDEV, "devices");
@@ -78,6 +80,7 @@ void vm_devices_destroy(struct vm *vm)
 {
     if (vm->devices != NULL) {
         lines_stop(vm->devices);
+        testdev_destroy(vm->devices);
     }
     free(vm->devices);
     vm->devices = NULL;

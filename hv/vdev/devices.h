@@ -33,6 +33,10 @@ struct vm_devices {
     struct vpm pm;
     struct vhpet hpet;
     struct vpci pci;
+    struct {
+        uint32_t word;
+        pfn_t memory;
+    } test; /* hv/vdev/testdev.h */
     /* hv/vdev/lines.c */
     uint16_t lines;          /* what each ISA line is now */
     bool intr;               /* what LINT0 has been told */

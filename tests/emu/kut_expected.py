@@ -4,9 +4,6 @@
 `passes` is the least number of PASS lines (a newer checkout may have more); a failure that is not explained
 here is one.
 """
-import os
-
-TESTDEV = os.environ.get("TESTDEV", "0") == "1"
 
 
 class Expected:
