@@ -74,7 +74,7 @@ struct handover {
     uint32_t cpu_count;
     uint32_t range_count;
     uint32_t file_count;
-    uint32_t reserved_92;
+    uint32_t cpu_total; /* that the firmware knows: more than cpu_count are not used */
 
     uint32_t cpu_apic_id[HANDOVER_MAX_CPUS];          /* entry 0: the boot CPU */
     struct handover_range range[HANDOVER_MAX_RANGES]; /* ascending, no overlap */

@@ -54,7 +54,7 @@ static void describe_cpus(void)
     UINTN all = 0, enabled = 0;
 
     h->cpu_apic_id[0] = own_apic_id();
-    h->cpu_count = 1;
+    h->cpu_count = h->cpu_total = 1;
     if (loader.boot->LocateProtocol(&guid, NULL, &found) != EFI_SUCCESS) {
         loader_print("spillway: the firmware has no MP services: one CPU only\n");
         return;
@@ -63,6 +63,7 @@ static void describe_cpus(void)
     if (mp->get_count(mp, &all, &enabled) != EFI_SUCCESS) {
         return;
     }
+    h->cpu_total = (uint32_t)enabled;
     for (UINTN i = 0; i < all && h->cpu_count < HANDOVER_MAX_CPUS; i++) {
         struct mp_processor cpu;
         if (mp->get_info(mp, i, &cpu) != EFI_SUCCESS || !(cpu.status & MP_ENABLED) ||

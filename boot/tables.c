@@ -31,7 +31,7 @@
 #define CR4_LA57       (1ull << 12)
 #define CR4_PCIDE      (1ull << 17)
 
-static bool have_nx, have_1gb;
+static bool have_1gb;
 
 static uint64_t *table_new(void)
 {
@@ -52,17 +52,16 @@ static uint64_t *table_next(uint64_t *entry)
     return table_at(*entry);
 }
 
-static uint64_t nx(void)
-{
-    return have_nx ? PTE_NX : 0;
-}
-
 static void detect_features(void)
 {
     uint32_t out[4];
 
     cpuid(0x80000001, 0, out);
-    have_nx = out[3] & CPUID_NX;
+    if (!(out[3] & CPUID_NX)) {
+        loader_fail("loader",
+                    "spillway: this CPU lacks: NX (CPUID 80000001 EDX bit 20), or the firmware has "
+                    "switched it off");
+    }
     have_1gb = out[3] & CPUID_PAGE_1GB;
 }
 
@@ -93,7 +92,7 @@ static void map_image_page(uint64_t *pml4, uint64_t address, uint64_t entry)
 static void map_segment(uint64_t *pml4, const struct image_segment *segment)
 {
     uint64_t flags =
-        PTE_PRESENT | (segment->writable ? PTE_WRITE : 0) | (segment->executable ? 0 : nx());
+        PTE_PRESENT | (segment->writable ? PTE_WRITE : 0) | (segment->executable ? 0 : PTE_NX);
 
     for (uint64_t i = 0; i < segment->pages; i++) {
         map_image_page(pml4, segment->address + i * PAGE_BYTES,
@@ -117,7 +116,7 @@ void tables_build(const struct image *image, uint64_t top)
     /* NX in an upper entry covers all that is below it (SDM volume 3, section 4.6, Access Rights).
      */
     for (unsigned i = 0; i < DIRECT_INDEX && pml4[i] != 0 && DIRECT_INDEX + i < 511; i++) {
-        pml4[DIRECT_INDEX + i] = pml4[i] | nx();
+        pml4[DIRECT_INDEX + i] = pml4[i] | PTE_NX;
     }
     for (unsigned i = 0; i < image->count; i++) {
         map_segment(pml4, &image->segment[i]);
@@ -136,12 +135,10 @@ void tables_build(const struct image *image, uint64_t top)
 static void enable_protection(void)
 {
     uint64_t cr0, cr4;
+    uint32_t low, high;
 
-    if (have_nx) {
-        uint32_t low, high;
-        __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(MSR_EFER));
-        __asm__ volatile("wrmsr" : : "a"(low | EFER_NXE), "d"(high), "c"(MSR_EFER));
-    }
+    __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(MSR_EFER));
+    __asm__ volatile("wrmsr" : : "a"(low | EFER_NXE), "d"(high), "c"(MSR_EFER));
     /* No translation of the firmware's tables may survive as a global one. */
     __asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
     __asm__ volatile("mov %0, %%cr4" : : "r"(cr4 & ~(CR4_PGE | CR4_PCIDE)) : "memory");

@@ -66,6 +66,8 @@ uint64_t arch_random(void);
 void arch_tell_emulator(const char *line);
 _Noreturn void arch_reset(void);
 _Noreturn void arch_power_off(void);
+/* Logs the NMIs that have come since the last call.  Main loop. */
+void arch_report_nmis(void);
 /* Panic: stops the other CPUs by NMI and prints registers, backtrace and per-CPU state. */
 void arch_panic_stop_others(void);
 void arch_panic_dump(void);

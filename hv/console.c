@@ -25,6 +25,9 @@
 #define PIECE_BYTES   16u           /* the port's FIFO */
 #define PRINTF_MAX    512
 
+#define COM1      0x3f8
+#define COM1_BAUD 115200
+
 /*
  *   console_write*, attached guest ----------------> ring --> console_drain --> UART
  *   other guests --> a ring each, line by line ------^
@@ -316,6 +319,9 @@ void console_panic_mode(void)
 {
     console.panicking = true;
     console.attached = NULL;
+    if (!console.open) { /* before the configuration has been read */
+        console_init(COM1, COM1_BAUD);
+    }
     console_fresh_line_locked();
 }
 

@@ -56,7 +56,7 @@ void console_poll(void);
 bool console_drain(void);
 /* Empties the ring whatever it takes (bounded by a dead port): power-off, panic. */
 void console_flush(void);
-/* Panic: no locks from here on. */
+/* Panic: no locks from here on; and a port, should none have been opened yet. */
 void console_panic_mode(void);
 
 /* Shows the monitor's prompt and what has been typed behind it, the cursor so many columns before

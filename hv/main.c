@@ -180,7 +180,11 @@ void hv_main(const struct handover *given)
     check_features();
     machine_memory_init();
     arch_start_cpus(cpu_main);
-    log_info("%u of %u CPUs are up", arch_cpu_count(), (unsigned)handover->cpu_count);
+    log_info("%u of %u CPUs are up", arch_cpu_count(), (unsigned)handover->cpu_total);
+    if (handover->cpu_total > handover->cpu_count) {
+        log_warn("%u CPUs are not used and sleep: expected at most %u",
+                 (unsigned)(handover->cpu_total - handover->cpu_count), MAX_CPUS);
+    }
     console_enable_interrupts();
     block_init();
     store = machine_store_open();

@@ -174,6 +174,7 @@ void monitor_poll(bool called)
     }
     if (due) {
         console_poll();
+        arch_report_nmis();
         console_show_unfinished();
         __atomic_store_n(&polled_ns, now, __ATOMIC_RELAXED);
     }

@@ -37,6 +37,7 @@
 #define ICR_DELIVERY_STARTUP (6ull << 8)
 #define ICR_PENDING          BIT(12)
 #define ICR_ASSERT           BIT(14)
+#define ICR_ALL_BUT_SELF     (3ull << 18)
 
 static volatile uint32_t *registers; /* NULL: x2APIC */
 static uint64_t registers_address;
@@ -162,6 +163,11 @@ void apic_send_nmi(uint32_t destination)
 void apic_send_init(uint32_t destination)
 {
     apic_send(destination, ICR_DELIVERY_INIT | ICR_ASSERT);
+}
+
+void apic_send_init_all(void)
+{
+    apic_send(0, ICR_ALL_BUT_SELF | ICR_DELIVERY_INIT | ICR_ASSERT);
 }
 
 void apic_send_startup(uint32_t destination, unsigned page)

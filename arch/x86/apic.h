@@ -22,6 +22,8 @@ void apic_eoi(void);
 void apic_send_vector(uint32_t apic_id, unsigned vector);
 void apic_send_nmi(uint32_t apic_id);
 void apic_send_init(uint32_t apic_id);
+/* To all CPUs but this one. */
+void apic_send_init_all(void);
 /* Start at real-mode address page << 12. */
 void apic_send_startup(uint32_t apic_id, unsigned page);
 

@@ -9,11 +9,20 @@
 #include "arch/x86/symbols.h"
 #include "base/log.h"
 #include "boot/handover.h"
+#include "drivers/platform.h"
 #include "hv/arch.h"
 
 #define NOBODY        UINT32_MAX
 #define STOP_NS       100000000ull /* for all CPUs to answer the NMI */
 #define BACKTRACE_MAX 24
+
+#define PORT_B         0x61 /* NMI status and control; ICH data sheet, "NMI_SC" */
+#define PORT_B_PARITY  0x80 /* SERR#, or memory parity on older machines */
+#define PORT_B_CHANNEL 0x40 /* IOCHK# */
+
+/* Not asked for, and not told yet: an NMI may come while any lock is held. */
+static _Atomic uint32_t nmis_new;
+static _Atomic uint8_t nmi_source;
 
 static _Atomic uint32_t stopper = NOBODY; /* the CPU that has the last word */
 
@@ -24,12 +33,31 @@ void panic_nmi(const struct interrupt_frame *frame)
 
     if (who == NOBODY || who == cpu->id) {
         cpu->nmis++;
+        atomic_store(&nmi_source, port_in8(PORT_B));
+        atomic_fetch_add(&nmis_new, 1);
         return;
     }
     cpu->stop_frame = *frame;
     atomic_store_explicit(&cpu->stopped, true, memory_order_release);
     power_disable_virtualisation();
     cpu_halt_forever();
+}
+
+void arch_report_nmis(void)
+{
+    uint32_t count;
+    uint8_t source;
+
+    if (atomic_load_explicit(&nmis_new, memory_order_relaxed) == 0) {
+        return;
+    }
+    source = atomic_load(&nmi_source);
+    count = atomic_exchange(&nmis_new, 0);
+    log_warn("%u NMI%s that nobody asked for; port 61h says %02x: %s", count, count == 1 ? "" : "s",
+             source,
+             source & PORT_B_PARITY    ? "SERR# or memory parity"
+             : source & PORT_B_CHANNEL ? "an I/O channel check"
+                                       : "no source");
 }
 
 static bool all_stopped(unsigned self)

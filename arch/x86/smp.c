@@ -59,7 +59,10 @@ static void take_from_firmware(void)
             apic_send_init(handover->cpu_apic_id[i]);
         }
     }
-    if (handover->cpu_count > 1) {
+    if (handover->cpu_total > handover->cpu_count) { /* those that have no place in the list */
+        apic_send_init_all();
+    }
+    if (handover->cpu_total > 1) {
         time_delay_us(INIT_US);
     }
 }

@@ -2,7 +2,8 @@
 /* SOURCES: tests/unit/vdev_fake.c hv/vdev/lapic.c hv/vdev/lapic_send.c hv/vdev/lapic_lint.c
  * hv/vdev/lapic_timer.c hv/vdev/ioapic.c hv/vdev/uart.c hv/vdev/platform_io.c hv/vdev/pit.c
  * hv/vdev/cmos.c hv/vdev/calendar.c hv/vdev/vpm.c hv/vdev/vpic.c hv/vdev/lines.c hv/vdev/vhpet.c
- * hv/vdev/vpci.c hv/vdev/devices.c hv/vdev/testdev_none.c hv/vdev/bus.c hv/vdev/kvmclock.c hv/timer.c */
+ * hv/vdev/vpci.c hv/vdev/devices.c hv/vdev/testdev_none.c hv/vdev/bus.c hv/vdev/kvmclock.c
+ * hv/timer.c */
 /* Port devices: 16550, PIT, CMOS clock, reset and power; and kvmclock. */
 #include <setjmp.h>
 #include <stdarg.h>
