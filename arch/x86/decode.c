@@ -155,6 +155,14 @@ static void set_vector_prefix(struct instruction *in, uint8_t pp)
     in->rep = pp == 2 ? 0xf3 : (pp == 3 ? 0xf2 : 0);
 }
 
+/* vvvv and L, which VEX has in the byte with pp. */
+static void take_vex_payload(struct instruction *in, uint8_t payload)
+{
+    in->vector_register = (~payload >> 3) & 0xf;
+    in->vector_256 = (payload & 4) != 0;
+    set_vector_prefix(in, payload & 3);
+}
+
 static bool take_vex2(struct cursor *c, struct instruction *in)
 {
     uint8_t payload = take8(c);
@@ -162,7 +170,7 @@ static bool take_vex2(struct cursor *c, struct instruction *in)
     in->encoding = DECODE_VEX;
     in->rex = (payload & 0x80) ? 0 : DECODE_REX_R;
     in->map = DECODE_MAP_0F;
-    set_vector_prefix(in, payload & 3);
+    take_vex_payload(in, payload);
     return true;
 }
 
@@ -174,7 +182,7 @@ static bool take_vex3(struct cursor *c, struct instruction *in, bool xop)
 
     in->encoding = xop ? DECODE_XOP : DECODE_VEX;
     in->rex = (uint8_t)((~p0 >> 5) & 7) | ((p1 & 0x80) ? DECODE_REX_W : 0);
-    set_vector_prefix(in, p1 & 3);
+    take_vex_payload(in, p1);
     if (xop) {
         if (map > 0xa || (p1 & 3)) {
             return false;

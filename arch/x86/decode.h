@@ -75,6 +75,9 @@ struct instruction {
     bool has_rex; /* a REX prefix counts: SPL..DIL instead of AH..BH */
     uint8_t rex;  /* DECODE_REX_* */
 
+    uint8_t vector_register; /* VEX: vvvv, not inverted; 0 if it is not used */
+    bool vector_256;         /* VEX.L */
+
     uint8_t operand_size; /* 2, 4, 8: by mode, 66 and REX.W; 8-bit opcodes are the reader's */
     uint8_t address_size; /* 2, 4, 8 */
     uint8_t segment;      /* of the memory operand: override, or default by its base register */

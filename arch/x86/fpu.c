@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "arch/x86/fpu.h"
 
+#include <string.h>
+
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest_paging.h"
 #include "arch/x86/guest_policy.h"
@@ -23,7 +25,9 @@ struct guest_xstate {
     uint16_t fop;
     uint64_t fip, fdp;
     uint32_t mxcsr, mxcsr_mask;
-    uint8_t registers[432];
+    uint8_t st[8][16]; /* in the order of the stack */
+    uint8_t xmm[16][16];
+    uint8_t reserved_1a0[48];
     uint64_t frame; /* software: where this is */
     uint64_t software[5];
     uint64_t xstate_bv, xcomp_bv;
@@ -140,4 +144,89 @@ void fpu_put(struct vcpu *vcpu)
     /* A guest keeps what it has in a component that it has disabled. */
     xsetbv(0, components());
     xsave(vcpu->fpu, components());
+}
+
+/* ---- single registers ---- */
+
+#define FSW_TOP     BITS(13, 11)
+#define STACK_SIZE  8u
+#define ST_EXPONENT 8 /* where it is in a register */
+
+static uint8_t *upper_half(struct vcpu *vcpu, unsigned number)
+{
+    if (!(components() & XCR0_AVX)) {
+        return NULL;
+    }
+    return (uint8_t *)vcpu->fpu + guest_policy()->xsave[2].ebx + 16 * number;
+}
+
+void fpu_get_register(struct vcpu *vcpu, bool mmx, unsigned number, uint8_t bytes[32])
+{
+    struct guest_xstate *area = vcpu->fpu;
+    unsigned top;
+
+    fpu_put(vcpu);
+    memset(bytes, 0, 32);
+    top = (unsigned)FIELD_GET(FSW_TOP, area->fsw);
+    if (mmx) {
+        memcpy(bytes, area->st[(number - top) % STACK_SIZE], 8);
+    } else {
+        memcpy(bytes, area->xmm[number], 16);
+        if (upper_half(vcpu, number) != NULL) {
+            memcpy(bytes + 16, upper_half(vcpu, number), 16);
+        }
+    }
+    fpu_load(vcpu);
+}
+
+/* TOP becomes 0 and all tags valid: SDM volume 1, "The MMX State and MMX Register Aliasing". */
+static void enter_mmx(struct guest_xstate *area)
+{
+    uint8_t old[8][16];
+    unsigned top = (unsigned)FIELD_GET(FSW_TOP, area->fsw);
+
+    memcpy(old, area->st, sizeof(old));
+    for (unsigned i = 0; i < STACK_SIZE; i++) {
+        memcpy(area->st[i], old[(i - top) % STACK_SIZE], sizeof(old[0]));
+    }
+    area->fsw &= (uint16_t)~FSW_TOP;
+    area->ftw = 0xff;
+}
+
+void fpu_set_register(struct vcpu *vcpu, bool mmx, unsigned number, const uint8_t bytes[32])
+{
+    struct guest_xstate *area = vcpu->fpu;
+
+    fpu_put(vcpu);
+    if (mmx) {
+        enter_mmx(area);
+        memcpy(area->st[number], bytes, 8);
+        memset(area->st[number] + ST_EXPONENT, 0xff, 2);
+        area->xstate_bv |= components() & XCR0_X87;
+    } else {
+        memcpy(area->xmm[number], bytes, 16);
+        area->xstate_bv |= components() & (XCR0_SSE | XCR0_AVX);
+        if (upper_half(vcpu, number) != NULL) {
+            memcpy(upper_half(vcpu, number), bytes + 16, 16);
+        }
+    }
+    fpu_load(vcpu);
+}
+
+void fpu_clear_above(struct vcpu *vcpu, unsigned number)
+{
+    if (components() & XCR0_ZMM_HI256) {
+        fpu_put(vcpu);
+        memset((uint8_t *)vcpu->fpu + guest_policy()->xsave[6].ebx + 32 * number, 0, 32);
+        fpu_load(vcpu);
+    }
+}
+
+uint64_t fpu_xcr0(struct vcpu *vcpu)
+{
+    if (components() == 0) {
+        return 0;
+    }
+    guest_store_xcr0(vcpu);
+    return vcpu->xcr0;
 }

@@ -26,4 +26,16 @@ void fpu_load(struct vcpu *vcpu);
 /* CPU -> memory. */
 void fpu_put(struct vcpu *vcpu);
 
+/*
+ * One register of the vCPU that is loaded: an MMX register (8 bytes, and the x87 becomes what MMX
+ * instructions make of it when it is written), or an XMM register with, where the CPU has it, the
+ * upper half of its YMM register (32 bytes).
+ */
+void fpu_get_register(struct vcpu *vcpu, bool mmx, unsigned number, uint8_t bytes[32]);
+void fpu_set_register(struct vcpu *vcpu, bool mmx, unsigned number, const uint8_t bytes[32]);
+/* What a ZMM register has above these 32 bytes becomes 0. */
+void fpu_clear_above(struct vcpu *vcpu, unsigned number);
+/* Its XCR0; 0: the CPU has none. */
+uint64_t fpu_xcr0(struct vcpu *vcpu);
+
 #endif

@@ -62,10 +62,13 @@ enum guest_result guest_translate(struct guest_context *g, gva_t at, unsigned ac
 enum guest_result guest_linear(struct guest_context *g, unsigned segment, uint64_t offset,
                                unsigned bytes, unsigned access, gva_t *out);
 
+/* May RIP become that: is it canonical, and within CS? */
+bool guest_may_jump(const struct guest_context *g, uint64_t rip);
+
 /* Fetches and decodes the instruction at CS:RIP.  An undefined one raises #UD. */
 enum guest_result guest_fetch(struct guest_context *g, struct instruction *in);
 
-/* Up to 8 bytes of memory, in at most two pages, each of them RAM or device. */
+/* Up to 32 bytes of memory, in at most two pages, each of them RAM or device. */
 struct guest_span {
     unsigned pieces;
     struct {
@@ -81,6 +84,11 @@ enum guest_result guest_span_prepare(struct guest_context *g, gva_t at, unsigned
                                      unsigned access, struct guest_span *span);
 /* Is any of it a device? */
 bool guest_span_device(const struct guest_span *span);
+enum guest_result guest_span_read_bytes(struct guest_context *g, const struct guest_span *span,
+                                        uint8_t *bytes);
+enum guest_result guest_span_write_bytes(struct guest_context *g, const struct guest_span *span,
+                                         const uint8_t *bytes);
+/* Of at most 8 bytes. */
 enum guest_result guest_span_read(struct guest_context *g, const struct guest_span *span,
                                   uint64_t *value);
 enum guest_result guest_span_write(struct guest_context *g, const struct guest_span *span,
@@ -91,6 +99,8 @@ uint64_t guest_register_read(const struct vcpu *vcpu, const struct instruction *
                              unsigned size);
 void guest_register_write(struct vcpu *vcpu, const struct instruction *in, unsigned number,
                           unsigned size, uint64_t value);
+/* LMSW with that operand: #GP or done.  State is written back. */
+enum guest_result guest_write_msw(struct guest_context *g, uint16_t source);
 /* Offset within its segment of the instruction's memory operand, without index bits of BT. */
 uint64_t guest_operand_offset(const struct vcpu *vcpu, const struct instruction *in);
 /* Adds to a register as string instructions and LOOP do: at address size, the rest kept. */

@@ -123,6 +123,27 @@ struct cr_access {
     unsigned length;
 };
 
+/* LMSW m, SMSW m: two bytes. */
+static enum guest_result move_msw(struct guest_context *g, const struct instruction *in,
+                                  struct cr_access *a)
+{
+    unsigned access = a->lmsw ? ACCESS_READ : ACCESS_WRITE;
+    struct guest_span span;
+    uint64_t value = g->state.cr0;
+    gva_t linear;
+    enum guest_result result =
+        guest_linear(g, in->segment, guest_operand_offset(g->vcpu, in), 2, access, &linear);
+
+    if (result == GUEST_OK) {
+        result = guest_span_prepare(g, linear, 2, access, &span);
+    }
+    if (result == GUEST_OK) {
+        result = a->lmsw ? guest_span_read(g, &span, &value) : guest_span_write(g, &span, value);
+    }
+    a->lmsw_source = (uint16_t)value;
+    return result;
+}
+
 /* SVM without decode assists: MOV CR, CLTS, LMSW and SMSW from the bytes. */
 static enum guest_result decode_access(struct guest_context *g, struct cr_access *a)
 {
@@ -153,20 +174,8 @@ static enum guest_result decode_access(struct guest_context *g, struct cr_access
     a->smsw = (in.modrm & 0x38) == 0x20;
     if (a->lmsw && in.mod == 3) {
         a->lmsw_source = (uint16_t)g->vcpu->regs.gpr[in.rm];
-    } else if (a->lmsw) {
-        struct guest_span span;
-        uint64_t value;
-        gva_t linear;
-
-        result = guest_linear(g, in.segment, guest_operand_offset(g->vcpu, &in), 2, ACCESS_READ,
-                              &linear);
-        if (result == GUEST_OK) {
-            result = guest_span_prepare(g, linear, 2, ACCESS_READ, &span);
-        }
-        if (result == GUEST_OK) {
-            result = guest_span_read(g, &span, &value);
-        }
-        a->lmsw_source = (uint16_t)(result == GUEST_OK ? value : 0);
+    } else if (a->lmsw || (a->smsw && in.memory)) {
+        result = move_msw(g, &in, a);
     } else if (a->smsw && in.mod == 3) {
         guest_register_write(g->vcpu, &in, in.rm, in.operand_size, g->state.cr0);
     } else {
@@ -238,6 +247,14 @@ static enum guest_result write_register(struct guest_context *g, unsigned number
     return GUEST_OK;
 }
 
+/* It cannot clear PE. */
+enum guest_result guest_write_msw(struct guest_context *g, uint16_t source)
+{
+    uint64_t cr0 = g->state.cr0;
+
+    return write_register(g, 0, (cr0 & ~(uint64_t)CR0_LMSW) | (source & CR0_LMSW) | (cr0 & CR0_PE));
+}
+
 static enum guest_result perform_access(struct guest_context *g, const struct cr_access *a)
 {
     uint64_t cr0 = g->state.cr0, value;
@@ -249,8 +266,7 @@ static enum guest_result perform_access(struct guest_context *g, const struct cr
         return write_register(g, 0, cr0 & ~(uint64_t)CR0_TS);
     }
     if (a->lmsw) {
-        value = (cr0 & ~(uint64_t)CR0_LMSW) | (a->lmsw_source & CR0_LMSW);
-        return write_register(g, 0, value | (cr0 & CR0_PE)); /* LMSW cannot clear PE */
+        return guest_write_msw(g, a->lmsw_source);
     }
     if (!a->write) {
         return read_register(g, a);

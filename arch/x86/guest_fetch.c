@@ -152,6 +152,11 @@ enum guest_result guest_linear(struct guest_context *g, unsigned segment, uint64
     return GUEST_OK;
 }
 
+bool guest_may_jump(const struct guest_context *g, uint64_t rip)
+{
+    return g->mode == DECODE_64 ? canonical(g, rip) : rip <= g->state.segment[SEG_CS].limit;
+}
+
 /* ---- instruction fetch ---- */
 
 static uint64_t code_address(const struct guest_context *g)

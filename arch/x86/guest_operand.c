@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Register and memory operands of an emulated instruction. */
+#include <string.h>
+
 #include "arch/x86/guest.h"
+#include "base/log.h"
 #include "hv/vdev/bus.h"
 
 /* ---- registers ---- */
@@ -117,73 +120,71 @@ bool guest_span_device(const struct guest_span *span)
 /* The bus takes 1, 2, 4 and 8 bytes; what a page boundary has cut goes byte by byte. */
 static unsigned device_step(unsigned bytes)
 {
+    if (bytes % 8 == 0) {
+        return 8;
+    }
     return (bytes & (bytes - 1)) == 0 ? bytes : 1;
 }
 
-static uint64_t device_read(struct vcpu *vcpu, gpa_t at, unsigned bytes)
-{
-    unsigned step = device_step(bytes);
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < bytes; i += step) {
-        uint64_t part = bus_mmio_read(vcpu, gpa(at.v + i), step) & guest_size_mask(step);
-
-        value |= part << (8 * i);
-    }
-    return value;
-}
-
-static void device_write(struct vcpu *vcpu, gpa_t at, unsigned bytes, uint64_t value)
+static void device_read(struct vcpu *vcpu, gpa_t at, unsigned bytes, uint8_t *to)
 {
     unsigned step = device_step(bytes);
 
     for (unsigned i = 0; i < bytes; i += step) {
-        bus_mmio_write(vcpu, gpa(at.v + i), step, (value >> (8 * i)) & guest_size_mask(step));
+        uint64_t part = bus_mmio_read(vcpu, gpa(at.v + i), step);
+
+        memcpy(to + i, &part, step);
     }
 }
 
-enum guest_result guest_span_read(struct guest_context *g, const struct guest_span *span,
-                                  uint64_t *value)
+static void device_write(struct vcpu *vcpu, gpa_t at, unsigned bytes, const uint8_t *from)
+{
+    unsigned step = device_step(bytes);
+
+    for (unsigned i = 0; i < bytes; i += step) {
+        uint64_t part = 0;
+
+        memcpy(&part, from + i, step);
+        bus_mmio_write(vcpu, gpa(at.v + i), step, part);
+    }
+}
+
+/* Memory first: it may park, and a device must not be read twice. */
+enum guest_result guest_span_read_bytes(struct guest_context *g, const struct guest_span *span,
+                                        uint8_t *bytes)
 {
     struct vcpu *vcpu = g->vcpu;
-    unsigned shift = 0;
+    unsigned done = 0;
 
-    *value = 0;
-    /* Memory first: it may park, and a device must not be read twice. */
-    for (unsigned i = 0; i < span->pieces; i++) {
+    for (unsigned i = 0; i < span->pieces; done += span->piece[i++].bytes) {
         if (!span->piece[i].device) {
-            uint64_t part = 0;
-            enum mm_result got = space_read(vcpu->space, span->piece[i].at, &part,
+            enum mm_result got = space_read(vcpu->space, span->piece[i].at, bytes + done,
                                             span->piece[i].bytes, &vcpu->waiter);
             enum guest_result result = guest_memory_result(vcpu, got, span->piece[i].at, "operand");
 
             if (result != GUEST_OK) {
                 return result;
             }
-            *value |= part << shift;
         }
-        shift += 8 * span->piece[i].bytes;
     }
-    shift = 0;
-    for (unsigned i = 0; i < span->pieces; i++) {
+    done = 0;
+    for (unsigned i = 0; i < span->pieces; done += span->piece[i++].bytes) {
         if (span->piece[i].device) {
-            *value |= device_read(vcpu, span->piece[i].at, span->piece[i].bytes) << shift;
+            device_read(vcpu, span->piece[i].at, span->piece[i].bytes, bytes + done);
         }
-        shift += 8 * span->piece[i].bytes;
     }
     return GUEST_OK;
 }
 
-enum guest_result guest_span_write(struct guest_context *g, const struct guest_span *span,
-                                   uint64_t value)
+enum guest_result guest_span_write_bytes(struct guest_context *g, const struct guest_span *span,
+                                         const uint8_t *bytes)
 {
     struct vcpu *vcpu = g->vcpu;
-    unsigned shift = 0;
+    unsigned done = 0;
 
-    for (unsigned i = 0; i < span->pieces; i++) {
+    for (unsigned i = 0; i < span->pieces; done += span->piece[i++].bytes) {
         if (!span->piece[i].device) {
-            uint64_t part = value >> shift;
-            enum mm_result put = space_write(vcpu->space, span->piece[i].at, &part,
+            enum mm_result put = space_write(vcpu->space, span->piece[i].at, bytes + done,
                                              span->piece[i].bytes, &vcpu->waiter);
             enum guest_result result = guest_memory_result(vcpu, put, span->piece[i].at, "operand");
 
@@ -191,14 +192,32 @@ enum guest_result guest_span_write(struct guest_context *g, const struct guest_s
                 return result;
             }
         }
-        shift += 8 * span->piece[i].bytes;
     }
-    shift = 0;
-    for (unsigned i = 0; i < span->pieces; i++) {
+    done = 0;
+    for (unsigned i = 0; i < span->pieces; done += span->piece[i++].bytes) {
         if (span->piece[i].device) {
-            device_write(vcpu, span->piece[i].at, span->piece[i].bytes, value >> shift);
+            device_write(vcpu, span->piece[i].at, span->piece[i].bytes, bytes + done);
         }
-        shift += 8 * span->piece[i].bytes;
     }
     return GUEST_OK;
+}
+
+static unsigned span_bytes(const struct guest_span *span)
+{
+    return span->piece[0].bytes + (span->pieces > 1 ? span->piece[1].bytes : 0);
+}
+
+enum guest_result guest_span_read(struct guest_context *g, const struct guest_span *span,
+                                  uint64_t *value)
+{
+    *value = 0;
+    ASSERT(span_bytes(span) <= sizeof(*value));
+    return guest_span_read_bytes(g, span, (uint8_t *)value);
+}
+
+enum guest_result guest_span_write(struct guest_context *g, const struct guest_span *span,
+                                   uint64_t value)
+{
+    ASSERT(span_bytes(span) <= sizeof(value));
+    return guest_span_write_bytes(g, span, (const uint8_t *)&value);
 }

@@ -184,12 +184,14 @@ static bool may_load(const struct guest_segment *s, unsigned segment, unsigned c
     }
 }
 
-/* A null selector: allowed but for CS and SS. */
-static void load_null(unsigned segment, uint8_t vector, struct guest_segment *out,
-                      struct segment_fault *fault)
+/* A null selector: allowed but for CS and SS, and for SS too in the inner rings of 64-bit mode. */
+static void load_null(const struct guest_context *g, unsigned segment, uint8_t cpl, uint8_t vector,
+                      struct guest_segment *out, struct segment_fault *fault)
 {
-    out->access = (uint32_t)SEGMENT_UNUSABLE;
-    if (segment == SEG_CS || segment == SEG_SS) {
+    bool stack = g->mode == DECODE_64 && cpl < 3 && (out->selector & SELECTOR_RPL) == cpl;
+
+    out->access = (uint32_t)(SEGMENT_UNUSABLE | FIELD_PREP(ACCESS_DPL, cpl));
+    if (segment == SEG_CS || (segment == SEG_SS && !stack)) {
         *fault = (struct segment_fault){.vector = vector};
     }
 }
@@ -206,7 +208,7 @@ enum guest_result guest_segment_load(struct guest_context *g, unsigned segment, 
     *fault = (struct segment_fault){0};
     *accessed = 0;
     if ((selector & ~SELECTOR_RPL) == 0) {
-        load_null(segment, vector, out, fault);
+        load_null(g, segment, cpl, vector, out, fault);
         return GUEST_OK;
     }
     result = guest_descriptor_read(g, selector, out, &at);

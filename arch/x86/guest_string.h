@@ -6,8 +6,9 @@
 #include "arch/x86/guest.h"
 
 /*
- * MOVS, STOS, LODS with or without REP.  Registers are kept current after every element, so it may
- * stop anywhere: a bounded number per exit, or at an element that parks or faults.
+ * MOVS, CMPS, STOS, LODS, SCAS with or without REP.  Registers are kept current after every
+ * element, so it may stop anywhere: a bounded number per exit, or at an element that parks or
+ * faults.
  */
 enum exit_result guest_string_memory(struct guest_context *g, const struct instruction *in);
 

@@ -11,6 +11,7 @@
 #include "arch/x86/guest_string.h"
 
 #include "arch/x86/cpu.h"
+#include "arch/x86/guest_alu.h"
 #include "hv/vdev/bus.h"
 
 /* Bounds the time in one exit: other vCPUs and interrupts wait meanwhile. */
@@ -23,6 +24,7 @@ struct string_run {
     unsigned size;
     int64_t step; /* +size or -size by DF */
     bool rep;
+    bool ended; /* CMPS, SCAS: this element was the last one */
     uint16_t port;
 };
 
@@ -42,17 +44,22 @@ static enum guest_result source_span(struct string_run *run, struct guest_span *
 }
 
 /* ES:rDI, without override. */
-static enum guest_result destination_span(struct string_run *run, struct guest_span *span)
+static enum guest_result destination_span_for(struct string_run *run, unsigned access,
+                                              struct guest_span *span)
 {
     uint64_t offset = run->g->vcpu->regs.gpr[GPR_RDI] & guest_size_mask(run->in->address_size);
     gva_t linear;
-    enum guest_result result =
-        guest_linear(run->g, SEG_ES, offset, run->size, ACCESS_WRITE, &linear);
+    enum guest_result result = guest_linear(run->g, SEG_ES, offset, run->size, access, &linear);
 
     if (result != GUEST_OK) {
         return result;
     }
-    return guest_span_prepare(run->g, linear, run->size, ACCESS_WRITE, span);
+    return guest_span_prepare(run->g, linear, run->size, access, span);
+}
+
+static enum guest_result destination_span(struct string_run *run, struct guest_span *span)
+{
+    return destination_span_for(run, ACCESS_WRITE, span);
 }
 
 static void step_register(struct string_run *run, unsigned number)
@@ -121,6 +128,64 @@ static enum guest_result element_lods(struct string_run *run)
     return result;
 }
 
+/* Compares, and says whether REPE or REPNE ends here. */
+static void compare(struct string_run *run, uint64_t left, uint64_t right)
+{
+    struct guest_registers *regs = &run->g->vcpu->regs;
+
+    alu_compute(ALU_CMP, run->size, left, right, &regs->rflags);
+    run->ended = ((regs->rflags & RFLAGS_ZF) != 0) != (run->in->rep == 0xf3);
+}
+
+static enum guest_result element_cmps(struct string_run *run)
+{
+    struct guest_span left, right;
+    uint64_t values[2];
+    enum guest_result result = source_span(run, &left);
+
+    if (result == GUEST_OK) {
+        result = destination_span_for(run, ACCESS_READ, &right);
+    }
+    if (result == GUEST_OK && !guest_span_device(&left) && !guest_span_device(&right)) {
+        return GUEST_RETRY;
+    }
+    /* What is memory first: it may park. */
+    if (result == GUEST_OK && guest_span_device(&left)) {
+        result = guest_span_read(run->g, &right, &values[1]);
+    }
+    if (result == GUEST_OK) {
+        result = guest_span_read(run->g, &left, &values[0]);
+    }
+    if (result == GUEST_OK && !guest_span_device(&left)) {
+        result = guest_span_read(run->g, &right, &values[1]);
+    }
+    if (result == GUEST_OK) {
+        compare(run, values[0], values[1]);
+        step_register(run, GPR_RSI);
+        step_register(run, GPR_RDI);
+    }
+    return result;
+}
+
+static enum guest_result element_scas(struct string_run *run)
+{
+    struct guest_span at;
+    uint64_t value;
+    enum guest_result result = destination_span_for(run, ACCESS_READ, &at);
+
+    if (result == GUEST_OK && !guest_span_device(&at)) {
+        return GUEST_RETRY;
+    }
+    if (result == GUEST_OK) {
+        result = guest_span_read(run->g, &at, &value);
+    }
+    if (result == GUEST_OK) {
+        compare(run, run->g->vcpu->regs.gpr[GPR_RAX], value);
+        step_register(run, GPR_RDI);
+    }
+    return result;
+}
+
 static enum guest_result element_outs(struct string_run *run)
 {
     struct guest_span from;
@@ -178,6 +243,10 @@ static enum exit_result run_string(struct string_run *run, string_element elemen
             return EXIT_RESUME;
         }
         guest_register_add(vcpu, GPR_RCX, run->in->address_size, -1);
+        if (run->ended) {
+            arch_guest_advance(vcpu, run->in->length);
+            return EXIT_RESUME;
+        }
     }
     if (rep_count(run) == 0) {
         arch_guest_advance(vcpu, run->in->length);
@@ -206,8 +275,12 @@ enum exit_result guest_string_memory(struct guest_context *g, const struct instr
     switch (in->opcode & 0xfe) {
     case 0xa4:
         return run_string(&run, element_movs);
+    case 0xa6:
+        return run_string(&run, element_cmps);
     case 0xaa:
         return run_string(&run, element_stos);
+    case 0xae:
+        return run_string(&run, element_scas);
     default:
         return run_string(&run, element_lods);
     }

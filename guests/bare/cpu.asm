@@ -38,6 +38,7 @@ main:
         call    debug_exceptions
         call    fresh_pages
         call    absent_pages
+        call    device_operands
         call    task_switches
         call    interrupts
         call    nmis

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: arch/x86/decode.c arch/x86/decode_tables.c arch/x86/guest_alu.c arch/x86/guest_cpuid.c
- * arch/x86/guest_cr.c arch/x86/guest_dump.c arch/x86/guest_fetch.c arch/x86/guest_mmio.c
- * arch/x86/guest_msr.c arch/x86/guest_operand.c arch/x86/guest_step.c arch/x86/guest_policy.c
- * arch/x86/guest_string_io.c arch/x86/guest_walk.c tests/unit/guest/guest_fake.c */
+/* SOURCES: arch/x86/decode.c arch/x86/decode_tables.c arch/x86/guest_action.c arch/x86/guest_alu.c
+ * arch/x86/guest_cpuid.c arch/x86/guest_cr.c arch/x86/guest_dump.c arch/x86/guest_fetch.c
+ * arch/x86/guest_mmio.c arch/x86/guest_msr.c arch/x86/guest_operand.c arch/x86/guest_perform.c
+ * arch/x86/guest_perform_system.c arch/x86/guest_policy.c arch/x86/guest_segment.c
+ * arch/x86/guest_step.c arch/x86/guest_string_io.c arch/x86/guest_vector.c arch/x86/guest_walk.c
+ * tests/unit/guest/guest_fake.c tests/unit/guest/native.c */
 /*
  * Instruction emulation against this CPU: every instruction that arch/x86/guest_mmio.c knows is run
  * natively on a buffer and emulated on a device with the same contents; registers, flags and
@@ -13,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -21,135 +22,12 @@
 #include "arch/x86/guest.h"
 #include "arch/x86/guest_step.h"
 #include "tests/unit/guest/guest_fake.h"
-#include "tests/unit/xorshift.h"
-
-#define FLAGS  (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
-#define ROUNDS 12
-
-struct native {
-    uint64_t gpr[GPR_COUNT];
-    uint64_t rflags;
-};
-
-static uint8_t *code_page, *data_page;
-uint8_t *native_code;
-void native_run(struct native *n);
-
-/* Loads everything but RSP, calls the instruction, stores everything. */
-__asm__(".text\n"
-        ".globl native_run\n"
-        "native_run:\n"
-        "push %rbx; push %rbp; push %r12; push %r13; push %r14; push %r15; push %rdi\n"
-        "pushq 128(%rdi); popfq\n"
-        "mov 0(%rdi),%rax; mov 8(%rdi),%rcx; mov 16(%rdi),%rdx; mov 24(%rdi),%rbx\n"
-        "mov 40(%rdi),%rbp; mov 48(%rdi),%rsi; mov 64(%rdi),%r8; mov 72(%rdi),%r9\n"
-        "mov 80(%rdi),%r10; mov 88(%rdi),%r11; mov 96(%rdi),%r12; mov 104(%rdi),%r13\n"
-        "mov 112(%rdi),%r14; mov 120(%rdi),%r15; mov 56(%rdi),%rdi\n"
-        "call *native_code(%rip)\n"
-        "push %rdi; pushfq; mov 16(%rsp),%rdi\n"
-        "mov %rax,0(%rdi); mov %rcx,8(%rdi); mov %rdx,16(%rdi); mov %rbx,24(%rdi)\n"
-        "mov %rbp,40(%rdi); mov %rsi,48(%rdi); mov %r8,64(%rdi); mov %r9,72(%rdi)\n"
-        "mov %r10,80(%rdi); mov %r11,88(%rdi); mov %r12,96(%rdi); mov %r13,104(%rdi)\n"
-        "mov %r14,112(%rdi); mov %r15,120(%rdi)\n"
-        "popq 128(%rdi); popq 56(%rdi); cld\n"
-        "pop %rdi; pop %r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx; ret\n");
-
-static uint64_t random_state = 0x5eed0003;
-
-static uint64_t next_random(void)
-{
-    return xorshift64(&random_state);
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    code_page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
-                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    data_page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    native_code = code_page;
-    return code_page == MAP_FAILED || data_page == MAP_FAILED;
-}
-
-static enum exit_result emulate(void)
-{
-    struct vcpu_exit exit = {.kind = EXIT_KIND_MEMORY};
-
-    exit.memory.address = gpa(fake.device_base);
-    exit.memory.access = ACCESS_READ | ACCESS_WRITE;
-    return arch_guest_mmio(&fake.vcpu, &exit);
-}
-
-static void prepare(struct native *n, bool small)
-{
-    for (unsigned i = 0; i < GPR_COUNT; i++) {
-        n->gpr[i] = next_random() >> (next_random() & 63);
-        if (small) {
-            n->gpr[i] = (uint64_t)((int64_t)(next_random() & 1023) - 512);
-        }
-    }
-    for (unsigned i = 0; i < PAGE_SIZE; i++) {
-        data_page[i] = (uint8_t)next_random();
-    }
-    if (next_random() & 1) {
-        memcpy(data_page + 1024, &n->gpr[GPR_RAX], 8); /* let CMPXCHG succeed, CMP be equal */
-    }
-    n->gpr[GPR_RDI] = (uint64_t)data_page + 1024;
-    if (!small) {
-        n->gpr[GPR_RSI] = (uint64_t)data_page + 2048;
-    }
-    n->rflags = RFLAGS_FIXED | RFLAGS_IF | (next_random() & FLAGS);
-}
-
-static void compare(const struct native *n, const uint8_t *bytes, unsigned length)
-{
-    char text[64] = "";
-
-    for (unsigned i = 0; i < length; i++) {
-        snprintf(text + 3 * i, 4, "%02x ", bytes[i]);
-    }
-    for (unsigned i = 0; i < GPR_COUNT; i++) {
-        if (n->gpr[i] != fake.vcpu.regs.gpr[i]) {
-            fail_msg("%s: register %u is %#lx, on hardware %#lx", text, i,
-                     (unsigned long)fake.vcpu.regs.gpr[i], (unsigned long)n->gpr[i]);
-        }
-    }
-    if ((n->rflags ^ fake.vcpu.regs.rflags) & FLAGS) {
-        fail_msg("%s: flags %#lx, on hardware %#lx", text, (unsigned long)fake.vcpu.regs.rflags,
-                 (unsigned long)n->rflags);
-    }
-    if (memcmp(data_page, fake.device, PAGE_SIZE) != 0) {
-        fail_msg("%s: memory differs", text);
-    }
-}
+#include "tests/unit/guest/native.h"
 
 static void check(const uint8_t *bytes, unsigned length, bool small, unsigned count)
 {
-    for (unsigned round = 0; round < ROUNDS; round++) {
-        struct native n;
-
-        prepare(&n, small);
-        n.gpr[GPR_RCX] = count ? count : n.gpr[GPR_RCX];
-        if (count && (round & 1)) {
-            n.rflags |= RFLAGS_DF;
-        }
-        fake_reset();
-        fake.device_base = (uint64_t)data_page;
-        memcpy(fake.device, data_page, PAGE_SIZE);
-        memcpy(fake.vcpu.regs.gpr, n.gpr, sizeof(n.gpr));
-        fake.vcpu.regs.rflags = n.rflags;
-        fake_code(bytes, length);
-        memcpy(code_page, bytes, length);
-        code_page[length] = 0xc3;
-        native_run(&n);
-        for (unsigned i = 0; i < 8 && fake.vcpu.regs.rip == 0x1000; i++) {
-            assert_int_equal(emulate(), EXIT_RESUME);
-            assert_false(fake.vcpu.event.valid);
-        }
-        assert_int_equal(fake.vcpu.regs.rip, 0x1000 + length);
-        n.gpr[GPR_RSP] = fake.vcpu.regs.gpr[GPR_RSP];
-        compare(&n, bytes, length);
-    }
+    native_check(
+        &(struct native_trial){.bytes = bytes, .length = length, .small = small, .count = count});
 }
 
 /* One opcode with every prefix that makes sense and every register (or group member). */
@@ -250,7 +128,7 @@ static unsigned build(uint8_t *out, const struct encoding *e, unsigned reg, uint
         immediate = 2;
     }
     for (; immediate; immediate--) {
-        out[n++] = (uint8_t)next_random();
+        out[n++] = (uint8_t)native_random();
     }
     return n;
 }
@@ -293,7 +171,7 @@ static void test_strings_against_cpu(void **state)
 
             memcpy(bytes, lead[l] + 1, n);
             bytes[n] = ops[i];
-            check(bytes, n + 1, false, 1 + (unsigned)(next_random() % 100));
+            check(bytes, n + 1, false, 1 + (unsigned)(native_random() % 100));
         }
     }
 }
@@ -304,7 +182,7 @@ static void test_moffs(void **state)
 
     (void)state;
     for (uint8_t op = 0xa0; op <= 0xa3; op++) {
-        uint64_t address = (uint64_t)data_page + 24;
+        uint64_t address = (uint64_t)native_page() + 24;
 
         bytes[1] = op;
         memcpy(bytes + 2, &address, 8);
@@ -344,7 +222,7 @@ static unsigned park_sweep(const uint8_t *bytes, unsigned count, uint64_t rdi, b
 
     build_paged(bytes, count);
     fake.vcpu.regs.gpr[GPR_RDI] = rdi;
-    assert_int_equal(emulate(), EXIT_RESUME);
+    assert_int_equal(native_emulate(), EXIT_RESUME);
     assert_false(fake.vcpu.event.valid);
     wanted = fake;
     for (unsigned at = 1;; at++, steps++) {
@@ -355,7 +233,7 @@ static unsigned park_sweep(const uint8_t *bytes, unsigned count, uint64_t rdi, b
         fake.vcpu.regs.gpr[GPR_RDI] = rdi;
         before = fake.vcpu.regs;
         fake.wait_at = at;
-        result = emulate();
+        result = native_emulate();
         if (result == EXIT_RESUME) {
             break;
         }
@@ -367,7 +245,7 @@ static unsigned park_sweep(const uint8_t *bytes, unsigned count, uint64_t rdi, b
         for (unsigned i = 0; i < PAGE_SIZE; i++) {
             assert_int_equal(fake.device[i], (uint8_t)(i * 7));
         }
-        assert_int_equal(emulate(), EXIT_RESUME);
+        assert_int_equal(native_emulate(), EXIT_RESUME);
         assert_memory_equal(&wanted.vcpu.regs, &fake.vcpu.regs, sizeof(before));
         assert_memory_equal(wanted.device, fake.device, sizeof(fake.device));
         assert_memory_equal(wanted.ram, fake.ram, sizeof(fake.ram));
@@ -400,11 +278,11 @@ static void test_movs_device_to_memory(void **state)
     fake.vcpu.regs.gpr[GPR_RDI] = 0x7f0000000800;
     fake.vcpu.regs.gpr[GPR_RCX] = 200;
     /* Bounded: 64 elements at a time, and registers say where it stands. */
-    assert_int_equal(emulate(), EXIT_RESUME);
+    assert_int_equal(native_emulate(), EXIT_RESUME);
     assert_int_equal(fake.vcpu.regs.gpr[GPR_RCX], 136);
     assert_int_equal(fake.vcpu.regs.rip, 0x1000);
     for (unsigned i = 0; i < 3; i++) {
-        assert_int_equal(emulate(), EXIT_RESUME);
+        assert_int_equal(native_emulate(), EXIT_RESUME);
     }
     assert_int_equal(fake.vcpu.regs.rip, 0x1002);
     assert_memory_equal(fake.ram + 0x30800, fake.device, 200);
@@ -420,7 +298,7 @@ static void test_string_ends_in_fault(void **state)
     build_paged((const uint8_t *)"\xf3\x48\xab", 3);
     fake.vcpu.regs.gpr[GPR_RDI] = 0x7f0000001ff0;
     fake.vcpu.regs.gpr[GPR_RCX] = 10;
-    assert_int_equal(emulate(), EXIT_RESUME);
+    assert_int_equal(native_emulate(), EXIT_RESUME);
     assert_true(fake.vcpu.event.valid);
     assert_int_equal(fake.vcpu.event.vector, VECTOR_PF);
     assert_int_equal(fake.vcpu.event.error_code, PF_WRITE);
@@ -485,7 +363,7 @@ static void test_refusals(void **state)
         build_paged((const uint8_t *)cases[i].bytes, cases[i].length);
         for (unsigned n = 0; n < 3; n++) { /* said once */
             fake.vcpu.event.valid = false;
-            assert_int_equal(emulate(), EXIT_RESUME);
+            assert_int_equal(native_emulate(), EXIT_RESUME);
             assert_int_equal(fake.messages, cases[i].said);
             assert_true(fake.vcpu.event.valid);
             assert_int_equal(fake.vcpu.event.vector, VECTOR_UD);
@@ -496,7 +374,7 @@ static void test_refusals(void **state)
     }
     build_paged((const uint8_t *)"\x89\x07", 2);
     vcpu_inject_exception(&fake.vcpu, VECTOR_GP); /* delivery was cut short */
-    assert_int_equal(emulate(), EXIT_STOP);
+    assert_int_equal(native_emulate(), EXIT_STOP);
     assert_int_equal(fake.triple_faults, 1);
 }
 
@@ -567,7 +445,7 @@ static void test_random_code(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < 100000; i++) {
-        uint64_t bytes[2] = {next_random(), next_random()};
+        uint64_t bytes[2] = {native_random(), native_random()};
 
         if (i % 64 == 0) {
             build_paged((const uint8_t *)bytes, 15);
@@ -576,8 +454,8 @@ static void test_random_code(void **state)
         fake.vcpu.event.valid = false;
         fake_code(bytes, 15);
         fake.vcpu.regs.gpr[GPR_RDI] = 0x7f0000001000;
-        fake.wait_at = fake.calls + (unsigned)(next_random() % 32);
-        enum exit_result result = emulate();
+        fake.wait_at = fake.calls + (unsigned)(native_random() % 32);
+        enum exit_result result = native_emulate();
         assert_in_range(result, EXIT_RESUME, EXIT_FAIL);
         assert_int_equal(fake.failures, 0);
         assert_in_range(fake.vcpu.regs.rip, 0x1000, 0x100f);
@@ -599,5 +477,5 @@ int main(void)
         cmocka_unit_test(test_random_code),
     };
 
-    return cmocka_run_group_tests_name("guest_emulate", tests, setup, NULL);
+    return cmocka_run_group_tests_name("guest_emulate", tests, native_setup, NULL);
 }

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "arch/x86/cpu.h"
+#include "arch/x86/fpu.h"
 #include "arch/x86/guest_paging.h"
 #include "hv/vdev/bus.h"
 #include "hv/vdev/kvmclock.h"
@@ -242,6 +243,37 @@ enum mm_result kvmclock_set_wall_clock(struct vcpu *vcpu, uint64_t value, struct
 uint64_t arch_tsc(void)
 {
     return fake.tsc;
+}
+
+void fpu_get_register(struct vcpu *vcpu, bool mmx, unsigned number, uint8_t bytes[32])
+{
+    (void)vcpu;
+    if (mmx) {
+        memcpy(bytes, &fake.mm[number], 8);
+    } else {
+        memcpy(bytes, fake.ymm[number], 32);
+    }
+}
+
+void fpu_set_register(struct vcpu *vcpu, bool mmx, unsigned number, const uint8_t bytes[32])
+{
+    (void)vcpu;
+    if (mmx) {
+        memcpy(&fake.mm[number], bytes, 8);
+    } else {
+        memcpy(fake.ymm[number], bytes, 32);
+    }
+}
+
+void fpu_clear_above(struct vcpu *vcpu, unsigned number)
+{
+    (void)vcpu;
+    (void)number;
+}
+
+uint64_t fpu_xcr0(struct vcpu *vcpu)
+{
+    return vcpu->xcr0;
 }
 
 void guest_debug_cause(uint64_t bits)

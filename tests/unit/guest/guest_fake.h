@@ -26,6 +26,8 @@ struct fake_machine {
     unsigned triple_faults;
     uint64_t dr6; /* guest_debug_cause() */
     bool nmi_masked;
+    uint8_t ymm[16][32];
+    uint64_t mm[8];
     unsigned lent;          /* pages of ones that are lent now */
     unsigned steps;         /* that have been asked for ... */
     bool step_refused;      /* ... and cannot be now */
