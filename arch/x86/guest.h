@@ -78,6 +78,11 @@ struct guest_span {
     } piece[2];
 };
 
+static inline unsigned guest_span_bytes(const struct guest_span *span)
+{
+    return span->piece[0].bytes + (span->pieces > 1 ? span->piece[1].bytes : 0);
+}
+
 /* Translates and checks; pages of RAM that will be written are made writable, so that a write can
  * only fail if they are reclaimed in between. */
 enum guest_result guest_span_prepare(struct guest_context *g, gva_t at, unsigned bytes,

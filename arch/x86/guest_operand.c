@@ -202,22 +202,17 @@ enum guest_result guest_span_write_bytes(struct guest_context *g, const struct g
     return GUEST_OK;
 }
 
-static unsigned span_bytes(const struct guest_span *span)
-{
-    return span->piece[0].bytes + (span->pieces > 1 ? span->piece[1].bytes : 0);
-}
-
 enum guest_result guest_span_read(struct guest_context *g, const struct guest_span *span,
                                   uint64_t *value)
 {
     *value = 0;
-    ASSERT(span_bytes(span) <= sizeof(*value));
+    ASSERT(guest_span_bytes(span) <= sizeof(*value));
     return guest_span_read_bytes(g, span, (uint8_t *)value);
 }
 
 enum guest_result guest_span_write(struct guest_context *g, const struct guest_span *span,
                                    uint64_t value)
 {
-    ASSERT(span_bytes(span) <= sizeof(value));
+    ASSERT(guest_span_bytes(span) <= sizeof(value));
     return guest_span_write_bytes(g, span, (const uint8_t *)&value);
 }
