@@ -116,8 +116,8 @@ enum exit_result arch_guest_instruction_length(struct vcpu *vcpu, const struct v
                                                unsigned *length);
 /* Advances RIP by that length and ends an interrupt shadow. */
 void arch_guest_advance(struct vcpu *vcpu, unsigned length);
-/* Does each instruction of the guest trap (TF)? */
-bool arch_guest_steps(const struct vcpu *vcpu);
+/* Does the instruction that has exited end in a debug exception, single step or another? */
+bool arch_guest_traps(struct vcpu *vcpu);
 /* Full register dump to the log, line by line. */
 void arch_guest_dump(struct vcpu *vcpu, const struct vcpu_exit *exit);
 

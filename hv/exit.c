@@ -66,10 +66,11 @@ static enum exit_result skip(struct vcpu *vcpu, const struct vcpu_exit *exit, en
     return then;
 }
 
-/* Where single steps trap, the one behind HLT ends it at once. */
+/* A debug exception behind it ends HLT at once: that of a single step, or one that MOV SS has held
+ * back. */
 static enum exit_result on_hlt(struct vcpu *vcpu, const struct vcpu_exit *exit)
 {
-    return skip(vcpu, exit, arch_guest_steps(vcpu) ? EXIT_RESUME : EXIT_HALT);
+    return skip(vcpu, exit, arch_guest_traps(vcpu) ? EXIT_RESUME : EXIT_HALT);
 }
 
 /* PAUSE in a loop, WBINVD, INVD. */

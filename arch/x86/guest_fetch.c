@@ -294,7 +294,7 @@ void arch_guest_advance(struct vcpu *vcpu, unsigned length)
     arch_backend()->clear_shadow(vcpu);
 }
 
-bool arch_guest_steps(const struct vcpu *vcpu)
+bool arch_guest_traps(struct vcpu *vcpu)
 {
-    return (vcpu->regs.rflags & RFLAGS_TF) != 0;
+    return arch_backend()->trap_pending(vcpu);
 }

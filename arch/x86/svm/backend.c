@@ -23,6 +23,7 @@ const struct vcpu_backend svm_backend = {
     .nmi_masked = svm_nmi_masked,
     .set_nmi_masked = svm_set_nmi_masked,
     .request_window = svm_request_window,
+    .trap_pending = svm_trap_pending,
     .request_step = svm_request_step,
     .clear_shadow = svm_clear_shadow,
     .run = svm_run,

@@ -151,6 +151,12 @@ unsigned svm_privilege(struct vcpu *vcpu)
     return svm_of(vcpu)->vmcb->save.cpl;
 }
 
+/* A #VMEXIT keeps no others. */
+bool svm_trap_pending(struct vcpu *vcpu)
+{
+    return (vcpu->regs.rflags & RFLAGS_TF) != 0;
+}
+
 /* Single steps end after emulated instructions too: APM 13.1.4 "Single Stepping". */
 void svm_clear_shadow(struct vcpu *vcpu)
 {

@@ -97,6 +97,7 @@ bool svm_nmi_masked(struct vcpu *vcpu);
 void svm_set_nmi_masked(struct vcpu *vcpu, bool masked);
 void svm_request_window(struct vcpu *vcpu, bool interrupt, bool nmi);
 bool svm_request_step(struct vcpu *vcpu);
+bool svm_trap_pending(struct vcpu *vcpu);
 unsigned svm_privilege(struct vcpu *vcpu);
 void svm_clear_shadow(struct vcpu *vcpu);
 /* Before the entry: vcpu->event -> EVENTINJ. */

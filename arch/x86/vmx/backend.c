@@ -23,6 +23,7 @@ const struct vcpu_backend vmx_backend = {
     .nmi_masked = vmx_nmi_masked,
     .set_nmi_masked = vmx_set_nmi_masked,
     .request_window = vmx_request_window,
+    .trap_pending = vmx_trap_pending,
     .request_step = vmx_request_step,
     .clear_shadow = vmx_clear_shadow,
     .run = vmx_run,

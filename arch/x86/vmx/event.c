@@ -5,7 +5,9 @@
 #include "arch/x86/guest_event.h"
 #include "arch/x86/vmx/vcpu.h"
 
-#define PENDING_STEP BIT(14)
+/* SDM Vol. 3C table 24-4 "Format of Pending-Debug-Exceptions" */
+#define PENDING_BREAKPOINT BIT(12) /* at least one of B0 to B3 is enabled */
+#define PENDING_STEP       BIT(14)
 
 static uint32_t blocking(void)
 {
@@ -53,6 +55,12 @@ unsigned vmx_privilege(struct vcpu *vcpu)
 
     (void)vcpu;
     return access >> 5 & 3;
+}
+
+bool vmx_trap_pending(struct vcpu *vcpu)
+{
+    return (vcpu->regs.rflags & RFLAGS_TF) ||
+           (vmcs_read(VMCS_GUEST_PENDING_DEBUG) & (PENDING_BREAKPOINT | PENDING_STEP));
 }
 
 /* Single steps end after emulated instructions too: the pending one is delivered at the entry. */
