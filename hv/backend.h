@@ -174,8 +174,8 @@ struct vcpu_backend {
     void (*set_nmi_masked)(struct vcpu *vcpu, bool masked);
     /* Asks for EXIT_KIND_WINDOW as soon as interruptible()/nmi_allowed() would be true. */
     void (*request_window)(struct vcpu *vcpu, bool interrupt, bool nmi);
-    /* Does a debug exception come behind the instruction that has exited: a single step, or what MOV
-     * SS has held back?  vcpu loaded. */
+    /* Does a debug exception come behind the instruction that has exited: a single step, or what
+     * MOV SS has held back?  vcpu loaded. */
     bool (*trap_pending)(struct vcpu *vcpu);
     /* The next entry is for one instruction and delivers no event; false: not now, since something
      * is to be delivered before it.  vcpu->event is not valid. */
