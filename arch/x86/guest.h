@@ -63,6 +63,7 @@ enum guest_result guest_linear(struct guest_context *g, unsigned segment, uint64
                                unsigned bytes, unsigned access, gva_t *out);
 
 /* May RIP become that: is it canonical, and within CS? */
+bool guest_is_canonical(const struct guest_context *g, uint64_t address);
 bool guest_may_jump(const struct guest_context *g, uint64_t rip);
 
 /* Fetches and decodes the instruction at CS:RIP.  An undefined one raises #UD. */

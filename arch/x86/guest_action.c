@@ -71,6 +71,18 @@ static uint8_t branch_width(const struct instruction *in)
     return in->mode == DECODE_64 ? 8 : in->operand_size;
 }
 
+/* With a register the stack alone may be on a device. */
+static struct action group5_stack(const struct instruction *in, enum action_kind kind, uint8_t size)
+{
+    struct action a = load_kind(in, kind, size, false);
+
+    if (!in->memory) {
+        a.source = SOURCE_REGISTER;
+        a.number = in->rm;
+    }
+    return a;
+}
+
 static struct action group45(const struct instruction *in)
 {
     unsigned which = (in->modrm >> 3) & 7;
@@ -79,13 +91,19 @@ static struct action group45(const struct instruction *in)
         return alu_action(in, which == 0 ? ALU_INC : ALU_DEC, width(in), SOURCE_IMMEDIATE);
     }
     if (in->opcode == 0xff && which == 2) {
-        return load_kind(in, ACTION_CALL, branch_width(in), false);
+        return group5_stack(in, ACTION_CALL, branch_width(in));
     }
     if (in->opcode == 0xff && which == 4) {
-        return load_kind(in, ACTION_JUMP, branch_width(in), false);
+        return group5_stack(in, ACTION_JUMP, branch_width(in));
+    }
+    if (in->opcode == 0xff && (which == 3 || which == 5)) {
+        struct action a = load_kind(in, ACTION_FAR, in->operand_size + 2, false);
+
+        a.which = which == 3;
+        return a;
     }
     if (in->opcode == 0xff && which == 6) {
-        return load_kind(in, ACTION_PUSH, stack_width(in), false);
+        return group5_stack(in, ACTION_PUSH, stack_width(in));
     }
     return (struct action){.kind = ACTION_NONE};
 }
@@ -172,6 +190,50 @@ static struct action moffs_action(const struct instruction *in)
     return a;
 }
 
+static struct action push_immediate(const struct instruction *in, uint64_t value)
+{
+    return (struct action){.kind = ACTION_PUSH,
+                           .source = SOURCE_IMMEDIATE,
+                           .size = stack_width(in),
+                           .constant = value};
+}
+
+/* PUSH r, POP r: the register is in the opcode. */
+static struct action stack_register(const struct instruction *in)
+{
+    struct action a =
+        other_action(in, in->opcode < 0x58 ? ACTION_PUSH : ACTION_POP, stack_width(in));
+
+    a.source = SOURCE_REGISTER;
+    a.number = (in->opcode & 7) | ((in->rex & DECODE_REX_B) ? 8 : 0);
+    return a;
+}
+
+/* CALL, RET, ENTER and LEAVE, whose operand is the stack alone. */
+static struct action frame_action(const struct instruction *in)
+{
+    struct action a = {.source = SOURCE_IMMEDIATE, .constant = in->immediate & 0xffff};
+
+    switch (in->opcode) {
+    case 0xe8:
+        a.kind = ACTION_CALL;
+        a.constant = in->immediate;
+        break;
+    case 0xc8:
+        a.kind = (in->immediate2 & 0x1f) == 0 ? ACTION_ENTER : ACTION_NONE;
+        break;
+    case 0xc9:
+        a.kind = ACTION_LEAVE;
+        a.number = GPR_RBP;
+        break;
+    default:
+        a.kind = ACTION_RETURN;
+        break;
+    }
+    a.size = a.kind == ACTION_CALL || a.kind == ACTION_RETURN ? branch_width(in) : stack_width(in);
+    return a;
+}
+
 static struct action primary_action(const struct instruction *in)
 {
     uint8_t opcode = in->opcode;
@@ -181,6 +243,15 @@ static struct action primary_action(const struct instruction *in)
                           (opcode & 2) ? SOURCE_MEMORY : SOURCE_REGISTER);
     }
     switch (opcode) {
+    case 0x50 ... 0x5f:
+        return stack_register(in);
+    case 0x68:
+    case 0x6a:
+        return push_immediate(in, in->immediate);
+    case 0xc2 ... 0xc3:
+    case 0xc8 ... 0xc9:
+    case 0xe8:
+        return frame_action(in);
     case 0x63: /* MOVSXD; ARPL outside 64-bit mode */
         return in->mode == DECODE_64 ? load_action(in, 4, true)
                                      : (struct action){.kind = ACTION_NONE};

@@ -25,10 +25,14 @@ enum action_kind {
     ACTION_MULTIPLY,       /* rDX:rAX = rAX * memory */
     ACTION_DIVIDE,         /* rDX:rAX by memory */
     ACTION_CONDITION_LOAD, /* CMOVcc */
-    ACTION_PUSH,
+    ACTION_PUSH,           /* guest_stack.c, up to ENTER */
     ACTION_POP,
     ACTION_CALL,
     ACTION_JUMP,
+    ACTION_RETURN,
+    ACTION_LEAVE,
+    ACTION_ENTER,
+    ACTION_FAR,          /* JMP and CALL far, by a pointer in memory */
     ACTION_SET,          /* SETcc */
     ACTION_SYSTEM_STORE, /* a selector, or the machine status word */
     ACTION_SEGMENT,      /* segment register = memory */
@@ -60,7 +64,7 @@ struct action {
     bool bit_offset;   /* BT r/m, r: the register also moves the address */
     bool lockable;     /* LOCK is allowed */
     bool swap;         /* MOVBE */
-    uint8_t which;     /* enum alu_shift, enum alu_scan, condition, segment ... */
+    uint8_t which;     /* far: is it CALL; enum alu_shift, enum alu_scan, condition, segment ... */
     uint64_t constant; /* SOURCE_IMMEDIATE */
     struct vector_move vector;
 };

@@ -89,7 +89,7 @@ static enum guest_result raise_segment(struct guest_context *g, unsigned segment
     return GUEST_FAULT;
 }
 
-static bool canonical(const struct guest_context *g, uint64_t address)
+bool guest_is_canonical(const struct guest_context *g, uint64_t address)
 {
     unsigned shift = (g->state.cr4 & CR4_LA57) ? 64 - 57 : 64 - 48;
 
@@ -102,7 +102,7 @@ static enum guest_result linear64(struct guest_context *g, unsigned segment, uin
     uint64_t base = segment == SEG_FS || segment == SEG_GS ? g->state.segment[segment].base : 0;
     uint64_t linear = base + offset;
 
-    if (!canonical(g, linear) || !canonical(g, linear + bytes - 1)) {
+    if (!guest_is_canonical(g, linear) || !guest_is_canonical(g, linear + bytes - 1)) {
         return raise_segment(g, segment);
     }
     *out = gva(linear);
@@ -154,7 +154,8 @@ enum guest_result guest_linear(struct guest_context *g, unsigned segment, uint64
 
 bool guest_may_jump(const struct guest_context *g, uint64_t rip)
 {
-    return g->mode == DECODE_64 ? canonical(g, rip) : rip <= g->state.segment[SEG_CS].limit;
+    return g->mode == DECODE_64 ? guest_is_canonical(g, rip)
+                                : rip <= g->state.segment[SEG_CS].limit;
 }
 
 /* ---- instruction fetch ---- */

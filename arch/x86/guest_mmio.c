@@ -90,6 +90,27 @@ static enum guest_result operand_span(struct guest_context *g, const struct inst
     return guest_span_prepare(g, linear, a->size, access, span);
 }
 
+static enum guest_result perform(struct guest_context *g, const struct instruction *in,
+                                 const struct action *a)
+{
+    bool stack = guest_is_stack_action(a);
+    struct guest_span span;
+    enum guest_result result;
+
+    if (!in->memory) {
+        return guest_perform_stack(g, in, a, NULL);
+    }
+    result = operand_span(g, in, a, &span);
+    if (result != GUEST_OK) {
+        return result;
+    }
+    if (stack) {
+        return guest_perform_stack(g, in, a, &span);
+    }
+    /* Not a device: the guest has changed its tables meanwhile. */
+    return guest_span_device(&span) ? guest_perform(g, in, a, &span) : GUEST_RETRY;
+}
+
 /* The CPU can do it if nothing is there; a device it cannot reach. */
 static enum exit_result let_cpu(struct vcpu *vcpu, const struct vcpu_exit *exit)
 {
@@ -113,10 +134,10 @@ static enum exit_result emulate(struct guest_context *g, const struct instructio
 {
     struct vcpu *vcpu = g->vcpu;
     struct action a = guest_action_of(in);
-    struct guest_span span;
     enum guest_result result;
 
-    if (a.kind == ACTION_NONE || (!in->memory && a.kind != ACTION_STRING)) {
+    if (a.kind == ACTION_NONE ||
+        (!in->memory && a.kind != ACTION_STRING && !guest_is_stack_action(&a))) {
         return let_cpu(vcpu, exit);
     }
     result = check_instruction(g, in, &a);
@@ -127,14 +148,7 @@ static enum exit_result emulate(struct guest_context *g, const struct instructio
         return guest_string_memory(g, in);
     }
     if (a.kind != ACTION_TOUCH) {
-        result = operand_span(g, in, &a, &span);
-        if (result != GUEST_OK) {
-            return guest_exit_result(result);
-        }
-        if (!guest_span_device(&span)) {
-            return EXIT_RESUME; /* the guest has changed its tables meanwhile: try again */
-        }
-        result = guest_perform(g, in, &a, &span);
+        result = perform(g, in, &a);
         if (result != GUEST_OK) {
             return guest_exit_result(result);
         }

@@ -331,15 +331,11 @@ enum guest_result guest_perform(struct guest_context *g, const struct instructio
     case ACTION_SHIFT:
     case ACTION_DOUBLE_SHIFT:
         return perform_shift(g, in, a, span);
-    case ACTION_PUSH:
-    case ACTION_CALL:
-    case ACTION_JUMP:
-        return perform_branch(g, in, a, span);
-    case ACTION_POP:
-        return perform_pop(g, a, span);
     case ACTION_SET:
     case ACTION_SYSTEM_STORE:
         return perform_store(g, a, span);
+    case ACTION_FAR:
+        return perform_far(g, in, a, span);
     case ACTION_COMPARE_EXCHANGE_PAIR:
         return perform_pair(g, in, a, span);
     case ACTION_VECTOR_LOAD:

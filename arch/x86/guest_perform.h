@@ -16,10 +16,16 @@ enum guest_result perform_segment_load(struct guest_context *g, unsigned segment
                                        uint16_t selector);
 enum guest_result perform_system_load(struct guest_context *g, const struct action *a,
                                       uint16_t selector);
-/* PUSH, CALL, JMP */
-enum guest_result perform_branch(struct guest_context *g, const struct instruction *in,
-                                 const struct action *a, const struct guest_span *span);
-enum guest_result perform_pop(struct guest_context *g, const struct action *a,
-                              const struct guest_span *span);
+enum guest_result perform_far(struct guest_context *g, const struct instruction *in,
+                              const struct action *a, const struct guest_span *span);
+
+/* guest_stack.c: pushes a selector and an offset of that size, as CALL far does. */
+enum guest_result guest_push_pair(struct guest_context *g, unsigned size, uint64_t rip,
+                                  uint16_t selector);
+/* Does it use the stack, or RIP?  `operand` is NULL if it has none in memory; then,
+ * and otherwise too, GUEST_RETRY: nothing of it is on a device. */
+bool guest_is_stack_action(const struct action *a);
+enum guest_result guest_perform_stack(struct guest_context *g, const struct instruction *in,
+                                      const struct action *a, const struct guest_span *operand);
 
 #endif

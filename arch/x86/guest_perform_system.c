@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Emulated instructions that load segment and system registers, or use the stack. */
+/* Emulated instructions that load segment and system registers. */
+#include <string.h>
+
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest_perform.h"
 #include "arch/x86/guest_segment.h"
@@ -101,81 +103,89 @@ enum guest_result perform_system_load(struct guest_context *g, const struct acti
     return result;
 }
 
-/* ---- the stack ---- */
+/* ---- far branches ---- */
 
-static uint64_t stack_mask(const struct guest_context *g)
+/* SDM volume 2, "JMP - Jump": to code of the same privilege; not through gates. */
+static enum guest_result load_code(struct guest_context *g, uint16_t selector,
+                                   struct guest_segment *cs, uint64_t *accessed)
 {
-    if (g->mode == DECODE_64) {
-        return ~0ull;
-    }
-    return (g->state.segment[SEG_SS].access & ACCESS_BIG) ? 0xffffffff : 0xffff;
-}
-
-static void set_stack(struct guest_context *g, uint64_t rsp)
-{
-    uint64_t *reg = &g->vcpu->regs.gpr[GPR_RSP], mask = stack_mask(g);
-
-    *reg = mask == 0xffffffff ? rsp & mask : (*reg & ~mask) | (rsp & mask);
-}
-
-static enum guest_result stack_span(struct guest_context *g, uint64_t rsp, unsigned bytes,
-                                    unsigned access, struct guest_span *span)
-{
-    gva_t linear;
-    enum guest_result result = guest_linear(g, SEG_SS, rsp & stack_mask(g), bytes, access, &linear);
-
-    return result == GUEST_OK ? guest_span_prepare(g, linear, bytes, access, span) : result;
-}
-
-/* PUSH, CALL, JMP: `value` goes to the stack, or where it goes on. */
-enum guest_result perform_branch(struct guest_context *g, const struct instruction *in,
-                                 const struct action *a, const struct guest_span *span)
-{
-    struct vcpu *vcpu = g->vcpu;
-    uint64_t rsp = vcpu->regs.gpr[GPR_RSP] - a->size, value;
-    struct guest_span stack;
+    unsigned rpl = selector & SELECTOR_RPL, dpl;
+    uint64_t at;
     enum guest_result result = GUEST_OK;
 
-    if (a->kind != ACTION_JUMP) {
-        result = stack_span(g, rsp, a->size, ACCESS_WRITE, &stack);
+    *accessed = 0;
+    if (!protected_mode(g)) {
+        *cs = g->state.segment[SEG_CS];
+        cs->selector = selector;
+        cs->base = (uint64_t)selector << 4;
+        return GUEST_OK;
     }
-    if (result == GUEST_OK) {
-        result = guest_span_read(g, span, &value);
+    if ((selector & ~SELECTOR_RPL) == 0) {
+        return guest_raise_gp(g->vcpu);
     }
-    if (result == GUEST_OK && a->kind != ACTION_PUSH && !guest_may_jump(g, value)) {
-        return guest_raise_gp(vcpu);
+    result = guest_descriptor_read(g, selector, cs, &at);
+    if (result != GUEST_OK) {
+        return result;
     }
-    if (result == GUEST_OK && a->kind != ACTION_JUMP) {
-        result = guest_span_write(g, &stack,
-                                  a->kind == ACTION_PUSH ? value : vcpu->regs.rip + in->length);
+    if (at != 0 && !(cs->access & ACCESS_S)) {
+        return guest_raise_ud(g->vcpu); /* a gate or a task: not emulated */
+    }
+    dpl = (unsigned)FIELD_GET(ACCESS_DPL, cs->access);
+    if (at == 0 || !(cs->access & ACCESS_CODE) ||
+        ((cs->access & ACCESS_DOWN) ? dpl > g->cpl : rpl > g->cpl || dpl != g->cpl) ||
+        ((g->state.efer & EFER_LMA) && (cs->access & ACCESS_LONG) && (cs->access & ACCESS_BIG))) {
+        return raise_selector(g->vcpu, VECTOR_GP, selector);
+    }
+    if (!(cs->access & ACCESS_PRESENT)) {
+        return raise_selector(g->vcpu, VECTOR_NP, selector);
+    }
+    *accessed = (cs->access & ACCESS_ACCESSED) ? 0 : at;
+    cs->access |= (uint32_t)ACCESS_ACCESSED;
+    cs->selector = (uint16_t)((selector & ~SELECTOR_RPL) | g->cpl);
+    return GUEST_OK;
+}
+
+static bool lands(const struct guest_context *g, const struct guest_segment *cs, uint64_t rip)
+{
+    bool long_code = (g->state.efer & EFER_LMA) && (cs->access & ACCESS_LONG);
+
+    return long_code ? guest_is_canonical(g, rip) : rip <= cs->limit;
+}
+
+enum guest_result perform_far(struct guest_context *g, const struct instruction *in,
+                              const struct action *a, const struct guest_span *span)
+{
+    struct guest_registers *regs = &g->vcpu->regs;
+    unsigned size = a->size - 2u;
+    uint8_t bytes[10] = {0};
+    struct guest_segment cs;
+    uint64_t rip = 0, accessed;
+    uint16_t selector;
+    enum guest_result result = guest_span_read_bytes(g, span, bytes);
+
+    if (result != GUEST_OK) {
+        return result;
+    }
+    memcpy(&rip, bytes, size);
+    memcpy(&selector, bytes + size, sizeof(selector));
+    result = load_code(g, selector, &cs, &accessed);
+    if (result == GUEST_OK && !lands(g, &cs, rip)) {
+        return guest_raise_gp(g->vcpu);
+    }
+    if (result == GUEST_OK && accessed != 0) {
+        uint8_t byte = (uint8_t)cs.access;
+
+        result = guest_system_write(g, accessed + DESCRIPTOR_ACCESS_BYTE, &byte, sizeof(byte));
+    }
+    if (result == GUEST_OK && a->which) {
+        result =
+            guest_push_pair(g, size, regs->rip + in->length, g->state.segment[SEG_CS].selector);
     }
     if (result != GUEST_OK) {
         return result;
     }
-    if (a->kind != ACTION_JUMP) {
-        set_stack(g, rsp);
-    }
-    if (a->kind != ACTION_PUSH) {
-        vcpu->regs.rip = value - in->length; /* and then it advances */
-    }
+    g->state.segment[SEG_CS] = cs;
+    arch_backend()->set_state(g->vcpu, &g->state);
+    regs->rip = rip - in->length; /* and then it advances */
     return GUEST_OK;
-}
-
-enum guest_result perform_pop(struct guest_context *g, const struct action *a,
-                              const struct guest_span *span)
-{
-    uint64_t rsp = g->vcpu->regs.gpr[GPR_RSP], value;
-    struct guest_span stack;
-    enum guest_result result = stack_span(g, rsp, a->size, ACCESS_READ, &stack);
-
-    if (result == GUEST_OK) {
-        result = guest_span_read(g, &stack, &value);
-    }
-    if (result == GUEST_OK) {
-        result = guest_span_write(g, span, value);
-    }
-    if (result == GUEST_OK) {
-        set_stack(g, rsp + a->size);
-    }
-    return result;
 }

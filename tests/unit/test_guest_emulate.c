@@ -3,8 +3,8 @@
  * arch/x86/guest_cpuid.c arch/x86/guest_cr.c arch/x86/guest_dump.c arch/x86/guest_fetch.c
  * arch/x86/guest_mmio.c arch/x86/guest_msr.c arch/x86/guest_operand.c arch/x86/guest_perform.c
  * arch/x86/guest_perform_system.c arch/x86/guest_policy.c arch/x86/guest_segment.c
- * arch/x86/guest_step.c arch/x86/guest_string_io.c arch/x86/guest_vector.c arch/x86/guest_walk.c
- * tests/unit/guest/guest_fake.c tests/unit/guest/native.c */
+ * arch/x86/guest_stack.c arch/x86/guest_step.c arch/x86/guest_string_io.c arch/x86/guest_vector.c
+ * arch/x86/guest_walk.c tests/unit/guest/guest_fake.c tests/unit/guest/native.c */
 /*
  * Instruction emulation against this CPU: every instruction that arch/x86/guest_mmio.c knows is run
  * natively on a buffer and emulated on a device with the same contents; registers, flags and
@@ -352,7 +352,7 @@ static void test_refusals(void **state)
     } cases[] = {
         {"\xd9\x07", 2, true},      /* fld (%rdi) */
         {"\x0f\xae\x07", 3, true},  /* fxsave (%rdi) */
-        {"\x50", 1, true},          /* push with a stack in a device */
+        {"\x9d", 1, true},          /* popf with a stack in a device */
         {"\xf0\x89\x07", 3, false}, /* lock mov */
         {"\xf0\x39\x07", 3, false}, /* lock cmp */
         {"\x06", 1, false},         /* push %es in 64-bit mode */

@@ -3,8 +3,8 @@
  * arch/x86/guest_cpuid.c arch/x86/guest_cr.c arch/x86/guest_dump.c arch/x86/guest_fetch.c
  * arch/x86/guest_mmio.c arch/x86/guest_msr.c arch/x86/guest_operand.c arch/x86/guest_perform.c
  * arch/x86/guest_perform_system.c arch/x86/guest_policy.c arch/x86/guest_segment.c
- * arch/x86/guest_step.c arch/x86/guest_string_io.c arch/x86/guest_vector.c arch/x86/guest_walk.c
- * tests/unit/guest/guest_fake.c tests/unit/guest/native.c */
+ * arch/x86/guest_stack.c arch/x86/guest_step.c arch/x86/guest_string_io.c arch/x86/guest_vector.c
+ * arch/x86/guest_walk.c tests/unit/guest/guest_fake.c tests/unit/guest/native.c */
 /*
  * More instructions with a device as their operand: against this CPU where they can be run here
  * (shifts, products, quotients, bit counts, conditions, vector moves); step by step where they use
@@ -424,6 +424,12 @@ static uint64_t ram64(uint64_t at)
     return value;
 }
 
+static void stack_on_device(const char *bytes, unsigned length)
+{
+    device_code(bytes, length);
+    fake.vcpu.regs.gpr[GPR_RSP] = fake.device_base + 0x800;
+}
+
 static void test_stack(void **state)
 {
     (void)state;
@@ -460,6 +466,46 @@ static void test_stack(void **state)
     device_code("\xff\x27", 2);
     fake.device[7] = 0x12; /* not canonical */
     expect_fault(VECTOR_GP);
+
+    /* The stack alone is on a device. */
+    stack_on_device("\x6a\xf9", 2);
+    assert_int_equal(native_emulate(), EXIT_RESUME);
+    assert_int_equal(fake.vcpu.regs.gpr[GPR_RSP], fake.device_base + 0x7f8);
+    assert_memory_equal(fake.device + 0x7f8, "\xf9\xff\xff\xff\xff\xff\xff\xff", 8);
+    stack_on_device("\x41\x50", 2); /* push %r8 */
+    fake.vcpu.regs.gpr[GPR_R8] = 0x1234;
+    assert_int_equal(native_emulate(), EXIT_RESUME);
+    assert_memory_equal(fake.device + 0x7f8, "\x34\x12\0\0\0\0\0\0", 8);
+    stack_on_device("\xff\x37", 2); /* push (%rdi), which is memory */
+    fake.vcpu.regs.gpr[GPR_RDI] = 0x6000;
+    memcpy(fake.ram + 0x6000, "spillway", 8);
+    assert_int_equal(native_emulate(), EXIT_RESUME);
+    assert_memory_equal(fake.device + 0x7f8, "spillway", 8);
+    stack_on_device("\x5c", 1); /* pop %rsp */
+    memcpy(fake.device + 0x800, "\x21\x43\0\0\0\0\0\0", 8);
+    assert_int_equal(native_emulate(), EXIT_RESUME);
+    assert_int_equal(fake.vcpu.regs.gpr[GPR_RSP], 0x4321);
+    stack_on_device("\xc2\x10\x00", 3); /* ret $16 */
+    memcpy(fake.device + 0x800, "\x21\x43\0\0\0\0\0\0", 8);
+    assert_int_equal(native_emulate(), EXIT_RESUME);
+    assert_int_equal(fake.vcpu.regs.rip, 0x4321);
+    assert_int_equal(fake.vcpu.regs.gpr[GPR_RSP], fake.device_base + 0x818);
+    stack_on_device("\xe8\x00\x01\x00\x00", 5); /* call */
+    assert_int_equal(native_emulate(), EXIT_RESUME);
+    assert_int_equal(fake.vcpu.regs.rip, 0x1105);
+    assert_memory_equal(fake.device + 0x7f8, "\x05\x10\0\0\0\0\0\0", 8);
+    stack_on_device("\xc9", 1); /* leave */
+    fake.vcpu.regs.gpr[GPR_RBP] = fake.device_base + 0x100;
+    memcpy(fake.device + 0x100, "\x21\x43\0\0\0\0\0\0", 8);
+    assert_int_equal(native_emulate(), EXIT_RESUME);
+    assert_int_equal(fake.vcpu.regs.gpr[GPR_RSP], fake.device_base + 0x108);
+    assert_int_equal(fake.vcpu.regs.gpr[GPR_RBP], 0x4321);
+    stack_on_device("\xc8\x34\x02\x00", 4); /* enter $0x234, $0 */
+    fake.vcpu.regs.gpr[GPR_RBP] = 0x4321;
+    assert_int_equal(native_emulate(), EXIT_RESUME);
+    assert_int_equal(fake.vcpu.regs.gpr[GPR_RBP], fake.device_base + 0x7f8);
+    assert_int_equal(fake.vcpu.regs.gpr[GPR_RSP], fake.device_base + 0x7f8 - 0x234);
+    assert_memory_equal(fake.device + 0x7f8, "\x21\x43\0\0\0\0\0\0", 8);
 
     /* The stack waits for memory: the device has not been read. */
     device_code("\xff\x37", 2);
@@ -551,6 +597,22 @@ static void test_system(void **state)
     expect_fault(VECTOR_GP);
     system_code("\x0f\x00\x1f", 3, 0x20);
     fake.state.segment[SEG_SS].access |= 0x60; /* CPL 3 */
+    expect_fault(VECTOR_GP);
+
+    system_code("\xff\x2f", 2, 0); /* ljmp *(%edi) */
+    memcpy(fake.device, "\x00\x20\x00\x00\x08\x00", 6);
+    assert_int_equal(native_emulate(), EXIT_RESUME);
+    assert_int_equal(fake.vcpu.regs.rip, 0x2000);
+    assert_int_equal(fake.state.segment[SEG_CS].selector, 8);
+    assert_int_equal(fake.ram[0x400d], 0x9b);
+    system_code("\xff\x1f", 2, 0); /* lcall */
+    memcpy(fake.device, "\x00\x20\x00\x00\x08\x00", 6);
+    fake.state.segment[SEG_CS].selector = 0x99;
+    assert_int_equal(native_emulate(), EXIT_RESUME);
+    assert_int_equal(fake.vcpu.regs.gpr[GPR_RSP], 0x7ff8);
+    assert_true(ram64(0x7ff8) == 0x0000009900001002);
+    system_code("\xff\x2f", 2, 0); /* to data */
+    memcpy(fake.device, "\x00\x20\x00\x00\x10\x00", 6);
     expect_fault(VECTOR_GP);
 
     system_code("\x0f\x01\x27", 3, 0); /* smsw */

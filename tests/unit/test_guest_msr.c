@@ -3,8 +3,8 @@
  * arch/x86/guest_cpuid.c arch/x86/guest_cr.c arch/x86/guest_dump.c arch/x86/guest_fetch.c
  * arch/x86/guest_mmio.c arch/x86/guest_msr.c arch/x86/guest_operand.c arch/x86/guest_perform.c
  * arch/x86/guest_perform_system.c arch/x86/guest_policy.c arch/x86/guest_segment.c
- * arch/x86/guest_step.c arch/x86/guest_string_io.c arch/x86/guest_vector.c arch/x86/guest_walk.c
- * tests/unit/guest/guest_fake.c */
+ * arch/x86/guest_stack.c arch/x86/guest_step.c arch/x86/guest_string_io.c arch/x86/guest_vector.c
+ * arch/x86/guest_walk.c tests/unit/guest/guest_fake.c */
 /* RDMSR and WRMSR. */
 #include <setjmp.h>
 #include <stdarg.h>
