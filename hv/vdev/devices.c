@@ -56,6 +56,7 @@ bool vm_devices_create(struct vm *vm)
     vpm_reset(&devices->pm);
     lines_init(devices);
     lines_reset(devices);
+    testdev_reset(devices);
     devices->clock_base_tsc = arch_tsc();
     vm->devices = devices;
     return true;
@@ -72,6 +73,7 @@ void vm_devices_reset(struct vm *vm)
     vpm_reset(&devices->pm);
     vpci_reset(&devices->pci);
     lines_reset(devices);
+    testdev_reset(devices);
     devices->clock_base_tsc = arch_tsc();
     spin_unlock(&devices->lock);
 }

@@ -16,6 +16,7 @@
 #define LINES         24u
 #define ISA_LINES     16u
 #define ISA_CASCADE   2u
+#define BIOS_LINE     11u
 
 #define MEMORY_BASE  0xff000000ull
 #define MEMORY_ORDER 4u
@@ -30,6 +31,12 @@ bool testdev_create(struct vm_devices *devices)
     }
     devices->test.memory = memory;
     return true;
+}
+
+void testdev_reset(struct vm_devices *devices)
+{
+    devices->test.word = 0;
+    devices->pic.chip[1].imr &= (uint8_t)~BIT(BIOS_LINE - 8);
 }
 
 void testdev_destroy(struct vm_devices *devices)
@@ -62,8 +69,18 @@ bool testdev_port_in(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t *
     return true;
 }
 
+/* A pulse that a CPU with IF = 0 has not taken yet lasts until it does, as QEMU's 8259s latch it.
+ */
+static bool lasts(const struct vm_devices *devices, unsigned line)
+{
+    return vpic_is_open(&devices->pic, line) && vpic_is_requested(&devices->pic, line);
+}
+
 static void set_line(struct vm_devices *devices, unsigned line, bool level)
 {
+    if (line < ISA_LINES && line != ISA_CASCADE && !level && lasts(devices, line)) {
+        return;
+    }
     if (line < ISA_LINES && line != ISA_CASCADE) {
         lines_set(devices, line, level);
     } else {

@@ -20,6 +20,8 @@ struct vm_devices;
 
 /* Sets devices->test.  False: out of memory. */
 bool testdev_create(struct vm_devices *devices);
+/* After all other devices: the 8259s are as a BIOS leaves them, with IRQ 11 open.  Lock held. */
+void testdev_reset(struct vm_devices *devices);
 void testdev_destroy(struct vm_devices *devices);
 /* False: not a port of it. */
 bool testdev_port_in(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t *value);

@@ -8,6 +8,11 @@ bool testdev_create(struct vm_devices *devices)
     return true;
 }
 
+void testdev_reset(struct vm_devices *devices)
+{
+    (void)devices;
+}
+
 void testdev_destroy(struct vm_devices *devices)
 {
     (void)devices;
