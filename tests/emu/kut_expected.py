@@ -97,7 +97,7 @@ TESTS.update({
     "xsave": Expected(386),
     "taskswitch2": Expected(12, 13, qemu_fails=[
         (r"^does not end$", "TCG: a call of a task whose conforming code has another DPL than its RPL")]),
-    "kvmclock_test": Expected(0),
+    "kvmclock_test": Expected(1),
     "pcid-enabled": Expected(2),
     "pcid-disabled": Expected(2),
     "pcid-asymmetric": Expected(2),
