@@ -73,7 +73,7 @@ def power_off(machine, names):
 def newcomer(alone, together, steps):
     """One that had a CPU alone for long goes on at half of its speed when another one comes."""
 
-    def run(boot):
+    def once(boot):
         words = f"spin steps={steps} every=1000 seconds="
         machine = boot(host(store="none", when_idle="monitor") +
                        load_vm("a", words + str(alone + together)) +
@@ -92,10 +92,16 @@ def newcomer(alone, together, steps):
         got = measure_shares(machine, ("a", "b"), {"a": 0.5, "b": 0.5})
         loop = machine.expect(r"^a\| load: spin .* shortest_us=(\d+) longest_us=(\d+)\n", 300)
         shortest, longest = int(loop.group(1)), int(loop.group(2))
-        if longest > 3 * shortest:
-            raise Failure(f"a loop of {shortest} us took {longest} us: {got}")
         power_off(machine, ("b",))
-        return f"{got}; the longest loop of a took {longest / shortest:.1f} times the shortest"
+        return longest / shortest, f"{got}; the longest loop of a took {longest / shortest:.1f} times the shortest"
+
+    def run(boot):
+        ratio, text = once(boot)
+        if ratio > 3:  # one loop is enough for that, and this computer may have been elsewhere
+            ratio, text = once(boot)
+        if ratio > 3:
+            raise Failure(text)
+        return text
 
     return run
 
