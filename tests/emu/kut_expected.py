@@ -33,7 +33,7 @@ HELD_BACK = (r"MOVSS blocking|^MOV SS \+ watchpoint \+ (int \$1|INT3)$",
 VCPUS = {"x2apic": 1, "xapic": 1}
 # MiB of memory, seconds (three times as many on Bochs), where not 128 and 60.
 MEMORY = {}
-SECONDS = {"x2apic": 240, "xapic": 240, "access": 1500, "sieve": 300, "emulator": 120, "vmexit_ipi": 120,
+SECONDS = {"x2apic": 240, "xapic": 240, "access": 300, "sieve": 300, "emulator": 120, "vmexit_ipi": 120,
            "vmexit_ipi_halt": 120, "kvmclock_test": 240}
 # Less of the same.
 ARGS = {"kvmclock_test": ["100000"]}
@@ -60,7 +60,9 @@ NOT_RUN = {
     "hyperv_synic": _HYPERV, "hyperv_connections": _HYPERV, "hyperv_stimer": _HYPERV,
     "hyperv_stimer_direct": _HYPERV, "hyperv_clock": _HYPERV,
 }
-NOT_RUN_ON = {"qemu": {}, "bochs": {"sieve": "a quarter of an hour of nothing but arithmetic"}}
+NOT_RUN_ON = {"qemu": {"access": "TCG, without us too, leaves P out of the error code for reserved bits, and "
+                                 "each of many thousand failures is a page of dump"},
+              "bochs": {"sieve": "a quarter of an hour of nothing but arithmetic"}}
 
 # Their own counting ends with its figures only: that they end is what is asked.
 _FIGURES = ("vmexit_cpuid", "vmexit_vmcall", "vmexit_mov_from_cr8", "vmexit_mov_to_cr8",
@@ -76,8 +78,7 @@ TESTS.update({
     "cmpxchg8b": Expected(1),
     "smptest": Expected(1),
     "smptest3": Expected(1),
-    "access": Expected(1, qemu_fails=[
-        (r"^Test failed|bit 51|^failed with code", "TCG: bit 51 of an entry")]),
+    "access": Expected(1),
     "smap": Expected(18),
     "pku": Expected(0),
     "pks": Expected(0),
