@@ -140,7 +140,7 @@ def read_error(boot):
             if name != victim:
                 machine.expect(rf"^{name}\| .*memcheck: PASS", 200)
         for name in names:
-            machine.expect(rf"vm {name}: (ended well|failed with code)", 60)
+            machine.expect(rf"vm {name}: (ended well|is off, failed)", 60)
         machine.send("poweroff\r")
         expect_end(machine, r"^spillway: power off: 1 guest\(s\) failed$", 1)
 
