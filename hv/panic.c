@@ -30,11 +30,10 @@ void panic(const char *format, ...)
     char message[160], last[192];
     va_list args;
 
+    arch_panic_stop_others(); /* of two CPUs that panic at once, the later one stays there */
     if (atomic_exchange(&panicking, true)) {
-        /* A second panic, on this CPU or another: the first one is speaking. */
-        arch_power_off();
+        arch_power_off(); /* this CPU was speaking already */
     }
-    arch_panic_stop_others();
     log_panic_mode();
     console_panic_mode();
     va_start(args, format);

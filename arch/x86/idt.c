@@ -3,7 +3,6 @@
 
 #include "arch/x86/apic.h"
 #include "arch/x86/cpu.h"
-#include "arch/x86/machine_check.h"
 #include "arch/x86/panic.h"
 #include "arch/x86/percpu.h"
 #include "base/log.h"
@@ -120,9 +119,6 @@ static _Noreturn void exception_panic(struct interrupt_frame *frame)
     /* A push below the stack cannot be reported on that stack: it comes as #DF. */
     if (frame->vector == VECTOR_DF && in_guard_page(cpu, read_cr2())) {
         panic("stack overflow at %#lx", frame->rip);
-    }
-    if (frame->vector == VECTOR_MC) {
-        machine_check_report();
     }
     if (frame->vector == VECTOR_PF) {
         panic("%s at %#lx: %s %#lx, error code %#lx", exception_name(frame->vector), frame->rip,

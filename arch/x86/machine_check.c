@@ -37,9 +37,16 @@ void machine_check_report(void)
         return;
     }
     status = rdmsr(MSR_IA32_MCG_STATUS);
-    log_error("machine check: MCG_STATUS %lx", status);
+    if (status & MCG_STATUS_MCIP) {
+        log_error("machine check: MCG_STATUS %lx", status);
+    }
     for (unsigned bank = 0; bank < FIELD_GET(MCG_CAP_BANKS, rdmsr(MSR_IA32_MCG_CAP)); bank++) {
         report_bank(bank);
     }
     wrmsr(MSR_IA32_MCG_STATUS, status & ~MCG_STATUS_MCIP);
+}
+
+void machine_check_exit(void)
+{
+    panic("#MC machine check while a guest ran");
 }

@@ -3,7 +3,11 @@
 #define SPILLWAY_ARCH_X86_MACHINE_CHECK_H
 
 /* Logs this CPU's banks that hold something, and clears them and MCG_STATUS.MCIP: with that set,
- * the next machine check would shut the CPU down.  From #MC. */
+ * the next machine check would shut the CPU down.  In a panic only: #MC comes while any lock is
+ * held, the log's too. */
 void machine_check_report(void);
+/* A guest's exit says that #MC came while it ran, which is the host's: the panic shows the banks.
+ */
+_Noreturn void machine_check_exit(void);
 
 #endif

@@ -3,6 +3,7 @@
 
 #include "arch/x86/apic.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/machine_check.h"
 #include "arch/x86/paging.h"
 #include "arch/x86/percpu.h"
 #include "arch/x86/power.h"
@@ -167,6 +168,7 @@ void arch_panic_dump(void)
     log_error("CPU %u, APIC id %u", self->id, self->apic_id);
     log_error("cr0 %08lx cr2 %016lx cr3 %016lx cr4 %08lx efer %lx", read_cr0(), read_cr2(),
               read_cr3(), read_cr4(), rdmsr(MSR_EFER));
+    machine_check_report();
     if (self->fault != NULL) {
         dump_frame(self->fault);
         log_error("backtrace:");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Exit codes into struct vcpu_exit.  A value that the hardware does not tell stays 0. */
 #include "arch/x86/cpu.h"
+#include "arch/x86/machine_check.h"
 #include "arch/x86/svm/vcpu.h"
 
 #define INSTRUCTION_MAX 15u
@@ -76,7 +77,7 @@ static void decode_exception(struct vcpu *vcpu, struct svm_vcpu *svm, uint8_t ve
     const struct vmcb_control *control = &svm->vmcb->control;
 
     if (vector == VECTOR_MC) {
-        return; /* unknown */
+        machine_check_exit();
     }
     exit->kind = EXIT_KIND_RETRY;
     if (vector == VECTOR_PF) {

@@ -3,6 +3,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest_policy.h"
 #include "arch/x86/idt.h"
+#include "arch/x86/machine_check.h"
 #include "arch/x86/vmx/vcpu.h"
 
 #define SEGMENT_LONG BIT(13)
@@ -137,7 +138,9 @@ static void decode_exception(struct vcpu *vcpu, struct vcpu_exit *exit)
         exit->kind = EXIT_KIND_RETRY;
     } else if (vector == VECTOR_DB) {
         debug_exception(vcpu, FIELD_GET(INTERRUPTION_TYPE, word), exit);
-    } else if (vector != VECTOR_MC) {
+    } else if (vector == VECTOR_MC) {
+        machine_check_exit();
+    } else {
         other_exception(vcpu, word, exit);
     }
 }
