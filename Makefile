@@ -245,7 +245,7 @@ BARE_GUESTS  := $(patsubst guests/bare/%.asm,$(GUEST)/%.elf,$(wildcard guests/ba
 
 .PHONY: guests
 guests: $(GUEST)/vmlinuz $(GUEST)/initrd.img $(GUEST)/initrd-tmem.img $(GUEST)/initrd-swap.img \
-        $(GUEST)/memtest-x64.bin $(BARE_GUESTS)
+        $(GUEST)/initrd-kexec.img $(GUEST)/memtest-x64.bin $(BARE_GUESTS)
 
 # Behind the kernel: there are package lists then.
 $(GUEST)/memtest-x64.bin: guests/memtest-binaries | $(GUEST)/vmlinuz
@@ -284,6 +284,21 @@ $(GUEST)/initrd.img: $(GUEST)/init $(GUEST)/memcheck $(GUEST)/load $(GUEST)/vmli
 	$(Q)cp $(GUEST)/memcheck $(GUEST)/load /bin/busybox $(GUEST)/root/bin/
 	$(Q)cp $(GUEST)/modules/button.ko $(GUEST)/modules/evdev.ko $(GUEST)/root/lib/
 	$(Q)cd $(GUEST)/root && find . | cpio --quiet -o -H newc -R 0:0 > ../initrd.img
+
+$(GUEST)/kexec: guests/kexec/kexec.c
+	@mkdir -p $(@D)
+	@echo '  CC      $<'
+	$(Q)$(CC) $(GUEST_CFLAGS) $< -o $@
+
+# The usual one, with itself and a kernel to start from inside.
+$(GUEST)/initrd-kexec.img: $(GUEST)/initrd.img $(GUEST)/kexec guests/kexec/again guests/kexec/crash
+	@echo '  CPIO    $@'
+	$(Q)rm -rf $(GUEST)/root-kexec
+	$(Q)cp -r $(GUEST)/root $(GUEST)/root-kexec
+	$(Q)mkdir $(GUEST)/root-kexec/boot
+	$(Q)cp $(GUEST)/vmlinuz $(GUEST)/initrd.img $(GUEST)/root-kexec/boot/
+	$(Q)cp $(GUEST)/kexec guests/kexec/again guests/kexec/crash $(GUEST)/root-kexec/bin/
+	$(Q)cd $(GUEST)/root-kexec && find . | cpio --quiet -o -H newc -R 0:0 > ../initrd-kexec.img
 
 # The kernel module, against the headers of the kernel that was fetched.
 TMEM_SOURCES := $(wildcard guests/linux/*.[ch]) guests/linux/Kbuild guests/include/spillway_tmem.h
@@ -371,7 +386,7 @@ $(BUILD)/demo.img: guests/demo.conf $(BUILD)/BOOTX64.EFI $(GUEST)/vmlinuz $(GUES
 
 # ---- test ----
 
-.PHONY: test check soak acceptance bench kut
+.PHONY: test check soak acceptance bench kernels kut
 test: packages
 	@BUILD=$(BUILD) MAKE="$(MAKE)" tools/run-tests
 
@@ -388,6 +403,22 @@ kut:
 	@test -n '$(KUT)' || { echo 'usage: make kut KUT=DIRECTORY [KUT_ARGUMENTS=...]'; exit 2; }
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/kut TESTDEV=1 all
 	BUILD=$(BUILD)/kut tests/emu/kut $(KUT_ARGUMENTS) $(KUT)
+
+# Debian's kernels of other releases, which are fetched first, as guests.
+kernels: all guests $(GUEST)/kernels/initrd-i386.img
+	tests/emu/run kernels
+
+$(GUEST)/kernels/6.1.vmlinuz: guests/kernels/fetch
+	$(Q)guests/kernels/fetch $(@D)
+	@touch $@
+
+$(GUEST)/kernels/initrd-i386.img: guests/kernels/init-i386 $(GUEST)/kernels/6.1.vmlinuz
+	@echo '  CPIO    $@'
+	$(Q)rm -rf $(GUEST)/root-i386
+	$(Q)mkdir -p $(GUEST)/root-i386/bin
+	$(Q)cp $< $(GUEST)/root-i386/init
+	$(Q)cp $(@D)/busybox-i386 $(GUEST)/root-i386/bin/busybox
+	$(Q)cd $(GUEST)/root-i386 && find . | cpio --quiet -o -H newc -R 0:0 > $(abspath $@)
 
 bench: all guests
 	tests/bench/run

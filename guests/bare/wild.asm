@@ -1,5 +1,6 @@
 ; SPDX-License-Identifier: BSD-2-Clause
-; Runs wild: every port but those that end it, random MSRs, random addresses that no memory owns.
+; Runs wild: every port but those that end it, reads of every MSR number in the ranges that anybody uses,
+; random MSRs, random addresses that no memory owns.
 ; Unowned ports read all-ones, unknown MSRs give #GP, unowned addresses read all-ones; then it says
 ; PASS and ends well.  The host has to survive all of it.
 %include "bare.inc"
@@ -14,6 +15,7 @@ main:
         call    print
         call    set_idt
         call    wild_ports
+        call    read_msrs
         call    wild_msrs
         call    wild_mmio
         call    check_unowned
@@ -109,6 +111,34 @@ wild_ports:
         jb      .next
         ret
 
+; Each answers or gives #GP; says how many answer.
+read_msrs:
+        mov     dword [resume_at], .resume
+        mov     dword [faults], 0
+        xor     ebp, ebp
+        mov     esi, msr_ranges
+.range: mov     ecx, [esi]
+.next:  rdmsr
+.resume:
+        inc     ebp
+        inc     ecx
+        cmp     ecx, [esi + 4]
+        jne     .next
+        add     esi, 8
+        cmp     esi, msr_ranges_end
+        jne     .range
+        mov     esi, text_wild
+        call    print
+        mov     eax, ebp
+        sub     eax, [faults]
+        call    print_decimal
+        mov     esi, text_of
+        call    print
+        mov     eax, ebp
+        call    print_decimal
+        mov     esi, text_msrs
+        jmp     print
+
 wild_msrs:
         mov     dword [resume_at], .resume
         mov     ebp, MSR_ROUNDS
@@ -180,7 +210,18 @@ section .data
 hello:  db "wild: running wild", 10, 0
 pass:   db "wild: PASS", 10, 0
 failed: db "wild: FAIL: an unowned port, address or MSR did not answer as hardware does", 10, 0
+text_wild: db "wild: ", 0
+text_of:   db " of ", 0
+text_msrs: db " MSR numbers answer", 10, 0
 align 4
+; First, and the one behind the last: Intel's and AMD's, x2APIC among them; what hypervisors add.
+msr_ranges:
+        dd 0, 0x2000
+        dd 0x40000000, 0x40000110
+        dd 0x4b564d00, 0x4b564e00
+        dd 0xc0000000, 0xc0002000
+        dd 0xc0010000, 0xc0012000
+msr_ranges_end:
 code_vectors: dd 0x00027d00         ; #DF #TS #NP #SS #GP #PF #AC push an error code
 faults:       dd 0
 resume_at:    dd 0

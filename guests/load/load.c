@@ -4,17 +4,17 @@
  *
  *   spin    each thread computes, in loops of equal work; prints loops, and the longest that one of
  *           them took beside the shortest
- *   locks   threads share one pthread mutex, and touch one page after the other; prints how often
- * the mutex was taken
+ *   locks   threads share one pthread mutex, and touch one page after the other; prints how
+ *           often the mutex was taken
  *
  *   threads=N  (1), thread i on CPU i, as far as there are so many
  *   seconds=N  by the monotonic clock (5)
  *   bind=N     1: all threads on the first CPU (0)
  *   pages=N    that locks has (64)
- *   drop=N     1: locks gives the page back to the kernel before it takes the mutex, so that the
- * CPUs of all other threads have to drop their translations of it (0) steps=N    of a loop of spin,
- * in thousands (10000) every=N    prints a line every N milliseconds of the run, spin only; 0: at
- * the end alone (0)
+ *   drop=N     1: locks gives the page back to the kernel before it takes the mutex, so that
+ *              all other CPUs have to drop their translations of it (0)
+ *   steps=N    of a loop of spin, in thousands (10000)
+ *   every=N    prints a line every N milliseconds of the run, spin only; 0: at the end alone (0)
  *
  * Lines: `load: spin threads=2 loops=812 ms=5001 shortest_us=6012 longest_us=24100`.
  */

@@ -131,7 +131,26 @@ def memtest(boot):
     expect_end(machine)
 
 
+def kexec(dumped):
+    """A kernel starts another one on its CPUs; another crashes, and the one that it had loaded for that
+    reads so many bytes of its memory."""
+    def run(boot):
+        config = host(store="none")
+        config += run_vm("again", "again", memory="256M", vcpus=2)
+        config += run_vm("crash", f"crash {dumped}", "crashkernel=128M", memory="320M", vcpus=2)
+        machine = boot(config, (f"{VMLINUZ}=\\guest\\vmlinuz",
+                                f"{guest_file('initrd-kexec.img')}=\\guest\\initrd.img"), timeout=500)
+        expect_end(machine)
+        for line in (r"again\| memcheck: PASS.*", r"again\| 2", r"crash\| OSRELEASE=\d+\..*", rf"crash\| {dumped}"):
+            if not re.search(rf"^{line}$", machine.text, re.M):
+                raise Failure(f"expected a line '{line}'")
+
+    return run
+
+
 CASES = [
+    Case("kexec", kexec(150 * MIB), memory="1G", cpus=2),
+    Case("kexec", kexec(4 * MIB), emu="bochs", optional=True, memory="1G", cpus=2),
     Case("memtest", memtest, memory="256M", store="none"),
     Case("memtest", memtest, emu="bochs", memory="256M", store="none"),
     Case("hotplug", hotplug(50), memory="768M", cpus=2),
@@ -139,4 +158,5 @@ CASES = [
     Case("sizes", sizes, memory="1100M"),
     Case("initrds", initrds, memory="1G"),
     Case("reboots", reboots(12), memory="384M"),
+    Case("fifty-reboots", reboots(50), optional=True, memory="384M"),
 ]
