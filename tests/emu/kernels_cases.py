@@ -34,7 +34,7 @@ def kernels(boot):
 
 def pae(boot):
     """A 32-bit kernel is entered by the 32-bit protocol and uses memory behind 4 GiB."""
-    config = host(store="auto", pool="400M") + "\n".join((
+    config = host(store="auto", pool="700M") + "\n".join((
         "[vm i386]", "kernel = \\guest\\6.1-i386", "initrd = \\guest\\6.1-i386.img", "memory = 5G", "vcpus = 2",
         "cmdline = console=ttyS0 quiet")) + "\n"
     machine = boot(config, files("6.1-i386", os.path.join(FOLDER, "initrd-i386.img")), store="6G", timeout=600)
@@ -47,6 +47,6 @@ def pae(boot):
 CASES = [
     Case("kernels", kernels, optional=True, cpus=2, memory="1100M"),
     Case("kernels", kernels, emu="bochs", optional=True, cpus=2, memory="1100M"),
-    Case("kernels-i386", pae, optional=True, cpus=2, memory="768M"),
-    Case("kernels-i386", pae, emu="bochs", optional=True, cpus=2, memory="768M"),
+    Case("kernels-i386", pae, optional=True, cpus=2, memory="1100M"),
+    Case("kernels-i386", pae, emu="bochs", optional=True, cpus=2, memory="1100M"),
 ]
