@@ -44,7 +44,7 @@ NASMFLAGS    := -felf64 -g -Fdwarf -I./ -I$(BUILD)/ -w+error
 
 # ---- the hypervisor ----
 
-SOURCE_DIRS := base hv hv/vdev mm drivers arch/x86 arch/x86/vmx arch/x86/svm
+SOURCE_DIRS := base hv hv/vdev mm $(patsubst %/,%,$(wildcard mm/*/)) drivers arch/x86 $(patsubst %/,%,$(wildcard arch/x86/*/))
 # One of the two: the test device of kvm-unit-tests, or nothing in its place.
 TESTDEV_OUT := hv/vdev/testdev$(if $(TESTDEV),_none).c
 C_SOURCES   := $(filter-out arch/x86/asm_offsets.c $(TESTDEV_OUT),$(wildcard $(SOURCE_DIRS:%=%/*.c)))
@@ -225,7 +225,7 @@ $(BUILD)/BOOTX64.EFI: $(BUILD)/loader.so
 
 # Only what it calls of them is linked.
 CHECK_SOURCES := tools/check-config.c base/config_text.c $(wildcard hv/config*.c) hv/admission.c \
-                 drivers/uart.c mm/space.c mm/tmem.c mm/tmem_table.c mm/frame_array.c mm/frame_alloc.c mm/store.c
+                 drivers/uart.c mm/space/space.c mm/tmem/tmem.c mm/tmem/table.c mm/frame/frame_array.c mm/frame/frame_alloc.c mm/content/store.c
 CHECK_CFLAGS  := -std=gnu11 -O1 -g $(WARNINGS) -I. -isystem $(BUILD)/check -ffunction-sections \
                  -fdata-sections -Wl,--gc-sections
 
@@ -233,7 +233,7 @@ $(BUILD)/check/sys/tree.h: $(BUILD)/libc/newlib.h
 	@mkdir -p $(@D)
 	$(Q)cp $(NEWLIB)/include/sys/tree.h $@
 
-$(BUILD)/check-config: $(CHECK_SOURCES) $(wildcard hv/*.h mm/*.h base/*.h) | $(BUILD)/check/sys/tree.h
+$(BUILD)/check-config: $(CHECK_SOURCES) $(wildcard hv/*.h mm/*.h mm/*/*.h base/*.h) | $(BUILD)/check/sys/tree.h
 	@echo '  CC      tools/check-config.c'
 	$(Q)$(CC) $(CHECK_CFLAGS) $(CHECK_SOURCES) -o $@
 
@@ -431,14 +431,21 @@ define check
 	@if $(2); then echo 'check: PASS $(1)'; else echo 'check: FAIL $(1)'; exit 1; fi
 endef
 
-.PHONY: check-format check-layers check-headers check-clang check-elf
-check: check-format check-layers check-headers check-clang check-elf
+.PHONY: check-format check-layers check-docs check-checks check-headers check-clang check-elf
+check: check-format check-layers check-docs check-checks check-headers check-clang check-elf
 
 check-format:
 	$(call check,format,tools/check-format)
 
 check-layers:
-	$(call check,layers and include cycles,tools/check-layers)
+	$(call check,layers and rooms and include cycles,tools/check-layers)
+
+check-docs:
+	$(call check,files that the documents name,tools/check-docs)
+
+# Do they find what is planted for them?
+check-checks:
+	$(call check,planted faults are found,tests/checks/run)
 
 check-elf: $(BUILD)/hypervisor.elf
 	$(call check,W^X and no vector code,tools/check-elf $<)

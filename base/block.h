@@ -72,7 +72,7 @@ struct block_device {
 void block_init(void);
 /* The device of that name (or "PARTUUID=..."), or NULL. */
 struct block_device *block_find(const char *name);
-/* All devices: *cursor is NULL at first; returns NULL at the end. */
+/* The device behind `previous`, or the first one for NULL; NULL at the end. */
 struct block_device *block_next(struct block_device *previous);
 /* Polls every disk controller; called by every CPU's main loop.  No locks held. */
 void block_poll(void);

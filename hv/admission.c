@@ -4,8 +4,8 @@
 #include <stdio.h>
 
 #include "base/bits.h"
-#include "mm/space.h"
-#include "mm/tmem.h"
+#include "mm/space/space.h"
+#include "mm/tmem/tmem.h"
 
 #define VCPU_FRAMES 4 /* of each vCPU: control structures and the extended state */
 #define GUEST_SLOTS 2 /* hv/guest_load.h */

@@ -53,7 +53,7 @@ static enum exit_result on_cpuid(struct vcpu *vcpu, const struct vcpu_exit *exit
     return EXIT_RESUME;
 }
 
-/* Goes on behind the instruction, of which there is nothing to do but what `then` says. */
+/* Skips the instruction; the exit then ends with `then`. */
 static enum exit_result skip(struct vcpu *vcpu, const struct vcpu_exit *exit, enum exit_result then)
 {
     enum exit_result result;
@@ -66,7 +66,7 @@ static enum exit_result skip(struct vcpu *vcpu, const struct vcpu_exit *exit, en
     return then;
 }
 
-/* A debug exception behind it ends HLT at once: that of a single step, or one that MOV SS has held
+/* A pending debug exception ends HLT at once: that of a single step, or one that MOV SS has held
  * back. */
 static enum exit_result on_hlt(struct vcpu *vcpu, const struct vcpu_exit *exit)
 {

@@ -18,7 +18,7 @@
 #define SPILLWAY_HV_GUEST_LOAD_H
 
 #include "hv/vm.h"
-#include "mm/space.h"
+#include "mm/space/space.h"
 
 #define GUEST_LOW_LIMIT      0xc0000000ull
 #define GUEST_HIGH_BASE      0x100000000ull

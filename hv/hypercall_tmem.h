@@ -11,12 +11,12 @@
 
 #include "guests/include/spillway_tmem.h"
 #include "hv/vcpu.h"
-#include "mm/tmem.h"
+#include "mm/tmem/tmem.h"
 
 /* A checked operation.  Object, index and pool may have any value. */
 struct tmem_order {
     uint32_t op;    /* SPILLWAY_TMEM_* */
-    uint32_t flags; /* CREATE: TMEM_* of mm/tmem.h */
+    uint32_t flags; /* CREATE: TMEM_* of mm/tmem/tmem.h */
     struct tmem_handle handle;
     gpa_t address; /* PUT, GET: page-aligned; QUERY: 8-byte aligned */
 };

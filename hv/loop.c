@@ -12,7 +12,7 @@
 #include "hv/sched.h"
 #include "hv/timer.h"
 #include "hv/vm_control.h"
-#include "mm/pager.h"
+#include "mm/policy/pager.h"
 
 #define DRAIN_NS 500000ull    /* the serial port takes 16 bytes in 1.4 ms */
 #define BUSY_NS  1000000ull   /* look at a disk that has requests, should an interrupt get lost */

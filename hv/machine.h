@@ -7,7 +7,7 @@
 #include "boot/handover.h"
 #include "hv/backend.h"
 #include "hv/config.h"
-#include "mm/store.h"
+#include "mm/content/store.h"
 
 /* Never NULL once the first VM can be made. */
 const struct vcpu_backend *machine_backend(void);

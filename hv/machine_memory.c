@@ -7,8 +7,8 @@
 #include "hv/arch.h"
 #include "hv/machine.h"
 #include "hv/refuse.h"
-#include "mm/frame.h"
-#include "mm/frame_alloc.h"
+#include "mm/frame/frame.h"
+#include "mm/frame/frame_alloc.h"
 
 #define LOW_MEMORY_PAGES 256 /* the first MiB: firmware's and the trampoline's */
 

@@ -3,7 +3,7 @@
 #ifndef SPILLWAY_HV_MACHINE_STORE_H
 #define SPILLWAY_HV_MACHINE_STORE_H
 
-#include "mm/store.h"
+#include "mm/content/store.h"
 
 /*
  * The store, or NULL with the reason logged.  A disk that does not carry our superblock is never

@@ -7,8 +7,8 @@
 #define SPILLWAY_HV_STATS_H
 
 #include "hv/vm_control.h"
-#include "mm/frame_alloc.h"
-#include "mm/store.h"
+#include "mm/content/store.h"
+#include "mm/frame/frame_alloc.h"
 
 struct vm_stats {
     struct space_stats memory;

@@ -6,7 +6,7 @@
 #include "hv/arch.h"
 #include "hv/vcpu.h"
 #include "mm/env.h"
-#include "mm/space.h"
+#include "mm/space/space.h"
 
 /* What each CPU's hardware may be translating with right now. */
 static struct {

@@ -17,7 +17,7 @@
 #include "hv/arch.h"
 #include "hv/backend.h"
 #include "hv/fair.h"
-#include "mm/space.h"
+#include "mm/space/space.h"
 
 struct lapic;
 struct vm;
@@ -112,11 +112,11 @@ struct vcpu {
 
     /* Backend */
     void *backend_data;       /* struct vmx_vcpu or struct svm_vcpu */
-    struct guest_xstate *fpu; /* arch/x86/fpu.c */
+    struct guest_xstate *fpu; /* arch/x86/guest/fpu.c */
     uint64_t tlb_gen;         /* hv/tlb.h */
     unsigned tlb_cpu;         /* where it last entered a guest; UINT32_MAX: nowhere */
 
-    /* MSRs that are ours to keep (arch/x86/guest_msr.c) */
+    /* MSRs that are ours to keep (arch/x86/guest/msr.c) */
     uint64_t msr_kvm_system_time, msr_kvm_wall_clock, msr_apic_base, msr_misc_enable;
     uint64_t msr_tsc_aux, msr_tsc_offset, msr_tsc_adjust;
     uint64_t msr_mtrr_def_type, msr_mtrr_fixed[11], msr_mtrr_variable[16];
@@ -128,7 +128,7 @@ struct vcpu {
     _Atomic uint32_t state;      /* enum vcpu_state */
     enum vcpu_activity activity; /* own CPU only */
     uint8_t nmis;                /* that wait to be delivered; own CPU only */
-    uint8_t lent_pages;          /* arch/x86/guest_step.c; own CPU only ... */
+    uint8_t lent_pages;          /* arch/x86/guest/step.c; own CPU only ... */
     gfn_t lent[VCPU_LENT_PAGES]; /* ... with these, the next entry is for one instruction */
     bool wake_pending;           /* woken between deciding to sleep and sleeping */
     /* PAUSE shall exit: a sibling that may hold what this one waits for has no CPU.  Own CPU. */

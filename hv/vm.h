@@ -11,7 +11,7 @@
 #include "hv/timer.h"
 #include "hv/vcpu.h"
 #include "hv/vdev/cmos.h"
-#include "mm/tmem.h"
+#include "mm/tmem/tmem.h"
 
 #define VM_VCPUS_MAX 8
 
@@ -52,7 +52,7 @@ struct vm {
     uint64_t memory_pages;
     uint64_t tsc_khz;
     struct admission_demand promised; /* 0 when stopped */
-    uint64_t min_pages, max_pages;    /* live settings; see mm/space.h */
+    uint64_t min_pages, max_pages;    /* live settings; see mm/space/space.h */
     uint32_t shares;                  /* of memory ... */
     uint32_t cpu_shares;              /* ... and of CPUs; 0: the same */
     struct fair_group share;          /* of CPUs; hv/sched.c */
@@ -79,7 +79,7 @@ struct vm {
     struct space_stats last_memory;
     struct tmem_stats last_tmem;
     uint64_t last_exits, last_stall_us, last_run_us;
-    _Atomic(struct vcpu *) lent_to; /* arch/x86/guest_step.c: who has the space's page of ones */
+    _Atomic(struct vcpu *) lent_to; /* arch/x86/guest/step.c: who has the space's page of ones */
     _Atomic bool mmio_refused;      /* reported */
     /* Accesses that nobody owns, counted and shown. */
     _Atomic uint64_t unowned_io, unowned_mmio, unowned_msr;

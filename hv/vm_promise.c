@@ -5,8 +5,8 @@
 #include "hv/machine.h"
 #include "hv/vm_control.h"
 #include "hv/vm_internal.h"
-#include "mm/frame_alloc.h"
-#include "mm/store.h"
+#include "mm/content/store.h"
+#include "mm/frame/frame_alloc.h"
 
 static struct admission_demand promised;
 static uint64_t pool; /* frames that were there when nothing was promised */

@@ -16,7 +16,7 @@
 #include "hv/vdev/devices.h"
 #include "hv/vm_control.h"
 #include "hv/vm_tmem.h"
-#include "mm/frame_alloc.h"
+#include "mm/frame/frame_alloc.h"
 
 static bool create_space(struct vm *vm)
 {

@@ -16,7 +16,7 @@
 #include "hv/timer.h"
 #include "hv/vm_control.h"
 #include "hv/vm_internal.h"
-#include "mm/store.h"
+#include "mm/content/store.h"
 
 #define PERIOD_NS    1000000000ull
 #define WAIT_LONG_NS 5000000000ull

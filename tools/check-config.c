@@ -18,8 +18,8 @@
 #include "base/bits.h"
 #include "hv/admission.h"
 #include "hv/config.h"
-#include "mm/frame_alloc.h"
-#include "mm/store.h"
+#include "mm/content/store.h"
+#include "mm/frame/frame_alloc.h"
 
 #define EXIT_BAD 2
 #define TEXT_MAX (1u << 20) /* as the loader */

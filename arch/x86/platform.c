@@ -12,7 +12,7 @@
 #include "base/bits.h"
 #include "base/log.h"
 #include "hv/arch.h"
-#include "mm/frame_alloc.h"
+#include "mm/frame/frame_alloc.h"
 
 #define LOW_BYTES   (160 * 1024)
 #define APIC_ID_MAX 255 /* that an MSI or an IOAPIC can address without interrupt remapping */

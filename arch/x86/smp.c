@@ -21,7 +21,7 @@
 #include "arch/x86/time.h"
 #include "arch/x86/trampoline.h"
 #include "base/log.h"
-#include "mm/frame_alloc.h"
+#include "mm/frame/frame_alloc.h"
 
 #define AREA_ORDER   4 /* 64 KiB */
 #define AREA_BYTES   (PAGE_SIZE << AREA_ORDER)

@@ -11,7 +11,7 @@
 #define SPILLWAY_HV_VDEV_KVMCLOCK_H
 
 #include "base/bits.h"
-#include "mm/space.h"
+#include "mm/space/space.h"
 
 struct vcpu;
 

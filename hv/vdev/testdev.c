@@ -8,7 +8,7 @@
 #include "hv/vdev/lines.h"
 #include "hv/vm.h"
 #include "mm/env.h"
-#include "mm/frame_alloc.h"
+#include "mm/frame/frame_alloc.h"
 
 #define PORT_REGISTER 0xe0u
 #define PORT_EVICT    0xe4u

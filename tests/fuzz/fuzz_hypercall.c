@@ -18,10 +18,10 @@
 #include "hv/hypercall_tmem.h"
 #include "hv/machine.h"
 #include "hv/vm.h"
+#include "mm/content/store_internal.h"
 #include "mm/env.h"
-#include "mm/frame_alloc.h"
-#include "mm/pager.h"
-#include "mm/store_internal.h"
+#include "mm/frame/frame_alloc.h"
+#include "mm/policy/pager.h"
 #include "tests/unit/fake_disk.h"
 #include "tests/unit/support.h"
 

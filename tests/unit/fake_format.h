@@ -7,7 +7,7 @@
 #ifndef SPILLWAY_TESTS_UNIT_FAKE_FORMAT_H
 #define SPILLWAY_TESTS_UNIT_FAKE_FORMAT_H
 
-#include "mm/format.h"
+#include "mm/table/format.h"
 
 extern const struct table_format fake_format;
 

@@ -9,7 +9,7 @@
 #ifndef SPILLWAY_TESTS_UNIT_MEMORY_MODEL_H
 #define SPILLWAY_TESTS_UNIT_MEMORY_MODEL_H
 
-#include "mm/space_internal.h"
+#include "mm/space/space_internal.h"
 #include "tests/unit/fake_disk.h"
 
 #define SPACES      3u

@@ -8,8 +8,8 @@
 #define SPILLWAY_TESTS_UNIT_PROMISE_MODEL_H
 
 #include "hv/admission.h"
-#include "mm/space_internal.h"
-#include "mm/tmem_internal.h"
+#include "mm/space/space_internal.h"
+#include "mm/tmem/internal.h"
 #include "tests/unit/support.h"
 
 #define VMS            4u

@@ -7,8 +7,8 @@
 
 #include "base/log.h"
 #include "mm/env.h"
-#include "mm/frame.h"
-#include "mm/frame_alloc.h"
+#include "mm/frame/frame.h"
+#include "mm/frame/frame_alloc.h"
 #include "tests/unit/support.h"
 
 static struct {

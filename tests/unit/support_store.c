@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "base/log.h"
+#include "mm/content/store_io.h"
 #include "mm/env.h"
-#include "mm/store_io.h"
 #include "tests/unit/fake_disk.h"
 #include "tests/unit/support.h"
 

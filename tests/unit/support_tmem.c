@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "mm/pager.h"
+#include "mm/policy/pager.h"
 
 struct fake_disk disk;
 struct store *store;

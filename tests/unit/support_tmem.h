@@ -11,8 +11,8 @@
 #define SPILLWAY_TESTS_UNIT_SUPPORT_TMEM_H
 
 #include "mm/env.h"
-#include "mm/space_internal.h"
-#include "mm/tmem_internal.h"
+#include "mm/space/space_internal.h"
+#include "mm/tmem/internal.h"
 #include "tests/unit/fake_disk.h"
 #include "tests/unit/support.h"
 

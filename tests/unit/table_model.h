@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A table compared with a plain array: some 2 MiB regions, spread over the address space, of which
- * the array says what each page is.  For the suites of mm/table.c, which include it once.
+ * the array says what each page is.  For the suites of mm/table/table.c, which include it once.
  */
 #ifndef SPILLWAY_TESTS_UNIT_TABLE_MODEL_H
 #define SPILLWAY_TESTS_UNIT_TABLE_MODEL_H
 
 #include "base/log.h"
 #include "mm/env.h"
-#include "mm/frame.h"
-#include "mm/frame_alloc.h"
-#include "mm/table.h"
+#include "mm/frame/frame.h"
+#include "mm/frame/frame_alloc.h"
+#include "mm/table/table.h"
 #include "tests/unit/support.h"
 
 #define REGION_PAGES 512u

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: arch/x86/decode.c arch/x86/decode_tables.c */
+/* SOURCES: arch/x86/guest/decode.c arch/x86/guest/decode_tables.c */
 /* LIBS: -lZydis -lZycore */
 /*
  * The instruction decoder against an independent one (Zydis): wherever Zydis accepts a byte
@@ -19,7 +19,7 @@
 #include <Zydis/Zydis.h>
 #include <cmocka.h>
 
-#include "arch/x86/decode.h"
+#include "arch/x86/guest/decode.h"
 #include "tests/unit/xorshift.h"
 
 #define ROUNDS_RANDOM 3000000u

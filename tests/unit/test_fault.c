@@ -9,10 +9,10 @@
 
 #include <cmocka.h>
 
+#include "mm/content/pattern.h"
 #include "mm/env.h"
-#include "mm/pager.h"
-#include "mm/pattern.h"
-#include "mm/space_internal.h"
+#include "mm/policy/pager.h"
+#include "mm/space/space_internal.h"
 #include "tests/unit/fake_disk.h"
 #include "tests/unit/support.h"
 

@@ -16,8 +16,8 @@
 #include <cmocka.h>
 
 #include "mm/env.h"
-#include "mm/frame.h"
-#include "mm/frame_alloc.h"
+#include "mm/frame/frame.h"
+#include "mm/frame/frame_alloc.h"
 #include "tests/unit/support.h"
 
 #define FIRST SUPPORT_FIRST_FRAME

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "mm/frame_alloc.h"
-#include "mm/frame_array.h"
+#include "mm/frame/frame_alloc.h"
+#include "mm/frame/frame_array.h"
 #include "tests/unit/support.h"
 
 #define MOST 3000u /* three directories */

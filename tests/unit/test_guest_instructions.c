@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: arch/x86/decode.c arch/x86/decode_tables.c arch/x86/guest_action.c arch/x86/guest_alu.c
- * arch/x86/guest_cpuid.c arch/x86/guest_cr.c arch/x86/guest_dump.c arch/x86/guest_fetch.c
- * arch/x86/guest_mmio.c arch/x86/guest_msr.c arch/x86/guest_operand.c arch/x86/guest_perform.c
- * arch/x86/guest_perform_system.c arch/x86/guest_policy.c arch/x86/guest_segment.c
- * arch/x86/guest_stack.c arch/x86/guest_step.c arch/x86/guest_string_io.c arch/x86/guest_vector.c
- * arch/x86/guest_walk.c tests/unit/guest/guest_fake.c tests/unit/guest/native.c */
+/* SOURCES: arch/x86/guest/decode.c arch/x86/guest/decode_tables.c arch/x86/guest/action.c
+ * arch/x86/guest/alu.c arch/x86/guest/cpuid.c arch/x86/guest/cr.c arch/x86/guest/dump.c
+ * arch/x86/guest/fetch.c arch/x86/guest/mmio.c arch/x86/guest/msr.c arch/x86/guest/operand.c
+ * arch/x86/guest/perform.c arch/x86/guest/perform_system.c arch/x86/guest/policy.c
+ * arch/x86/guest/segment.c arch/x86/guest/stack.c arch/x86/guest/step.c arch/x86/guest/string_io.c
+ * arch/x86/guest/vector.c arch/x86/guest/walk.c tests/unit/guest/guest_fake.c
+ * tests/unit/guest/native.c */
 /*
  * More instructions with a device as their operand: against this CPU where they can be run here
  * (shifts, products, quotients, bit counts, conditions, vector moves); step by step where they use
@@ -20,7 +21,7 @@
 #include <cmocka.h>
 
 #include "arch/x86/cpu.h"
-#include "arch/x86/guest.h"
+#include "arch/x86/guest/guest.h"
 #include "tests/unit/guest/guest_fake.h"
 #include "tests/unit/guest/native.h"
 

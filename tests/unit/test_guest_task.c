@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: arch/x86/decode.c arch/x86/decode_tables.c arch/x86/guest_cr.c arch/x86/guest_fetch.c
- * arch/x86/guest_operand.c arch/x86/guest_policy.c arch/x86/guest_segment.c arch/x86/guest_task.c
- * arch/x86/guest_task_new.c arch/x86/guest_walk.c tests/unit/guest/guest_fake.c */
+/* SOURCES: arch/x86/guest/decode.c arch/x86/guest/decode_tables.c arch/x86/guest/cr.c
+ * arch/x86/guest/fetch.c arch/x86/guest/operand.c arch/x86/guest/policy.c arch/x86/guest/segment.c
+ * arch/x86/guest/task.c arch/x86/guest/task_new.c arch/x86/guest/walk.c
+ * tests/unit/guest/guest_fake.c */
 /*
  * Task switches: what is saved, loaded and linked, every fault on the way, and waiting for memory
  * at each step, after which the outcome must be that of the switch without a wait.
@@ -15,7 +16,7 @@
 #include <cmocka.h>
 
 #include "arch/x86/cpu.h"
-#include "arch/x86/guest.h"
+#include "arch/x86/guest/guest.h"
 #include "tests/unit/guest/guest_fake.h"
 
 /* Guest memory.  The table of descriptors and both task states lie across the ends of pages. */

@@ -12,7 +12,7 @@
 #include "arch/x86/svm/npt_format.h"
 #include "arch/x86/vmx/ept_format.h"
 #include "mm/env.h"
-#include "mm/space_internal.h"
+#include "mm/space/space_internal.h"
 #include "tests/unit/fake_format.h"
 #include "tests/unit/support.h"
 

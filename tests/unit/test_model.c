@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #include "mm/env.h"
-#include "mm/pager.h"
+#include "mm/policy/pager.h"
 #include "tests/unit/memory_model.h"
 #include "tests/unit/support.h"
 

@@ -18,7 +18,7 @@
 #include "arch/x86/time.h"
 #include "drivers/platform.h"
 #include "mm/env.h"
-#include "mm/frame_alloc.h"
+#include "mm/frame/frame_alloc.h"
 #include "tests/unit/support.h"
 
 #define FRAMES    4096u

@@ -22,7 +22,7 @@
 #include <cmocka.h>
 
 #include "mm/env.h"
-#include "mm/pager.h"
+#include "mm/policy/pager.h"
 #include "tests/unit/fake_disk.h"
 #include "tests/unit/promise_model.h"
 #include "tests/unit/support.h"
@@ -32,7 +32,7 @@
 #define SLOW          10u  /* a disk that fails many requests is so much slower */
 #define OUTAGE_MAX_MS 400u
 #define BACKOFF_MAX_MS                                                                             \
-    2100u /* mm/store_io.c: how long it may take to see that the disk is back                      \
+    2100u /* mm/content/store_io.c: how long it may take to see that the disk is back              \
            */
 
 static struct fake_disk disk;

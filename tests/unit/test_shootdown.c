@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "mm/env.h"
-#include "mm/space_internal.h"
+#include "mm/space/space_internal.h"
 #include "tests/unit/fake_disk.h"
 #include "tests/unit/support.h"
 

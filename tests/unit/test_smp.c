@@ -19,8 +19,8 @@
 #include <cmocka.h>
 
 #include "mm/env.h"
-#include "mm/pager.h"
-#include "mm/space_internal.h"
+#include "mm/policy/pager.h"
+#include "mm/space/space_internal.h"
 #include "tests/unit/fake_disk.h"
 #include "tests/unit/support.h"
 #include "tests/unit/xorshift.h"

@@ -10,9 +10,9 @@
 #include <cmocka.h>
 
 #include "base/xxhash.h"
-#include "mm/frame_alloc.h"
-#include "mm/pattern.h"
-#include "mm/store_internal.h"
+#include "mm/content/pattern.h"
+#include "mm/content/store_internal.h"
+#include "mm/frame/frame_alloc.h"
 #include "tests/unit/fake_disk.h"
 #include "tests/unit/support.h"
 

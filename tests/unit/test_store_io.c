@@ -9,10 +9,10 @@
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "mm/content/store_internal.h"
+#include "mm/content/store_io.h"
 #include "mm/env.h"
-#include "mm/frame_alloc.h"
-#include "mm/store_internal.h"
-#include "mm/store_io.h"
+#include "mm/frame/frame_alloc.h"
 #include "tests/unit/fake_disk.h"
 #include "tests/unit/support.h"
 

@@ -115,7 +115,7 @@ static void recording_add(uint64_t *entry, uint64_t flags)
 #define table_entry_exchange recording_exchange
 #define table_entry_cmpxchg  recording_cmpxchg
 #define table_entry_add      recording_add
-#include "mm/table.c"
+#include "mm/table/table.c"
 #undef table_entry_get
 #undef table_entry_set
 #undef table_entry_exchange

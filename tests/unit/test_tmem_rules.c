@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "mm/pager.h"
+#include "mm/policy/pager.h"
 #include "tests/unit/support_tmem.h"
 
 /* ---- rule 1 --------------------------------------------------------------------------------- */

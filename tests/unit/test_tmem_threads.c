@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "mm/pager.h"
+#include "mm/policy/pager.h"
 #include "tests/unit/support_tmem.h"
 #include "tests/unit/xorshift.h"
 

@@ -23,7 +23,7 @@ UNIT_CC_clang := clang-14 $(UNIT_COMMON) -O2
 UNIT_LINK     := -Wl,--wrap=frame_alloc,--wrap=frame_alloc_zeroed,--wrap=frame_alloc_promised -lcmocka -pthread
 UNIT_TIMEOUT  ?= 600
 
-UNIT_LIBRARY := $(sort $(wildcard mm/*.c base/*.c tests/unit/support*.c)) arch/x86/vmx/ept_format.c \
+UNIT_LIBRARY := $(sort $(wildcard mm/*/*.c base/*.c tests/unit/support*.c)) arch/x86/vmx/ept_format.c \
                 arch/x86/svm/npt_format.c tests/unit/fake_format.c tests/unit/fake_disk.c
 UNIT_HEX     := $(patsubst %.asl,$(UNIT_DIR)/%.hex,$(wildcard hv/vdev/*.asl))
 
@@ -61,7 +61,7 @@ $(UNIT_DIR)/$(1)/%.o: %.c | $(UNIT_HEX) $(UNIT_DIR)/sys/tree.h
 
 $(UNIT_DIR)/$(1)/support.a: $(UNIT_LIBRARY:%.c=$(UNIT_DIR)/$(1)/%.o)
 	@rm -f $$@
-	@ar rcs $$@ $$^
+	@ar rcsP $$@ $$^
 endef
 
 # The one header of newlib's that the C library of the host does not have.

@@ -95,7 +95,7 @@ void sched_charge_service(struct vcpu *vcpu, uint64_t ns)
     vfake.served[vcpu->index]++;
 }
 
-/* ---- mm/space.h ---- */
+/* ---- mm/space/space.h ---- */
 
 static bool waits(void)
 {

@@ -4,11 +4,11 @@
 #include <string.h>
 
 #include "arch/x86/cpu.h"
-#include "arch/x86/fpu.h"
+#include "arch/x86/guest/fpu.h"
 #include "arch/x86/svm/vcpu.h"
 #include "base/log.h"
 #include "mm/env.h"
-#include "mm/frame_alloc.h"
+#include "mm/frame/frame_alloc.h"
 
 /* APM 15.10.1 "I/O Permissions Map": 3 pages, rounded up.  APM 15.11 "MSR Intercepts": 2 pages. */
 #define IO_MAP_ORDER  2u

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Events: APM 15.20 "Event Injection" and 15.21 "Interrupt and Local APIC Support". */
+#include "arch/x86/guest/event.h"
 #include "arch/x86/cpu.h"
-#include "arch/x86/guest_event.h"
 #include "arch/x86/svm/vcpu.h"
 
 #define DR6_BREAKPOINTS BITS(3, 0)

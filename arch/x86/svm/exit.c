@@ -69,8 +69,8 @@ static void decode_memory(const struct vmcb_control *control, struct vcpu_exit *
     }
 }
 
-/* They go on to the guest: #DB and #AC always exit, others in a step of ours.  DR6 and DR7 are
- * already as its handler shall see them. */
+/* Hands the exception on to the guest.  #DB and #AC always exit, the others while we step one
+ * instruction.  The CPU has set DR6 and DR7 already. */
 static void decode_exception(struct vcpu *vcpu, struct svm_vcpu *svm, uint8_t vector,
                              struct vcpu_exit *exit)
 {

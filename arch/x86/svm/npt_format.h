@@ -3,7 +3,7 @@
 #ifndef SPILLWAY_ARCH_X86_SVM_NPT_FORMAT_H
 #define SPILLWAY_ARCH_X86_SVM_NPT_FORMAT_H
 
-#include "mm/format.h"
+#include "mm/table/format.h"
 
 extern const struct table_format npt_format;
 

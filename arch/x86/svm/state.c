@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* struct guest_state <-> the state save area of the VMCB. */
 #include "arch/x86/cpu.h"
-#include "arch/x86/guest.h"
+#include "arch/x86/guest/guest.h"
 #include "arch/x86/svm/vcpu.h"
 
 /* The VMCB's attributes lack the gap at bits 11:8 that descriptors and the VMCS have. */

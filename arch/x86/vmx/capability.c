@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SDM Vol. 3D appendix A "VMX Capability Reporting Facility". */
 #include "arch/x86/cpu.h"
-#include "arch/x86/guest_policy.h"
+#include "arch/x86/guest/policy.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "base/log.h"
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* VMCSs: what exits, the host's side, and making a vCPU current on a CPU. */
 #include "arch/x86/cpu.h"
-#include "arch/x86/fpu.h"
-#include "arch/x86/guest_paging.h"
-#include "arch/x86/guest_policy.h"
+#include "arch/x86/guest/fpu.h"
+#include "arch/x86/guest/paging.h"
+#include "arch/x86/guest/policy.h"
 #include "arch/x86/reset.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "mm/env.h"
-#include "mm/frame_alloc.h"
+#include "mm/frame/frame_alloc.h"
 
 #define NOWHERE UINT32_MAX
 

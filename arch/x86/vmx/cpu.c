@@ -5,11 +5,11 @@
 #include <string.h>
 
 #include "arch/x86/cpu.h"
-#include "arch/x86/fpu.h"
+#include "arch/x86/guest/fpu.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "base/log.h"
 #include "mm/env.h"
-#include "mm/frame_alloc.h"
+#include "mm/frame/frame_alloc.h"
 
 /* SDM Vol. 3C 24.6.9 "MSR-Bitmap Address": 1 KiB each for reads of 0.., reads of c0000000.., writes
  * of both; a bit that is 0 lets the guest through. */

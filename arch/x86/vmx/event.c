@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Events: SDM Vol. 3C 26.6 "Event Injection", 27.2.4 "Information for VM Exits During Event
  * Delivery", 24.4.2 "Guest Non-Register State". */
+#include "arch/x86/guest/event.h"
 #include "arch/x86/cpu.h"
-#include "arch/x86/guest_event.h"
 #include "arch/x86/vmx/vcpu.h"
 
 /* SDM Vol. 3C table 24-4 "Format of Pending-Debug-Exceptions" */

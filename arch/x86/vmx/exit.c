@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Exit reasons into struct vcpu_exit.  Reads only the fields that a reason needs. */
 #include "arch/x86/cpu.h"
-#include "arch/x86/guest_policy.h"
+#include "arch/x86/guest/policy.h"
 #include "arch/x86/idt.h"
 #include "arch/x86/machine_check.h"
 #include "arch/x86/vmx/vcpu.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* struct guest_state <-> the guest-state area of the VMCS. */
 #include "arch/x86/cpu.h"
-#include "arch/x86/guest_policy.h"
+#include "arch/x86/guest/policy.h"
 #include "arch/x86/vmx/vcpu.h"
 
 #define ACCESS_VALID   (BITS(7, 0) | BITS(16, 12))

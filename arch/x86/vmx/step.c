@@ -4,7 +4,7 @@
  * monitor trap flag would do it too, but not every CPU has it (the Bochs emulator, 2.7).
  */
 #include "arch/x86/cpu.h"
-#include "arch/x86/guest_event.h"
+#include "arch/x86/guest/event.h"
 #include "arch/x86/vmx/vcpu.h"
 
 #define PENDING_STEP BIT(14)

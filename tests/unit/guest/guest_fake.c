@@ -9,8 +9,8 @@
 #include <cmocka.h>
 
 #include "arch/x86/cpu.h"
-#include "arch/x86/fpu.h"
-#include "arch/x86/guest_paging.h"
+#include "arch/x86/guest/fpu.h"
+#include "arch/x86/guest/paging.h"
 #include "hv/vdev/bus.h"
 #include "hv/vdev/kvmclock.h"
 #include "hv/vdev/lapic.h"

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Control registers and XSETBV, as far as they exit.  Checks are those of Intel SDM volume 2,
+ * "MOV - Move to/from Control Registers" and "XSETBV", and of volume 3, "Control Registers".
+ */
+#include "arch/x86/cpu.h"
+#include "arch/x86/guest/guest.h"
+#include "arch/x86/guest/paging.h"
+#include "arch/x86/guest/policy.h"
+#include "hv/vdev/lapic.h"
+
+#define CR0_VALID                                                                                  \
+    (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD |     \
+     CR0_PG)
+#define CR0_LMSW   (CR0_PE | CR0_MP | CR0_EM | CR0_TS)
+#define CR0_PAGING (CR0_PG | CR0_WP)
+#define CR4_PAGING (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)
+
+#define CS_LONG BIT(13)
+
+#define XCR0_REGISTER 0u
+
+#define GPR_DECODE 0xff
+
+void guest_flush_translations(struct vcpu *vcpu)
+{
+    vcpu->tlb_cpu = UINT32_MAX; /* "nowhere": tlb_enter asks for a flush */
+}
+
+/* ---- CR0, CR3, CR4: false means #GP ---- */
+
+static bool set_paging(struct guest_state *state, uint64_t value)
+{
+    bool was = (state->cr0 & CR0_PG) != 0, on = (value & CR0_PG) != 0;
+    bool long_code = (state->efer & EFER_LMA) && (state->segment[SEG_CS].access & CS_LONG);
+
+    if (on && !was && (state->efer & EFER_LME)) {
+        if (!(state->cr4 & CR4_PAE) || (state->segment[SEG_CS].access & CS_LONG)) {
+            return false;
+        }
+        state->efer |= EFER_LMA;
+    }
+    if (!on && was) {
+        if (long_code || (state->cr4 & CR4_PCIDE)) {
+            return false;
+        }
+        state->efer &= ~(uint64_t)EFER_LMA;
+    }
+    return true;
+}
+
+static bool set_cr0(struct vcpu *vcpu, struct guest_state *state, uint64_t value)
+{
+    uint64_t old = state->cr0;
+
+    if (value >> 32) {
+        return false;
+    }
+    value = (value & CR0_VALID) | CR0_ET;
+    if ((value & CR0_PG) && !(value & CR0_PE)) {
+        return false;
+    }
+    if ((value & CR0_NW) && !(value & CR0_CD)) {
+        return false;
+    }
+    if (!set_paging(state, value)) {
+        return false;
+    }
+    state->cr0 = value;
+    if ((old ^ value) & CR0_PAGING) {
+        guest_flush_translations(vcpu);
+    }
+    return true;
+}
+
+static bool set_cr3(struct vcpu *vcpu, struct guest_state *state, uint64_t value)
+{
+    if (state->cr4 & CR4_PCIDE) {
+        value &= ~BIT(63);
+    }
+    if (state->efer & EFER_LMA) {
+        if (value >> guest_physical_bits()) {
+            return false;
+        }
+    } else {
+        value &= 0xffffffff;
+    }
+    state->cr3 = value;
+    guest_flush_translations(vcpu);
+    return true;
+}
+
+static bool set_cr4(struct vcpu *vcpu, struct guest_state *state, uint64_t value)
+{
+    uint64_t changed = state->cr4 ^ value;
+    bool long_mode = (state->efer & EFER_LMA) != 0;
+
+    if (value & ~guest_policy()->cr4_allowed) {
+        return false;
+    }
+    if (long_mode && !(value & CR4_PAE)) {
+        return false;
+    }
+    if ((changed & CR4_PCIDE) && (value & CR4_PCIDE) &&
+        (!long_mode || (state->cr3 & BITS(11, 0)))) {
+        return false;
+    }
+    state->cr4 = value;
+    if (changed & CR4_PAGING) {
+        guest_flush_translations(vcpu);
+    }
+    return true;
+}
+
+/* ---- the access as an instruction ---- */
+
+/* What the guest asks for, whether the backend or our decoder said so. */
+struct cr_access {
+    unsigned number;
+    unsigned gpr;
+    bool write, clts, lmsw, smsw;
+    uint16_t lmsw_source;
+    unsigned length;
+};
+
+/* LMSW m, SMSW m: two bytes. */
+static enum guest_result move_msw(struct guest_context *g, const struct instruction *in,
+                                  struct cr_access *a)
+{
+    unsigned access = a->lmsw ? ACCESS_READ : ACCESS_WRITE;
+    struct guest_span span;
+    uint64_t value = g->state.cr0;
+    gva_t linear;
+    enum guest_result result =
+        guest_linear(g, in->segment, guest_operand_offset(g->vcpu, in), 2, access, &linear);
+
+    if (result == GUEST_OK) {
+        result = guest_span_prepare(g, linear, 2, access, &span);
+    }
+    if (result == GUEST_OK) {
+        result = a->lmsw ? guest_span_read(g, &span, &value) : guest_span_write(g, &span, value);
+    }
+    a->lmsw_source = (uint16_t)value;
+    return result;
+}
+
+/* SVM without decode assists: MOV CR, CLTS, LMSW and SMSW from the bytes. */
+static enum guest_result decode_access(struct guest_context *g, struct cr_access *a)
+{
+    struct instruction in;
+    enum guest_result result = guest_fetch(g, &in);
+
+    if (result != GUEST_OK) {
+        return result;
+    }
+    a->length = in.length;
+    if (in.encoding != DECODE_LEGACY || in.map != DECODE_MAP_0F) {
+        return GUEST_RETRY; /* the code has changed since the exit */
+    }
+    if (in.opcode == 0x06) {
+        a->clts = true;
+        return GUEST_OK;
+    }
+    if (in.opcode == 0x20 || in.opcode == 0x22) {
+        a->number = in.reg | (in.lock ? 8 : 0); /* AMD: LOCK MOV CR0 is CR8 */
+        a->gpr = in.rm;
+        a->write = in.opcode == 0x22;
+        return GUEST_OK;
+    }
+    if (in.opcode != 0x01) {
+        return GUEST_RETRY;
+    }
+    a->lmsw = (in.modrm & 0x38) == 0x30;
+    a->smsw = (in.modrm & 0x38) == 0x20;
+    if (a->lmsw && in.mod == 3) {
+        a->lmsw_source = (uint16_t)g->vcpu->regs.gpr[in.rm];
+    } else if (a->lmsw || (a->smsw && in.memory)) {
+        result = move_msw(g, &in, a);
+    } else if (a->smsw && in.mod == 3) {
+        guest_register_write(g->vcpu, &in, in.rm, in.operand_size, g->state.cr0);
+    } else {
+        return guest_raise_ud(g->vcpu);
+    }
+    return result;
+}
+
+static enum guest_result read_register(struct guest_context *g, const struct cr_access *a)
+{
+    const struct guest_state *state = &g->state;
+    uint64_t value;
+
+    switch (a->number) {
+    case 0:
+        value = state->cr0;
+        break;
+    case 2:
+        value = g->vcpu->regs.cr2;
+        break;
+    case 3:
+        value = state->cr3;
+        break;
+    case 4:
+        value = state->cr4;
+        break;
+    case 8:
+        value = lapic_get_tpr(g->vcpu->lapic);
+        break;
+    default:
+        return guest_raise_ud(g->vcpu);
+    }
+    /* Always 64 bits in 64-bit mode, always 32 bits elsewhere. */
+    g->vcpu->regs.gpr[a->gpr] = g->mode == DECODE_64 ? value : (value & 0xffffffff);
+    return GUEST_OK;
+}
+
+static enum guest_result write_register(struct guest_context *g, unsigned number, uint64_t value)
+{
+    struct vcpu *vcpu = g->vcpu;
+    bool ok;
+
+    switch (number) {
+    case 0:
+        ok = set_cr0(vcpu, &g->state, value);
+        break;
+    case 2:
+        vcpu->regs.cr2 = value;
+        return GUEST_OK;
+    case 3:
+        ok = set_cr3(vcpu, &g->state, value);
+        break;
+    case 4:
+        ok = set_cr4(vcpu, &g->state, value);
+        break;
+    case 8:
+        if (value >> 4) {
+            return guest_raise_gp(vcpu);
+        }
+        lapic_set_tpr(vcpu->lapic, value);
+        return GUEST_OK;
+    default:
+        return guest_raise_ud(vcpu);
+    }
+    if (!ok) {
+        return guest_raise_gp(vcpu);
+    }
+    arch_backend()->set_state(vcpu, &g->state);
+    return GUEST_OK;
+}
+
+/* It cannot clear PE. */
+enum guest_result guest_write_msw(struct guest_context *g, uint16_t source)
+{
+    uint64_t cr0 = g->state.cr0;
+
+    return write_register(g, 0, (cr0 & ~(uint64_t)CR0_LMSW) | (source & CR0_LMSW) | (cr0 & CR0_PE));
+}
+
+static enum guest_result perform_access(struct guest_context *g, const struct cr_access *a)
+{
+    uint64_t cr0 = g->state.cr0, value;
+
+    if (a->smsw) {
+        return GUEST_OK; /* done while decoding */
+    }
+    if (a->clts) {
+        return write_register(g, 0, cr0 & ~(uint64_t)CR0_TS);
+    }
+    if (a->lmsw) {
+        return guest_write_msw(g, a->lmsw_source);
+    }
+    if (!a->write) {
+        return read_register(g, a);
+    }
+    value = g->vcpu->regs.gpr[a->gpr];
+    return write_register(g, a->number, g->mode == DECODE_64 ? value : (value & 0xffffffff));
+}
+
+enum exit_result arch_guest_cr_access(struct vcpu *vcpu, const struct vcpu_exit *exit)
+{
+    struct cr_access a = {
+        .number = exit->cr.number,
+        .gpr = exit->cr.gpr,
+        .write = exit->cr.write,
+        .clts = exit->cr.clts,
+        .lmsw = exit->cr.lmsw,
+        .lmsw_source = exit->cr.lmsw_source,
+        .length = exit->length,
+    };
+    enum guest_result result = GUEST_OK;
+    struct guest_context g;
+
+    guest_context_init(&g, vcpu);
+    if (a.gpr == GPR_DECODE || a.length == 0) {
+        a.clts = false;
+        a.lmsw = false;
+        result = decode_access(&g, &a);
+    }
+    if (result == GUEST_OK && a.gpr >= GPR_COUNT && !a.clts && !a.lmsw && !a.smsw) {
+        result = guest_raise_ud(vcpu);
+    }
+    if (result == GUEST_OK) {
+        result = perform_access(&g, &a);
+    }
+    if (result != GUEST_OK) {
+        return guest_exit_result(result);
+    }
+    arch_guest_advance(vcpu, a.length);
+    return EXIT_RESUME;
+}
+
+/* ---- XSETBV ---- */
+
+static bool xcr0_ok(uint64_t value)
+{
+    uint64_t avx512 = value & XCR0_AVX512;
+
+    if ((value & ~guest_policy()->xcr0_allowed) || !(value & XCR0_X87)) {
+        return false;
+    }
+    if ((value & XCR0_AVX) && !(value & XCR0_SSE)) {
+        return false;
+    }
+    return avx512 == 0 || (avx512 == XCR0_AVX512 && (value & XCR0_AVX));
+}
+
+enum exit_result arch_guest_xsetbv(struct vcpu *vcpu, const struct vcpu_exit *exit)
+{
+    uint64_t *gpr = vcpu->regs.gpr;
+    uint64_t value = (gpr[GPR_RDX] << 32) | (gpr[GPR_RAX] & 0xffffffff);
+    struct guest_context g;
+    enum exit_result result;
+    unsigned length;
+
+    guest_context_init(&g, vcpu);
+    if (!(g.state.cr4 & CR4_OSXSAVE)) {
+        return guest_exit_result(guest_raise_ud(vcpu));
+    }
+    if (g.cpl != 0 || (uint32_t)gpr[GPR_RCX] != XCR0_REGISTER || !xcr0_ok(value)) {
+        return guest_exit_result(guest_raise_gp(vcpu));
+    }
+    result = arch_guest_instruction_length(vcpu, exit, &length);
+    if (result != EXIT_RESUME || length == 0) {
+        return result;
+    }
+    vcpu->xcr0 = value;
+    guest_load_xcr0(vcpu);
+    arch_guest_advance(vcpu, length);
+    return EXIT_RESUME;
+}

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Eviction in batches: choose, unmap, one shootdown, then decide where each page goes.
+ *
+ * All of it happens under the space's lock, in fixed memory, without waiting.  D is part of the
+ * entry that the atomic exchange returns: a CPU sets D only while it finds the entry present (SDM
+ * vol. 3, "Accessed and Dirty Flags"; APM vol. 2, "Page-Translation-Table Entry Fields"), so no D
+ * comes after the exchange.  Content is looked at after the shootdown alone: until then a CPU may
+ * write through a translation that it holds, whose D was set before.
+ */
+#include "mm/content/pattern.h"
+#include "mm/env.h"
+#include "mm/space/page_io.h"
+#include "mm/space/space_internal.h"
+
+#define BATCH_PAGES 64u
+#define LOOK_FRAMES 512u /* candidates looked at per batch */
+#define NEIGHBOURS  16u  /* aligned group of pages that leaves together, a power of two */
+
+struct victim {
+    pfn_t frame;
+    gfn_t page;
+    uint64_t *entry;
+    uint32_t slot; /* to write to */
+    bool dirty;
+};
+
+struct batch {
+    struct space *space;
+    unsigned count, target;
+    struct victim victim[BATCH_PAGES];
+};
+
+/* ---- choosing ------------------------------------------------------------------------------- */
+
+static void take_victim(struct batch *batch, uint64_t *entry, pfn_t number)
+{
+    struct space *space = batch->space;
+    struct frame *frame = frame_get(number);
+    const struct table_format *format = space->table.format;
+    uint64_t old = table_entry_exchange(entry, format->make_absent(PAGE_OUT, number.v));
+
+    generation_remove(&space->generations, number);
+    space_move(space, WHERE_RESIDENT, WHERE_TRANSIT, 1);
+    frame->map_count = 0;
+    frame->flags &= (uint8_t)~FRAME_READAHEAD;
+    batch->victim[batch->count++] = (struct victim){
+        .frame = number,
+        .page = gfn(frame->gfn),
+        .entry = entry,
+        .slot = STORE_NONE,
+        .dirty = (format->flags(old) & LEAF_DIRTY) || (frame->flags & FRAME_DIRTY),
+    };
+}
+
+/* Accessed since it was last looked at?  Then it is young again. */
+static bool second_chance(struct space *space, uint64_t *entry, pfn_t frame)
+{
+    if (!entry_accessed(space, table_entry_get(entry))) {
+        return false;
+    }
+    table_entry_clear_accessed(space->table.format, entry);
+    space_note_access(space, frame_get(frame));
+    generation_touch(&space->generations, frame);
+    return true;
+}
+
+/* As old as the two oldest generations, and not used since. */
+static bool neighbour_may_go(const struct space *space, uint64_t value)
+{
+    if (entry_kind(space, value, 1) != PAGE_FRAME || entry_accessed(space, value)) {
+        return false;
+    }
+    pfn_t number = entry_frame(space, value, 1);
+
+    return !(frame_get(number)->flags & (FRAME_PINNED | FRAME_IO_WRITE | FRAME_READAHEAD)) &&
+           generation_age(&space->generations, number) + 2 >= generation_count(&space->generations);
+}
+
+/* Pages beside the victim that are as idle leave with it: one disk request, and one when they
+ * come back. */
+static void take_neighbours(struct batch *batch, uint64_t *entry, gfn_t page)
+{
+    uint64_t *group = entry - (page.v & (NEIGHBOURS - 1));
+
+    for (unsigned i = 0; i < NEIGHBOURS && batch->count < batch->target; i++) {
+        uint64_t value = table_entry_get(&group[i]);
+
+        if (neighbour_may_go(batch->space, value)) {
+            take_victim(batch, &group[i], entry_frame(batch->space, value, 1));
+        }
+    }
+}
+
+/* A large page goes piece by piece, each with its own age.  False: no frame for the table. */
+static bool split_large(struct space *space, pfn_t first)
+{
+    gfn_t page = gfn(frame_get(first)->gfn);
+    unsigned age = generation_age(&space->generations, first);
+
+    if (!table_split(&space->table, page)) {
+        return false;
+    }
+    generation_remove(&space->generations, first);
+    frame_alloc_split(first);
+    for (uint64_t i = 0; i < REGION_PAGES; i++) {
+        pfn_t number = pfn(first.v + i);
+
+        space_bind_frame(space, gfn(page.v + i), number);
+        frame_get(number)->map_count = 1;
+        generation_add(&space->generations, number, age);
+    }
+    space->large_splits++;
+    return true;
+}
+
+static void choose_victims(struct batch *batch)
+{
+    struct space *space = batch->space;
+    pfn_t frame;
+
+    for (unsigned i = 0; i < LOOK_FRAMES && batch->count < batch->target; i++) {
+        if (!generation_oldest(&space->generations, &frame)) {
+            break;
+        }
+        gfn_t page = gfn(frame_get(frame)->gfn);
+        unsigned level;
+
+        if (frame_get(frame)->flags & FRAME_IO_WRITE ||
+            (frame_get(frame)->order > 0 && !split_large(space, frame))) {
+            generation_touch(&space->generations, frame);
+            continue;
+        }
+        uint64_t *entry = table_leaf(&space->table, page, &level);
+
+        ASSERT(level == 1);
+        if (space->ignore_age || !second_chance(space, entry, frame)) {
+            take_victim(batch, entry, frame);
+            take_neighbours(batch, entry, page);
+        }
+    }
+    /* A whole look at nothing but accessed pages: next time somebody has to go. */
+    space->ignore_age = batch->count == 0;
+}
+
+/* ---- where they go -------------------------------------------------------------------------- */
+
+static void free_victim(struct space *space, const struct victim *victim, enum page_where where)
+{
+    space_move(space, WHERE_TRANSIT, where, 1);
+    frame_free(victim->frame);
+}
+
+/* Stays resident, as the entry was before. */
+static void put_back(struct space *space, const struct victim *victim, unsigned age)
+{
+    struct frame *frame = frame_get(victim->frame);
+
+    if (victim->dirty) {
+        frame->flags |= FRAME_DIRTY;
+    }
+    if (victim->slot != STORE_NONE && victim->slot != frame->slot) {
+        store_slot_give(space->store, victim->slot);
+    }
+    space_move(space, WHERE_TRANSIT, WHERE_RESIDENT, 1);
+    space_map_frame(space, victim->entry, victim->page, victim->frame, 1, 0, age);
+}
+
+/* The store has what the frame has. */
+static bool try_drop_clean(struct space *space, const struct victim *victim)
+{
+    struct frame *frame = frame_get(victim->frame);
+
+    if (victim->dirty || frame->slot == FRAME_NONE) {
+        return false;
+    }
+    space->clean_drops++;
+    space->eviction_clock++;
+    entry_set_absent(space, victim->entry, PAGE_SLOT, slot_payload(space, frame->slot));
+    frame->slot = FRAME_NONE;
+    free_victim(space, victim, WHERE_STORED);
+    return true;
+}
+
+static bool try_pattern(struct space *space, const struct victim *victim)
+{
+    uint64_t word, payload;
+
+    if (!pattern_find(mm_frame_ptr(victim->frame), &word) || !pattern_encode(word, &payload)) {
+        return false;
+    }
+    space_drop_copy(space, frame_get(victim->frame));
+    if (word == 0) {
+        entry_set_absent(space, victim->entry, PAGE_HOLE, 0);
+        free_victim(space, victim, WHERE_HOLE);
+    } else {
+        entry_set_absent(space, victim->entry, PAGE_PATTERN, payload);
+        free_victim(space, victim, WHERE_PATTERN);
+    }
+    return true;
+}
+
+static uint32_t cluster_for(struct space *space, gfn_t page)
+{
+    uint32_t *cluster = space_cluster(space_find_slot(space, page.v), page.v);
+
+    if (*cluster == STORE_NONE) {
+        *cluster = store_cluster_take(space->store);
+    }
+    return *cluster;
+}
+
+static bool choose_slot(struct space *space, struct victim *victim)
+{
+    if (space->store == NULL) {
+        return false;
+    }
+    victim->slot = frame_get(victim->frame)->slot;
+    if (victim->slot == FRAME_NONE) {
+        victim->slot = store_slot_take(space->store, cluster_for(space, victim->page),
+                                       (uint32_t)(victim->page.v & (REGION_PAGES - 1)));
+    }
+    if (victim->slot == STORE_NONE && !space->no_store_room) {
+        space->no_store_room = true;
+        log_warn("%s: the store %s is full: pages stay in memory", space->name,
+                 store_device_name(space->store));
+    }
+    return victim->slot != STORE_NONE;
+}
+
+_Static_assert(FRAME_NONE == STORE_NONE, "frame->slot and slots share their `none`");
+
+/* Disposes of what needs no write; the rest, with slots, moves to the front of the batch. */
+static unsigned settle_without_write(struct batch *batch)
+{
+    struct space *space = batch->space;
+    unsigned settled = 0, left = 0;
+
+    for (unsigned i = 0; i < batch->count; i++) {
+        struct victim *victim = &batch->victim[i];
+
+        if (try_drop_clean(space, victim) || try_pattern(space, victim)) {
+            settled++;
+        } else if (choose_slot(space, victim)) {
+            batch->victim[left++] = *victim;
+        } else {
+            put_back(space, victim, 0);
+        }
+    }
+    batch->count = left;
+    return settled;
+}
+
+/* ---- writing -------------------------------------------------------------------------------- */
+
+/* Insertion sort by slot: the batch is small and comes nearly in order. */
+static void sort_by_slot(struct batch *batch)
+{
+    for (unsigned i = 1; i < batch->count; i++) {
+        struct victim victim = batch->victim[i];
+        unsigned at = i;
+
+        while (at > 0 && batch->victim[at - 1].slot > victim.slot) {
+            batch->victim[at] = batch->victim[at - 1];
+            at--;
+        }
+        batch->victim[at] = victim;
+    }
+}
+
+static unsigned run_length(const struct batch *batch, unsigned first)
+{
+    unsigned last = first + 1;
+
+    while (last < batch->count && last - first < BLOCK_MAX_PAGES &&
+           batch->victim[last].slot == batch->victim[last - 1].slot + 1) {
+        last++;
+    }
+    return last - first;
+}
+
+static void write_run(struct space *space, struct page_io *io, const struct victim *victim,
+                      unsigned count)
+{
+    io->io.slot = victim->slot;
+    io->io.count = count;
+    for (unsigned i = 0; i < count; i++) {
+        struct frame *frame = frame_get(victim[i].frame);
+
+        frame->slot = victim[i].slot;
+        frame->flags &= (uint8_t)~FRAME_DIRTY;
+        store_slot_seal(space->store, frame->slot, mm_frame_ptr(victim[i].frame));
+        io->io.frame[i] = (uint32_t)victim[i].frame.v;
+    }
+    space->out_pages += count;
+    page_io_submit(io);
+}
+
+/* In runs of neighbouring slots, as far as there are page I/Os. */
+static unsigned write_out(struct batch *batch)
+{
+    struct space *space = batch->space;
+    unsigned first = 0;
+
+    sort_by_slot(batch);
+    while (first < batch->count) {
+        struct page_io *io = page_io_get(space, BLOCK_WRITE, NULL);
+        unsigned count = run_length(batch, first);
+
+        if (io == NULL) {
+            break;
+        }
+        write_run(space, io, &batch->victim[first], count);
+        first += count;
+    }
+    for (unsigned i = first; i < batch->count; i++) {
+        put_back(space, &batch->victim[i], GENERATIONS);
+    }
+    return first;
+}
+
+/* Of a batch whose victims have been chosen: how many left or are leaving. */
+static unsigned send_off(struct batch *batch)
+{
+    unsigned leaving;
+
+    if (batch->count == 0) {
+        return 0;
+    }
+    mm_tlb_shootdown(batch->space);
+    leaving = settle_without_write(batch);
+    return leaving + write_out(batch);
+}
+
+unsigned reclaim_batch(struct space *space, unsigned target, uint64_t floor)
+{
+    struct batch batch = {.space = space};
+    uint64_t resident;
+    unsigned leaving;
+
+    spin_lock(&space->lock);
+    resident = space->where[WHERE_RESIDENT];
+    if (resident > floor) {
+        batch.target = (unsigned)MIN(MIN(target, BATCH_PAGES), resident - floor);
+        choose_victims(&batch);
+    }
+    leaving = send_off(&batch);
+    spin_unlock(&space->lock);
+    return leaving;
+}
+
+/* The page's entry, and its frame that may leave; large pages are split.  False: it cannot. */
+static bool find_evictable(struct space *space, gfn_t page, uint64_t **entry, pfn_t *frame)
+{
+    unsigned level;
+
+    if (space_find_slot(space, page.v) == NULL) {
+        return false;
+    }
+    *entry = table_leaf(&space->table, page, &level);
+    if (entry_kind(space, table_entry_get(*entry), level) != PAGE_FRAME) {
+        return false;
+    }
+    *frame = entry_frame(space, table_entry_get(*entry), level);
+    if (frame_get(*frame)->flags & (FRAME_PINNED | FRAME_IO_WRITE)) {
+        return false;
+    }
+    if (level > 1) {
+        if (!split_large(space, *frame)) {
+            return false;
+        }
+        *entry = table_leaf(&space->table, page, &level);
+        *frame = entry_frame(space, table_entry_get(*entry), level);
+    }
+    return true;
+}
+
+bool space_evict(struct space *space, gfn_t page)
+{
+    struct batch batch = {.space = space, .target = 1};
+    unsigned leaving = 0;
+    uint64_t *entry;
+    pfn_t frame;
+
+    spin_lock(&space->lock);
+    if (!space->closed && find_evictable(space, page, &entry, &frame)) {
+        take_victim(&batch, entry, frame);
+        leaving = send_off(&batch);
+    }
+    spin_unlock(&space->lock);
+    return leaving > 0;
+}

@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Address spaces: creation, memory slots, figures, tear-down. */
+#include "mm/space/space.h"
+
+#include <string.h>
+
+#include "mm/env.h"
+#include "mm/space/space_internal.h"
+
+#define DRAIN_PAGES        1024u /* looked at per space_drain() */
+#define ROOM_PAGES         64u   /* below its max, so that a fault need not wait for room */
+#define CLUSTERS_PER_FRAME ((uint32_t)(PAGE_SIZE / sizeof(uint32_t)))
+
+/* ---- creation ------------------------------------------------------------------------------- */
+
+static void init_space(struct space *space, const struct space_config *config, pfn_t self)
+{
+    memset(space, 0, sizeof(*space));
+    spin_init(&space->lock, RANK_SPACE, "space");
+    space->self = self;
+    space->name = config->name;
+    space->store = config->store;
+    space->min_pages = config->min_pages;
+    space->max_pages = config->max_pages;
+    space->working_pages = config->working_pages;
+    space->shares = MAX(config->shares, 1u);
+    space->read_ahead = READ_WINDOW_START;
+    space->last_read_gfn = GFN_LIMIT;
+    space->copies_gfn = GFN_LIMIT;
+    generation_init(&space->generations);
+    atomic_init(&space->flush_gen, 1);
+}
+
+struct space *space_create(const struct space_config *config)
+{
+    pfn_t self;
+
+    if (!frame_alloc(0, ALLOC_META, 0, &self)) {
+        return NULL;
+    }
+    struct space *space = mm_frame_ptr(self);
+
+    init_space(space, config, self);
+    if (!table_init(&space->table, config->format)) {
+        frame_free(self);
+        return NULL;
+    }
+    if (!pager_add_space(space)) {
+        table_destroy(&space->table);
+        frame_free(self);
+        return NULL;
+    }
+    return space;
+}
+
+#define SHIFT_OF_LEVEL(level) (TABLE_INDEX_BITS * (level)) /* pages that one table maps */
+
+uint64_t space_create_cost(uint64_t pages, unsigned slots)
+{
+    uint64_t clusters = (pages >> REGION_SHIFT) / CLUSTERS_PER_FRAME + 1;
+
+    return 2 + frame_array_cost(clusters) + slots * frame_array_cost(1);
+}
+
+uint64_t space_overhead(uint64_t pages, unsigned slots)
+{
+    uint64_t tables = 0; /* but the root */
+
+    for (unsigned level = 1; level < TABLE_LEVELS; level++) {
+        tables += (pages >> SHIFT_OF_LEVEL(level)) + slots + 1;
+    }
+    return space_create_cost(pages, slots) + tables;
+}
+
+/* The 2 MiB regions that the slot touches. */
+static uint64_t slot_regions(const struct memory_slot *slot)
+{
+    return ((slot->base + slot->pages - 1) >> REGION_SHIFT) - (slot->base >> REGION_SHIFT) + 1;
+}
+
+uint32_t *space_cluster(const struct memory_slot *slot, uint64_t page)
+{
+    uint64_t region = (page >> REGION_SHIFT) - (slot->base >> REGION_SHIFT);
+    uint32_t *numbers = frame_array_at(&slot->clusters, (uint32_t)(region / CLUSTERS_PER_FRAME));
+
+    return &numbers[region % CLUSTERS_PER_FRAME];
+}
+
+static bool alloc_clusters(struct memory_slot *slot)
+{
+    uint64_t frames = (slot_regions(slot) + CLUSTERS_PER_FRAME - 1) / CLUSTERS_PER_FRAME;
+
+    while (slot->clusters.frames < frames) {
+        void *numbers = frame_array_grow(&slot->clusters, NULL);
+
+        if (numbers == NULL) {
+            frame_array_free(&slot->clusters);
+            return false;
+        }
+        memset(numbers, 0xff, PAGE_SIZE);
+    }
+    return true;
+}
+
+_Static_assert(STORE_NONE == 0xffffffff, "alloc_clusters fills with 0xff");
+
+static bool slot_overlaps(const struct space *space, uint64_t base, uint64_t pages)
+{
+    for (unsigned i = 0; i < space->slots; i++) {
+        if (base < space->slot[i].base + space->slot[i].pages &&
+            space->slot[i].base < base + pages) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void insert_slot(struct space *space, const struct memory_slot *slot)
+{
+    unsigned at = space->slots;
+
+    while (at > 0 && space->slot[at - 1].base > slot->base) {
+        space->slot[at] = space->slot[at - 1];
+        at--;
+    }
+    space->slot[at] = *slot;
+    space->slots++;
+    space->where[WHERE_HOLE] += slot->pages;
+}
+
+bool space_add_slot(struct space *space, gfn_t base, uint64_t pages, uint32_t flags)
+{
+    struct memory_slot slot = {.base = base.v, .pages = pages, .flags = flags};
+    bool fits;
+
+    if (pages == 0 || pages > GFN_LIMIT || base.v > GFN_LIMIT - pages) {
+        return false;
+    }
+    spin_lock(&space->lock);
+    fits = space->slots < SPACE_MAX_SLOTS && !slot_overlaps(space, base.v, pages) &&
+           (space->store == NULL || alloc_clusters(&slot));
+    if (fits) {
+        insert_slot(space, &slot);
+    }
+    spin_unlock(&space->lock);
+    return fits;
+}
+
+/* ---- look-up -------------------------------------------------------------------------------- */
+
+static const struct memory_slot *find_slot(const struct space *space, uint64_t page)
+{
+    for (unsigned i = 0; i < space->slots; i++) {
+        /* Wraps below the base, so one comparison does. */
+        if (page - space->slot[i].base < space->slot[i].pages) {
+            return &space->slot[i];
+        }
+    }
+    return NULL;
+}
+
+struct memory_slot *space_find_slot(struct space *space, uint64_t page)
+{
+    const struct memory_slot *slot = find_slot(space, page);
+
+    return slot == NULL ? NULL : &space->slot[slot - space->slot];
+}
+
+const struct memory_slot *space_slot_from(const struct space *space, uint64_t page)
+{
+    for (unsigned i = 0; i < space->slots; i++) {
+        if (page < space->slot[i].base + space->slot[i].pages) {
+            return &space->slot[i];
+        }
+    }
+    return NULL;
+}
+
+/* Slots do not change after the first fault, so no lock. */
+bool space_owns(const struct space *space, gfn_t page)
+{
+    return find_slot(space, page.v) != NULL;
+}
+
+pfn_t space_root(const struct space *space)
+{
+    return space->table.root;
+}
+
+_Atomic uint64_t *space_flush_gen(struct space *space)
+{
+    return &space->flush_gen;
+}
+
+/* ---- frames of the space -------------------------------------------------------------------- */
+
+/* A field that others change meanwhile. */
+static uint64_t peek(const uint64_t *field)
+{
+    return __atomic_load_n(field, __ATOMIC_RELAXED);
+}
+
+bool space_has_room(const struct space *space, uint64_t others)
+{
+    uint64_t max = peek(&space->max_pages);
+
+    /* If nothing can leave, for want of a slot, the limit has to give way: who waited for room
+     * would wait for the others to bring their pages back. */
+    return max == 0 ||
+           peek(&space->where[WHERE_RESIDENT]) + peek(&space->where[WHERE_TRANSIT]) + others <
+               max ||
+           space->store == NULL || store_is_full(space->store);
+}
+
+bool space_may_grow_to_max(const struct space *space, const struct mm_waiter *waiter)
+{
+    if (waiter != NULL && waiter->room == space) {
+        return space_has_room(space, 0);
+    }
+    return __atomic_load_n(&space->room_waiters, __ATOMIC_RELAXED) == 0 &&
+           space_has_room(space, __atomic_load_n(&space->room_promised, __ATOMIC_RELAXED));
+}
+
+uint64_t space_floor(const struct space *space)
+{
+    return peek(&space->min_pages) + space->working_pages;
+}
+
+uint64_t space_own_limit(const struct space *space)
+{
+    uint64_t max = peek(&space->max_pages);
+
+    return max == 0 ? UINT64_MAX : max - MIN(ROOM_PAGES, max / 2);
+}
+
+void space_bind_frame(struct space *space, gfn_t page, pfn_t number)
+{
+    struct frame *frame = frame_get(number);
+
+    frame->space = space->id;
+    frame->gfn = page.v;
+    frame->slot = FRAME_NONE;
+    frame->flags = 0;
+    frame->map_count = 0;
+}
+
+void space_map_frame(struct space *space, uint64_t *entry, gfn_t page, pfn_t number, unsigned level,
+                     unsigned flags, unsigned age)
+{
+    struct frame *frame = frame_get(number);
+
+    ASSERT(frame->gfn == page.v && frame->space == space->id);
+    frame->map_count = 1;
+    table_entry_set(
+        entry, space->table.format->make_leaf(number, level, LEAF_WRITABLE | LEAF_EXEC | flags));
+    if (!(frame->flags & FRAME_PINNED)) {
+        generation_add(&space->generations, number, age);
+    }
+}
+
+void space_drop_copy(struct space *space, struct frame *frame)
+{
+    if (frame->slot != FRAME_NONE) {
+        store_slot_give(space->store, frame->slot);
+        frame->slot = FRAME_NONE;
+    }
+}
+
+/* ---- limits and figures --------------------------------------------------------------------- */
+
+void space_set_limits(struct space *space, uint64_t min_pages, uint64_t max_pages, uint32_t shares)
+{
+    spin_lock(&space->lock);
+    space->min_pages = min_pages;
+    space->max_pages = max_pages;
+    space->shares = MAX(shares, 1u);
+    spin_unlock(&space->lock);
+    mm_pager_wake();
+}
+
+/* Ages 0, 1, 2, 3-4, 5-8, ...: more than the generations can tell apart falls into the last. */
+static void fill_histogram(const struct generations *g, uint64_t histogram[8])
+{
+    static const uint8_t bucket[GENERATIONS] = {0, 1, 2, 3, 3, 4, 4, 4};
+
+    memset(histogram, 0, 8 * sizeof(histogram[0]));
+    for (unsigned age = 0; age < GENERATIONS; age++) {
+        histogram[bucket[age]] += generation_pages(g, age);
+    }
+}
+
+static void fill_stats(const struct space *space, struct space_stats *stats)
+{
+    *stats = (struct space_stats){
+        .resident = space->where[WHERE_RESIDENT],
+        .hole = space->where[WHERE_HOLE],
+        .pattern = space->where[WHERE_PATTERN],
+        .stored = space->where[WHERE_STORED] + space->where[WHERE_LOST],
+        .transit = space->where[WHERE_TRANSIT],
+        .wss = generation_pages(&space->generations, 0) + generation_pages(&space->generations, 1),
+        .faults = space->faults,
+        .faults_zero = space->faults_zero,
+        .page_ins = space->page_ins,
+        .page_outs = space->page_outs,
+        .clean_drops = space->clean_drops,
+        .refaults = space->refaults,
+        .readahead = space->readahead,
+        .readahead_hits = space->readahead_hits,
+        .table_pages = space->table.pages,
+    };
+    for (unsigned i = 0; i < WHERE_COUNT; i++) {
+        stats->memory += space->where[i];
+    }
+    fill_histogram(&space->generations, stats->age_histogram);
+}
+
+void space_get_stats(struct space *space, struct space_stats *stats)
+{
+    spin_lock(&space->lock);
+    fill_stats(space, stats);
+    spin_unlock(&space->lock);
+}
+
+/* ---- tear-down ------------------------------------------------------------------------------ */
+
+void space_close(struct space *space)
+{
+    pager_remove_space(space);
+    spin_lock(&space->lock);
+    space->closed = true;
+    spin_unlock(&space->lock);
+}
+
+static void free_leaf(struct space *space, uint64_t value, unsigned level)
+{
+    pfn_t number = entry_frame(space, value, level);
+    struct frame *frame = frame_get(number);
+    uint64_t pages = 1ull << (REGION_SHIFT * (level - 1));
+
+    if (!(frame->flags & FRAME_PINNED)) {
+        generation_remove(&space->generations, number);
+    }
+    space_drop_copy(space, frame);
+    space_move(space, WHERE_RESIDENT, WHERE_HOLE, pages);
+    frame_free(number);
+}
+
+/* The page becomes a hole.  No I/O is in flight, so it is neither IN nor OUT. */
+static void free_page(struct space *space, uint64_t *entry, unsigned level)
+{
+    uint64_t value = table_entry_get(entry);
+    enum page_kind kind = entry_kind(space, value, level);
+
+    if (kind == PAGE_FRAME) {
+        free_leaf(space, value, level);
+    } else if (kind == PAGE_PATTERN) {
+        space_move(space, WHERE_PATTERN, WHERE_HOLE, 1);
+    } else if (kind == PAGE_SLOT) {
+        store_slot_give(space->store,
+                        (uint32_t)FIELD_GET(SLOT_PAYLOAD_SLOT, entry_payload(space, value)));
+        space_move(space, WHERE_STORED, WHERE_HOLE, 1);
+    } else if (kind == PAGE_LOST) {
+        space_move(space, WHERE_LOST, WHERE_HOLE, 1);
+    } else {
+        ASSERT(kind == PAGE_HOLE);
+        return;
+    }
+    entry_set_absent(space, entry, PAGE_HOLE, 0);
+}
+
+static void free_clusters(struct space *space, struct memory_slot *slot)
+{
+    uint64_t regions = slot->clusters.frames != 0 ? slot_regions(slot) : 0;
+
+    for (uint64_t i = 0; i < regions; i++) {
+        uint32_t cluster = *space_cluster(slot, slot->base + (i << REGION_SHIFT));
+
+        if (cluster != STORE_NONE) {
+            store_cluster_give(space->store, cluster);
+        }
+    }
+    frame_array_free(&slot->clusters);
+}
+
+/* The tables of [first, end), which are holes now: no CPU uses them any more. */
+static void free_tables(struct space *space, uint64_t first, uint64_t end)
+{
+    struct table_trash trash;
+
+    table_trash_init(&trash);
+    table_prune(&space->table, gfn(first), gfn(end), &trash);
+    table_trash_free(&trash);
+}
+
+/* Some pages of the slot, from where the last call ended; false: more is left.  `drain_gfn` counts
+ * from the base. */
+static bool drain_slot(struct space *space, const struct memory_slot *slot)
+{
+    uint64_t first = ALIGN_DOWN(slot->base + space->drain_gfn, REGION_PAGES);
+    unsigned budget = DRAIN_PAGES;
+
+    while (budget-- > 0 && space->drain_gfn < slot->pages) {
+        uint64_t page = slot->base + space->drain_gfn;
+        unsigned level;
+        uint64_t *entry = table_leaf(&space->table, gfn(page), &level);
+        uint64_t span = 1ull << (REGION_SHIFT * (level - 1));
+
+        free_page(space, entry, level);
+        space->drain_gfn = ALIGN_DOWN(page, span) + span - slot->base;
+    }
+    free_tables(space, first, slot->base + space->drain_gfn);
+    return space->drain_gfn >= slot->pages;
+}
+
+/* False: more is left. */
+static bool drain_some(struct space *space)
+{
+    struct memory_slot *slot;
+
+    if (space->drain_slot == space->slots) {
+        return true;
+    }
+    slot = &space->slot[space->drain_slot];
+    if (drain_slot(space, slot)) {
+        free_clusters(space, slot);
+        space->drain_slot++;
+        space->drain_gfn = 0;
+    }
+    return space->drain_slot == space->slots;
+}
+
+bool space_drain(struct space *space)
+{
+    bool empty;
+
+    spin_lock(&space->lock);
+    ASSERT(space->closed);
+    empty = space->ios == 0 && drain_some(space);
+    spin_unlock(&space->lock);
+    return empty;
+}
+
+void space_free(struct space *space)
+{
+    pfn_t self = space->self;
+
+    ASSERT(space->closed && space->ios == 0 && space->drain_slot == space->slots);
+    table_destroy(&space->table);
+    if (space->has_ones) {
+        frame_free(space->ones);
+    }
+    frame_free(self);
+}

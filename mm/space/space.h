@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A guest-physical address space: memory slots, the second-level table that is the one truth about
+ * where each page is, and the operations on it.
+ *
+ *     space -> slots  [ base .. base+pages )  flags, backing
+ *           -> table  leaf entry of a page = one of
+ *                 FRAME    present: resident in a frame
+ *                 HOLE     never touched: zero
+ *                 PATTERN  one repeated 64-bit word
+ *                 SLOT     in the paging store
+ *                 IN       being read: the frame that it is read into
+ *                 OUT      being written: the frame that still holds it; a fault takes it back
+ *
+ * Life: space_create, space_add_slot..., use, space_close (no new faults are answered), then
+ * space_drain until it returns true (in-flight I/O has ended, everything is freed), space_free.
+ *
+ * Locks: one spinlock per space (RANK_SPACE) for its table, generation lists and counters.
+ */
+#ifndef SPILLWAY_MM_SPACE_SPACE_H
+#define SPILLWAY_MM_SPACE_SPACE_H
+
+#include "base/list.h"
+#include "base/types.h"
+#include "mm/frame/frame_alloc.h"
+
+struct space;
+struct store;
+struct table_format;
+
+enum mm_result {
+    MM_OK,   /* done */
+    MM_WAIT, /* nothing has changed; the waiter is registered and will be woken: try again then */
+    MM_NO_SLOT, /* no memory slot owns that address */
+    MM_LOST,    /* the page cannot be had any more (store error); the VM must be failed */
+};
+
+enum mm_waits_for {
+    MM_WAITS_NOT,
+    MM_WAITS_READ,  /* for a page to come from the store */
+    MM_WAITS_FRAME, /* for frames, or a request to read with */
+    MM_WAITS_ROOM,  /* for its space to be below its max */
+};
+
+/*
+ * One thing that waits for memory: used by one thread at a time.  Woken at most once per MM_WAIT;
+ * wake() is called with no lock held.  What it was waiting for is then kept for it, until it has
+ * asked again and space_end_turn() says that this was it: mm/space/wait.h.
+ */
+struct mm_waiter {
+    struct list link;
+    struct space *space;     /* set while queued ... */
+    enum mm_waits_for queue; /* ... there; others may look at it, as a hint */
+    bool served;             /* frames have been promised to it ... */
+    bool asked;              /* ... and it has come for them */
+    struct frame_promise promise;
+    struct space *room; /* in which it has been promised room for one page */
+    void (*wake)(struct mm_waiter *waiter);
+};
+
+struct space_config {
+    const char *name;                  /* of the VM, for messages; must outlive the space */
+    const struct table_format *format; /* of the backend */
+    struct store *store;               /* where pages go; NULL: nowhere */
+    uint64_t min_pages;                /* never reclaimed below this many resident pages */
+    uint64_t max_pages;                /* resident at most; 0: no limit */
+    uint64_t working_pages; /* nor taken for others below min and so many: what it needs to go on */
+    uint32_t shares;        /* weight when memory is short; 100 is usual */
+};
+
+#define SLOT_PINNED BIT(0) /* never paged */
+
+struct space_stats {
+    uint64_t memory; /* == resident + hole + pattern + compressed + stored + disk + transit */
+    uint64_t resident, hole, pattern, compressed, stored, disk, transit;
+    uint64_t shared, wss;
+    uint64_t faults, faults_zero, page_ins, page_outs, clean_drops, refaults;
+    uint64_t readahead, readahead_hits;
+    uint64_t table_pages;
+    uint64_t
+        age_histogram[8]; /* resident pages by idle age, in scan periods: 0, 1, 2, 3-4, 5-8, ... */
+};
+
+/* Frames beside its pages that a space of so many pages in so many slots needs at most: to be made,
+ * and in all. */
+uint64_t space_create_cost(uint64_t pages, unsigned slots);
+uint64_t space_overhead(uint64_t pages, unsigned slots);
+/* NULL: out of memory.  The waiter code and config strings are the caller's. */
+struct space *space_create(const struct space_config *config);
+/* Page-aligned, must not overlap another slot.  Before the first fault.  False: bad range or
+ * memory. */
+bool space_add_slot(struct space *space, gfn_t base, uint64_t pages, uint32_t flags);
+/* Root of the second-level table, for EPTP or nCR3. */
+pfn_t space_root(const struct space *space);
+/* TLB generation, raised by mm_tlb_shootdown()'s implementation (hv/tlb.c). */
+_Atomic uint64_t *space_flush_gen(struct space *space);
+
+/*
+ * A guest access (ACCESS_* of hv/backend.h: 1 read, 2 write, 4 execute) at that page faulted.
+ * MM_OK: the access will succeed when it is tried again.
+ */
+enum mm_result space_fault(struct space *space, gfn_t page, unsigned access,
+                           struct mm_waiter *waiter);
+/*
+ * Copies between hypervisor memory and guest memory; the range may cross pages and be paged out.
+ * All or nothing: on MM_WAIT, MM_NO_SLOT and MM_LOST no byte of guest memory has changed.
+ * At most 4096 bytes.  space_read of a hole does not allocate.
+ */
+enum mm_result space_read(struct space *space, gpa_t from, void *to, size_t bytes,
+                          struct mm_waiter *waiter);
+enum mm_result space_write(struct space *space, gpa_t to, const void *from, size_t bytes,
+                           struct mm_waiter *waiter);
+/* Writes a whole page of one repeated word; as space_write. */
+enum mm_result space_fill(struct space *space, gfn_t page, uint64_t word, struct mm_waiter *waiter);
+/* Atomic compare-and-exchange of 4 or 8 aligned bytes of guest memory.  *expected gets the old
+ * value; *done says whether it was exchanged.  For emulated locked instructions and A/D bits. */
+enum mm_result space_cmpxchg(struct space *space, gpa_t at, size_t bytes, uint64_t *expected,
+                             uint64_t desired, bool *done, struct mm_waiter *waiter);
+/* Its own thread: whatever it waited for it has got, or does not want; others may have the rest. */
+void space_end_turn(struct mm_waiter *waiter);
+/* Any thread: takes the waiter out of any queue; after the return wake() is not called and is not
+ * running. */
+void space_stop_waiting(struct mm_waiter *waiter);
+/* Both.  Its own thread, or there is none any more. */
+void space_cancel_wait(struct mm_waiter *waiter);
+/* Does the address belong to a memory slot? */
+bool space_owns(const struct space *space, gfn_t page);
+
+/*
+ * A page that no memory slot owns reads as ones and can be written, until space_take_ones(): for
+ * one instruction of a vCPU that touches what is not there.  The frame behind it is one for the
+ * whole space, so one vCPU at a time.  MM_WAIT: memory is short; MM_NO_SLOT: beyond what a table
+ * can map.
+ */
+enum mm_result space_lend_ones(struct space *space, gfn_t page, struct mm_waiter *waiter);
+/* Nothing is there again, whatever was written is forgotten, no CPU has a translation.  Pages that
+ * have been lent, each once. */
+void space_take_ones(struct space *space, const gfn_t *pages, unsigned count);
+
+/* Evicts that page, as reclaim does with one that is old, if it is resident and can go.  For tests:
+ * the test device (hv/vdev/testdev.c). */
+bool space_evict(struct space *space, gfn_t page);
+
+void space_set_limits(struct space *space, uint64_t min_pages, uint64_t max_pages, uint32_t shares);
+void space_get_stats(struct space *space, struct space_stats *stats);
+
+/* See "Life" above. */
+void space_close(struct space *space);
+bool space_drain(struct space *space);
+void space_free(struct space *space);
+
+#endif

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * An address space from the inside, for mm/space/ and for those who decide over its pages,
+ * mm/policy/; for nobody else.
+ *
+ * How a page moves (all under the space's lock):
+ *
+ *          fault              reclaim                 write done
+ *   HOLE ---------> FRAME ----------------> OUT -----------------------> SLOT
+ *   PATTERN ------>   ^  \--- same words: PATTERN, HOLE                   |
+ *                     |  \--- clean, valid slot: SLOT                     | fault: read
+ *                     |       fault: taken back                           v
+ *                     +<------------------- OUT        FRAME <---------- IN ---> LOST
+ *                     +<-- write failed --- OUT           read done    read failed
+ *
+ * A frame whose write is in flight (FRAME_IO_WRITE) is never chosen for reclaim and never freed,
+ * even if it has been taken back; frame->slot is the slot that is being written.
+ */
+#ifndef SPILLWAY_MM_SPACE_SPACE_INTERNAL_H
+#define SPILLWAY_MM_SPACE_SPACE_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "base/lock.h"
+#include "base/log.h"
+#include "mm/content/store_internal.h"
+#include "mm/frame/frame.h"
+#include "mm/frame/frame_alloc.h"
+#include "mm/frame/frame_array.h"
+#include "mm/frame/generation.h"
+#include "mm/space/space.h"
+#include "mm/space/wait.h"
+#include "mm/table/format.h"
+#include "mm/table/table.h"
+
+#define SPACE_MAX       256u /* address spaces at a time */
+#define SPACE_MAX_SLOTS 16u
+#define GFN_LIMIT       TABLE_GFN_LIMIT
+#define REGION_SHIFT                                                                               \
+    TABLE_INDEX_BITS /* 2 MiB: one table page, one store cluster, one large page                   \
+                      */
+#define REGION_PAGES (1u << REGION_SHIFT)
+
+/* As ACCESS_* of hv/backend.h. */
+#define FAULT_READ  BIT(0)
+#define FAULT_WRITE BIT(1)
+#define FAULT_EXEC  BIT(2)
+
+/* What an entry says; the kinds of absent entries are the format's `kind`. */
+enum page_kind {
+    PAGE_HOLE = 0, /* an entry of 0 */
+    PAGE_PATTERN = 1,
+    PAGE_SLOT = 2, /* payload: slot, and the low bits of the eviction clock above it */
+    PAGE_IN = 3,   /* payload: frame */
+    PAGE_OUT = 4,  /* payload: frame */
+    PAGE_LOST = 5,
+    PAGE_FRAME = 16,
+};
+
+#define SLOT_PAYLOAD_SHIFT 32
+#define SLOT_PAYLOAD_SLOT  BITS(31, 0)
+#define SLOT_PAYLOAD_STAMP BITS(55, 32)
+
+/* Where the pages of a space are; their sum is the size of its memory. */
+enum page_where {
+    WHERE_RESIDENT,
+    WHERE_HOLE,
+    WHERE_PATTERN,
+    WHERE_STORED,
+    WHERE_TRANSIT,
+    WHERE_LOST,
+    WHERE_COUNT,
+};
+
+struct memory_slot {
+    uint64_t base, pages;
+    uint32_t flags;
+    struct frame_array clusters; /* see space_cluster() */
+};
+
+#define READ_WINDOW_MAX     32u /* pages */
+#define READ_WINDOW_START   8u
+#define READ_WINDOW_RESTART 4u
+#define READ_WINDOW_LOG     8u
+
+/* Reads ahead of which it is not known yet whether they were of use. */
+struct read_window {
+    uint64_t first; /* gfn */
+    uint16_t pages; /* 0: none */
+};
+
+struct space {
+    struct spinlock lock; /* all of the rest, unless said otherwise */
+    struct table table;
+    struct store *store; /* constant, may be NULL */
+    const char *name;    /* constant */
+    pfn_t self;          /* constant: the frame this struct is in */
+    uint16_t id;         /* constant: index in the pager's table, frame->space of its frames */
+    bool closed;
+    bool no_store_room; /* reported */
+    bool ignore_age;    /* nothing but accessed pages was found: take them nevertheless */
+
+    struct memory_slot slot[SPACE_MAX_SLOTS]; /* sorted by base */
+    unsigned slots;
+
+    struct generations generations;
+    uint64_t where[WHERE_COUNT];
+    uint64_t min_pages, max_pages;
+    uint64_t working_pages; /* constant */
+    uint32_t shares;
+
+    uint32_t room_waiters, room_promised; /* mm/space/wait.c, under its lock */
+
+    unsigned ios;       /* page I/O in flight */
+    uint64_t out_pages; /* pages of writes in flight that will free a frame */
+
+    /* Read-ahead (fault.c) */
+    struct read_window window[READ_WINDOW_LOG];
+    unsigned window_next;
+    unsigned read_ahead;    /* pages per read now, a power of two */
+    uint64_t last_read_gfn; /* behind the last read */
+    uint64_t eviction_clock;
+
+    /* Aging (aging.c) */
+    uint64_t scan_next_ns;
+    uint64_t scan_gfn; /* where the scan goes on */
+    bool scanning;
+    uint64_t scan_accessed; /* pages found accessed in this scan */
+
+    /* Giving up copies (copies.c) */
+    uint32_t copies_tightened; /* when the store had become tight so often, the walk began */
+    uint64_t copies_gfn;       /* where it goes on; GFN_LIMIT: it is through */
+
+    /* Tear-down (space.c) */
+    uint64_t drain_gfn;
+    unsigned drain_slot; /* index in slot[] */
+
+    /* What is lent where nothing is (lend.c) */
+    bool has_ones;
+    pfn_t ones;
+
+    uint64_t faults, faults_zero, page_ins, page_outs, clean_drops, refaults;
+    uint64_t readahead, readahead_hits, taken_back, large_maps, large_splits;
+
+    _Atomic uint64_t flush_gen; /* hv/tlb.c */
+};
+
+_Static_assert(sizeof(struct space) <= PAGE_SIZE, "a space fits a frame");
+
+/* ---- entries -------------------------------------------------------------------------------- */
+
+static inline enum page_kind entry_kind(const struct space *space, uint64_t entry, unsigned level)
+{
+    const struct table_format *format = space->table.format;
+
+    if (format->classify(entry, level) == ENTRY_LEAF) {
+        return PAGE_FRAME;
+    }
+    return (enum page_kind)format->absent_kind(entry);
+}
+
+static inline uint64_t entry_payload(const struct space *space, uint64_t entry)
+{
+    return space->table.format->absent_payload(entry);
+}
+
+static inline pfn_t entry_frame(const struct space *space, uint64_t entry, unsigned level)
+{
+    return space->table.format->pfn(entry, level);
+}
+
+static inline bool entry_accessed(const struct space *space, uint64_t entry)
+{
+    return space->table.format->flags(entry) & LEAF_ACCESSED;
+}
+
+static inline void entry_set_absent(struct space *space, uint64_t *entry, enum page_kind kind,
+                                    uint64_t payload)
+{
+    table_entry_set(entry, space->table.format->make_absent(kind, payload));
+}
+
+static inline uint64_t slot_payload(const struct space *space, uint32_t slot)
+{
+    return FIELD_PREP(SLOT_PAYLOAD_STAMP, space->eviction_clock) |
+           FIELD_PREP(SLOT_PAYLOAD_SLOT, slot);
+}
+
+/* ---- space.c -------------------------------------------------------------------------------- */
+
+struct memory_slot *space_find_slot(struct space *space, uint64_t page);
+/* The first slot that has pages at or after that one; NULL: none has. */
+const struct memory_slot *space_slot_from(const struct space *space, uint64_t page);
+/* Where the page's 2 MiB region has the number of its cluster in the store; STORE_NONE: none yet.
+ * The space has a store. */
+uint32_t *space_cluster(const struct memory_slot *slot, uint64_t page);
+
+static inline void space_move(struct space *space, enum page_where from, enum page_where to,
+                              uint64_t pages)
+{
+    ASSERT(space->where[from] >= pages);
+    space->where[from] -= pages;
+    space->where[to] += pages;
+}
+
+/* Does its max let it have one more page than those it has, and so many others?  Also without the
+ * lock, as a hint. */
+bool space_has_room(const struct space *space, uint64_t others);
+/* May the waiter (NULL: nobody in particular) have that room, or does it have to queue for it? */
+bool space_may_grow_to_max(const struct space *space, const struct mm_waiter *waiter);
+static inline bool space_may_grow(const struct space *space, const struct mm_waiter *waiter)
+{
+    /* Those who wait for room do so until the pager has seen that the max is gone. */
+    return (__atomic_load_n(&space->max_pages, __ATOMIC_RELAXED) == 0 &&
+            __atomic_load_n(&space->room_waiters, __ATOMIC_RELAXED) == 0) ||
+           space_may_grow_to_max(space, waiter);
+}
+/* So many resident pages are its own when others want memory. */
+uint64_t space_floor(const struct space *space);
+/* Above so many resident pages its own max wants it to let some go; UINT64_MAX: it has none. */
+uint64_t space_own_limit(const struct space *space);
+/* The frame, just allocated, is for that page: sets its rmap, no flags, no slot. */
+void space_bind_frame(struct space *space, gfn_t page, pfn_t frame);
+/* Makes `entry` a leaf of the frame and puts the frame on the list of that age. */
+void space_map_frame(struct space *space, uint64_t *entry, gfn_t page, pfn_t frame, unsigned level,
+                     unsigned flags, unsigned age);
+/* The page has been used: settles whether it was worth reading ahead. */
+static inline void space_note_access(struct space *space, struct frame *frame)
+{
+    if (frame->flags & FRAME_READAHEAD) {
+        frame->flags &= (uint8_t)~FRAME_READAHEAD;
+        space->readahead_hits++;
+    }
+}
+/* Gives the slot of which the frame is a copy back to the store, if it has one. */
+void space_drop_copy(struct space *space, struct frame *frame);
+
+/* ---- fault.c -------------------------------------------------------------------------------- */
+
+/*
+ * Makes the page resident; on MM_OK *entry and *level are its leaf.  The lock is held.  `content`,
+ * if not NULL, is what the caller is going to write to all of the page: a page that is elsewhere is
+ * then not brought in first, and may already hold it on return.
+ */
+enum mm_result fault_page(struct space *space, gfn_t page, unsigned how, const void *content,
+                          struct mm_waiter *waiter, uint64_t **entry, unsigned *level);
+
+/* ---- reclaim.c ------------------------------------------------------------------------------ */
+
+/* Evicts up to `target` pages of the space, while more than `floor` are resident; returns how many
+ * left or are leaving.  No locks. */
+unsigned reclaim_batch(struct space *space, unsigned target, uint64_t floor);
+
+/* ---- aging.c -------------------------------------------------------------------------------- */
+
+/* One slice of a scan; true: the scan goes on.  No locks. */
+bool aging_step(struct space *space);
+
+/* ---- copies.c ------------------------------------------------------------------------------- */
+
+/* If the space's store has become tight: one slice of a walk over its resident pages, which give up
+ * their copies there.  False: nothing to do.  No locks. */
+bool copies_step(struct space *space);
+
+/* ---- pager.c -------------------------------------------------------------------------------- */
+
+/* Gives the space an id and puts it under the pager; false: too many spaces. */
+bool pager_add_space(struct space *space);
+/* On return the pager does not look at the space and never will. */
+void pager_remove_space(struct space *space);
+
+#endif

@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Every store to an entry, of linked tables and of new ones, is a table_entry_*() operation: the
+ * unit test records them and proves that any prefix of their sequence is a table that is safe.
+ */
+#include "mm/table/table.h"
+
+#include "base/log.h"
+#include "mm/env.h"
+#include "mm/frame/frame.h"
+#include "mm/frame/frame_alloc.h"
+
+#define HOLE 0ull /* the entry */
+
+static uint64_t *entries_of(pfn_t self)
+{
+    return mm_frame_ptr(self);
+}
+
+static unsigned index_of(uint64_t page, unsigned level)
+{
+    return (unsigned)(page >> (TABLE_INDEX_BITS * (level - 1))) & (TABLE_ENTRIES - 1);
+}
+
+static enum entry_class class_of(const struct table *table, uint64_t value, unsigned level)
+{
+    return table->format->classify(value, level);
+}
+
+/* ---- making tables -------------------------------------------------------------------------- */
+
+static void fill_table(uint64_t *entries, uint64_t value)
+{
+    for (unsigned i = 0; i < TABLE_ENTRIES; i++) {
+        table_entry_set(&entries[i], value);
+    }
+}
+
+bool table_init(struct table *table, const struct table_format *format)
+{
+    table->format = format;
+    table->pages = 0;
+    if (!frame_alloc(0, ALLOC_META, 0, &table->root)) {
+        return false;
+    }
+    table->pages = 1;
+    fill_table(entries_of(table->root), HOLE);
+    return true;
+}
+
+static void free_tables(const struct table *table, pfn_t self, unsigned level)
+{
+    const uint64_t *entries = entries_of(self);
+
+    for (unsigned i = 0; level > 1 && i < TABLE_ENTRIES; i++) {
+        uint64_t value = table_entry_get(&entries[i]);
+
+        if (class_of(table, value, level) == ENTRY_TABLE) {
+            free_tables(table, table->format->pfn(value, level), level - 1);
+        }
+    }
+    frame_free(self);
+}
+
+void table_destroy(struct table *table)
+{
+    free_tables(table, table->root, table->format->levels);
+    table->pages = 0;
+}
+
+uint64_t *table_leaf(const struct table *table, gfn_t page, unsigned *level)
+{
+    const struct table_format *format = table->format;
+    pfn_t self = table->root;
+
+    ASSERT(page.v < TABLE_GFN_LIMIT);
+    for (unsigned at = format->levels; at > 1; at--) {
+        uint64_t *entry = &entries_of(self)[index_of(page.v, at)];
+        uint64_t value = table_entry_get(entry);
+
+        if (format->classify(value, at) != ENTRY_TABLE) {
+            *level = at;
+            return entry;
+        }
+        self = format->pfn(value, at);
+    }
+    *level = 1;
+    return &entries_of(self)[index_of(page.v, 1)];
+}
+
+/*
+ * The ABSENT entry at `level` gets tables down to level `down`; all of their entries inherit it.
+ * Returns the page's entry at that level, or NULL: out of memory.  The one store that links the
+ * chain comes last, so that a walker sees the old entry or all of the new tables.
+ */
+static uint64_t *grow(struct table *table, uint64_t *entry, unsigned level, gfn_t page,
+                      unsigned down, struct frame_promise *promise)
+{
+    uint64_t inherited = table_entry_get(entry), link = inherited;
+    pfn_t made[TABLE_LEVELS];
+    uint64_t *lowest = entry;
+
+    for (unsigned at = down; at < level; at++) {
+        if (!frame_alloc_promised(promise, ALLOC_META, &made[at])) {
+            while (at-- > down) {
+                frame_free(made[at]);
+            }
+            return NULL;
+        }
+    }
+    for (unsigned at = down; at < level; at++) {
+        uint64_t *slot = &entries_of(made[at])[index_of(page.v, at)];
+
+        fill_table(entries_of(made[at]), inherited);
+        if (at == down) {
+            lowest = slot;
+        } else {
+            table_entry_set(slot, link);
+        }
+        link = table->format->make_table(made[at]);
+    }
+    if (level > down) {
+        table_entry_set(entry, link);
+    }
+    table->pages += level - down;
+    return lowest;
+}
+
+/* ---- large leaves --------------------------------------------------------------------------- */
+
+static bool split_leaf(struct table *table, uint64_t *entry, unsigned level)
+{
+    const struct table_format *format = table->format;
+    uint64_t value = table_entry_get(entry);
+    pfn_t made, first = format->pfn(value, level);
+
+    if (!frame_alloc(0, ALLOC_META, ALLOC_RESERVE, &made)) {
+        return false;
+    }
+    /* Hardware may set A and D of the large leaf while it is being copied: then copy again.  Once
+     * the table is linked, a CPU with an old translation sets them by a new walk, that is below. */
+    do {
+        for (unsigned i = 0; i < TABLE_ENTRIES; i++) {
+            pfn_t part = pfn(first.v + i * table_level_pages(level - 1));
+
+            table_entry_set(&entries_of(made)[i],
+                            format->make_leaf(part, level - 1, format->flags(value)));
+        }
+    } while (!table_entry_cmpxchg(entry, &value, format->make_table(made)));
+    table->pages++;
+    return true;
+}
+
+bool table_split(struct table *table, gfn_t page)
+{
+    unsigned level;
+    uint64_t *entry = table_leaf(table, page, &level);
+
+    while (level > 1 && class_of(table, table_entry_get(entry), level) == ENTRY_LEAF) {
+        if (!split_leaf(table, entry, level)) {
+            return false;
+        }
+        entry = table_leaf(table, page, &level);
+    }
+    return true;
+}
+
+uint64_t *table_leaf_alloc(struct table *table, gfn_t page, struct frame_promise *promise)
+{
+    unsigned level;
+    uint64_t *entry = table_leaf(table, page, &level);
+
+    if (level == 1) {
+        return entry;
+    }
+    if (class_of(table, table_entry_get(entry), level) == ENTRY_LEAF) {
+        return table_split(table, page) ? table_leaf(table, page, &level) : NULL;
+    }
+    return grow(table, entry, level, page, 1, promise);
+}
+
+bool table_map_large(struct table *table, gfn_t page, pfn_t first, unsigned flags)
+{
+    unsigned level;
+    uint64_t *entry = table_leaf(table, page, &level);
+
+    ASSERT(IS_ALIGNED(page.v, TABLE_ENTRIES) && IS_ALIGNED(first.v, TABLE_ENTRIES));
+    if (level == 1 || table_entry_get(entry) != HOLE) {
+        return false;
+    }
+    entry = grow(table, entry, level, page, 2, NULL);
+    if (entry == NULL) {
+        return false;
+    }
+    table_entry_set(entry, table->format->make_leaf(first, 2, flags));
+    return true;
+}
+
+/* The level-2 entry of the page, or NULL if something larger decides it. */
+static uint64_t *level2_entry(const struct table *table, gfn_t page)
+{
+    pfn_t self = table->root;
+
+    for (unsigned at = table->format->levels; at > 2; at--) {
+        uint64_t value = table_entry_get(&entries_of(self)[index_of(page.v, at)]);
+
+        if (class_of(table, value, at) != ENTRY_TABLE) {
+            return NULL;
+        }
+        self = table->format->pfn(value, at);
+    }
+    return &entries_of(self)[index_of(page.v, 2)];
+}
+
+/* Do the 512 leaves map one block?  *flags: its permissions, and A and D if any has them. */
+static bool is_one_block(const struct table *table, const uint64_t *entries, unsigned *flags)
+{
+    const struct table_format *format = table->format;
+    const unsigned rights = LEAF_WRITABLE | LEAF_EXEC;
+    uint64_t head = table_entry_get(&entries[0]);
+
+    if (format->classify(head, 1) != ENTRY_LEAF ||
+        !IS_ALIGNED(format->pfn(head, 1).v, TABLE_ENTRIES)) {
+        return false;
+    }
+    *flags = 0;
+    for (unsigned i = 0; i < TABLE_ENTRIES; i++) {
+        uint64_t value = table_entry_get(&entries[i]);
+
+        if (format->classify(value, 1) != ENTRY_LEAF ||
+            format->pfn(value, 1).v != format->pfn(head, 1).v + i ||
+            (format->flags(value) & rights) != (format->flags(head) & rights)) {
+            return false;
+        }
+        *flags |= format->flags(value);
+    }
+    return true;
+}
+
+bool table_collapse(struct table *table, gfn_t page, pfn_t *old)
+{
+    const struct table_format *format = table->format;
+    uint64_t *entry = level2_entry(table, page);
+    unsigned flags;
+
+    if (entry == NULL || class_of(table, table_entry_get(entry), 2) != ENTRY_TABLE) {
+        return false;
+    }
+    *old = format->pfn(table_entry_get(entry), 2);
+    if (!is_one_block(table, entries_of(*old), &flags)) {
+        return false;
+    }
+    table_entry_set(entry, format->make_leaf(format->pfn(entries_of(*old)[0], 1), 2, flags));
+    return true;
+}
+
+void table_collapse_end(struct table *table, gfn_t page, pfn_t old)
+{
+    const struct table_format *format = table->format;
+    uint64_t *entry = level2_entry(table, page);
+    uint64_t late = 0;
+
+    ASSERT(entry != NULL && class_of(table, table_entry_get(entry), 2) == ENTRY_LEAF);
+    for (unsigned i = 0; i < TABLE_ENTRIES; i++) {
+        late |= table_entry_get(&entries_of(old)[i]);
+    }
+    table_entry_add(entry, late & (format->accessed_bit | format->dirty_bit));
+    frame_free(old);
+    table->pages--;
+}
+
+/* ---- ranges --------------------------------------------------------------------------------- */
+
+struct walk {
+    struct table *table;
+    uint64_t next, end; /* pages still to be seen */
+    struct table_scan *scan;
+};
+
+/* Sees the entries of one table from walk->next on.  False: the scan has been ended. */
+static bool scan_entries(struct walk *walk, pfn_t self, unsigned level)
+{
+    const struct table_format *format = walk->table->format;
+    struct table_scan *scan = walk->scan;
+    uint64_t span = table_level_pages(level);
+
+    for (unsigned i = index_of(walk->next, level); i < TABLE_ENTRIES && walk->next < walk->end;
+         i++) {
+        uint64_t *entry = &entries_of(self)[i];
+        uint64_t value = table_entry_get(entry);
+        enum entry_class class = format->classify(value, level);
+        uint64_t first = ALIGN_DOWN(walk->next, span);
+        bool go_on = true;
+
+        if (class == ENTRY_TABLE &&
+            (scan->enter == NULL || scan->enter(scan, gfn(walk->next), entry, level))) {
+            if (!scan_entries(walk, format->pfn(value, level), level - 1)) {
+                return false;
+            }
+            continue;
+        }
+        if (class == ENTRY_LEAF) {
+            go_on = scan->leaf(scan, gfn(first), entry, level);
+        }
+        walk->next = first + span;
+        if (!go_on) {
+            return false;
+        }
+    }
+    return true;
+}
+
+gfn_t table_scan(struct table *table, gfn_t first, gfn_t end, struct table_scan *scan)
+{
+    struct walk walk = {.table = table, .next = first.v, .end = end.v, .scan = scan};
+
+    ASSERT(end.v <= TABLE_GFN_LIMIT);
+    if (first.v < end.v) {
+        scan_entries(&walk, table->root, table->format->levels);
+    }
+    return gfn(MIN(walk.next, end.v));
+}
+
+/* If one entry decides pages on both sides of `page`: no more. */
+static bool cut_before(struct table *table, gfn_t page)
+{
+    unsigned level;
+    uint64_t *entry;
+
+    if (page.v >= TABLE_GFN_LIMIT) {
+        return true;
+    }
+    entry = table_leaf(table, page, &level);
+    if (table_entry_get(entry) == HOLE || IS_ALIGNED(page.v, table_level_pages(level))) {
+        return true;
+    }
+    return table_leaf_alloc(table, page, NULL) != NULL;
+}
+
+bool table_unmap(struct table *table, gfn_t first, gfn_t end, table_unmapped *unmapped, void *owner)
+{
+    if (!cut_before(table, first) || !cut_before(table, end)) {
+        return false;
+    }
+    for (uint64_t page = first.v; page < end.v;) {
+        unsigned level;
+        uint64_t *entry = table_leaf(table, gfn(page), &level);
+        uint64_t span = table_level_pages(level);
+
+        if (table_entry_get(entry) != HOLE) {
+            unmapped(owner, gfn(page), table_entry_exchange(entry, HOLE), level);
+        }
+        page = ALIGN_DOWN(page, span) + span;
+    }
+    return true;
+}
+
+static void trash_push(struct table_trash *trash, pfn_t self)
+{
+    frame_get(self)->next = trash->head;
+    trash->head = (uint32_t)self.v;
+    trash->count++;
+}
+
+static bool is_empty(const uint64_t *entries)
+{
+    for (unsigned i = 0; i < TABLE_ENTRIES; i++) {
+        if (table_entry_get(&entries[i]) != HOLE) {
+            return false;
+        }
+    }
+    return true;
+}
+
+struct prune {
+    struct table *table;
+    uint64_t first, end;
+    struct table_trash *trash;
+};
+
+/* `base`: first page that the table decides. */
+static void prune_entries(const struct prune *prune, pfn_t self, unsigned level, uint64_t base)
+{
+    const struct table_format *format = prune->table->format;
+    uint64_t span = table_level_pages(level);
+
+    for (unsigned i = 0; level > 1 && i < TABLE_ENTRIES; i++) {
+        uint64_t *entry = &entries_of(self)[i];
+        uint64_t value = table_entry_get(entry), page = base + i * span;
+
+        if (page >= prune->end || page + span <= prune->first ||
+            format->classify(value, level) != ENTRY_TABLE) {
+            continue;
+        }
+        pfn_t lower = format->pfn(value, level);
+
+        prune_entries(prune, lower, level - 1, page);
+        if (page >= prune->first && page + span <= prune->end && is_empty(entries_of(lower))) {
+            table_entry_exchange(entry, HOLE);
+            trash_push(prune->trash, lower);
+            prune->table->pages--;
+        }
+    }
+}
+
+void table_prune(struct table *table, gfn_t first, gfn_t end, struct table_trash *trash)
+{
+    struct prune prune = {.table = table, .first = first.v, .end = end.v, .trash = trash};
+
+    prune_entries(&prune, table->root, table->format->levels, 0);
+}
+
+void table_prune_page(struct table *table, gfn_t page, struct table_trash *trash)
+{
+    const struct table_format *format = table->format;
+    uint64_t *link[TABLE_LEVELS + 1]; /* [n]: the entry that links the table of level n */
+    pfn_t self = table->root;
+    unsigned level = format->levels;
+
+    while (level > 1) {
+        uint64_t *entry = &entries_of(self)[index_of(page.v, level)];
+        uint64_t value = table_entry_get(entry);
+
+        if (format->classify(value, level) != ENTRY_TABLE) {
+            break;
+        }
+        self = format->pfn(value, level);
+        link[--level] = entry;
+    }
+    for (; level < format->levels; level++) {
+        pfn_t lower = format->pfn(table_entry_get(link[level]), level + 1);
+
+        if (!is_empty(entries_of(lower))) {
+            return;
+        }
+        table_entry_exchange(link[level], HOLE);
+        trash_push(trash, lower);
+        table->pages--;
+    }
+}
+
+void table_trash_free(struct table_trash *trash)
+{
+    while (trash->head != FRAME_NONE) {
+        pfn_t self = pfn(trash->head);
+
+        trash->head = frame_get(self)->next;
+        frame_free(self);
+    }
+    trash->count = 0;
+}
