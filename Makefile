@@ -44,7 +44,7 @@ NASMFLAGS    := -felf64 -g -Fdwarf -I./ -I$(BUILD)/ -w+error
 
 # ---- the hypervisor ----
 
-SOURCE_DIRS := base hv hv/vdev mm $(patsubst %/,%,$(wildcard mm/*/)) drivers arch/x86 $(patsubst %/,%,$(wildcard arch/x86/*/))
+SOURCE_DIRS := base hv $(patsubst %/,%,$(wildcard hv/*/)) mm $(patsubst %/,%,$(wildcard mm/*/)) drivers arch/x86 $(patsubst %/,%,$(wildcard arch/x86/*/))
 # One of the two: the test device of kvm-unit-tests, or nothing in its place.
 TESTDEV_OUT := hv/vdev/testdev$(if $(TESTDEV),_none).c
 C_SOURCES   := $(filter-out arch/x86/asm_offsets.c $(TESTDEV_OUT),$(wildcard $(SOURCE_DIRS:%=%/*.c)))
@@ -224,7 +224,7 @@ $(BUILD)/BOOTX64.EFI: $(BUILD)/loader.so
 # ---- tools/spillway check: the parser and the admission, on the host ----
 
 # Only what it calls of them is linked.
-CHECK_SOURCES := tools/check-config.c base/config_text.c $(wildcard hv/config*.c) hv/admission.c \
+CHECK_SOURCES := tools/check-config.c base/config_text.c $(wildcard hv/config/*.c) \
                  drivers/uart.c mm/space/space.c mm/tmem/tmem.c mm/tmem/table.c mm/frame/frame_array.c mm/frame/frame_alloc.c mm/content/store.c
 CHECK_CFLAGS  := -std=gnu11 -O1 -g $(WARNINGS) -I. -isystem $(BUILD)/check -ffunction-sections \
                  -fdata-sections -Wl,--gc-sections
@@ -233,7 +233,7 @@ $(BUILD)/check/sys/tree.h: $(BUILD)/libc/newlib.h
 	@mkdir -p $(@D)
 	$(Q)cp $(NEWLIB)/include/sys/tree.h $@
 
-$(BUILD)/check-config: $(CHECK_SOURCES) $(wildcard hv/*.h mm/*.h mm/*/*.h base/*.h) | $(BUILD)/check/sys/tree.h
+$(BUILD)/check-config: $(CHECK_SOURCES) $(wildcard hv/*.h hv/*/*.h mm/*.h mm/*/*.h base/*.h) | $(BUILD)/check/sys/tree.h
 	@echo '  CC      tools/check-config.c'
 	$(Q)$(CC) $(CHECK_CFLAGS) $(CHECK_SOURCES) -o $@
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The lines of spillway.conf: comments, quotes, lines that go on.  One reader for the loader, which
- * looks for the files to load, and for hv/config.c, which checks everything: they cannot disagree.
+ * looks for the files to load, and for hv/config/config.c, which checks everything: they cannot
+ * disagree.
  *
  *     key = value       # a comment: behind a blank, or at the start of a line
  *     key = "a # b"     quoted: \" is a quote, \\ a backslash, any other backslash itself

@@ -57,7 +57,7 @@ static inline void spin_init(struct spinlock *l, enum lock_rank rank, const char
     l->name = name;
 }
 
-/* This CPU, below 64; supplied by the environment (hv/mm_env.c, tests/unit/support.c). */
+/* This CPU, below 64; supplied by the environment (hv/machine/mm_env.c, tests/unit/support.c). */
 unsigned lock_cpu_id(void);
 
 #ifdef NDEBUG

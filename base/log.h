@@ -2,7 +2,7 @@
 /*
  * Log, panic and assert, as every layer sees them.
  *
- * Contract: the hypervisor supplies these in hv/log.c and hv/panic.c; the host
+ * Contract: the hypervisor supplies these in hv/operator/log.c and hv/machine/panic.c; the host
  * tests supply them in tests/unit/support.c.  All may be called in any context
  * and with any locks held.
  *

@@ -6,7 +6,7 @@
  * code runs; they are taken while the CPU is in a guest (as an exit), in
  * arch_idle() and in arch_take_interrupts().  An interrupt handler only notes
  * that something happened and acknowledges it; the work is done by the CPU's
- * main loop (hv/loop.c), with no locks held.
+ * main loop (hv/machine/loop.c), with no locks held.
  */
 #ifndef SPILLWAY_HV_ARCH_H
 #define SPILLWAY_HV_ARCH_H
@@ -74,7 +74,7 @@ void arch_panic_dump(void);
 
 /* ---- guests: instruction, CPUID and MSR policy (arch/x86/guest_*.c) ---- */
 
-/* How an exit handler ended; see hv/exit.h. */
+/* How an exit handler ended; see hv/run/exit.h. */
 enum exit_result {
     EXIT_RESUME, /* done (or an event is pending in vcpu->event): enter the guest again */
     EXIT_PARK,   /* nothing has changed; vcpu->waiter is registered and will wake the vCPU, which

@@ -17,7 +17,7 @@
  * as there are at most FAIR_PERIOD_NS / FAIR_SLICE_MIN_NS members for each CPU;
  * tests/unit/test_fair.c measures it against a fluid.
  *
- * Pure: no locks, no clock, no CPU.  The caller (hv/sched.c) has the lock, and says how long a
+ * Pure: no locks, no clock, no CPU.  The caller (hv/run/sched.c) has the lock, and says how long a
  * member ran.  All times in nanoseconds; virtual times wrap, and are compared by their difference.
  *
  * Life of a member: fair_member_init; then idle -> waiting (fair_enqueue) -> running (fair_pick),

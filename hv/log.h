@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The log: the last lines, shown on the console up to a level.  Lines of the hypervisor's own are
- * those of base/log.h; those about a VM are written by vm_log() of hv/vm.h.
+ * those of base/log.h; those about a VM are written by vm_log() of hv/guest/vm.h.
  *
  * Each VM is a source of lines, and so is the hypervisor.  When the log is full, the source that
  * has most lines in it loses its oldest one: a VM that has much said about it cannot push out what

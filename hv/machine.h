@@ -6,8 +6,9 @@
 
 #include "boot/handover.h"
 #include "hv/backend.h"
-#include "hv/config.h"
 #include "mm/content/store.h"
+
+struct config; /* hv/config/config.h */
 
 /* Never NULL once the first VM can be made. */
 const struct vcpu_backend *machine_backend(void);

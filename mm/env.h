@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Contract: what mm/ needs of the machine.  Implemented in hv/mm_env.c for the
+ * Contract: what mm/ needs of the machine.  Implemented in hv/machine/mm_env.c for the
  * hypervisor and in tests/unit/ for the host tests.
  */
 #ifndef SPILLWAY_MM_ENV_H

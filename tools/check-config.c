@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What `tools/spillway check` runs: hv/config.c and hv/admission.c on the host, over a file.
+ * What `tools/spillway check` runs: hv/config/config.c and hv/config/admission.c on the host, over
+ * a file.
  *
  *     check-config FILE [--name NAME] [--pool SIZE] [--store SIZE] [--root DIR]
  *
@@ -16,8 +17,8 @@
 #include <sys/stat.h>
 
 #include "base/bits.h"
-#include "hv/admission.h"
-#include "hv/config.h"
+#include "hv/config/admission.h"
+#include "hv/config/config.h"
 #include "mm/content/store.h"
 #include "mm/frame/frame_alloc.h"
 

@@ -7,7 +7,7 @@
 #include "arch/x86/idt.h"
 #include "arch/x86/trampoline.h"
 #include "arch/x86/vmx/vmcs.h"
-#include "hv/vcpu.h"
+#include "hv/guest/vcpu.h"
 
 #define DEFINE(name, value) __asm__ volatile("\n.ascii \"->" #name " %0\"" : : "i"(value))
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The end of the machine, as far as the CPU is concerned; hv/panic.c has panic() itself. */
+/* The end of the machine, as far as the CPU is concerned; hv/machine/panic.c has panic() itself. */
 #ifndef SPILLWAY_ARCH_X86_PANIC_H
 #define SPILLWAY_ARCH_X86_PANIC_H
 

@@ -3,7 +3,7 @@
 #ifndef SPILLWAY_ARCH_X86_RESET_H
 #define SPILLWAY_ARCH_X86_RESET_H
 
-#include "hv/vcpu.h"
+#include "hv/guest/vcpu.h"
 
 /*
  * SDM Vol. 3A 9.1.1 "Processor State After Reset", table 9-1: general registers, debug registers,

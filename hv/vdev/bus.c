@@ -2,11 +2,11 @@
 #include "hv/vdev/bus.h"
 
 #include "hv/arch.h"
-#include "hv/vcpu.h"
+#include "hv/guest/vcpu.h"
+#include "hv/guest/vm.h"
 #include "hv/vdev/devices.h"
 #include "hv/vdev/lines.h"
 #include "hv/vdev/testdev.h"
-#include "hv/vm.h"
 
 #define ALL_ONES 0xffffffffu
 

@@ -4,11 +4,11 @@
 #include <stdlib.h>
 
 #include "hv/arch.h"
-#include "hv/console.h"
+#include "hv/guest/serial.h"
+#include "hv/guest/vm.h"
 #include "hv/loop.h"
 #include "hv/vdev/lines.h"
 #include "hv/vdev/testdev.h"
-#include "hv/vm.h"
 
 static void uart_output(void *owner, char c)
 {
@@ -52,7 +52,7 @@ bool vm_devices_create(struct vm *vm)
     devices->vm = vm;
     ioapic_init(&devices->ioapic, vm);
     vuart_init(&devices->uart, devices, &uart_host);
-    vdev_platform_reset(&devices->platform, &vm->cmos);
+    vdev_platform_reset(&devices->platform, vm->cmos);
     vpm_reset(&devices->pm);
     lines_init(devices);
     lines_reset(devices);
@@ -69,7 +69,7 @@ void vm_devices_reset(struct vm *vm)
     spin_lock(&devices->lock);
     ioapic_reset(&devices->ioapic);
     vuart_reset(&devices->uart);
-    vdev_platform_reset(&devices->platform, &vm->cmos);
+    vdev_platform_reset(&devices->platform, vm->cmos);
     vpm_reset(&devices->pm);
     vpci_reset(&devices->pci);
     lines_reset(devices);

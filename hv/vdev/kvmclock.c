@@ -2,9 +2,9 @@
 #include "hv/vdev/kvmclock.h"
 
 #include "hv/arch.h"
-#include "hv/vcpu.h"
+#include "hv/guest/vcpu.h"
+#include "hv/guest/vm.h"
 #include "hv/vdev/devices.h"
-#include "hv/vm.h"
 
 #define NS_PER_S 1000000000ull
 

@@ -3,10 +3,10 @@
 
 #include <stdlib.h>
 
-#include "hv/vcpu.h"
+#include "hv/guest/vcpu.h"
+#include "hv/guest/vm.h"
 #include "hv/vdev/devices.h"
 #include "hv/vdev/lapic_internal.h"
-#include "hv/vm.h"
 
 #define MSR_APIC_BASE    0x1b
 #define MSR_TSC_DEADLINE 0x6e0

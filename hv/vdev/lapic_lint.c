@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* LINT0, to which a PC wires INTR of its 8259s: Intel SDM vol. 3, "Local Vector Table". */
-#include "hv/vcpu.h"
+#include "hv/guest/vcpu.h"
 #include "hv/vdev/lapic_internal.h"
 
 static bool takes_extint(const struct lapic *lapic)

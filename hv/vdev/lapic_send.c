@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Interrupt messages: who is meant, and delivery.  Intel SDM vol. 3, "Issuing Interprocessor
  * Interrupts" and "Determining IPI Destination". */
-#include "hv/vcpu.h"
+#include "hv/guest/vcpu.h"
+#include "hv/guest/vm.h"
 #include "hv/vdev/lapic_internal.h"
-#include "hv/vm.h"
 
 #define ICR_VECTOR    BITS(7, 0)
 #define ICR_DELIVERY  BITS(10, 8)

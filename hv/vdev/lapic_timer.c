@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The local APIC's timer: Intel SDM vol. 3, "APIC Timer". */
 #include "hv/arch.h"
-#include "hv/sched.h"
-#include "hv/vcpu.h"
+#include "hv/guest/vcpu.h"
+#include "hv/guest/vm.h"
 #include "hv/vdev/lapic_internal.h"
-#include "hv/vm.h"
 
 /* The timer's input clock is 1 GHz, as with KVM: one tick a nanosecond at divide by 1. */
 
@@ -157,7 +156,7 @@ static void fire(struct timer *timer)
     uint64_t begin = arch_clock_ns();
 
     fire_and_unlock(lapic, lock_and_elapse(lapic));
-    sched_charge_service(vcpu, arch_clock_ns() - begin);
+    vcpu_charge_service(vcpu, arch_clock_ns() - begin);
 }
 
 void lapic_begin_run(struct lapic *lapic)

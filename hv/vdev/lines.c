@@ -2,9 +2,8 @@
 #include "hv/vdev/lines.h"
 
 #include "hv/arch.h"
-#include "hv/sched.h"
+#include "hv/guest/vm.h"
 #include "hv/vdev/devices.h"
-#include "hv/vm.h"
 
 /* ---- lines ---- */
 
@@ -219,7 +218,7 @@ static void fire(struct timer *timer)
         lines_settle(devices);
     }
     spin_unlock(&devices->lock);
-    sched_charge_service(devices->vm->vcpu[0], arch_clock_ns() - begin);
+    vcpu_charge_service(devices->vm->vcpu[0], arch_clock_ns() - begin);
 }
 
 void vm_devices_begin_run(struct vm *vm)

@@ -3,10 +3,10 @@
 
 #include <string.h>
 
-#include "hv/vcpu.h"
+#include "hv/guest/vcpu.h"
+#include "hv/guest/vm.h"
 #include "hv/vdev/devices.h"
 #include "hv/vdev/lines.h"
-#include "hv/vm.h"
 #include "mm/env.h"
 #include "mm/frame/frame_alloc.h"
 

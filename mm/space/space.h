@@ -92,7 +92,7 @@ struct space *space_create(const struct space_config *config);
 bool space_add_slot(struct space *space, gfn_t base, uint64_t pages, uint32_t flags);
 /* Root of the second-level table, for EPTP or nCR3. */
 pfn_t space_root(const struct space *space);
-/* TLB generation, raised by mm_tlb_shootdown()'s implementation (hv/tlb.c). */
+/* TLB generation, raised by mm_tlb_shootdown()'s implementation (hv/run/tlb.c). */
 _Atomic uint64_t *space_flush_gen(struct space *space);
 
 /*

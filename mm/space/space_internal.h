@@ -142,7 +142,7 @@ struct space {
     uint64_t faults, faults_zero, page_ins, page_outs, clean_drops, refaults;
     uint64_t readahead, readahead_hits, taken_back, large_maps, large_splits;
 
-    _Atomic uint64_t flush_gen; /* hv/tlb.c */
+    _Atomic uint64_t flush_gen; /* hv/run/tlb.c */
 };
 
 _Static_assert(sizeof(struct space) <= PAGE_SIZE, "a space fits a frame");

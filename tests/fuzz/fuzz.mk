@@ -15,14 +15,14 @@ FUZZ_COMMON  := -std=gnu11 -g -O1 -I. -isystem $(UNIT_DIR) -fno-omit-frame-point
 FUZZ_CC       := clang-14 $(FUZZ_COMMON) -fsanitize=fuzzer-no-link
 FUZZ_CC_COUNT := clang-14 $(FUZZ_COMMON) -fsanitize-coverage=inline-8bit-counters,pc-table
 # What hv/ needs of the machine is in fuzz_hypercall.c; the decoder's target has no machine.
-FUZZ_TRACED_hypercall  := tests/fuzz/fuzz_hypercall.c hv/hypercall.c hv/hypercall_tmem.c \
-                hv/hypercall_tmem_decode.c
+FUZZ_TRACED_hypercall  := tests/fuzz/fuzz_hypercall.c hv/run/hypercall.c hv/run/hypercall_tmem.c \
+                hv/run/hypercall_tmem_decode.c
 FUZZ_COUNTED_hypercall := $(wildcard mm/*/*.c) base/lock_debug.c tests/unit/support.c \
                 tests/unit/support_memory.c tests/unit/support_store.c tests/unit/fake_format.c \
                 tests/unit/fake_disk.c
 FUZZ_LINK_hypercall    := -Wl,--wrap=frame_alloc,--wrap=frame_alloc_zeroed,--wrap=frame_alloc_promised
-FUZZ_TRACED_decode     := tests/fuzz/fuzz_decode.c hv/hypercall_tmem_decode.c
-FUZZ_HEADERS := $(wildcard mm/*.h mm/*/*.h hv/*.h base/*.h guests/include/*.h tests/unit/*.h)
+FUZZ_TRACED_decode     := tests/fuzz/fuzz_decode.c hv/run/hypercall_tmem_decode.c
+FUZZ_HEADERS := $(wildcard mm/*.h mm/*/*.h hv/*.h hv/*/*.h base/*.h guests/include/*.h tests/unit/*.h)
 # Entropic scheduling (libFuzzer's default) books every edge of every run: a third of the time.
 FUZZ_FLAGS   := -entropic=0 -detect_leaks=0 -timeout=30 -print_final_stats=1 \
                 -artifact_prefix=$(FUZZ_DIR)/

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hv/hypercall_tmem.h"
+#include "hv/run/hypercall_tmem.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -13,11 +13,11 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "hv/exit.h"
-#include "hv/hypercall.h"
-#include "hv/hypercall_tmem.h"
+#include "hv/guest/vm.h"
 #include "hv/machine.h"
-#include "hv/vm.h"
+#include "hv/run/exit.h"
+#include "hv/run/hypercall.h"
+#include "hv/run/hypercall_tmem.h"
 #include "mm/content/store_internal.h"
 #include "mm/env.h"
 #include "mm/frame/frame_alloc.h"

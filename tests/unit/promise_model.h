@@ -7,14 +7,14 @@
 #ifndef SPILLWAY_TESTS_UNIT_PROMISE_MODEL_H
 #define SPILLWAY_TESTS_UNIT_PROMISE_MODEL_H
 
-#include "hv/admission.h"
+#include "hv/config/admission.h"
 #include "mm/space/space_internal.h"
 #include "mm/tmem/internal.h"
 #include "tests/unit/support.h"
 
 #define VMS            4u
 #define VCPUS          3u
-#define CONTROL_FRAMES 4u    /* of a vCPU: hv/admission.c */
+#define CONTROL_FRAMES 4u    /* of a vCPU: hv/config/admission.c */
 #define MEMORY_MAX     1200u /* pages of a VM */
 #define QUOTA_MAX      200u
 #define EPHEMERAL      64u  /* handles of the ephemeral pool that are looked at again */

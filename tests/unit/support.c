@@ -8,7 +8,7 @@
 
 #include "base/lock.h"
 #include "base/log.h"
-#include "hv/vm.h"
+#include "hv/guest/vm.h"
 #include "tests/unit/xorshift.h"
 
 #define CPUS 64u

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: hv/config.c hv/config_value.c hv/admission.c drivers/uart.c */
+/* SOURCES: hv/config/config.c hv/config/config_value.c hv/config/admission.c drivers/uart.c */
 /* What a good spillway.conf comes to (test_config_table has the bad ones); admission. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,8 +11,8 @@
 
 #include "base/bits.h"
 #include "drivers/platform.h"
-#include "hv/admission.h"
-#include "hv/config.h"
+#include "hv/config/admission.h"
+#include "hv/config/config.h"
 
 /* drivers/uart.c is here for the names of its ports; no interrupt is ever asked for. */
 int platform_irq_alloc(unsigned cpu, platform_irq_handler handler, void *owner)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: hv/config.c hv/config_value.c drivers/uart.c */
+/* SOURCES: hv/config/config.c hv/config/config_value.c drivers/uart.c */
 /*
  * spillway.conf, mistake by mistake: for each text all that is reported, word by word.  The rows
  * are in config_table.h.
@@ -14,7 +14,7 @@
 
 #include "base/bits.h"
 #include "drivers/platform.h"
-#include "hv/config.h"
+#include "hv/config/config.h"
 
 /* drivers/uart.c is here for the names of its ports; no interrupt is ever asked for. */
 int platform_irq_alloc(unsigned cpu, platform_irq_handler handler, void *owner)

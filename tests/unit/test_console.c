@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: hv/console.c hv/console_guest.c hv/console_input.c */
+/* SOURCES: hv/operator/console.c hv/operator/console_guest.c hv/operator/console_input.c */
 /* The console between guests that mean no good and an operator who reads it. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,11 +10,11 @@
 #include <cmocka.h>
 
 #include "drivers/uart.h"
-#include "hv/config.h"
-#include "hv/console.h"
-#include "hv/console_input.h"
+#include "hv/config/config.h"
+#include "hv/guest/vm.h"
 #include "hv/loop.h"
-#include "hv/vm.h"
+#include "hv/operator/console.h"
+#include "hv/operator/console_input.h"
 #include "tests/unit/support.h"
 
 /* ---- a port that takes everything, when it is asked ---- */

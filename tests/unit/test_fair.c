@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SOURCES: hv/fair.c */
 /*
- * Shares of CPU time by simulation: CPUs that pick, tick, preempt and idle as hv/sched.c has them
- * do, beside a fluid that is given the same work at the same times.
+ * Shares of CPU time by simulation: CPUs that pick, tick, preempt and idle as hv/run/sched.c has
+ * them do, beside a fluid that is given the same work at the same times.
  *
  * The fluid: VMs get CPU in proportion to their weights at every moment, none more than its vCPUs
  * with work can use, and what one cannot use goes to the others; inside a VM the vCPUs with work

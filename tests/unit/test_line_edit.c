@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: hv/line_edit.c */
+/* SOURCES: hv/operator/line_edit.c */
 /* The line editor against a terminal of one line: what is seen is what is in the line. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/bits.h"
-#include "hv/line_edit.h"
+#include "hv/operator/line_edit.h"
 #include "tests/unit/support.h"
 #include "tests/unit/xorshift.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: hv/log.c hv/vm_log.c */
+/* SOURCES: hv/operator/log.c hv/vm/log.c */
 /* The log between sources that say much and those that say little. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,9 +9,9 @@
 
 #include <cmocka.h>
 
-#include "hv/console.h"
+#include "hv/guest/vm.h"
 #include "hv/log.h"
-#include "hv/vm.h"
+#include "hv/operator/console.h"
 #include "tests/unit/support.h"
 
 static struct vm noisy = {.name = "noisy", .index = 0};

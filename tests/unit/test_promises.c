@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: hv/admission.c tests/unit/promise_model.c */
+/* SOURCES: hv/config/admission.c tests/unit/promise_model.c */
 /*
  * Random promises to random VMs in a small machine; one rule: every access of every vCPU of a VM
  * that admission let in ends, soon, whatever the others do and the disk does.
@@ -180,7 +180,7 @@ static void watch_wait(struct wait_watch *watch, const char *what)
         describe();
         fail_msg("%s does not end", what);
     }
-    /* As hv/vm_watch.c does it. */
+    /* As hv/vm/watch.c does it. */
     struct vm *newest = NULL;
 
     for (unsigned v = 0; v < VMS; v++) {

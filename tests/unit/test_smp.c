@@ -4,7 +4,7 @@
  * pager and completes disk requests.  Each thread owns one word of every page.
  *
  * A guest access is a walk and an access with the CPU "in the guest"; a shootdown waits until every
- * other CPU has left it, as hv/tlb.c does.
+ * other CPU has left it, as hv/run/tlb.c does.
  */
 #include <pthread.h>
 #include <sched.h>

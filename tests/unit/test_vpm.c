@@ -2,7 +2,7 @@
 /* SOURCES: tests/unit/vdev_fake.c hv/vdev/lapic.c hv/vdev/lapic_send.c hv/vdev/lapic_lint.c
  * hv/vdev/lapic_timer.c hv/vdev/ioapic.c hv/vdev/uart.c hv/vdev/platform_io.c hv/vdev/pit.c
  * hv/vdev/cmos.c hv/vdev/calendar.c hv/vdev/vpm.c hv/vdev/vpic.c hv/vdev/lines.c hv/vdev/vhpet.c
- * hv/vdev/vpci.c hv/vdev/devices.c hv/vdev/testdev_none.c hv/vdev/bus.c hv/timer.c hv/vm_stop.c */
+ * hv/vdev/vpci.c hv/vdev/devices.c hv/vdev/testdev_none.c hv/vdev/bus.c hv/timer.c hv/vm/stop.c */
 /* ACPI fixed hardware as a guest sees it, and `stop` as the operator does. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,8 +13,8 @@
 #include "hv/loop.h"
 #include "hv/timer.h"
 #include "hv/vdev/bus.h"
-#include "hv/vm_control.h"
-#include "hv/vm_internal.h"
+#include "hv/vm/control.h"
+#include "hv/vm/internal.h"
 #include "tests/unit/vdev_fake.h"
 
 #define VECTOR    0x51
@@ -22,7 +22,7 @@
 #define NS_PER_S  1000000000ull
 #define TICK_NS   100000000ull
 
-/* ---- what hv/vm_stop.c calls ---- */
+/* ---- what hv/vm/stop.c calls ---- */
 
 static unsigned wakes, cuts;
 

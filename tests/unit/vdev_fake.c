@@ -4,10 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hv/console.h"
 #include "hv/loop.h"
 #include "hv/machine.h"
-#include "hv/sched.h"
+#include "hv/operator/console.h"
+#include "hv/run/sched.h"
 #include "hv/timer.h"
 
 struct vdev_fake vfake;
@@ -44,7 +44,7 @@ uint64_t arch_boot_epoch_ns(void)
     return vfake.epoch * 1000000000ull;
 }
 
-/* ---- hv/vcpu.h, hv/vm.h, hv/console.h ---- */
+/* ---- hv/guest/vcpu.h, hv/guest/vm.h, hv/operator/console.h ---- */
 
 void vcpu_notify(struct vcpu *vcpu)
 {
@@ -89,7 +89,7 @@ void loop_wake_monitor(void)
     vfake.room_calls++;
 }
 
-void sched_charge_service(struct vcpu *vcpu, uint64_t ns)
+void vcpu_charge_service(struct vcpu *vcpu, uint64_t ns)
 {
     (void)ns;
     vfake.served[vcpu->index]++;
@@ -169,6 +169,7 @@ void vfake_start(unsigned vcpus)
     vfake.clock_ns = 1000000000;
     timer_init_cpus();
     vfake.vm.name = "fake";
+    vfake.vm.cmos = &vfake.cmos;
     vfake.vm.tsc_khz = VFAKE_TSC_KHZ;
     vfake.vm.vcpu_count = vcpus;
     (void)vm_devices_create(&vfake.vm);

@@ -1,27 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A VM without a machine, for the tests of hv/vdev/ and hv/guest_load: time that the test moves,
+ * A VM without a machine, for the tests of hv/vdev/ and hv/load/: time that the test moves,
  * vCPUs that note who told them what, guest memory as a sparse array whose calls can be made to
  * wait.
  */
 #ifndef SPILLWAY_TESTS_UNIT_VDEV_FAKE_H
 #define SPILLWAY_TESTS_UNIT_VDEV_FAKE_H
 
-#include "hv/vcpu.h"
+#include "hv/guest/vcpu.h"
+#include "hv/guest/vm.h"
+#include "hv/vdev/cmos.h"
 #include "hv/vdev/devices.h"
 #include "hv/vdev/lapic.h"
-#include "hv/vm.h"
 
 #define VFAKE_TSC_KHZ 2000000ull /* two ticks a nanosecond */
 
 struct vdev_fake {
     struct vm vm;
+    struct cmos cmos;
     struct vcpu vcpu[VM_VCPUS_MAX];
     uint64_t clock_ns; /* TSC = 2 * clock_ns */
     uint64_t epoch;
     unsigned notified[VM_VCPUS_MAX];
     uint32_t requested[VM_VCPUS_MAX];
-    unsigned served[VM_VCPUS_MAX]; /* timers that fired: sched_charge_service */
+    unsigned served[VM_VCPUS_MAX]; /* timers that fired: vcpu_charge_service */
     /* console_guest_output */
     char output[1024];
     unsigned output_bytes;

@@ -3,7 +3,7 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest/policy.h"
-#include "hv/vcpu.h"
+#include "hv/guest/vcpu.h"
 
 static bool guest_has_bmi(void)
 {

@@ -5,8 +5,8 @@
  */
 #include "arch/x86/guest/paging.h"
 #include "arch/x86/guest/policy.h"
-#include "hv/vcpu.h"
-#include "hv/vm.h"
+#include "hv/guest/vcpu.h"
+#include "hv/guest/vm.h"
 
 /* Linux, Documentation/virt/kvm/x86/cpuid.rst */
 #define KVM_LEAF_SIGNATURE       0x40000000u

@@ -4,7 +4,7 @@
 #define SPILLWAY_ARCH_X86_GUEST_EVENT_H
 
 #include "arch/x86/cpu.h"
-#include "hv/vcpu.h"
+#include "hv/guest/vcpu.h"
 
 /* The exceptions that are faults, but for #DB. */
 #define VECTORS_FAULTS                                                                             \

@@ -6,7 +6,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest/paging.h"
 #include "arch/x86/guest/policy.h"
-#include "hv/vcpu.h"
+#include "hv/guest/vcpu.h"
 #include "mm/env.h"
 #include "mm/frame/frame_alloc.h"
 

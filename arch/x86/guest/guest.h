@@ -10,8 +10,8 @@
 #define SPILLWAY_ARCH_X86_GUEST_GUEST_H
 
 #include "arch/x86/guest/decode.h"
-#include "hv/vcpu.h"
-#include "hv/vm.h"
+#include "hv/guest/vcpu.h"
+#include "hv/guest/vm.h"
 
 enum guest_result {
     GUEST_OK,

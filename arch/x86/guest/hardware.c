@@ -3,7 +3,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest/paging.h"
 #include "arch/x86/guest/policy.h"
-#include "hv/vcpu.h"
+#include "hv/guest/vcpu.h"
 
 void guest_debug_cause(uint64_t bits)
 {

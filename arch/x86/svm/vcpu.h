@@ -14,7 +14,7 @@
 #define SPILLWAY_ARCH_X86_SVM_VCPU_H
 
 #include "arch/x86/svm/vmcb.h"
-#include "hv/vcpu.h"
+#include "hv/guest/vcpu.h"
 
 /*
  * NMI blocking, which this hardware does not keep for guests:

@@ -15,7 +15,7 @@
 #define SPILLWAY_ARCH_X86_VMX_VCPU_H
 
 #include "arch/x86/vmx/vmcs.h"
-#include "hv/vcpu.h"
+#include "hv/guest/vcpu.h"
 
 struct vmx_vcpu {
     hpa_t vmcs; /* a frame */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A machine for the tests of arch/x86/guest_*.c: guest memory as an array, one device page, a
+ * A machine for the tests of arch/x86/guest/: guest memory as an array, one device page, a
  * backend that keeps its state in a struct, and a space whose N-th call can be made to wait.
  */
 #ifndef SPILLWAY_TESTS_UNIT_GUEST_FAKE_H
 #define SPILLWAY_TESTS_UNIT_GUEST_FAKE_H
 
-#include "hv/vcpu.h"
-#include "hv/vm.h"
+#include "hv/guest/vcpu.h"
+#include "hv/guest/vm.h"
 
 #define FAKE_RAM_PAGES   64
 #define FAKE_DEVICE_PAGE 4096

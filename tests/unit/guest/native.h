@@ -5,7 +5,7 @@
 #define SPILLWAY_TESTS_UNIT_NATIVE_H
 
 #include "arch/x86/cpu.h"
-#include "hv/vcpu.h"
+#include "hv/guest/vcpu.h"
 
 #define NATIVE_FLAGS (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
 /* Where the memory operand of 0x10(%rdi) is in the page. */

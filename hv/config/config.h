@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * spillway.conf: what the operator wants.  Parsed once at boot, then read-only.
+ *
+ * Pure: text in, struct and messages out, so that it is tested on the host, where tools/spillway
+ * check runs it too.
+ */
+#ifndef SPILLWAY_HV_CONFIG_CONFIG_H
+#define SPILLWAY_HV_CONFIG_CONFIG_H
+
+#include "base/types.h"
+
+#define CONFIG_FILE_NAME "spillway.conf"
+
+#define CONFIG_VMS_MAX     32
+#define CONFIG_MEMORY_MIN  (4ull << 20) /* of a VM, and of its `max` */
+#define CONFIG_NAME_MAX    32
+#define CONFIG_PATH_MAX    120
+#define CONFIG_CMDLINE_MAX 4096 /* with the NUL; each kernel says how many of them it takes */
+#define CONFIG_STORE_MAX   64
+#define CONFIG_ERROR_MAX   320
+
+struct vm_config {
+    char name[CONFIG_NAME_MAX];
+    unsigned line;                /* of its section */
+    char kernel[CONFIG_PATH_MAX]; /* never empty */
+    char initrd[CONFIG_PATH_MAX]; /* empty: none */
+    char cmdline[CONFIG_CMDLINE_MAX];
+    uint64_t memory; /* bytes; this and all other sizes: whole pages of 4 KiB */
+    uint64_t min;    /* bytes, never reclaimed below */
+    uint64_t max;    /* bytes resident at most; 0: no limit */
+    uint64_t tmem;   /* bytes that persistent tmem pools may hold; 0: no tmem */
+    uint32_t vcpus;
+    uint32_t shares;
+    uint32_t cpu_shares; /* of CPUs; 0: the same as shares */
+    bool autostart;
+    bool triple_fault_fails; /* on-triple-fault = fail */
+};
+
+struct config {
+    uint64_t pool;                /* bytes; 0: all that is left */
+    char store[CONFIG_STORE_MAX]; /* auto, none, or a device name */
+    bool format;
+    uint16_t console_port;
+    uint32_t console_baud;
+    bool idle_poweroff;             /* when-idle */
+    bool panic_reset;               /* panic = reset | poweroff */
+    unsigned pool_line, store_line; /* where they are set; 0: nowhere */
+    uint32_t vm_count;
+    struct vm_config vm[CONFIG_VMS_MAX];
+};
+
+struct config_source {
+    const char *name; /* of the file, for messages */
+    const char *text; /* need not end in a NUL */
+    size_t bytes;
+    /* Is a file that the text names there? */
+    bool (*file_exists)(const char *path);
+    /* Takes one error: "NAME:LINE: WHAT: expected EXPECTED, got 'VALUE'", printable characters
+     * only, shorter than CONFIG_ERROR_MAX. */
+    void (*report)(const char *error);
+};
+
+/*
+ * Fills *config, and reports every error that there is, each once.  How many that are; with 0, all
+ * that *config says holds.
+ */
+unsigned config_parse(const struct config_source *source, struct config *config);
+/* "64M", "1G", "4096", "0x1000": bytes; false: not a size, or more than 64 bits hold. */
+bool config_parse_size(const char *text, uint64_t *bytes);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Shared by the files that read spillway.conf, hv/config*.c, and nobody else. */
+#ifndef SPILLWAY_HV_CONFIG_CONFIG_INTERNAL_H
+#define SPILLWAY_HV_CONFIG_CONFIG_INTERNAL_H
+
+#include "hv/config/config.h"
+
+#define CONFIG_KEYS_MAX 16 /* of a section */
+
+enum config_section {
+    SECTION_NONE,    /* at the start of the file */
+    SECTION_SKIPPED, /* of an unknown kind: its keys are not looked at */
+    SECTION_HOST,
+    SECTION_VM,
+};
+
+struct config_parser {
+    const struct config_source *source;
+    struct config *config;
+    unsigned errors;
+    unsigned line; /* the one that is being read */
+    const char *key;
+    enum config_section section;
+    unsigned section_line;
+    unsigned host_line;   /* of [host]; 0: not seen */
+    struct vm_config *vm; /* the section's; one of its own if it is not counted */
+    struct vm_config uncounted;
+    unsigned key_line[CONFIG_KEYS_MAX]; /* of this section's keys; 0: not seen */
+};
+
+struct config_key {
+    const char *name;
+    /* False: it is reported. */
+    bool (*set)(struct config_parser *p, const char *value);
+};
+
+/* ---- config_value.c: values, each reported as the current key's if it is bad ---- */
+
+/* "NAME:LINE: WHAT: expected EXPECTED", and what there was if `got` is not NULL.  Always false. */
+bool config_error(struct config_parser *p, unsigned line, const char *what, const char *expected,
+                  const char *got);
+/* The current key has a bad value.  Always false. */
+bool config_bad_value(struct config_parser *p, const char *value, const char *expected);
+/* In the largest unit that it is a multiple of. */
+#define CONFIG_SIZE_TEXT 24
+const char *config_size_text(uint64_t bytes, char text[CONFIG_SIZE_TEXT]);
+
+bool config_value_size(struct config_parser *p, const char *value, uint64_t least, uint64_t most,
+                       uint64_t *out);
+bool config_value_number(struct config_parser *p, const char *value, uint32_t least, uint32_t most,
+                         uint32_t *out);
+/* One of two words; *second: it is the second one. */
+bool config_value_choice(struct config_parser *p, const char *value, const char *first,
+                         const char *other, bool *second);
+bool config_value_file(struct config_parser *p, const char *value, char out[CONFIG_PATH_MAX]);
+bool config_value_store(struct config_parser *p, const char *value, char out[CONFIG_STORE_MAX]);
+
+#endif

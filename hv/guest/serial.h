@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Where the bytes go that a guest's serial port sends: the console shows them. */
+#ifndef SPILLWAY_HV_GUEST_SERIAL_H
+#define SPILLWAY_HV_GUEST_SERIAL_H
+
+#include "base/types.h"
+
+struct vm;
+
+/* A character from the guest's serial port.  From its vCPU's exit. */
+void console_guest_output(struct vm *vm, char c);
+/* Shall the guest's port wait before it sends more?  Then console_take_ready() will say when not.
+ */
+bool console_guest_busy(const struct vm *vm);
+/* All that it has printed is shown, its unfinished line as well: when it ends. */
+void console_guest_flush(struct vm *vm);
+
+#endif

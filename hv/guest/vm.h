@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A virtual machine: one address space, its vCPUs, its devices, how it ended. */
+#ifndef SPILLWAY_HV_GUEST_VM_H
+#define SPILLWAY_HV_GUEST_VM_H
+
+#include "base/list.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "hv/config/admission.h"
+#include "hv/fair.h"
+#include "hv/guest/vcpu.h"
+#include "hv/timer.h"
+#include "mm/tmem/tmem.h"
+
+#define VM_VCPUS_MAX 8
+
+enum vm_state {
+    VM_STOPPED, /* never started, or ended; holds no memory */
+    VM_LOADING, /* its kernel is being copied into its memory */
+    VM_RUNNING,
+    VM_PAUSED,
+    VM_ENDING, /* vCPUs are being stopped, memory is being freed */
+};
+
+enum vm_outcome {
+    VM_OUTCOME_NONE,
+    VM_OUTCOME_OK,      /* power-off, or 0 written to the status port */
+    VM_OUTCOME_FAILED,  /* with the guest's exit_code, or with 0 and a reason in the log */
+    VM_OUTCOME_STOPPED, /* by the operator */
+    VM_OUTCOME_RESET,   /* the guest asked for a reset: started again */
+};
+
+struct cmos;       /* hv/vdev/cmos.h */
+struct vm_config;  /* hv/config/config.h */
+struct vm_devices; /* hv/vdev/devices.h */
+
+struct vm {
+    struct list link;
+    struct spinlock lock; /* state, outcome, exit_code, stop_* */
+    const struct vm_config *config;
+    const char *name;
+    unsigned index;
+    enum vm_state state;
+    enum vm_outcome outcome;
+    uint32_t exit_code;
+    struct space *space;
+    struct tmem *_Atomic tmem; /* NULL: none */
+    unsigned vcpu_count;
+    struct vcpu *vcpu[VM_VCPUS_MAX];
+    struct vm_devices *devices;
+    struct cmos *cmos; /* under their lock; it outlives them */
+    uint64_t memory_pages;
+    uint64_t tsc_khz;
+    struct admission_demand promised; /* 0 when stopped */
+    uint64_t min_pages, max_pages;    /* live settings; see mm/space/space.h */
+    uint32_t shares;                  /* of memory ... */
+    uint32_t cpu_shares;              /* ... and of CPUs; 0: the same */
+    struct fair_group share;          /* of CPUs; hv/run/sched.c */
+    uint64_t tmem_pages;              /* live setting: quota */
+    uint64_t start_ns, end_ns;
+    struct frame_promise parts; /* gathered for what it is made of */
+    bool made;                  /* that is there */
+    bool restart;               /* start again when it has ended */
+    unsigned triple_faults;     /* in a row, each soon after a start */
+    /* Between two runs, hv/vm/restart.c. */
+    uint64_t restart_ns; /* ENDING until then; 0: not that far */
+    unsigned early_runs; /* in a row that reset themselves at once */
+    struct timer restart_timer;
+    /* Asked to stop, hv/vm/stop.c; written with the list's lock held, too. */
+    uint64_t stop_ns;      /* when; 0: has not been asked */
+    uint64_t stop_seen_ns; /* the last poll */
+    uint64_t stop_left_ns; /* until its power is cut */
+    /* Loading, by vm_poll() */
+    struct guest_load *load;
+    struct mm_waiter load_waiter;
+    _Atomic bool load_ready;
+    bool closed; /* ENDING: vCPUs are gone, the space is draining */
+    /* What the last run came to, shown until the next one starts. */
+    struct space_stats last_memory;
+    struct tmem_stats last_tmem;
+    uint64_t last_exits, last_stall_us, last_run_us;
+    _Atomic(struct vcpu *) lent_to; /* arch/x86/guest/step.c: who has the space's page of ones */
+    _Atomic bool mmio_refused;      /* reported */
+    /* Accesses that nobody owns, counted and shown. */
+    _Atomic uint64_t unowned_io, unowned_mmio, unowned_msr;
+    /* hv/vm/log.c */
+    _Atomic uint64_t log_due_ns, log_left_out;
+};
+
+/* A line about the VM into its share of the log, hv/log.h.  Any context.  What a guest can cause
+ * again and again is bounded: lines beyond that are counted. */
+void vm_log(struct vm *vm, enum log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* The guest ended itself well (power-off, status 0) or with a code.  Called from its own vCPU. */
+void vm_end(struct vm *vm, enum vm_outcome outcome, uint32_t code);
+/* The guest's CPU has shut down: resets the VM, or fails it if that is configured or comes again
+ * and again.  From its own vCPU. */
+void vm_triple_fault(struct vm *vm, unsigned vcpu, uint64_t rip);
+/* The guest cannot go on: logs the reason, stops all of its vCPUs.  Any context without locks
+ * of rank RANK_VM or above. */
+void vm_fail(struct vm *vm, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The guest asked for a reset (keyboard controller, 0xcf9, ACPI reset register). */
+void vm_reset_request(struct vm *vm);
+
+#endif

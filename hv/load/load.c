@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "hv/load/load.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "hv/load/internal.h"
+#include "hv/machine.h"
+#include "hv/vdev/lapic.h"
+#include "hv/vdev/platform_io.h"
+
+#define STEP_BYTES 0x40000ull /* looked at in one step */
+
+/* ---- layout ---- */
+
+unsigned guest_layout(uint64_t memory_bytes, struct guest_slot slot[GUEST_LAYOUT_SLOTS])
+{
+    uint64_t low = MIN(memory_bytes, GUEST_LOW_LIMIT);
+
+    slot[0] = (struct guest_slot){gfn(0), low >> PAGE_SHIFT};
+    if (memory_bytes <= GUEST_LOW_LIMIT) {
+        return 1;
+    }
+    slot[1] = (struct guest_slot){gpa_to_gfn(gpa(GUEST_HIGH_BASE)),
+                                  (memory_bytes - GUEST_LOW_LIMIT) >> PAGE_SHIFT};
+    return 2;
+}
+
+unsigned load_memory_map(const struct guest_load *load, struct load_range range[LOAD_RANGES])
+{
+    uint64_t acpi_end = ACPI_TABLES_BASE + ACPI_TABLES_BYTES;
+    unsigned n = 0;
+
+    range[n++] = (struct load_range){0, LOW_MEMORY_END, RANGE_RAM};
+    range[n++] =
+        (struct load_range){LOW_MEMORY_END, ACPI_TABLES_BASE - LOW_MEMORY_END, RANGE_RESERVED};
+    range[n++] = (struct load_range){ACPI_TABLES_BASE, ACPI_TABLES_BYTES, RANGE_ACPI};
+    range[n++] = (struct load_range){acpi_end, HIGH_START - acpi_end, RANGE_RESERVED};
+    range[n++] = (struct load_range){HIGH_START, load->low_bytes - HIGH_START, RANGE_RAM};
+    if (load->high_bytes != 0) {
+        range[n++] = (struct load_range){GUEST_HIGH_BASE, load->high_bytes, RANGE_RAM};
+    }
+    return n;
+}
+
+/* ---- plan ---- */
+
+void load_set_error(char *error, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(error, GUEST_LOAD_ERROR_MAX, format, args);
+    va_end(args);
+}
+
+/* All of [address, address + bytes) is RAM that a kernel may be loaded into. */
+static bool is_ram(const struct guest_load *load, uint64_t address, uint64_t bytes)
+{
+    if (address < LOW_MEMORY_END) {
+        return bytes <= LOW_MEMORY_END - address;
+    }
+    if (address >= GUEST_HIGH_BASE) {
+        return address - GUEST_HIGH_BASE <= load->high_bytes &&
+               bytes <= load->high_bytes - (address - GUEST_HIGH_BASE);
+    }
+    return address >= HIGH_START && address <= load->low_bytes &&
+           bytes <= load->low_bytes - address;
+}
+
+/* The segment that [address, address + bytes) overlaps, or NULL.  No sum here wraps: all ranges
+ * are RAM. */
+static const struct load_segment *overlap(const struct guest_load *load, uint64_t address,
+                                          uint64_t bytes)
+{
+    for (unsigned i = 0; i < load->segments; i++) {
+        const struct load_segment *s = &load->segment[i];
+
+        if (address < s->address + s->memory_bytes && s->address < address + bytes) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+static void push(struct guest_load *load, uint64_t address, const uint8_t *data,
+                 uint64_t data_bytes, uint64_t memory_bytes)
+{
+    load->segment[load->segments++] = (struct load_segment){
+        .address = address, .data = data, .data_bytes = data_bytes, .memory_bytes = memory_bytes};
+}
+
+bool load_add(struct guest_load *load, const char *what, uint64_t address, const uint8_t *data,
+              uint64_t data_bytes, uint64_t memory_bytes, char *error)
+{
+    if (memory_bytes == 0) {
+        return true;
+    }
+    if (data_bytes > memory_bytes) {
+        return load_error(error, "%s has more data than memory", what);
+    }
+    if (!is_ram(load, address, memory_bytes)) {
+        return load_error(error, "%s needs memory at 0x%llx-0x%llx, the VM has RAM up to 0x%llx",
+                          what, (unsigned long long)address,
+                          (unsigned long long)(address + memory_bytes),
+                          (unsigned long long)load->low_bytes);
+    }
+    if (overlap(load, address, memory_bytes) != NULL) {
+        return load_error(error, "%s at 0x%llx-0x%llx overlaps what is loaded already", what,
+                          (unsigned long long)address,
+                          (unsigned long long)(address + memory_bytes));
+    }
+    if (load->segments == LOAD_SEGMENTS) {
+        return load_error(error, "more than %u pieces to load", LOAD_SEGMENTS);
+    }
+    push(load, address, data, data_bytes, memory_bytes);
+    return true;
+}
+
+bool load_add_initrd(struct guest_load *load, uint64_t limit, uint64_t *address, char *error)
+{
+    uint64_t bytes = load->image.initrd_bytes;
+    uint64_t end = MIN(limit, load->low_bytes);
+
+    *address = 0;
+    if (load->image.initrd == NULL || bytes == 0) {
+        return true;
+    }
+    if (bytes > end || end - bytes < HIGH_START) {
+        return load_error(error, "initrd of %llu bytes does not fit into the VM's memory",
+                          (unsigned long long)bytes);
+    }
+    *address = ALIGN_DOWN(end - bytes, PAGE_SIZE);
+    return load_add(load, "initrd", *address, load->image.initrd, bytes, bytes, error);
+}
+
+bool load_add_cmdline(struct guest_load *load, size_t limit, char *error)
+{
+    const char *cmdline = load->image.cmdline != NULL ? load->image.cmdline : "";
+    size_t bytes = strlen(cmdline);
+
+    limit = MIN(limit, PAGE_SIZE);
+    if (bytes >= limit) {
+        return load_error(error,
+                          "command line of %zu characters, expected at most %zu for this kernel",
+                          bytes, limit - 1);
+    }
+    memcpy(area_ptr(load, AREA_CMDLINE), cmdline, bytes + 1);
+    return true;
+}
+
+/* ---- the boot vCPU ---- */
+
+/* Segment access rights as in struct guest_segment. */
+#define ACCESS_CODE32 0xc09bu
+#define ACCESS_CODE64 0xa09bu
+#define ACCESS_DATA   0xc093u
+#define ACCESS_TSS    0x008bu
+
+#define DESCRIPTOR_CODE32 0x00cf9b000000ffffull
+#define DESCRIPTOR_CODE64 0x00af9b000000ffffull
+#define DESCRIPTOR_DATA   0x00cf93000000ffffull
+#define GDT_ENTRIES       4
+
+#define CR0_PE (1u << 0)
+#define CR0_ET (1u << 4)
+#define CR0_NE (1u << 5)
+#define CR0_WP (1u << 16)
+#define CR0_PG (1u << 31)
+
+#define CR4_PAE BIT(5)
+
+#define EFER_LME BIT(8)
+#define EFER_LMA BIT(10)
+
+#define PAT_RESET    0x0007040600070406ull
+#define DR6_RESET    0xffff0ff0ull
+#define DR7_RESET    0x400ull
+#define RFLAGS_RESET 0x2ull
+
+#define PTE_PRESENT BIT(0)
+#define PTE_WRITE   BIT(1)
+#define PTE_LARGE   BIT(7)
+
+#define IDENTITY_GIB 4
+#define PD_ENTRIES   512
+#define LARGE_SHIFT  21
+
+static void set_common(struct guest_load *load, uint64_t rip, uint64_t code, uint32_t access)
+{
+    const uint64_t gdt[GDT_ENTRIES] = {
+        [SELECTOR_CODE / 8] = code,
+        [SELECTOR_DATA / 8] = DESCRIPTOR_DATA,
+    };
+    struct guest_state *s = &load->state;
+
+    memcpy(area_ptr(load, AREA_GDT), gdt, sizeof(gdt));
+    memset(s, 0, sizeof(*s));
+    for (unsigned i = SEG_ES; i <= SEG_GS; i++) {
+        s->segment[i] = (struct guest_segment){
+            .limit = UINT32_MAX, .access = ACCESS_DATA, .selector = SELECTOR_DATA};
+    }
+    s->segment[SEG_CS].access = access;
+    s->segment[SEG_CS].selector = SELECTOR_CODE;
+    s->segment[SEG_LDTR].access = SEGMENT_UNUSABLE;
+    s->segment[SEG_TR] = (struct guest_segment){.limit = 0x67, .access = ACCESS_TSS};
+    s->gdtr = (struct guest_table_register){AREA_GDT, sizeof(gdt) - 1};
+    s->dr7 = DR7_RESET;
+    s->pat = PAT_RESET;
+
+    memset(&load->registers, 0, sizeof(load->registers));
+    load->registers.rip = rip;
+    load->registers.rflags = RFLAGS_RESET;
+    load->registers.gpr[GPR_RSP] = AREA_STACK;
+    load->registers.dr6 = DR6_RESET;
+}
+
+void load_set_entry32(struct guest_load *load, uint32_t rip)
+{
+    set_common(load, rip, DESCRIPTOR_CODE32, ACCESS_CODE32);
+    load->state.cr0 = CR0_PE | CR0_ET;
+}
+
+/* 2 MiB pages that map the first 4 GiB to themselves. */
+static void build_identity_map(struct guest_load *load)
+{
+    uint8_t *pdpt = area_ptr(load, AREA_PDPT);
+    uint8_t *pd = area_ptr(load, AREA_PD);
+    uint64_t entry = AREA_PDPT | PTE_PRESENT | PTE_WRITE;
+
+    memcpy(area_ptr(load, AREA_PML4), &entry, sizeof(entry));
+    for (uint64_t i = 0; i < IDENTITY_GIB; i++) {
+        entry = (AREA_PD + i * PAGE_SIZE) | PTE_PRESENT | PTE_WRITE;
+        memcpy(pdpt + i * sizeof(entry), &entry, sizeof(entry));
+    }
+    for (uint64_t i = 0; i < IDENTITY_GIB * PD_ENTRIES; i++) {
+        entry = i << LARGE_SHIFT | PTE_PRESENT | PTE_WRITE | PTE_LARGE;
+        memcpy(pd + i * sizeof(entry), &entry, sizeof(entry));
+    }
+}
+
+void load_set_entry64(struct guest_load *load, uint64_t rip)
+{
+    set_common(load, rip, DESCRIPTOR_CODE64, ACCESS_CODE64);
+    build_identity_map(load);
+    load->state.cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
+    load->state.cr3 = AREA_PML4;
+    load->state.cr4 = CR4_PAE;
+    load->state.efer = EFER_LME | EFER_LMA;
+}
+
+/* ---- start ---- */
+
+/*
+ * The reset vector of the BIOS that is not there.  A guest may jump to it in real mode to restart
+ * (Linux with reboot=bios): ask the reset register for it.
+ */
+#define RESET_VECTOR 0xffff0ull
+
+static const uint8_t reset_vector[] = {
+    0xb0,
+    RESET_CONTROL_VALUE, /* mov al, value */
+    0xba,
+    RESET_CONTROL_PORT & 0xff,
+    RESET_CONTROL_PORT >> 8, /* mov dx, port */
+    0xee,                    /* out dx, al */
+    0xf4,                    /* hlt */
+    0xeb,
+    0xfd, /* jmp to the hlt */
+};
+
+static bool plan(struct guest_load *load, char *error)
+{
+    struct guest_slot slot[GUEST_LAYOUT_SLOTS] = {0};
+    unsigned slots = guest_layout(load->vm->memory_pages << PAGE_SHIFT, slot);
+
+    load->low_bytes = slot[0].pages << PAGE_SHIFT;
+    load->high_bytes = slots > 1 ? slot[1].pages << PAGE_SHIFT : 0;
+    if (load->low_bytes <= HIGH_START) {
+        return load_error(error, "the VM has %llu KiB of memory, expected more than 1 MiB",
+                          (unsigned long long)(load->low_bytes >> 10));
+    }
+    if (!acpi_build(load->acpi, load->vm->vcpu_count)) {
+        return load_error(error, "ACPI tables for %u vCPUs do not fit", load->vm->vcpu_count);
+    }
+    push(load, AREA_BASE, load->area, AREA_BYTES, AREA_BYTES);
+    push(load, ACPI_TABLES_BASE, load->acpi, ACPI_TABLES_BYTES, ACPI_TABLES_BYTES);
+    push(load, RESET_VECTOR, reset_vector, sizeof(reset_vector), sizeof(reset_vector));
+
+    if (load_is_linux(&load->image)) {
+        return load_plan_linux(load, error);
+    }
+    if (load_is_multiboot(&load->image)) {
+        return load_plan_multiboot(load, error);
+    }
+    if (load_is_elf(&load->image)) {
+        return load_plan_pvh(load, error);
+    }
+    return load_error(error, "kernel format not known, expected a 64-bit bzImage, or an ELF file "
+                             "with a multiboot header or a PVH entry");
+}
+
+struct guest_load *guest_load_start(struct vm *vm, const struct guest_image *image,
+                                    char error[GUEST_LOAD_ERROR_MAX])
+{
+    struct guest_load *load = calloc(1, sizeof(*load));
+
+    if (load == NULL) {
+        load_set_error(error, "out of hypervisor memory");
+        return NULL;
+    }
+    load->vm = vm;
+    load->image = *image;
+    if (!plan(load, error)) {
+        free(load);
+        return NULL;
+    }
+    return load;
+}
+
+/* ---- steps ---- */
+
+static bool is_zero_page(const uint8_t *data)
+{
+    for (size_t i = 0; i < PAGE_SIZE; i += sizeof(uint64_t)) {
+        if (get64(data + i) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
+ * Copies up to the end of the page that the segment has got to.  A whole page of zeroes is left
+ * alone: fresh memory reads as zero, and costs nothing until it is touched.
+ */
+static enum mm_result copy_page(struct guest_load *load, struct mm_waiter *waiter)
+{
+    const struct load_segment *s = &load->segment[load->current];
+    uint64_t to = s->address + load->copied;
+    uint64_t bytes = MIN(PAGE_SIZE - (to & ~PAGE_MASK), s->data_bytes - load->copied);
+    const uint8_t *from = s->data + load->copied;
+
+    if (bytes < PAGE_SIZE || !is_zero_page(from)) {
+        enum mm_result result = space_write(load->vm->space, gpa(to), from, bytes, waiter);
+
+        if (result != MM_OK) {
+            return result;
+        }
+    }
+    load->copied += bytes;
+    return MM_OK;
+}
+
+static void finish(struct guest_load *load)
+{
+    struct vcpu *vcpu = load->vm->vcpu[0];
+
+    machine_backend()->set_state(vcpu, &load->state);
+    lapic_virtual_wire(vcpu->lapic);
+    vcpu->regs = load->registers;
+    load->done = true;
+}
+
+enum mm_result guest_load_step(struct guest_load *load, struct mm_waiter *waiter)
+{
+    unsigned pages = STEP_BYTES / PAGE_SIZE;
+
+    while (pages > 0 && load->current < load->segments) {
+        if (load->copied == load->segment[load->current].data_bytes) {
+            load->current++;
+            load->copied = 0;
+        } else {
+            enum mm_result result = copy_page(load, waiter);
+
+            if (result != MM_OK) {
+                return result;
+            }
+            pages--;
+        }
+    }
+    if (load->current == load->segments && !load->done) {
+        finish(load);
+    }
+    return MM_OK;
+}
+
+bool guest_load_done(const struct guest_load *load)
+{
+    return load->done;
+}
+
+void guest_load_free(struct guest_load *load)
+{
+    free(load);
+}

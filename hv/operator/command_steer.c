@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The monitor's commands that change something. */
+#include <string.h>
+
+#include "hv/machine.h"
+#include "hv/operator/command_internal.h"
+#include "hv/operator/console.h"
+#include "hv/vm/control.h"
+
+static void steer(const char *name, const char *(*action)(struct vm *vm))
+{
+    struct vm *vm = command_vm(name);
+    const char *answer = vm != NULL ? action(vm) : NULL;
+
+    if (answer != NULL) {
+        console_printf("%s is %s: %s\n", name, vm_state_name(vm), answer);
+    }
+}
+
+void command_start(unsigned count, char **words)
+{
+    (void)count;
+    steer(words[0], vm_start);
+}
+
+void command_stop(unsigned count, char **words)
+{
+    (void)count;
+    steer(words[0], vm_stop);
+}
+
+void command_kill(unsigned count, char **words)
+{
+    (void)count;
+    steer(words[0], vm_kill);
+}
+
+void command_pause(unsigned count, char **words)
+{
+    (void)count;
+    steer(words[0], vm_pause);
+}
+
+void command_resume(unsigned count, char **words)
+{
+    (void)count;
+    steer(words[0], vm_resume);
+}
+
+void command_reset(unsigned count, char **words)
+{
+    (void)count;
+    steer(words[0], vm_reset);
+}
+
+void command_set(unsigned count, char **words)
+{
+    struct vm *vm = command_vm(words[0]);
+    char *equals = strchr(words[1], '=');
+    const char *answer;
+
+    (void)count;
+    if (vm == NULL) {
+        return;
+    }
+    if (equals == NULL) {
+        console_printf("'%s': expected KEY=VALUE, such as min=16M\n", words[1]);
+        return;
+    }
+    *equals = '\0';
+    answer = vm_set(vm, words[1], equals + 1);
+    if (answer != NULL) {
+        console_printf("%s is unchanged: %s\n", vm->name, answer);
+    } else {
+        command_print_settings(vm);
+    }
+}
+
+void command_console(unsigned count, char **words)
+{
+    struct vm *vm = command_vm(words[0]);
+
+    (void)count;
+    if (vm == NULL) {
+        return;
+    }
+    console_printf("console of %s, Ctrl-] detaches\n", vm->name);
+    console_attach(vm);
+}
+
+/* What the machine's end does to those that run. */
+static void cut_power_of_all(void)
+{
+    for (unsigned i = 0; i < vm_count(); i++) {
+        if (vm_at(i)->state != VM_STOPPED) {
+            vm_log(vm_at(i), LOG_INFO, "vm %s: still %s: its power is cut", vm_at(i)->name,
+                   vm_state_name(vm_at(i)));
+        }
+    }
+    vm_list_unlock();
+}
+
+void command_poweroff(unsigned count, char **words)
+{
+    (void)count;
+    (void)words;
+    cut_power_of_all();
+    machine_power_off();
+}
+
+void command_reboot(unsigned count, char **words)
+{
+    (void)count;
+    (void)words;
+    cut_power_of_all();
+    machine_reboot();
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "hv/run/hypercall.h"
+
+#include "guests/include/spillway_tmem.h"
+#include "hv/run/hypercall_tmem.h"
+
+#define KVM_ENOSYS 1000 /* Documentation/virt/kvm/x86/hypercalls.rst: "-KVM_ENOSYS" */
+
+#define CALL_FAMILY      0xffff0000ull /* the upper half of EAX says whose call it is */
+#define CALL_FAMILY_OURS (SPILLWAY_TMEM_CALL & CALL_FAMILY)
+
+enum exit_result hypercall_dispatch(struct vcpu *vcpu, bool *again)
+{
+    uint64_t *rax = &vcpu->regs.gpr[GPR_RAX];
+
+    if (*rax == SPILLWAY_TMEM_CALL) {
+        return hypercall_tmem(vcpu, again);
+    }
+    /* No bit of CPUID 0x40000001 announces a hypercall of KVM's, so any number of its gets the
+     * answer that a KVM host gives for an unknown one. */
+    *rax = (*rax & ~(uint64_t)UINT16_MAX) == CALL_FAMILY_OURS
+               ? (uint64_t)(int64_t)SPILLWAY_TMEM_ENOSYS
+               : (uint64_t)-KVM_ENOSYS;
+    return EXIT_RESUME;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * VMs as the operator sees them: start, stop, pause, resume, reset, kill.
+ *
+ * Each call checks, starts the change and returns; vm_poll() carries it on from
+ * the main loop until it is done.  Calls give NULL, or one line that says what
+ * was expected.
+ *
+ *   STOPPED --start--> LOADING --> RUNNING <--pause/resume--> PAUSED
+ *      ^                  |           |                          |
+ *      +------ ENDING <---+-----------+--------------------------+
+ */
+#ifndef SPILLWAY_HV_VM_CONTROL_H
+#define SPILLWAY_HV_VM_CONTROL_H
+
+#include "hv/guest/vm.h"
+
+/*
+ * Keeps every VM in being: what is read or changed of a VM from outside its own vCPUs is read or
+ * changed between these two.  All calls below but vm_poll() want it held.  RANK_VM_LIST.
+ */
+void vm_list_lock(void);
+void vm_list_unlock(void);
+
+/* Makes every VM of the configuration, STOPPED.  Boot CPU, once. */
+void vm_init_all(void);
+unsigned vm_count(void);
+struct vm *vm_at(unsigned index);
+struct vm *vm_find(const char *name);
+
+const char *vm_start(struct vm *vm);
+/* By nobody who would read an answer, at boot or after a reset: one that is refused has failed. */
+void vm_start_unasked(struct vm *vm);
+const char *vm_pause(struct vm *vm);
+const char *vm_resume(struct vm *vm);
+const char *vm_reset(struct vm *vm);
+/* Presses the guest's power button; cuts its power when it has not powered off some seconds later.
+ * A guest that ends in one way or the other has not failed, unless it says so itself. */
+const char *vm_stop(struct vm *vm);
+/* Ends the VM as if its power were cut (outcome STOPPED). */
+const char *vm_kill(struct vm *vm);
+/* "min=16M", "max=...", "shares=...", "cpu-shares=...", "tmem=...": live. */
+const char *vm_set(struct vm *vm, const char *key, const char *value);
+
+/* Takes the list's lock itself.  One bounded step for every VM that is changing.  Main loop, any
+ * CPU. */
+void vm_poll(void);
+/* Some VM is running, or has been. */
+bool vm_any_started(void);
+/* No VM is running, loading or ending. */
+bool vm_all_stopped(void);
+/* VMs whose last run failed (or that were refused). */
+unsigned vm_failed_count(void);
+
+/* What it weighs when CPUs are shared. */
+uint32_t vm_cpu_shares(const struct vm *vm);
+/* One word, as `vms` shows it. */
+const char *vm_state_name(const struct vm *vm);
+/* Sums over the vCPUs. */
+uint64_t vm_exits(const struct vm *vm);
+uint64_t vm_stall_us(const struct vm *vm);
+uint64_t vm_run_us(const struct vm *vm);
+
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The settings of a VM that can be changed while it runs. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "hv/config/config.h"
+#include "hv/run/sched.h"
+#include "hv/vm/control.h"
+#include "hv/vm/internal.h"
+#include "hv/vm/tmem.h"
+
+#define SHARES_MAX 10000u
+
+static char refused[192]; /* under the list's lock */
+
+static const char *refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+static const char *refuse(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(refused, sizeof(refused), format, args);
+    va_end(args);
+    return refused;
+}
+
+/* What has been stored is in force from now on. */
+static const char *apply(struct vm *vm)
+{
+    spin_lock(&vm->lock);
+    if (vm->space != NULL && vm->state != VM_ENDING) {
+        space_set_limits(vm->space, vm->min_pages, vm->max_pages, vm->shares);
+        sched_set_weight(vm, vm_cpu_shares(vm));
+    }
+    if (vm->tmem != NULL) {
+        tmem_set_shares(vm->tmem, vm->shares);
+    }
+    spin_unlock(&vm->lock);
+    return NULL;
+}
+
+static const char *set_limits(struct vm *vm, uint64_t min_pages, uint64_t max_pages)
+{
+    struct admission_terms terms = vm_terms(vm);
+
+    terms.min = min_pages;
+    terms.max = max_pages;
+    if (max_pages != 0 && min_pages > max_pages) {
+        return refuse("min would be %lu KiB, expected at most max, %lu KiB",
+                      (unsigned long)(min_pages * (PAGE_SIZE / 1024)),
+                      (unsigned long)(max_pages * (PAGE_SIZE / 1024)));
+    }
+    if (vm_is_up(vm) && !vm_promise(vm, &terms, refused, sizeof(refused))) {
+        return refused;
+    }
+    vm->min_pages = min_pages;
+    vm->max_pages = max_pages;
+    return apply(vm);
+}
+
+/* In pages. */
+static bool parse_pages(const char *value, uint64_t *pages)
+{
+    uint64_t bytes;
+
+    if (!config_parse_size(value, &bytes) || bytes % PAGE_SIZE != 0) {
+        return false;
+    }
+    *pages = bytes / PAGE_SIZE;
+    return true;
+}
+
+static bool parse_shares(const char *value, uint64_t least, uint32_t *shares)
+{
+    uint64_t number;
+
+    /* A number, not a size: no unit. */
+    if (strspn(value, "0123456789") != strlen(value) || !config_parse_size(value, &number) ||
+        number < least || number > SHARES_MAX) {
+        return false;
+    }
+    *shares = (uint32_t)number;
+    return true;
+}
+
+static const char *set_min(struct vm *vm, const char *value)
+{
+    uint64_t pages;
+
+    if (!parse_pages(value, &pages) || pages > vm->memory_pages) {
+        return refuse("min = %s: expected a size such as 16M, at most the VM's memory, %lu KiB",
+                      value, (unsigned long)(vm->memory_pages * (PAGE_SIZE / 1024)));
+    }
+    return set_limits(vm, pages, vm->max_pages);
+}
+
+static const char *set_max(struct vm *vm, const char *value)
+{
+    uint64_t pages;
+
+    if (!parse_pages(value, &pages) || (pages != 0 && pages < CONFIG_MEMORY_MIN / PAGE_SIZE)) {
+        return refuse("max = %s: expected a size from %uM on, or 0: no limit", value,
+                      (unsigned)(CONFIG_MEMORY_MIN >> 20));
+    }
+    return set_limits(vm, vm->min_pages, pages);
+}
+
+static const char *set_shares(struct vm *vm, const char *value)
+{
+    if (!parse_shares(value, 1, &vm->shares)) {
+        return refuse("shares = %s: expected a number, 1 to %u", value, SHARES_MAX);
+    }
+    return apply(vm);
+}
+
+static const char *set_cpu_shares(struct vm *vm, const char *value)
+{
+    if (!parse_shares(value, 0, &vm->cpu_shares)) {
+        return refuse("cpu-shares = %s: expected a number, 1 to %u, or 0: as shares", value,
+                      SHARES_MAX);
+    }
+    return apply(vm);
+}
+
+static const char *set_tmem(struct vm *vm, const char *value)
+{
+    uint64_t pages;
+
+    if (!parse_pages(value, &pages)) {
+        return refuse("tmem = %s: expected a size such as 64M", value);
+    }
+    return vm_tmem_set(vm, pages);
+}
+
+const char *vm_set(struct vm *vm, const char *key, const char *value)
+{
+    static const struct {
+        const char *key;
+        const char *(*set)(struct vm *vm, const char *value);
+    } settings[] = {
+        {"min", set_min},       {"max", set_max},
+        {"shares", set_shares}, {"cpu-shares", set_cpu_shares},
+        {"tmem", set_tmem},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
+        if (strcmp(settings[i].key, key) == 0) {
+            return settings[i].set(vm, value);
+        }
+    }
+    return refuse("unknown key '%s': expected min, max, shares, cpu-shares or tmem", key);
+}

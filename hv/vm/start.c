@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A VM's start: memory is promised, its parts are made, its kernel is loaded. */
+#include "hv/vm/internal.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "hv/arch.h"
+#include "hv/config/config.h"
+#include "hv/load/load.h"
+#include "hv/loop.h"
+#include "hv/machine.h"
+#include "hv/run/sched.h"
+#include "hv/run/vcpu_request.h"
+#include "hv/vdev/devices.h"
+#include "hv/vm/control.h"
+#include "hv/vm/tmem.h"
+#include "mm/frame/frame_alloc.h"
+
+static bool create_space(struct vm *vm)
+{
+    struct space_config config = {
+        .name = vm->name,
+        .format = machine_backend()->format,
+        .store = machine_store(),
+        .min_pages = vm->min_pages,
+        .max_pages = vm->max_pages,
+        .working_pages = vm->config->vcpus * ADMISSION_WORKING,
+        .shares = vm->shares,
+    };
+    struct guest_slot slot[GUEST_LAYOUT_SLOTS];
+    unsigned slots = guest_layout(vm->memory_pages * PAGE_SIZE, slot);
+
+    vm->space = space_create(&config);
+    if (vm->space == NULL) {
+        return false;
+    }
+    for (unsigned i = 0; i < slots; i++) {
+        if (!space_add_slot(vm->space, slot[i].base, slot[i].pages, 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool create_vcpus(struct vm *vm)
+{
+    sched_add_vm(vm, vm_cpu_shares(vm));
+    for (vm->vcpu_count = 0; vm->vcpu_count < vm->config->vcpus; vm->vcpu_count++) {
+        vm->vcpu[vm->vcpu_count] = vcpu_create(vm, vm->vcpu_count);
+        if (vm->vcpu[vm->vcpu_count] == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool begin_load(struct vm *vm)
+{
+    char error[GUEST_LOAD_ERROR_MAX];
+    const struct handover_file *kernel = machine_file(vm->config->kernel);
+    const struct handover_file *initrd = machine_file(vm->config->initrd);
+    struct guest_image image = {.cmdline = vm->config->cmdline};
+
+    image.kernel = arch_ptr(hpa(kernel->address));
+    image.kernel_bytes = kernel->bytes;
+    if (initrd != NULL) {
+        image.initrd = arch_ptr(hpa(initrd->address));
+        image.initrd_bytes = initrd->bytes;
+    }
+    vm->load = guest_load_start(vm, &image, error);
+    if (vm->load == NULL) {
+        vm_log(vm, LOG_ERROR, "vm %s: not started: %s: %s", vm->name, vm->config->kernel, error);
+    }
+    return vm->load != NULL;
+}
+
+/* From what has been gathered.  NULL, or what is wrong: the VM ends then. */
+static const char *make_parts(struct vm *vm)
+{
+    bool made;
+
+    frame_promise_use(&vm->parts);
+    made = create_space(vm) && vm_tmem_create(vm) && create_vcpus(vm) && vm_devices_create(vm);
+    frame_promise_use(NULL);
+    frame_promise_end(&vm->parts);
+    if (!made) {
+        vm_log(vm, LOG_ERROR, "vm %s: not started: no memory for its control structures", vm->name);
+        vm_set_ending(vm, VM_OUTCOME_FAILED, 0);
+        return "no memory for the VM's control structures";
+    }
+    vm_devices_reset(vm);
+    if (!begin_load(vm)) {
+        vm_set_ending(vm, VM_OUTCOME_FAILED, 0);
+        return "its kernel cannot be loaded, see the log";
+    }
+    vm->made = true;
+    return NULL;
+}
+
+/* Memory that others have now may have to be freed for its parts first.  True: it is there. */
+static bool gather_parts(struct vm *vm)
+{
+    struct admission_terms terms = vm_terms(vm);
+
+    return frame_promise_gather(&vm->parts, admission_start_cost(&terms));
+}
+
+static void reset_figures(struct vm *vm)
+{
+    vm->outcome = VM_OUTCOME_NONE;
+    vm->exit_code = 0;
+    vm->restart = false;
+    vm->stop_ns = 0;
+    vm->closed = false;
+    vm->made = false;
+    vm->vcpu_count = 0;
+    vm->unowned_io = vm->unowned_mmio = vm->unowned_msr = 0;
+    atomic_store(&vm->mmio_refused, false);
+    memset(&vm->last_memory, 0, sizeof(vm->last_memory));
+    memset(&vm->last_tmem, 0, sizeof(vm->last_tmem));
+    vm->last_exits = vm->last_stall_us = vm->last_run_us = 0;
+    vm->start_ns = arch_clock_ns();
+}
+
+static const char *begin_start(struct vm *vm)
+{
+    static char message[192];
+    struct admission_terms terms = vm_terms(vm);
+    const char *problem;
+
+    if (!vm_promise(vm, &terms, message, sizeof(message))) {
+        vm_log(vm, LOG_ERROR, "vm %s: not started: %s", vm->name, message);
+        return message;
+    }
+    reset_figures(vm);
+    vm->state = VM_LOADING;
+    problem = gather_parts(vm) ? make_parts(vm) : NULL;
+    if (problem == NULL) {
+        atomic_store(&vm->load_ready, true);
+        loop_wake_vms();
+    }
+    return problem;
+}
+
+const char *vm_start(struct vm *vm)
+{
+    vm->early_runs = 0;
+    if (vm->state == VM_ENDING && vm->restart_ns != 0 && vm->restart) {
+        vm_restart_now(vm);
+        return NULL;
+    }
+    return vm->state == VM_STOPPED ? begin_start(vm) : "expected a VM that is stopped";
+}
+
+void vm_start_unasked(struct vm *vm)
+{
+    if (begin_start(vm) != NULL && vm->state == VM_STOPPED) {
+        vm->outcome = VM_OUTCOME_FAILED;
+    }
+}
+
+void vm_run_vcpus(struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        sched_start(vm->vcpu[i]);
+    }
+}
+
+/* The kernel is in place: the vCPUs run. */
+static void finish_load(struct vm *vm)
+{
+    guest_load_free(vm->load);
+    vm->load = NULL;
+    vm->state = VM_RUNNING;
+    vm_log(vm, LOG_INFO, "vm %s: started, %lu MiB, %u vCPU%s", vm->name,
+           (unsigned long)(vm->memory_pages / 256), vm->vcpu_count, vm->vcpu_count == 1 ? "" : "s");
+    vm_run_vcpus(vm);
+}
+
+bool vm_poll_loading(struct vm *vm)
+{
+    if (!vm->made) {
+        if (gather_parts(vm)) {
+            make_parts(vm);
+        }
+        return true;
+    }
+    if (!atomic_exchange(&vm->load_ready, false)) {
+        return false;
+    }
+    switch (guest_load_step(vm->load, &vm->load_waiter)) {
+    case MM_OK:
+        space_end_turn(&vm->load_waiter);
+        if (!guest_load_done(vm->load)) {
+            atomic_store(&vm->load_ready, true);
+            return true;
+        }
+        finish_load(vm);
+        break;
+    case MM_WAIT:
+        break; /* its waiter calls vm_poll() */
+    case MM_NO_SLOT:
+    case MM_LOST:
+        vm_log(vm, LOG_ERROR, "vm %s: not started: its kernel could not be copied into its memory",
+               vm->name);
+        vm_set_ending(vm, VM_OUTCOME_FAILED, 0);
+        break;
+    }
+    return false;
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * stop: the guest is asked to power off by its power button; when it does not within a period
+ * of grace, its power is cut.
+ *
+ * The period counts the time that the guest had: not while it is paused, nor while all of it
+ * waits for pages or for a CPU.  That is sampled by vm_poll(), which a timer calls so long as some
+ * VM has been asked.
+ *
+ * A guest that sleeps (s2idle) takes a press for waking up alone, as a PC does: after some seconds
+ * there is a second one.
+ */
+#include "base/bits.h"
+#include "base/log.h"
+#include "hv/arch.h"
+#include "hv/loop.h"
+#include "hv/timer.h"
+#include "hv/vdev/devices.h"
+#include "hv/vm/control.h"
+#include "hv/vm/internal.h"
+
+#define NS_PER_S 1000000000ull
+#define GRACE_S  10u
+#define AGAIN_S  3u /* after so many of them the button is pressed a second time */
+#define TICK_NS  100000000ull
+
+/* Both under the list's lock; fire() uses neither. */
+static struct timer tick;
+static bool tick_ready;
+
+static void tick_fire(struct timer *timer)
+{
+    (void)timer;
+    loop_wake_vms();
+}
+
+static void arm_tick(uint64_t now)
+{
+    if (!tick_ready) {
+        timer_init(&tick, tick_fire);
+        tick_ready = true;
+    }
+    timer_set(&tick, now + TICK_NS);
+}
+
+/* Some vCPU runs, or all sleep because they want to. */
+static bool has_its_time(const struct vm *vm)
+{
+    bool waits = false;
+
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        uint32_t state = atomic_load_explicit(&vm->vcpu[i]->state, memory_order_relaxed);
+
+        if (state == VCPU_RUNNING) {
+            return true;
+        }
+        waits |= state == VCPU_RUNNABLE || state == VCPU_PARKED;
+    }
+    return !waits;
+}
+
+const char *vm_stop(struct vm *vm)
+{
+    const char *answer = NULL;
+
+    spin_lock(&vm->lock);
+    if (vm->state == VM_LOADING) {
+        vm_set_ending(vm, VM_OUTCOME_STOPPED, 0); /* nobody is there to be asked */
+    } else if (vm_stay_off(vm)) {
+        answer = NULL;
+    } else if (vm->state != VM_RUNNING) {
+        answer = vm->state == VM_PAUSED ? "expected a VM that is running: resume or kill it"
+                                        : "expected a VM that is not stopped";
+    } else if (vm->stop_ns != 0) {
+        answer = "its power button has been pressed already; kill cuts its power at once";
+    } else {
+        vm->stop_ns = vm->stop_seen_ns = arch_clock_ns();
+        vm->stop_left_ns = GRACE_S * NS_PER_S;
+        vm_devices_press_power_button(vm);
+        arm_tick(vm->stop_ns);
+        vm_log(vm, LOG_INFO,
+               "vm %s: power button pressed; its power is cut after %u s of its running time",
+               vm->name, GRACE_S);
+    }
+    spin_unlock(&vm->lock);
+    return answer;
+}
+
+/* So much of the period has passed for the guest. */
+static void count_down(struct vm *vm, uint64_t passed)
+{
+    uint64_t again = (GRACE_S - AGAIN_S) * NS_PER_S;
+    bool pressed_again = vm->stop_left_ns <= again;
+
+    vm->stop_left_ns -= MIN(passed, vm->stop_left_ns);
+    if (!pressed_again && vm->stop_left_ns <= again) {
+        vm_devices_press_power_button(vm);
+    }
+}
+
+void vm_poll_stop(struct vm *vm)
+{
+    uint64_t now = arch_clock_ns();
+    uint64_t passed;
+
+    spin_lock(&vm->lock);
+    /* A poll that comes late has seen no more of the guest than one in time. */
+    passed = MIN(now - vm->stop_seen_ns, 2 * TICK_NS);
+    vm->stop_seen_ns = now;
+    if (vm->state == VM_RUNNING && has_its_time(vm)) {
+        count_down(vm, passed);
+    }
+    if (vm->state == VM_RUNNING && vm->stop_left_ns == 0) {
+        vm_log(vm, LOG_INFO,
+               "vm %s: has not powered off within %u s of its running time: its power is cut",
+               vm->name, GRACE_S);
+        vm_set_ending(vm, VM_OUTCOME_STOPPED, 0);
+    }
+    spin_unlock(&vm->lock);
+    arm_tick(now);
+}

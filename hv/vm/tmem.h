@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The tmem of a VM: made with it, resized by the operator; and the promise that backs it. */
+#ifndef SPILLWAY_HV_VM_TMEM_H
+#define SPILLWAY_HV_VM_TMEM_H
+
+#include "hv/guest/vm.h"
+
+/* Of a VM that is being started, vm->tmem_pages is its quota; 0: it gets none.  False: no memory.
+ */
+bool vm_tmem_create(struct vm *vm);
+/* Live.  NULL, or one line that says what was expected.  vm_list_lock held.  The first tmem of a VM
+ * that runs is made by vm_tmem_poll(), as soon as there is memory for it. */
+const char *vm_tmem_set(struct vm *vm, uint64_t pages);
+/* Of a VM that is up.  True: call again soon.  vm_list_lock held. */
+bool vm_tmem_poll(struct vm *vm);
+
+#endif
