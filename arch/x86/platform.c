@@ -37,13 +37,10 @@ volatile void *platform_map(hpa_t address, uint64_t bytes)
 void *platform_dma_alloc(uint64_t bytes, hpa_t *address)
 {
     uint64_t pages = ALIGN_UP(bytes, PAGE_SIZE) / PAGE_SIZE;
-    unsigned order = 0;
+    unsigned order = frame_order(bytes);
     pfn_t first;
 
-    while (order < FRAME_ORDER_MAX && BIT(order) < pages) {
-        order++;
-    }
-    if (pages == 0 || pages > BIT(order) || !frame_alloc_zeroed(order, ALLOC_META, 0, &first)) {
+    if (pages == 0 || order > FRAME_ORDER_MAX || !frame_alloc_zeroed(order, ALLOC_META, 0, &first)) {
         return NULL;
     }
     frame_alloc_split(first);

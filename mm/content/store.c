@@ -33,20 +33,10 @@ static void clear_bit(uint64_t *map, uint32_t bit)
     map[bit / WORD_BITS] &= ~BIT(bit % WORD_BITS);
 }
 
-static unsigned order_of(size_t bytes)
-{
-    unsigned order = 0;
-
-    while ((PAGE_SIZE << order) < bytes) {
-        order++;
-    }
-    return order;
-}
-
 /* Zeroed memory of that size, in a block of its own; NULL: none. */
 static void *block_alloc(size_t bytes, pfn_t *first)
 {
-    unsigned order = order_of(bytes);
+    unsigned order = frame_order(bytes);
 
     return frame_alloc_zeroed(order, ALLOC_META, 0, first) ? mm_frame_ptr(*first) : NULL;
 }
@@ -110,9 +100,9 @@ uint64_t store_open_cost(uint64_t slots)
     uint64_t clusters = (slots + STORE_CLUSTER_SLOTS - 1) / STORE_CLUSTER_SLOTS;
     uint64_t sum_pages = (slots + SUMS_PER_PAGE - 1) / SUMS_PER_PAGE;
 
-    return 1 + (1u << order_of(clusters * STORE_CLUSTER_SLOTS / 8)) +
-           (1u << order_of(ALIGN_UP(clusters, WORD_BITS) / 8)) +
-           (1u << order_of(sum_pages * sizeof(void *))) + sum_pages +
+    return 1 + (1u << frame_order(clusters * STORE_CLUSTER_SLOTS / 8)) +
+           (1u << frame_order(ALIGN_UP(clusters, WORD_BITS) / 8)) +
+           (1u << frame_order(sum_pages * sizeof(void *))) + sum_pages +
            ARRAY_SIZE(((struct store *)NULL)->probe_frame);
 }
 

@@ -46,6 +46,17 @@ struct frame_stats {
     uint64_t free, guest, compressed, tmem, meta;
 };
 
+/* Of the smallest block that holds so many bytes; it may be greater than FRAME_ORDER_MAX. */
+static inline unsigned frame_order(uint64_t bytes)
+{
+    unsigned order = 0;
+
+    while (order < 64 - PAGE_SHIFT && (PAGE_SIZE << order) < bytes) {
+        order++;
+    }
+    return order;
+}
+
 /* Forgets all memory.  Called by frame_db_init(). */
 void frame_alloc_init(void);
 /* Frames first..first+count-1, RESERVED until now, become free memory.  Boot. */

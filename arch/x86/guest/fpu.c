@@ -86,13 +86,7 @@ void fpu_cpu_enable(void)
 
 static unsigned area_order(void)
 {
-    uint64_t bytes = components() == 0 ? FXSAVE_BYTES : guest_policy()->xsave[0].ecx;
-    unsigned order = 0;
-
-    while ((PAGE_SIZE << order) < bytes) {
-        order++;
-    }
-    return order;
+    return frame_order(components() == 0 ? FXSAVE_BYTES : guest_policy()->xsave[0].ecx);
 }
 
 bool fpu_create(struct vcpu *vcpu)
