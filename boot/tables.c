@@ -10,26 +10,16 @@
  * volume 3, section 12.11.9, Large Page Size Considerations); above, 1 GiB pages where the CPU has
  * them.
  */
+#include "arch/x86/hw/cpuid.h"
+#include "arch/x86/hw/msr.h"
+#include "arch/x86/hw/paging.h"
+#include "arch/x86/hw/registers.h"
 #include "boot/loader.h"
 
-#define PTE_PRESENT  (1ull << 0)
-#define PTE_WRITE    (1ull << 1)
-#define PTE_LARGE    (1ull << 7)
-#define PTE_NX       (1ull << 63)
-#define PTE_ADDRESS  0x000ffffffffff000ull
 #define GIB          (1ull << 30)
 #define MIB2         (2ull << 20)
 #define PML4_SHIFT   39
 #define DIRECT_INDEX ((HANDOVER_DIRECT_BASE >> PML4_SHIFT) & 511)
-
-#define CPUID_NX       (1u << 20) /* 80000001H EDX */
-#define CPUID_PAGE_1GB (1u << 26)
-#define MSR_EFER       0xc0000080u
-#define EFER_NXE       (1u << 11)
-#define CR0_WP         (1ull << 16)
-#define CR4_PGE        (1ull << 7)
-#define CR4_LA57       (1ull << 12)
-#define CR4_PCIDE      (1ull << 17)
 
 static bool have_1gb;
 
@@ -47,7 +37,7 @@ static uint64_t *table_at(uint64_t entry)
 static uint64_t *table_next(uint64_t *entry)
 {
     if (*entry == 0) {
-        *entry = (uint64_t)(uintptr_t)table_new() | PTE_PRESENT | PTE_WRITE;
+        *entry = (uint64_t)(uintptr_t)table_new() | PTE_P | PTE_W;
     }
     return table_at(*entry);
 }
@@ -57,12 +47,12 @@ static void detect_features(void)
     uint32_t out[4];
 
     cpuid(0x80000001, 0, out);
-    if (!(out[3] & CPUID_NX)) {
+    if (!(out[3] & CPUID_81_EDX_NX)) {
         loader_fail("loader",
                     "spillway: this CPU lacks: NX (CPUID 80000001 EDX bit 20), or the firmware has "
                     "switched it off");
     }
-    have_1gb = out[3] & CPUID_PAGE_1GB;
+    have_1gb = out[3] & CPUID_81_EDX_PAGE1GB;
 }
 
 static void map_identity_gib(uint64_t *pml4, uint64_t base)
@@ -71,12 +61,12 @@ static void map_identity_gib(uint64_t *pml4, uint64_t base)
     uint64_t *slot = &pdpt[(base / GIB) & 511];
 
     if (have_1gb && base >= 4 * GIB) {
-        *slot = base | PTE_PRESENT | PTE_WRITE | PTE_LARGE;
+        *slot = base | PTE_P | PTE_W | PTE_PS;
         return;
     }
     uint64_t *directory = table_next(slot);
     for (unsigned i = 0; i < 512; i++) {
-        directory[i] = (base + i * MIB2) | PTE_PRESENT | PTE_WRITE | PTE_LARGE;
+        directory[i] = (base + i * MIB2) | PTE_P | PTE_W | PTE_PS;
     }
 }
 
@@ -91,8 +81,7 @@ static void map_image_page(uint64_t *pml4, uint64_t address, uint64_t entry)
 
 static void map_segment(uint64_t *pml4, const struct image_segment *segment)
 {
-    uint64_t flags =
-        PTE_PRESENT | (segment->writable ? PTE_WRITE : 0) | (segment->executable ? 0 : PTE_NX);
+    uint64_t flags = PTE_P | (segment->writable ? PTE_W : 0) | (segment->executable ? 0 : PTE_NX);
 
     for (uint64_t i = 0; i < segment->pages; i++) {
         map_image_page(pml4, segment->address + i * PAGE_BYTES,

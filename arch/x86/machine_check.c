@@ -9,8 +9,6 @@
 
 #define MCG_CAP_BANKS   BITS(7, 0)
 #define MCG_STATUS_MCIP BIT(2)
-#define MSR_MC0_STATUS  0x401u /* of bank 0; each bank has four MSRs: CTL, STATUS, ADDR, MISC */
-#define MSR_MC_PER_BANK 4u
 #define STATUS_VALID    BIT(63)
 #define STATUS_MISCV    BIT(59)
 #define STATUS_ADDRV    BIT(58)

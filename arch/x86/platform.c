@@ -40,7 +40,8 @@ void *platform_dma_alloc(uint64_t bytes, hpa_t *address)
     unsigned order = frame_order(bytes);
     pfn_t first;
 
-    if (pages == 0 || order > FRAME_ORDER_MAX || !frame_alloc_zeroed(order, ALLOC_META, 0, &first)) {
+    if (pages == 0 || order > FRAME_ORDER_MAX ||
+        !frame_alloc_zeroed(order, ALLOC_META, 0, &first)) {
         return NULL;
     }
     frame_alloc_split(first);

@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "arch/x86/hw/msr.h"
+#include "arch/x86/hw/paging.h"
+#include "arch/x86/hw/registers.h"
 #include "hv/load/internal.h"
 #include "hv/machine.h"
 #include "hv/vdev/lapic.h"
@@ -163,26 +166,6 @@ bool load_add_cmdline(struct guest_load *load, size_t limit, char *error)
 #define DESCRIPTOR_DATA   0x00cf93000000ffffull
 #define GDT_ENTRIES       4
 
-#define CR0_PE (1u << 0)
-#define CR0_ET (1u << 4)
-#define CR0_NE (1u << 5)
-#define CR0_WP (1u << 16)
-#define CR0_PG (1u << 31)
-
-#define CR4_PAE BIT(5)
-
-#define EFER_LME BIT(8)
-#define EFER_LMA BIT(10)
-
-#define PAT_RESET    0x0007040600070406ull
-#define DR6_RESET    0xffff0ff0ull
-#define DR7_RESET    0x400ull
-#define RFLAGS_RESET 0x2ull
-
-#define PTE_PRESENT BIT(0)
-#define PTE_WRITE   BIT(1)
-#define PTE_LARGE   BIT(7)
-
 #define IDENTITY_GIB 4
 #define PD_ENTRIES   512
 #define LARGE_SHIFT  21
@@ -206,14 +189,14 @@ static void set_common(struct guest_load *load, uint64_t rip, uint64_t code, uin
     s->segment[SEG_LDTR].access = SEGMENT_UNUSABLE;
     s->segment[SEG_TR] = (struct guest_segment){.limit = 0x67, .access = ACCESS_TSS};
     s->gdtr = (struct guest_table_register){AREA_GDT, sizeof(gdt) - 1};
-    s->dr7 = DR7_RESET;
+    s->dr7 = DR7_FIXED;
     s->pat = PAT_RESET;
 
     memset(&load->registers, 0, sizeof(load->registers));
     load->registers.rip = rip;
-    load->registers.rflags = RFLAGS_RESET;
+    load->registers.rflags = RFLAGS_FIXED;
     load->registers.gpr[GPR_RSP] = AREA_STACK;
-    load->registers.dr6 = DR6_RESET;
+    load->registers.dr6 = DR6_FIXED;
 }
 
 void load_set_entry32(struct guest_load *load, uint32_t rip)
@@ -227,15 +210,15 @@ static void build_identity_map(struct guest_load *load)
 {
     uint8_t *pdpt = area_ptr(load, AREA_PDPT);
     uint8_t *pd = area_ptr(load, AREA_PD);
-    uint64_t entry = AREA_PDPT | PTE_PRESENT | PTE_WRITE;
+    uint64_t entry = AREA_PDPT | PTE_P | PTE_W;
 
     memcpy(area_ptr(load, AREA_PML4), &entry, sizeof(entry));
     for (uint64_t i = 0; i < IDENTITY_GIB; i++) {
-        entry = (AREA_PD + i * PAGE_SIZE) | PTE_PRESENT | PTE_WRITE;
+        entry = (AREA_PD + i * PAGE_SIZE) | PTE_P | PTE_W;
         memcpy(pdpt + i * sizeof(entry), &entry, sizeof(entry));
     }
     for (uint64_t i = 0; i < IDENTITY_GIB * PD_ENTRIES; i++) {
-        entry = i << LARGE_SHIFT | PTE_PRESENT | PTE_WRITE | PTE_LARGE;
+        entry = i << LARGE_SHIFT | PTE_P | PTE_W | PTE_PS;
         memcpy(pd + i * sizeof(entry), &entry, sizeof(entry));
     }
 }

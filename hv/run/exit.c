@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "hv/run/exit.h"
 
+#include "arch/x86/hw/vector.h"
 #include "base/log.h"
 #include "hv/guest/vm.h"
 #include "hv/run/hypercall.h"
 #include "hv/vdev/bus.h"
-
-#define VECTOR_UD 6
 
 typedef enum exit_result (*exit_handler)(struct vcpu *vcpu, const struct vcpu_exit *exit);
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "arch/x86/hw/msr.h"
 #include "base/acpi.h"
 #include "base/bits.h"
 #include "hv/vdev/ioapic.h"
@@ -294,7 +295,7 @@ static void append_override(struct builder *b, unsigned irq, unsigned pin, uint1
 static uint64_t build_madt(struct builder *b, unsigned vcpu_count)
 {
     size_t start = begin_table(b);
-    struct acpi_madt madt = {.local_apic = (uint32_t)LAPIC_BASE_DEFAULT, .flags = MADT_8259};
+    struct acpi_madt madt = {.local_apic = (uint32_t)APIC_BASE_DEFAULT, .flags = MADT_8259};
     struct madt_ioapic ioapic = {
         .type = MADT_IOAPIC, .length = sizeof(ioapic), .address = (uint32_t)IOAPIC_BASE};
     struct madt_nmi nmi = {.type = MADT_NMI, .length = sizeof(nmi), .uid = 0xff, .lint = 1};

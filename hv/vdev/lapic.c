@@ -3,21 +3,16 @@
 
 #include <stdlib.h>
 
+#include "arch/x86/hw/msr.h"
 #include "hv/guest/vcpu.h"
 #include "hv/guest/vm.h"
 #include "hv/vdev/devices.h"
 #include "hv/vdev/lapic_internal.h"
 
-#define MSR_APIC_BASE    0x1b
-#define MSR_TSC_DEADLINE 0x6e0
-#define MSR_X2APIC_FIRST 0x800
-#define MSR_X2APIC_LAST  0x8ff
-
 /* Version 0x14 (integrated), highest LVT entry 5; no EOI broadcast suppression. */
 #define LAPIC_VERSION 0x00050014
 
-#define APIC_BASE_ADDRESS BITS(51, 12)
-#define APIC_BASE_VALID   (APIC_BASE_ADDRESS | LAPIC_BASE_BSP | LAPIC_BASE_X2APIC | LAPIC_BASE_ENABLE)
+#define APIC_BASE_VALID (APIC_BASE_ADDRESS | APIC_BASE_BSP | APIC_BASE_X2APIC | APIC_BASE_ENABLE)
 
 /* Writable bits of each LVT entry: "Local Vector Table". */
 static const uint32_t lvt_mask[LVT_COUNT] = {
@@ -357,16 +352,16 @@ void lapic_mmio_write(struct vcpu *vcpu, unsigned offset, unsigned size, uint64_
 
 bool lapic_owns_msr(uint32_t msr)
 {
-    return msr == MSR_APIC_BASE || msr == MSR_TSC_DEADLINE ||
-           (msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST);
+    return msr == MSR_IA32_APIC_BASE || msr == MSR_IA32_TSC_DEADLINE ||
+           (msr >= MSR_IA32_X2APIC_BASE && msr <= MSR_IA32_X2APIC_LAST);
 }
 
 static enum lapic_mode mode_of(uint64_t base)
 {
-    if (!(base & LAPIC_BASE_ENABLE)) {
+    if (!(base & APIC_BASE_ENABLE)) {
         return LAPIC_MODE_OFF;
     }
-    return base & LAPIC_BASE_X2APIC ? LAPIC_MODE_X2APIC : LAPIC_MODE_XAPIC;
+    return base & APIC_BASE_X2APIC ? LAPIC_MODE_X2APIC : LAPIC_MODE_XAPIC;
 }
 
 static void reset_registers(struct lapic *lapic)
@@ -399,13 +394,13 @@ static bool write_apic_base(struct vcpu *vcpu, uint64_t value)
     enum lapic_mode to = mode_of(value);
 
     if ((value & ~APIC_BASE_VALID) != 0 ||
-        (value & (LAPIC_BASE_ENABLE | LAPIC_BASE_X2APIC)) == LAPIC_BASE_X2APIC ||
+        (value & (APIC_BASE_ENABLE | APIC_BASE_X2APIC)) == APIC_BASE_X2APIC ||
         (from == LAPIC_MODE_OFF && to == LAPIC_MODE_X2APIC) ||
         (from == LAPIC_MODE_X2APIC && to == LAPIC_MODE_XAPIC)) {
         return false;
     }
     /* BSP is not the guest's to choose. */
-    vcpu->msr_apic_base = (value & ~LAPIC_BASE_BSP) | (vcpu->index == 0 ? LAPIC_BASE_BSP : 0);
+    vcpu->msr_apic_base = (value & ~APIC_BASE_BSP) | (vcpu->index == 0 ? APIC_BASE_BSP : 0);
     lapic_store(&vcpu->lapic->mode, to);
     if (to == LAPIC_MODE_OFF && from != LAPIC_MODE_OFF) {
         reset_registers(vcpu->lapic);
@@ -450,22 +445,22 @@ bool lapic_msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
     struct lapic *lapic = vcpu->lapic;
     uint32_t word;
 
-    if (msr == MSR_APIC_BASE) {
+    if (msr == MSR_IA32_APIC_BASE) {
         *value = vcpu->msr_apic_base;
         return true;
     }
-    if (msr == MSR_TSC_DEADLINE) {
+    if (msr == MSR_IA32_TSC_DEADLINE) {
         *value = lapic_tsc_deadline(lapic);
         return true;
     }
     if (!lapic_owns_msr(msr) || lapic_load(&lapic->mode) != LAPIC_MODE_X2APIC) {
         return false;
     }
-    if (msr - MSR_X2APIC_FIRST == REG_ICR) {
+    if (msr - MSR_IA32_X2APIC_BASE == REG_ICR) {
         *value = (uint64_t)lapic->icr_high << 32 | lapic->icr_low;
         return true;
     }
-    if (!read_register(lapic, msr - MSR_X2APIC_FIRST, &word)) {
+    if (!read_register(lapic, msr - MSR_IA32_X2APIC_BASE, &word)) {
         return false;
     }
     *value = word;
@@ -474,15 +469,15 @@ bool lapic_msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 
 bool lapic_msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
-    if (msr == MSR_APIC_BASE) {
+    if (msr == MSR_IA32_APIC_BASE) {
         return write_apic_base(vcpu, value);
     }
-    if (msr == MSR_TSC_DEADLINE) {
+    if (msr == MSR_IA32_TSC_DEADLINE) {
         lapic_timer_set_deadline(vcpu->lapic, value);
         return true;
     }
     return lapic_owns_msr(msr) && lapic_load(&vcpu->lapic->mode) == LAPIC_MODE_X2APIC &&
-           write_x2apic(vcpu->lapic, msr - MSR_X2APIC_FIRST, value);
+           write_x2apic(vcpu->lapic, msr - MSR_IA32_X2APIC_BASE, value);
 }
 
 /* ---- life ---- */
@@ -492,9 +487,9 @@ void lapic_reset(struct lapic *lapic, bool init)
     struct vcpu *vcpu = lapic->vcpu;
 
     if (!init) {
-        vcpu->msr_apic_base = LAPIC_BASE_DEFAULT | LAPIC_BASE_ENABLE;
+        vcpu->msr_apic_base = APIC_BASE_DEFAULT | APIC_BASE_ENABLE;
         if (vcpu->index == 0) {
-            vcpu->msr_apic_base |= LAPIC_BASE_BSP;
+            vcpu->msr_apic_base |= APIC_BASE_BSP;
         }
     }
     lapic_store(&lapic->mode, mode_of(vcpu->msr_apic_base));

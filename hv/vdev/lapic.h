@@ -19,11 +19,6 @@ struct lapic;
 struct vcpu;
 struct vm;
 
-#define LAPIC_BASE_DEFAULT 0xfee00000ull
-#define LAPIC_BASE_BSP     BIT(8)  /* IA32_APIC_BASE: boot processor */
-#define LAPIC_BASE_X2APIC  BIT(10) /* x2APIC mode */
-#define LAPIC_BASE_ENABLE  BIT(11) /* xAPIC global enable */
-
 /* Delivery modes, as in the ICR, LVT and IOAPIC redirection entries. */
 enum lapic_delivery {
     LAPIC_FIXED = 0,

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "arch/x86/hw/msr.h"
 #include "tests/unit/vdev_fake.h"
 
 #define MSR_APIC_BASE    0x1b
@@ -50,7 +51,7 @@ static int take(unsigned cpu)
 static void to_x2apic(unsigned cpu)
 {
     assert_true(lapic_msr_write(&vfake.vcpu[cpu], MSR_APIC_BASE,
-                                LAPIC_BASE_DEFAULT | LAPIC_BASE_ENABLE | LAPIC_BASE_X2APIC));
+                                APIC_BASE_DEFAULT | APIC_BASE_ENABLE | APIC_BASE_X2APIC));
 }
 
 static void send_x2(unsigned cpu, uint32_t destination, uint32_t low)

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "arch/x86/hw/msr.h"
 #include "hv/timer.h"
 #include "hv/vdev/bus.h"
 #include "hv/vdev/lines.h"
@@ -158,7 +159,7 @@ static void apic_switched_off(void **state)
     set_lint0(MASKED);
     out8(0x3f9, 0x02);
     assert_false(extint());
-    assert_true(lapic_msr_write(vcpu(), APIC_BASE, LAPIC_BASE_DEFAULT));
+    assert_true(lapic_msr_write(vcpu(), APIC_BASE, APIC_BASE_DEFAULT));
     assert_true(extint());
     assert_int_equal(vm_devices_acknowledge(&vfake.vm), UART_VECTOR);
     vfake_stop();

@@ -11,34 +11,6 @@
 #include "hv/vdev/kvmclock.h"
 #include "hv/vdev/lapic.h"
 
-/* Of every Intel CPU: SDM Vol. 4 table 2-2 "IA-32 Architectural MSRs", "P6 Family". */
-#define MSR_EBL_CR_POWERON 0x2au
-/* Of every CPU: the last branch and what was before the last exception. */
-#define MSR_LAST_BRANCH_FROM  0x1dbu
-#define MSR_LAST_EXCEPTION_TO 0x1deu
-#define MSR_IA32_P5_MC_ADDR   0u
-#define MSR_IA32_P5_MC_TYPE   1u
-/* More of AMD's: APM Vol. 2 appendix A "MSR Cross-Reference", BIOS and Kernel Developer's Guides,
- * "MSRs".  The first four counters and their controls have no CPUID bit. */
-#define MSR_AMD_PERF_CTL0      0xc0010000u
-#define MSR_AMD_PERF_CTR3      0xc0010007u
-#define MSR_AMD_IORR_BASE0     0xc0010016u
-#define MSR_AMD_IORR_MASK1     0xc0010019u
-#define MSR_AMD_NB_CFG         0xc001001fu
-#define MSR_AMD_PSTATE_LIMIT   0xc0010061u
-#define MSR_AMD_PSTATE_STATUS  0xc0010063u
-#define MSR_AMD_PATCH_LOADER   0xc0010020u
-#define MSR_AMD_MMIO_CONF_BASE 0xc0010058u
-#define MSR_AMD_SMM_ADDRESS    0xc0010112u
-#define MSR_AMD_IC_CFG         0xc0011021u
-#define MSR_AMD_DC_CFG         0xc0011022u
-#define MSR_AMD_BU_CFG         0xc0011023u
-/* Linux, Documentation/virt/kvm/x86/msr.rst */
-#define MSR_KVM_WALL_CLOCK_OLD  0x11u
-#define MSR_KVM_SYSTEM_TIME_OLD 0x12u
-#define MSR_KVM_WALL_CLOCK      0x4b564d00u
-#define MSR_KVM_SYSTEM_TIME     0x4b564d01u
-
 #define UCODE_REVISION    (1ull << 32)
 #define MTRR_CAP_VALUE    0x508ull /* 8 variable ranges, fixed ranges, write combining */
 #define MTRR_DEF_RESET    0x806ull /* MTRRs on, write-back: as firmware leaves it */
