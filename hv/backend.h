@@ -9,6 +9,7 @@
 #ifndef SPILLWAY_HV_BACKEND_H
 #define SPILLWAY_HV_BACKEND_H
 
+#include "arch/x86/hw/segment.h"
 #include "base/types.h"
 
 struct space;
@@ -23,8 +24,6 @@ struct guest_segment {
     uint32_t access;
     uint16_t selector;
 };
-
-#define SEGMENT_UNUSABLE BIT(16)
 
 enum guest_segment_index {
     /* x86 instruction encoding order */

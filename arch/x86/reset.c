@@ -5,11 +5,7 @@
 
 #include "arch/x86/cpu.h"
 
-#define REAL_LIMIT  0xffffu
-#define ACCESS_CODE 0x9bu /* present, code, readable, accessed */
-#define ACCESS_DATA 0x93u /* present, data, writable, accessed */
-#define ACCESS_LDT  0x82u
-#define ACCESS_TSS  0x8bu /* busy 32-bit TSS */
+#define REAL_LIMIT 0xffffu
 
 #define RESET_SELECTOR 0xf000u
 #define RESET_BASE     0xffff0000u
@@ -25,12 +21,14 @@ void reset_registers(struct guest_registers *regs, struct guest_state *state)
 
     memset(state, 0, sizeof(*state));
     for (unsigned i = 0; i < SEG_COUNT; i++) {
-        state->segment[i] = (struct guest_segment){.limit = REAL_LIMIT, .access = ACCESS_DATA};
+        state->segment[i] = (struct guest_segment){.limit = REAL_LIMIT, .access = SEGMENT_DATA16};
     }
-    state->segment[SEG_CS] = (struct guest_segment){
-        .base = RESET_BASE, .limit = REAL_LIMIT, .access = ACCESS_CODE, .selector = RESET_SELECTOR};
-    state->segment[SEG_LDTR].access = ACCESS_LDT;
-    state->segment[SEG_TR].access = ACCESS_TSS;
+    state->segment[SEG_CS] = (struct guest_segment){.base = RESET_BASE,
+                                                    .limit = REAL_LIMIT,
+                                                    .access = SEGMENT_CODE16,
+                                                    .selector = RESET_SELECTOR};
+    state->segment[SEG_LDTR].access = SEGMENT_PRESENT | TYPE_LDT;
+    state->segment[SEG_TR].access = SEGMENT_TSS_BUSY;
     state->gdtr.limit = REAL_LIMIT;
     state->idtr.limit = REAL_LIMIT;
     state->cr0 = CR0_CD | CR0_NW | CR0_ET;

@@ -155,12 +155,6 @@ bool load_add_cmdline(struct guest_load *load, size_t limit, char *error)
 
 /* ---- the boot vCPU ---- */
 
-/* Segment access rights as in struct guest_segment. */
-#define ACCESS_CODE32 0xc09bu
-#define ACCESS_CODE64 0xa09bu
-#define ACCESS_DATA   0xc093u
-#define ACCESS_TSS    0x008bu
-
 #define DESCRIPTOR_CODE32 0x00cf9b000000ffffull
 #define DESCRIPTOR_CODE64 0x00af9b000000ffffull
 #define DESCRIPTOR_DATA   0x00cf93000000ffffull
@@ -182,12 +176,12 @@ static void set_common(struct guest_load *load, uint64_t rip, uint64_t code, uin
     memset(s, 0, sizeof(*s));
     for (unsigned i = SEG_ES; i <= SEG_GS; i++) {
         s->segment[i] = (struct guest_segment){
-            .limit = UINT32_MAX, .access = ACCESS_DATA, .selector = SELECTOR_DATA};
+            .limit = UINT32_MAX, .access = SEGMENT_DATA32, .selector = SELECTOR_DATA};
     }
     s->segment[SEG_CS].access = access;
     s->segment[SEG_CS].selector = SELECTOR_CODE;
     s->segment[SEG_LDTR].access = SEGMENT_UNUSABLE;
-    s->segment[SEG_TR] = (struct guest_segment){.limit = 0x67, .access = ACCESS_TSS};
+    s->segment[SEG_TR] = (struct guest_segment){.limit = 0x67, .access = SEGMENT_TSS_BUSY};
     s->gdtr = (struct guest_table_register){AREA_GDT, sizeof(gdt) - 1};
     s->dr7 = DR7_FIXED;
     s->pat = PAT_RESET;
@@ -201,7 +195,7 @@ static void set_common(struct guest_load *load, uint64_t rip, uint64_t code, uin
 
 void load_set_entry32(struct guest_load *load, uint32_t rip)
 {
-    set_common(load, rip, DESCRIPTOR_CODE32, ACCESS_CODE32);
+    set_common(load, rip, DESCRIPTOR_CODE32, SEGMENT_CODE32);
     load->state.cr0 = CR0_PE | CR0_ET;
 }
 
@@ -225,7 +219,7 @@ static void build_identity_map(struct guest_load *load)
 
 void load_set_entry64(struct guest_load *load, uint64_t rip)
 {
-    set_common(load, rip, DESCRIPTOR_CODE64, ACCESS_CODE64);
+    set_common(load, rip, DESCRIPTOR_CODE64, SEGMENT_CODE64);
     build_identity_map(load);
     load->state.cr0 = CR0_PE | CR0_ET | CR0_NE | CR0_WP | CR0_PG;
     load->state.cr3 = AREA_PML4;

@@ -16,8 +16,6 @@
 #define CR0_PAGING (CR0_PG | CR0_WP)
 #define CR4_PAGING (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP)
 
-#define CS_LONG BIT(13)
-
 #define XCR0_REGISTER 0u
 
 #define GPR_DECODE 0xff
@@ -32,10 +30,10 @@ void guest_flush_translations(struct vcpu *vcpu)
 static bool set_paging(struct guest_state *state, uint64_t value)
 {
     bool was = (state->cr0 & CR0_PG) != 0, on = (value & CR0_PG) != 0;
-    bool long_code = (state->efer & EFER_LMA) && (state->segment[SEG_CS].access & CS_LONG);
+    bool long_code = (state->efer & EFER_LMA) && (state->segment[SEG_CS].access & SEGMENT_LONG);
 
     if (on && !was && (state->efer & EFER_LME)) {
-        if (!(state->cr4 & CR4_PAE) || (state->segment[SEG_CS].access & CS_LONG)) {
+        if (!(state->cr4 & CR4_PAE) || (state->segment[SEG_CS].access & SEGMENT_LONG)) {
             return false;
         }
         state->efer |= EFER_LMA;

@@ -10,13 +10,13 @@ static enum decode_mode code_mode(const struct guest_state *state, uint64_t rfla
 {
     uint32_t access = state->segment[SEG_CS].access;
 
-    if ((state->efer & EFER_LMA) && (access & ACCESS_LONG)) {
+    if ((state->efer & EFER_LMA) && (access & SEGMENT_LONG)) {
         return DECODE_64;
     }
     if ((state->cr0 & CR0_PE) && (rflags & RFLAGS_VM)) {
         return DECODE_16;
     }
-    return (access & ACCESS_BIG) ? DECODE_32 : DECODE_16;
+    return (access & SEGMENT_BIG) ? DECODE_32 : DECODE_16;
 }
 
 uint8_t guest_privilege_level(const struct guest_state *state, uint64_t rflags)
@@ -27,7 +27,7 @@ uint8_t guest_privilege_level(const struct guest_state *state, uint64_t rflags)
     if (rflags & RFLAGS_VM) {
         return 3;
     }
-    return (uint8_t)FIELD_GET(ACCESS_DPL, state->segment[SEG_SS].access);
+    return (uint8_t)FIELD_GET(SEGMENT_DPL, state->segment[SEG_SS].access);
 }
 
 void guest_context_init(struct guest_context *g, struct vcpu *vcpu)
@@ -120,16 +120,16 @@ static bool segment_allows(const struct guest_context *g, const struct guest_seg
         return false;
     }
     if (protected_mode) {
-        bool code = (s->access & ACCESS_CODE) != 0;
+        bool code = (s->access & SEGMENT_CODE) != 0;
 
-        if ((access & ACCESS_WRITE) && (code || !(s->access & ACCESS_RW))) {
+        if ((access & ACCESS_WRITE) && (code || !(s->access & SEGMENT_RW))) {
             return false;
         }
-        if (code && (access & ACCESS_READ) && !(s->access & ACCESS_RW)) {
+        if (code && (access & ACCESS_READ) && !(s->access & SEGMENT_RW)) {
             return false;
         }
-        if (!code && (s->access & ACCESS_DOWN)) {
-            uint64_t top = (s->access & ACCESS_BIG) ? 0xffffffff : 0xffff;
+        if (!code && (s->access & SEGMENT_DOWN)) {
+            uint64_t top = (s->access & SEGMENT_BIG) ? 0xffffffff : 0xffff;
 
             return offset > s->limit && last <= top;
         }

@@ -80,13 +80,13 @@ enum guest_result perform_system_load(struct guest_context *g, const struct acti
     if (result != GUEST_OK) {
         return result;
     }
-    type = s.access & (uint32_t)(ACCESS_S | ACCESS_TYPE);
+    type = s.access & (uint32_t)(SEGMENT_S | SEGMENT_TYPE);
     if (at == 0 || (selector & SELECTOR_TI) || (selector & SELECTOR_INDEX) == 0 ||
         (ltr ? type != TYPE_TSS_32 && ((g->state.efer & EFER_LMA) || type != TYPE_TSS_16)
              : type != TYPE_LDT)) {
         return raise_selector(g->vcpu, VECTOR_GP, selector);
     }
-    if (!(s.access & ACCESS_PRESENT)) {
+    if (!(s.access & SEGMENT_PRESENT)) {
         return raise_selector(g->vcpu, VECTOR_NP, selector);
     }
     result = upper_base(g, at, &s);
@@ -127,27 +127,27 @@ static enum guest_result load_code(struct guest_context *g, uint16_t selector,
     if (result != GUEST_OK) {
         return result;
     }
-    if (at != 0 && !(cs->access & ACCESS_S)) {
+    if (at != 0 && !(cs->access & SEGMENT_S)) {
         return guest_raise_ud(g->vcpu); /* a gate or a task: not emulated */
     }
-    dpl = (unsigned)FIELD_GET(ACCESS_DPL, cs->access);
-    if (at == 0 || !(cs->access & ACCESS_CODE) ||
-        ((cs->access & ACCESS_DOWN) ? dpl > g->cpl : rpl > g->cpl || dpl != g->cpl) ||
-        ((g->state.efer & EFER_LMA) && (cs->access & ACCESS_LONG) && (cs->access & ACCESS_BIG))) {
+    dpl = (unsigned)FIELD_GET(SEGMENT_DPL, cs->access);
+    if (at == 0 || !(cs->access & SEGMENT_CODE) ||
+        ((cs->access & SEGMENT_DOWN) ? dpl > g->cpl : rpl > g->cpl || dpl != g->cpl) ||
+        ((g->state.efer & EFER_LMA) && (cs->access & SEGMENT_LONG) && (cs->access & SEGMENT_BIG))) {
         return raise_selector(g->vcpu, VECTOR_GP, selector);
     }
-    if (!(cs->access & ACCESS_PRESENT)) {
+    if (!(cs->access & SEGMENT_PRESENT)) {
         return raise_selector(g->vcpu, VECTOR_NP, selector);
     }
-    *accessed = (cs->access & ACCESS_ACCESSED) ? 0 : at;
-    cs->access |= (uint32_t)ACCESS_ACCESSED;
+    *accessed = (cs->access & SEGMENT_ACCESSED) ? 0 : at;
+    cs->access |= (uint32_t)SEGMENT_ACCESSED;
     cs->selector = (uint16_t)((selector & ~SELECTOR_RPL) | g->cpl);
     return GUEST_OK;
 }
 
 static bool lands(const struct guest_context *g, const struct guest_segment *cs, uint64_t rip)
 {
-    bool long_code = (g->state.efer & EFER_LMA) && (cs->access & ACCESS_LONG);
+    bool long_code = (g->state.efer & EFER_LMA) && (cs->access & SEGMENT_LONG);
 
     return long_code ? guest_is_canonical(g, rip) : rip <= cs->limit;
 }

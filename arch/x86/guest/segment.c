@@ -145,33 +145,33 @@ enum guest_result guest_descriptor_read(struct guest_context *g, uint16_t select
 
 static bool may_be_code(const struct guest_segment *s, unsigned rpl, unsigned dpl)
 {
-    if (!(s->access & ACCESS_CODE)) {
+    if (!(s->access & SEGMENT_CODE)) {
         return false;
     }
-    return (s->access & ACCESS_DOWN) ? dpl <= rpl : dpl == rpl;
+    return (s->access & SEGMENT_DOWN) ? dpl <= rpl : dpl == rpl;
 }
 
 static bool may_be_stack(const struct guest_segment *s, unsigned rpl, unsigned dpl, unsigned cpl)
 {
-    return !(s->access & ACCESS_CODE) && (s->access & ACCESS_RW) && rpl == cpl && dpl == cpl;
+    return !(s->access & SEGMENT_CODE) && (s->access & SEGMENT_RW) && rpl == cpl && dpl == cpl;
 }
 
 static bool may_be_data(const struct guest_segment *s, unsigned rpl, unsigned dpl, unsigned cpl)
 {
-    bool code = (s->access & ACCESS_CODE) != 0;
+    bool code = (s->access & SEGMENT_CODE) != 0;
 
-    if (code && !(s->access & ACCESS_RW)) {
+    if (code && !(s->access & SEGMENT_RW)) {
         return false;
     }
-    return (code && (s->access & ACCESS_DOWN)) || (dpl >= rpl && dpl >= cpl);
+    return (code && (s->access & SEGMENT_DOWN)) || (dpl >= rpl && dpl >= cpl);
 }
 
 static bool may_load(const struct guest_segment *s, unsigned segment, unsigned cpl)
 {
     unsigned rpl = s->selector & SELECTOR_RPL;
-    unsigned dpl = (unsigned)FIELD_GET(ACCESS_DPL, s->access);
+    unsigned dpl = (unsigned)FIELD_GET(SEGMENT_DPL, s->access);
 
-    if (!(s->access & ACCESS_S)) {
+    if (!(s->access & SEGMENT_S)) {
         return false;
     }
     switch (segment) {
@@ -190,7 +190,7 @@ static void load_null(const struct guest_context *g, unsigned segment, uint8_t c
 {
     bool stack = g->mode == DECODE_64 && cpl < 3 && (out->selector & SELECTOR_RPL) == cpl;
 
-    out->access = (uint32_t)(SEGMENT_UNUSABLE | FIELD_PREP(ACCESS_DPL, cpl));
+    out->access = (uint32_t)(SEGMENT_UNUSABLE | FIELD_PREP(SEGMENT_DPL, cpl));
     if (segment == SEG_CS || (segment == SEG_SS && !stack)) {
         *fault = (struct segment_fault){.vector = vector};
     }
@@ -217,11 +217,11 @@ enum guest_result guest_segment_load(struct guest_context *g, unsigned segment, 
     }
     if (at == 0 || !may_load(out, segment, cpl)) {
         *fault = (struct segment_fault){.vector = vector, .error_code = error};
-    } else if (!(out->access & ACCESS_PRESENT)) {
+    } else if (!(out->access & SEGMENT_PRESENT)) {
         *fault = (struct segment_fault){.vector = segment == SEG_SS ? VECTOR_SS : VECTOR_NP,
                                         .error_code = error};
-    } else if (!(out->access & ACCESS_ACCESSED)) {
-        out->access |= (uint32_t)ACCESS_ACCESSED;
+    } else if (!(out->access & SEGMENT_ACCESSED)) {
+        out->access |= (uint32_t)SEGMENT_ACCESSED;
         *accessed = at;
     }
     if (fault->vector != 0) {

@@ -5,23 +5,7 @@
 #define SPILLWAY_ARCH_X86_GUEST_SEGMENT_H
 
 #include "arch/x86/guest/guest.h"
-
-/* Access rights as in struct guest_segment. */
-#define ACCESS_TYPE     BITS(3, 0)
-#define ACCESS_ACCESSED BIT(0)
-#define ACCESS_RW       BIT(1) /* data: writable; code: readable */
-#define ACCESS_DOWN     BIT(2) /* data: expands down; code: conforming */
-#define ACCESS_CODE     BIT(3)
-#define ACCESS_S        BIT(4) /* code or data */
-#define ACCESS_DPL      BITS(6, 5)
-#define ACCESS_PRESENT  BIT(7)
-#define ACCESS_LONG     BIT(13)
-#define ACCESS_BIG      BIT(14)
-
-#define TYPE_LDT    2u
-#define TYPE_TSS_16 1u
-#define TYPE_TSS_32 9u
-#define TYPE_BUSY   2u /* with either TSS */
+#include "arch/x86/hw/segment.h"
 
 #define SELECTOR_RPL   3u
 #define SELECTOR_TI    4u

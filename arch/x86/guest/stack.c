@@ -12,7 +12,7 @@ static uint64_t stack_mask(const struct guest_context *g)
     if (g->mode == DECODE_64) {
         return ~0ull;
     }
-    return (g->state.segment[SEG_SS].access & ACCESS_BIG) ? 0xffffffff : 0xffff;
+    return (g->state.segment[SEG_SS].access & SEGMENT_BIG) ? 0xffffffff : 0xffff;
 }
 
 /* RSP or RBP, as wide as the stack. */

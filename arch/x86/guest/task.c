@@ -67,7 +67,7 @@ static enum guest_result find_old(struct task_switch *t)
     const struct guest_segment *tr = &t->g->state.segment[SEG_TR];
     uint64_t offset = tr->selector & SELECTOR_INDEX;
 
-    t->wide_old = (tr->access & ACCESS_TYPE & ~(uint64_t)TYPE_BUSY) == TYPE_TSS_32;
+    t->wide_old = (tr->access & SEGMENT_TYPE & ~(uint64_t)TYPE_BUSY) == TYPE_TSS_32;
     t->old_base = tr->base;
     t->old_descriptor = t->g->state.gdtr.base + offset;
     t->old_access = (uint8_t)(tr->access & ~(uint32_t)TYPE_BUSY);
@@ -95,12 +95,12 @@ static enum guest_result find_new(struct task_switch *t)
     if ((selector & SELECTOR_INDEX) == 0 || t->new_descriptor == 0) {
         return raise(t, vector, selector);
     }
-    type = tr->access & ACCESS_TYPE;
-    if ((tr->access & ACCESS_S) || (type & ~TYPE_BUSY & ~8u) != TYPE_TSS_16 ||
+    type = tr->access & SEGMENT_TYPE;
+    if ((tr->access & SEGMENT_S) || (type & ~TYPE_BUSY & ~8u) != TYPE_TSS_16 ||
         ((type & TYPE_BUSY) != 0) != back) {
         return raise(t, vector, selector);
     }
-    if (!(tr->access & ACCESS_PRESENT)) {
+    if (!(tr->access & SEGMENT_PRESENT)) {
         return raise(t, VECTOR_NP, selector);
     }
     t->wide_new = (type & 8) != 0;

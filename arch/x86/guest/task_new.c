@@ -116,8 +116,8 @@ static enum guest_result load_ldt(struct task_switch *t, uint16_t selector)
     if (result != GUEST_OK) {
         return result;
     }
-    if (at == 0 || (found.access & (ACCESS_S | ACCESS_TYPE)) != TYPE_LDT ||
-        !(found.access & ACCESS_PRESENT)) {
+    if (at == 0 || (found.access & (SEGMENT_S | SEGMENT_TYPE)) != TYPE_LDT ||
+        !(found.access & SEGMENT_PRESENT)) {
         keep_fault(t, VECTOR_TS, selector & ~SELECTOR_RPL);
     } else {
         *ldt = found;
@@ -169,11 +169,11 @@ static void mend_segments(struct task_switch *t)
 {
     struct guest_segment *cs = &t->now.state.segment[SEG_CS];
     struct guest_segment *ss = &t->now.state.segment[SEG_SS];
-    uint32_t dpl = (uint32_t)FIELD_PREP(ACCESS_DPL, t->now.cpl);
+    uint32_t dpl = (uint32_t)FIELD_PREP(SEGMENT_DPL, t->now.cpl);
 
     if (cs->access & SEGMENT_UNUSABLE) {
         cs->limit = 0;
-        cs->access = 0x9b | dpl | (uint32_t)ACCESS_BIG;
+        cs->access = 0x9b | dpl | (uint32_t)SEGMENT_BIG;
     }
     if (ss->access & SEGMENT_UNUSABLE) {
         ss->access |= dpl;
@@ -185,7 +185,7 @@ static void mend_segments(struct task_switch *t)
 static enum guest_result place_error_code(struct task_switch *t)
 {
     const struct guest_segment *ss = &t->now.state.segment[SEG_SS];
-    uint64_t mask = (ss->access & ACCESS_BIG) ? 0xffffffff : 0xffff;
+    uint64_t mask = (ss->access & SEGMENT_BIG) ? 0xffffffff : 0xffff;
     unsigned bytes = t->wide_new ? 4 : 2;
     uint64_t rsp = (t->regs.gpr[GPR_RSP] - bytes) & mask;
     struct guest_registers *regs = &t->g->vcpu->regs;

@@ -8,8 +8,6 @@
 #define ATTRIBUTES_LOW  BITS(7, 0)
 #define ATTRIBUTES_HIGH BITS(11, 8)
 #define ACCESS_HIGH     BITS(15, 12)
-#define ACCESS_PRESENT  BIT(7)
-#define ACCESS_DPL      BITS(6, 5)
 
 static struct vmcb_segment *segment_of(struct vmcb_save *save, unsigned index)
 {
@@ -32,7 +30,7 @@ static void get_segment(struct guest_segment *to, const struct vmcb_segment *fro
     to->limit = from->limit;
     to->access = (uint32_t)((attributes & ATTRIBUTES_LOW) |
                             FIELD_PREP(ACCESS_HIGH, FIELD_GET(ATTRIBUTES_HIGH, attributes)));
-    if (!(attributes & ACCESS_PRESENT)) {
+    if (!(attributes & SEGMENT_PRESENT)) {
         to->access |= (uint32_t)SEGMENT_UNUSABLE; /* the VMCB has no bit for it */
     }
 }
@@ -42,7 +40,7 @@ static void set_segment(struct vmcb_segment *to, const struct guest_segment *fro
     uint32_t access = from->access;
 
     if (access & SEGMENT_UNUSABLE) {
-        access &= ~(uint32_t)ACCESS_PRESENT;
+        access &= ~(uint32_t)SEGMENT_PRESENT;
     }
     to->selector = from->selector;
     to->base = from->base;
@@ -69,8 +67,8 @@ void svm_get_state(struct vcpu *vcpu, struct guest_state *state)
         get_segment(&state->segment[i], segment_of(save, i));
     }
     /* SYSRET to compatibility mode and the like leave another DPL in SS than the CPL. */
-    state->segment[SEG_SS].access &= ~(uint32_t)ACCESS_DPL;
-    state->segment[SEG_SS].access |= (uint32_t)FIELD_PREP(ACCESS_DPL, save->cpl);
+    state->segment[SEG_SS].access &= ~(uint32_t)SEGMENT_DPL;
+    state->segment[SEG_SS].access |= (uint32_t)FIELD_PREP(SEGMENT_DPL, save->cpl);
     state->gdtr = (struct guest_table_register){save->gdtr.base, save->gdtr.limit};
     state->idtr = (struct guest_table_register){save->idtr.base, save->idtr.limit};
     state->cr0 = save->cr0 | svm->cr0_hidden;

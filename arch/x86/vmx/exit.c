@@ -6,8 +6,6 @@
 #include "arch/x86/machine_check.h"
 #include "arch/x86/vmx/vcpu.h"
 
-#define SEGMENT_LONG BIT(13)
-
 /* Qualification of #DB: SDM Vol. 3C table 27-1 "Exit Qualification for Debug Exceptions". */
 #define DEBUG_BREAKPOINTS BITS(3, 0)
 #define DEBUG_ACCESS      BIT(13)

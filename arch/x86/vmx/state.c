@@ -4,11 +4,8 @@
 #include "arch/x86/guest/policy.h"
 #include "arch/x86/vmx/vcpu.h"
 
-#define ACCESS_VALID   (BITS(7, 0) | BITS(16, 12))
-#define ACCESS_PRESENT BIT(7)
-#define ACCESS_GRANULE BIT(15)
-#define ACCESS_TSS     0x83u  /* present busy TSS, of 16 bits ... */
-#define ACCESS_TSS_32  BIT(3) /* ... or of 32 */
+#define TSS_BUSY_16 (SEGMENT_PRESENT | TYPE_TSS_16 | TYPE_BUSY)
+#define TSS_IS_32   (TYPE_TSS_16 ^ TYPE_TSS_32)
 
 #define LIMIT_LOW  BITS(11, 0)
 #define LIMIT_HIGH BITS(31, 20)
@@ -43,17 +40,17 @@ static void get_segment(struct guest_segment *to, uint32_t index)
 /* SDM Vol. 3C 26.3.1.2 "Checks on Guest Segment Registers": G says which limits there can be. */
 static uint32_t checked_access(const struct guest_segment *segment, uint32_t index)
 {
-    uint32_t access = segment->access & (uint32_t)ACCESS_VALID;
+    uint32_t access = segment->access & (uint32_t)SEGMENT_VALID;
 
     if ((segment->limit & LIMIT_LOW) != LIMIT_LOW) {
-        access &= ~(uint32_t)ACCESS_GRANULE;
+        access &= ~(uint32_t)SEGMENT_GRANULE;
     } else if (segment->limit & LIMIT_HIGH) {
-        access |= (uint32_t)ACCESS_GRANULE;
+        access |= (uint32_t)SEGMENT_GRANULE;
     }
     if (index == SEG_TR) {
         /* Must be usable and, as after LTR, busy. */
-        access = (access & (uint32_t)(ACCESS_GRANULE | ACCESS_TSS_32)) | ACCESS_TSS;
-    } else if (!(access & ACCESS_PRESENT)) {
+        access = (access & (uint32_t)(SEGMENT_GRANULE | TSS_IS_32)) | (uint32_t)TSS_BUSY_16;
+    } else if (!(access & SEGMENT_PRESENT)) {
         access |= (uint32_t)SEGMENT_UNUSABLE;
     }
     return access;
