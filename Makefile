@@ -380,7 +380,7 @@ demo: $(BUILD)/demo.img
 	tools/spillway run --image $< --emu $(EMU) --disk $(DISK) --cpus $(CPUS) --memory 768M --store 1G
 
 $(BUILD)/demo.img: guests/demo.conf $(BUILD)/BOOTX64.EFI $(GUEST)/vmlinuz $(GUEST)/initrd.img \
-                   tools/spillway
+                   tools/spillway $(wildcard tools/spillway_run/*.py)
 	BUILD=$(BUILD) tools/spillway image --config $< --file $(GUEST)/vmlinuz \
 	    --file $(GUEST)/initrd.img -o $@
 

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What the machine would say of a spillway.conf."""
+import os
+import subprocess
+
+from spillway_run.common import BUILD, Problem
+
+
+def check_config(options):
+    program = os.path.join(BUILD, "check-config")
+    if not os.path.isfile(program):
+        raise Problem("%s: no such file; run make first" % program)
+    command = [program, options.path]
+    for name in ("name", "pool", "store", "root"):
+        value = getattr(options, name)
+        command += ["--" + name, value] if value is not None else []
+    return subprocess.run(command, check=False).returncode
