@@ -95,6 +95,17 @@ bool buddy_take(unsigned order, uint32_t *number)
     return true;
 }
 
+unsigned buddy_take_singles(uint32_t *numbers, unsigned most)
+{
+    unsigned taken = 0;
+
+    while (taken < most && buddy_take(0, &numbers[taken])) {
+        frame_set_state(&frame_db[numbers[taken]], FRAME_STATE_CACHED);
+        taken++;
+    }
+    return taken;
+}
+
 uint64_t buddy_allowance(unsigned flags)
 {
     if (flags & ALLOC_RESERVE) {

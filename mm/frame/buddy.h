@@ -45,6 +45,8 @@ void buddy_init(void);
 void buddy_give(uint32_t number, unsigned order);
 /* False: there is no block as large. */
 bool buddy_take(unsigned order, uint32_t *number);
+/* At most so many single frames, as many as there are, for a cache: how many; now CACHED. */
+unsigned buddy_take_singles(uint32_t *numbers, unsigned most);
 /* Frames that may be taken now; flags: ALLOC_*. */
 uint64_t buddy_allowance(unsigned flags);
 /* Gives the lock back; others read what is left without it. */

@@ -76,7 +76,6 @@ static bool spend(struct frame_promise *promise)
 static bool refill_cache(struct cache *cache, unsigned flags, struct frame_promise *promise)
 {
     uint64_t batch;
-    uint32_t number;
     bool low;
 
     spin_lock(&buddy.lock);
@@ -84,9 +83,8 @@ static bool refill_cache(struct cache *cache, unsigned flags, struct frame_promi
     if (batch == 0) {
         batch = spend(promise) ? 1 : MIN(buddy_allowance(flags), 1u);
     }
-    while (cache->count < batch && buddy_take(0, &number)) {
-        cache_push(cache, number);
-    }
+    __atomic_store_n(&cache->count, buddy_take_singles(cache->frame, (unsigned)batch),
+                     __ATOMIC_RELAXED);
     low = buddy.free < buddy.mark.low + buddy.promised;
     buddy_unlock();
     return low;
