@@ -96,12 +96,11 @@ def newcomer(alone, together, steps):
         return longest / shortest, f"{got}; the longest loop of a took {longest / shortest:.1f} times the shortest"
 
     def run(boot):
-        ratio, text = once(boot)
-        if ratio > 3:  # one loop is enough for that, and this computer may have been elsewhere
+        for _ in range(3):  # one loop is enough to fail, and this computer may have been elsewhere
             ratio, text = once(boot)
-        if ratio > 3:
-            raise Failure(text)
-        return text
+            if ratio <= 3:
+                return text
+        raise Failure(text)
 
     return run
 
