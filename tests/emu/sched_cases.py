@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Who gets how much of the CPUs, and when."""
-import re
-
 from cases import LINUX_FILES, Case, bare_file, bare_vm, expect_end, figures_of, host
 from machine import Failure
 
