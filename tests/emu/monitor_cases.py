@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """An operator's day at the monitor: what commands answer, what the live view shows, keys."""
 import re
-import time
 
 from cases import Case, bare_file, bare_vm, expect_end, host
 from machine import PROMPT, Failure
