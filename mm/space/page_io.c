@@ -84,6 +84,15 @@ struct page_io *page_io_of(const struct frame *frame)
     return &pool[frame->io];
 }
 
+static void leave_slot(struct space *space, uint32_t slot, bool bad)
+{
+    if (bad) {
+        store_slot_retire(space->store, slot);
+    } else {
+        store_slot_give(space->store, slot);
+    }
+}
+
 /* ---- reads ---------------------------------------------------------------------------------- */
 
 /* The page is gone, and its VM with it. */
@@ -97,11 +106,7 @@ static void lose_page(struct page_io *io, uint32_t slot, uint64_t *entry, gfn_t 
     }
     entry_set_absent(space, entry, PAGE_LOST, 0);
     space_move(space, WHERE_TRANSIT, WHERE_LOST, 1);
-    if (bad_slot) {
-        store_slot_retire(space->store, slot);
-    } else {
-        store_slot_give(space->store, slot);
-    }
+    leave_slot(space, slot, bad_slot);
 }
 
 /* The lock is held; if the answer is good, the frame holds what the slot held. */
@@ -143,11 +148,7 @@ static void finish_read_page(struct page_io *io, uint32_t index, enum store_answ
 /* The slot that could not be written is no copy of the frame. */
 static void disown_slot(struct space *space, struct frame *frame, bool bad_slot)
 {
-    if (bad_slot) {
-        store_slot_retire(space->store, frame->slot);
-    } else {
-        store_slot_give(space->store, frame->slot);
-    }
+    leave_slot(space, frame->slot, bad_slot);
     frame->slot = FRAME_NONE;
 }
 

@@ -34,7 +34,7 @@ VCPUS = {"x2apic": 1, "xapic": 1}
 # MiB of memory, seconds (three times as many on Bochs), where not 128 and 60.
 MEMORY = {}
 SECONDS = {"x2apic": 240, "xapic": 240, "access": 300, "sieve": 300, "emulator": 120, "vmexit_ipi": 120,
-           "vmexit_ipi_halt": 120, "kvmclock_test": 240}
+           "vmexit_ipi_halt": 120, "vmexit_cr0_wp": 300, "vmexit_cr4_pge": 300, "kvmclock_test": 240}
 # Less of the same.
 ARGS = {"kvmclock_test": ["100000"]}
 

@@ -3,7 +3,7 @@
  * hv/vdev/lapic_timer.c hv/vdev/ioapic.c hv/vdev/uart.c hv/vdev/platform_io.c hv/vdev/pit.c
  * hv/vdev/cmos.c hv/vdev/calendar.c hv/vdev/vpm.c hv/vdev/vpic.c hv/vdev/lines.c hv/vdev/vhpet.c
  * hv/vdev/vpci.c hv/vdev/devices.c hv/vdev/testdev_none.c hv/timer.c */
-/* The local APIC: priorities, destinations, timer, modes. */
+/* The local APIC: priorities, destinations, modes.  Its timer: tests/unit/test_lapic_timer.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -12,52 +12,18 @@
 #include <cmocka.h>
 
 #include "arch/x86/hw/msr.h"
-#include "tests/unit/vdev_fake.h"
-
-#define MSR_APIC_BASE    0x1b
-#define MSR_TSC_DEADLINE 0x6e0
-#define MSR_X2APIC       0x800
-
-#define LVT_PERIODIC 0x20000
-#define LVT_DEADLINE 0x40000
-
-static uint32_t reg_read(unsigned cpu, unsigned offset)
-{
-    return (uint32_t)lapic_mmio_read(&vfake.vcpu[cpu], offset, 4);
-}
-
-static void reg_write(unsigned cpu, unsigned offset, uint32_t value)
-{
-    lapic_mmio_write(&vfake.vcpu[cpu], offset, 4, value);
-}
-
-static int pending(unsigned cpu)
-{
-    return lapic_highest_pending(vfake.vcpu[cpu].lapic);
-}
-
-/* Takes the highest vector and ends it: -1 when there is none. */
-static int take(unsigned cpu)
-{
-    int vector = pending(cpu);
-
-    if (vector >= 0) {
-        lapic_accept(vfake.vcpu[cpu].lapic, (unsigned)vector);
-        reg_write(cpu, 0xb0, 0);
-    }
-    return vector;
-}
+#include "tests/unit/lapic_access.h"
 
 static void to_x2apic(unsigned cpu)
 {
-    assert_true(lapic_msr_write(&vfake.vcpu[cpu], MSR_APIC_BASE,
+    assert_true(lapic_msr_write(&vfake.vcpu[cpu], MSR_IA32_APIC_BASE,
                                 APIC_BASE_DEFAULT | APIC_BASE_ENABLE | APIC_BASE_X2APIC));
 }
 
 static void send_x2(unsigned cpu, uint32_t destination, uint32_t low)
 {
-    assert_true(
-        lapic_msr_write(&vfake.vcpu[cpu], MSR_X2APIC + 0x30, (uint64_t)destination << 32 | low));
+    assert_true(lapic_msr_write(&vfake.vcpu[cpu], MSR_IA32_X2APIC_BASE + 0x30,
+                                (uint64_t)destination << 32 | low));
 }
 
 /* Vector each vCPU has pending, as bits: who got it. */
@@ -72,7 +38,7 @@ static unsigned receivers(unsigned vector)
             lapic_accept(vfake.vcpu[i].lapic, (unsigned)got);
             mask |= (unsigned)got == vector ? 1u << i : 0;
             if (reg_read(i, 0x30) == 0x50014) {
-                (void)lapic_msr_write(&vfake.vcpu[i], MSR_X2APIC + 0xb, 0);
+                (void)lapic_msr_write(&vfake.vcpu[i], MSR_IA32_X2APIC_BASE + 0xb, 0);
                 reg_write(i, 0xb0, 0);
             }
         }
@@ -177,24 +143,24 @@ static void apic_base(void **state)
     vcpu = &vfake.vcpu[1];
     assert_true(lapic_owns_mmio(vcpu, gpa(0xfee00300)));
     assert_false(lapic_owns_mmio(vcpu, gpa(0xfee01000)));
-    assert_false(lapic_msr_read(vcpu, MSR_X2APIC + 2, &value)); /* not in xAPIC mode */
-    assert_false(lapic_msr_write(vcpu, MSR_APIC_BASE, 0xfee00400));
-    assert_false(lapic_msr_write(vcpu, MSR_APIC_BASE, 0xfee00801));
-    assert_false(lapic_msr_write(vcpu, MSR_APIC_BASE, 1ull << 52 | 0x800));
-    assert_true(lapic_msr_write(vcpu, MSR_APIC_BASE, 0xd0000900));
+    assert_false(lapic_msr_read(vcpu, MSR_IA32_X2APIC_BASE + 2, &value)); /* not in xAPIC mode */
+    assert_false(lapic_msr_write(vcpu, MSR_IA32_APIC_BASE, 0xfee00400));
+    assert_false(lapic_msr_write(vcpu, MSR_IA32_APIC_BASE, 0xfee00801));
+    assert_false(lapic_msr_write(vcpu, MSR_IA32_APIC_BASE, 1ull << 52 | 0x800));
+    assert_true(lapic_msr_write(vcpu, MSR_IA32_APIC_BASE, 0xd0000900));
     assert_int_equal(vcpu->msr_apic_base, 0xd0000800); /* not the BSP */
     assert_true(lapic_owns_mmio(vcpu, gpa(0xd0000000)));
     assert_false(lapic_owns_mmio(vcpu, gpa(0xfee00000)));
     to_x2apic(1);
     assert_false(lapic_owns_mmio(vcpu, gpa(0xfee00000)));
-    assert_true(lapic_msr_read(vcpu, MSR_X2APIC + 2, &value));
+    assert_true(lapic_msr_read(vcpu, MSR_IA32_X2APIC_BASE + 2, &value));
     assert_int_equal(value, 1);
-    assert_true(lapic_msr_read(vcpu, MSR_X2APIC + 0xd, &value));
+    assert_true(lapic_msr_read(vcpu, MSR_IA32_X2APIC_BASE + 0xd, &value));
     assert_int_equal(value, 2);
-    assert_false(lapic_msr_write(vcpu, MSR_APIC_BASE, 0xfee00800)); /* back to xAPIC */
-    assert_true(lapic_msr_write(vcpu, MSR_APIC_BASE, 0xfee00000));
-    assert_false(lapic_msr_write(vcpu, MSR_APIC_BASE, 0xfee00c00)); /* off to x2APIC */
-    assert_true(lapic_msr_write(vcpu, MSR_APIC_BASE, 0xfee00800));
+    assert_false(lapic_msr_write(vcpu, MSR_IA32_APIC_BASE, 0xfee00800)); /* back to xAPIC */
+    assert_true(lapic_msr_write(vcpu, MSR_IA32_APIC_BASE, 0xfee00000));
+    assert_false(lapic_msr_write(vcpu, MSR_IA32_APIC_BASE, 0xfee00c00)); /* off to x2APIC */
+    assert_true(lapic_msr_write(vcpu, MSR_IA32_APIC_BASE, 0xfee00800));
     assert_int_equal(reg_read(1, 0xf0), 0xff); /* registers were reset */
     vfake_stop();
 }
@@ -208,21 +174,21 @@ static void x2apic_registers(void **state)
     vfake_start(1);
     vcpu = &vfake.vcpu[0];
     to_x2apic(0);
-    assert_false(lapic_msr_write(vcpu, MSR_X2APIC + 0x02, 0)); /* id: read-only */
-    assert_false(lapic_msr_write(vcpu, MSR_X2APIC + 0x03, 0));
-    assert_false(lapic_msr_write(vcpu, MSR_X2APIC + 0x0a, 0));
-    assert_false(lapic_msr_write(vcpu, MSR_X2APIC + 0x0b, 1)); /* EOI: zero only */
-    assert_false(lapic_msr_write(vcpu, MSR_X2APIC + 0x0d, 0));
-    assert_false(lapic_msr_write(vcpu, MSR_X2APIC + 0x0e, 0)); /* no DFR */
-    assert_false(lapic_msr_read(vcpu, MSR_X2APIC + 0x0e, &value));
-    assert_false(lapic_msr_write(vcpu, MSR_X2APIC + 0x31, 0));
-    assert_false(lapic_msr_write(vcpu, MSR_X2APIC + 0x08, 0x100));
-    assert_false(lapic_msr_write(vcpu, MSR_X2APIC + 0x0f, 1ull << 32));
-    assert_false(lapic_msr_read(vcpu, MSR_X2APIC + 0x3f, &value));
-    assert_false(lapic_msr_read(vcpu, MSR_X2APIC + 0xff, &value));
-    assert_true(lapic_msr_write(vcpu, MSR_X2APIC + 0x08, 0x20));
+    assert_false(lapic_msr_write(vcpu, MSR_IA32_X2APIC_BASE + 0x02, 0)); /* id: read-only */
+    assert_false(lapic_msr_write(vcpu, MSR_IA32_X2APIC_BASE + 0x03, 0));
+    assert_false(lapic_msr_write(vcpu, MSR_IA32_X2APIC_BASE + 0x0a, 0));
+    assert_false(lapic_msr_write(vcpu, MSR_IA32_X2APIC_BASE + 0x0b, 1)); /* EOI: zero only */
+    assert_false(lapic_msr_write(vcpu, MSR_IA32_X2APIC_BASE + 0x0d, 0));
+    assert_false(lapic_msr_write(vcpu, MSR_IA32_X2APIC_BASE + 0x0e, 0)); /* no DFR */
+    assert_false(lapic_msr_read(vcpu, MSR_IA32_X2APIC_BASE + 0x0e, &value));
+    assert_false(lapic_msr_write(vcpu, MSR_IA32_X2APIC_BASE + 0x31, 0));
+    assert_false(lapic_msr_write(vcpu, MSR_IA32_X2APIC_BASE + 0x08, 0x100));
+    assert_false(lapic_msr_write(vcpu, MSR_IA32_X2APIC_BASE + 0x0f, 1ull << 32));
+    assert_false(lapic_msr_read(vcpu, MSR_IA32_X2APIC_BASE + 0x3f, &value));
+    assert_false(lapic_msr_read(vcpu, MSR_IA32_X2APIC_BASE + 0xff, &value));
+    assert_true(lapic_msr_write(vcpu, MSR_IA32_X2APIC_BASE + 0x08, 0x20));
     assert_int_equal(lapic_get_tpr(vcpu->lapic), 2);
-    assert_true(lapic_msr_write(vcpu, MSR_X2APIC + 0x3f, 0x77)); /* self IPI */
+    assert_true(lapic_msr_write(vcpu, MSR_IA32_X2APIC_BASE + 0x3f, 0x77)); /* self IPI */
     assert_int_equal(pending(0), 0x77);
     vfake_stop();
 }
@@ -338,201 +304,6 @@ static void init_sipi_nmi(void **state)
     vfake_stop();
 }
 
-static void timer_one_shot(void **state)
-{
-    (void)state;
-    vfake_start(1);
-    reg_write(0, 0x320, 0x40);
-    reg_write(0, 0x3e0, 0x3); /* divide by 16 */
-    reg_write(0, 0x380, 1000);
-    assert_int_equal(reg_read(0, 0x390), 1000);
-    vfake_advance(8000);
-    assert_int_equal(reg_read(0, 0x390), 500);
-    assert_int_equal(pending(0), -1);
-    vfake_advance(8000);
-    assert_int_equal(take(0), 0x40);
-    assert_int_equal(reg_read(0, 0x390), 0);
-    vfake_advance(1000000);
-    assert_int_equal(take(0), -1);
-    reg_write(0, 0x320, 0x10040); /* masked */
-    reg_write(0, 0x380, 10);
-    vfake_advance(1000);
-    assert_int_equal(take(0), -1);
-    reg_write(0, 0x320, 0x40);
-    reg_write(0, 0x380, 1000);
-    reg_write(0, 0x380, 0); /* stopped */
-    vfake_advance(1000000);
-    assert_int_equal(take(0), -1);
-    vfake_stop();
-}
-
-static void timer_periodic(void **state)
-{
-    (void)state;
-    vfake_start(1);
-    reg_write(0, 0x320, LVT_PERIODIC | 0x41);
-    reg_write(0, 0x3e0, 0xb); /* divide by 1 */
-    reg_write(0, 0x380, 1000000);
-    for (unsigned i = 0; i < 5; i++) {
-        vfake_advance(999999);
-        assert_int_equal(take(0), -1);
-        vfake_advance(1);
-        assert_int_equal(take(0), 0x41);
-    }
-    vfake_advance(10000000); /* missed ones are one */
-    assert_int_equal(take(0), 0x41);
-    assert_int_equal(take(0), -1);
-    reg_write(0, 0x380, 1); /* an absurd period does not hang the main loop */
-    vfake_advance(1000000000);
-    assert_int_equal(take(0), 0x41);
-    vfake_stop();
-}
-
-/* A guest that does not take its interrupts, or cannot, costs the host nothing. */
-static void timer_serves_only_who_can_take_it(void **state)
-{
-    struct lapic *lapic;
-
-    (void)state;
-    vfake_start(1);
-    lapic = vfake.vcpu[0].lapic;
-    reg_write(0, 0x320, LVT_PERIODIC | 0x41);
-    reg_write(0, 0x3e0, 0xb); /* divide by 1 */
-    reg_write(0, 0x380, 1);
-    for (unsigned i = 0; i < 1000; i++) {
-        vfake_advance(100000);
-    }
-    assert_int_equal(vfake.served[0], 1); /* that one has not been taken */
-    assert_int_equal(take(0), 0x41);
-    for (unsigned i = 0; i < 1000; i++) {
-        vfake_advance(100000);
-        take(0);
-    }
-    assert_in_range(vfake.served[0], 400, 501);  /* at most every 200 us */
-    reg_write(0, 0x320, LVT_PERIODIC | 0x10041); /* masked */
-    vfake.served[0] = 0;
-    vfake_advance(100000000);
-    assert_int_equal(vfake.served[0], 0);
-    reg_write(0, 0x320, LVT_PERIODIC | 0x41);
-    vfake_advance(200000);
-    assert_int_equal(vfake.served[0], 1);
-    assert_int_equal(take(0), 0x41);
-
-    lapic_end_run(lapic); /* it waits for a CPU, or for memory */
-    vfake_advance(1000000000);
-    assert_int_equal(vfake.served[0], 1);
-    assert_int_equal(pending(0), -1);
-    lapic_begin_run(lapic);
-    assert_int_equal(take(0), 0x41); /* all that it has missed is one */
-    assert_int_equal(take(0), -1);
-    vfake_advance(200000);
-    assert_int_equal(take(0), 0x41);
-    vfake_stop();
-}
-
-/* What came due while it waited for a CPU is there when it runs, in each mode. */
-static void timer_comes_due_while_it_does_not_run(void **state)
-{
-    struct lapic *lapic;
-    struct vcpu *vcpu;
-
-    (void)state;
-    vfake_start(1);
-    vcpu = &vfake.vcpu[0];
-    lapic = vcpu->lapic;
-    reg_write(0, 0x320, 0x40);
-    reg_write(0, 0x3e0, 0xb);
-    reg_write(0, 0x380, 1000);
-    lapic_end_run(lapic);
-    vfake_advance(5000);
-    lapic_begin_run(lapic);
-    assert_int_equal(take(0), 0x40);
-    vfake_advance(1000000);
-    assert_int_equal(take(0), -1);
-
-    reg_write(0, 0x320, LVT_DEADLINE | 0x42);
-    lapic_msr_write(vcpu, MSR_TSC_DEADLINE, (vfake.clock_ns + 1000) * 2);
-    lapic_end_run(lapic);
-    vfake_advance(5000);
-    assert_int_equal(take(0), -1);
-    lapic_begin_run(lapic);
-    assert_int_equal(lapic_tsc_deadline(lapic), 0);
-    assert_int_equal(take(0), 0x42);
-    vfake_stop();
-}
-
-/* While it is masked its count goes on, and what came due then does not come later. */
-static void timer_masked(void **state)
-{
-    (void)state;
-    vfake_start(1);
-    reg_write(0, 0x320, LVT_PERIODIC | 0x10041);
-    reg_write(0, 0x3e0, 0xb);
-    reg_write(0, 0x380, 1000000);
-    vfake_advance(10250000);
-    assert_int_equal(reg_read(0, 0x390), 750000);
-    reg_write(0, 0x320, LVT_PERIODIC | 0x41);
-    assert_int_equal(take(0), -1);
-    vfake_advance(749999);
-    assert_int_equal(take(0), -1);
-    vfake_advance(1);
-    assert_int_equal(take(0), 0x41);
-    reg_write(0, 0x380, 0);
-
-    reg_write(0, 0x320, 0x10040);
-    reg_write(0, 0x380, 1000);
-    vfake_advance(2000);
-    reg_write(0, 0x320, 0x40);
-    vfake_advance(1000000);
-    assert_int_equal(take(0), -1);
-
-    /* It came due under the old vector before the new one was written. */
-    reg_write(0, 0x380, 1000);
-    vfake.clock_ns += 2000;
-    reg_write(0, 0x320, 0x43);
-    assert_int_equal(take(0), 0x40);
-    assert_int_equal(take(0), -1);
-    vfake_stop();
-}
-
-static void timer_deadline(void **state)
-{
-    struct vcpu *vcpu;
-    uint64_t value;
-
-    (void)state;
-    vfake_start(1);
-    vcpu = &vfake.vcpu[0];
-    vcpu->msr_tsc_offset = (uint64_t)-5000;
-    assert_true(lapic_msr_write(vcpu, MSR_TSC_DEADLINE, 1)); /* ignored in one-shot mode */
-    assert_true(lapic_msr_read(vcpu, MSR_TSC_DEADLINE, &value));
-    assert_int_equal(value, 0);
-    reg_write(0, 0x320, LVT_DEADLINE | 0x42);
-    value = vfake.clock_ns * 2 - 5000;
-    lapic_msr_write(vcpu, MSR_TSC_DEADLINE, value + 2001);
-    vfake_advance(1000);
-    assert_int_equal(take(0), -1);
-    assert_int_equal(lapic_tsc_deadline(vcpu->lapic), value + 2001);
-    vfake_advance(1);
-    assert_int_equal(take(0), 0x42);
-    assert_int_equal(lapic_tsc_deadline(vcpu->lapic), 0);
-    lapic_msr_write(vcpu, MSR_TSC_DEADLINE, 1); /* in the past: at once */
-    assert_int_equal(take(0), 0x42);
-    lapic_msr_write(vcpu, MSR_TSC_DEADLINE, UINT64_MAX); /* never, and without overflow */
-    vfake_advance(1ull << 45);
-    assert_int_equal(take(0), -1);
-    lapic_msr_write(vcpu, MSR_TSC_DEADLINE, vfake.clock_ns * 2);
-    reg_write(0, 0x320, 0x42); /* leaving the mode disarms */
-    vfake_advance(1000000);
-    assert_int_equal(take(0), -1);
-    reg_write(0, 0x320, LVT_DEADLINE | 0x42);
-    lapic_msr_write(vcpu, MSR_TSC_DEADLINE, vfake.clock_ns * 2 + 1000000 - 5000);
-    vcpu->msr_tsc_offset = 1000000 - 5000; /* the guest sets its TSC forward */
-    lapic_tsc_changed(vcpu);
-    assert_int_equal(take(0), 0x42);
-    vfake_stop();
-}
-
 static void mmio_shapes(void **state)
 {
     struct vcpu *vcpu;
@@ -577,26 +348,13 @@ static void level_eoi_reaches_ioapic(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reset_values),
-        cmocka_unit_test(priorities),
-        cmocka_unit_test(every_vector),
-        cmocka_unit_test(disabled),
-        cmocka_unit_test(apic_base),
-        cmocka_unit_test(x2apic_registers),
-        cmocka_unit_test(shorthands),
-        cmocka_unit_test(physical),
-        cmocka_unit_test(logical_xapic),
-        cmocka_unit_test(logical_x2apic),
-        cmocka_unit_test(lowest_priority),
-        cmocka_unit_test(init_sipi_nmi),
-        cmocka_unit_test(timer_one_shot),
-        cmocka_unit_test(timer_periodic),
-        cmocka_unit_test(timer_serves_only_who_can_take_it),
-        cmocka_unit_test(timer_comes_due_while_it_does_not_run),
-        cmocka_unit_test(timer_masked),
-        cmocka_unit_test(timer_deadline),
-        cmocka_unit_test(mmio_shapes),
-        cmocka_unit_test(level_eoi_reaches_ioapic),
+        cmocka_unit_test(reset_values),    cmocka_unit_test(priorities),
+        cmocka_unit_test(every_vector),    cmocka_unit_test(disabled),
+        cmocka_unit_test(apic_base),       cmocka_unit_test(x2apic_registers),
+        cmocka_unit_test(shorthands),      cmocka_unit_test(physical),
+        cmocka_unit_test(logical_xapic),   cmocka_unit_test(logical_x2apic),
+        cmocka_unit_test(lowest_priority), cmocka_unit_test(init_sipi_nmi),
+        cmocka_unit_test(mmio_shapes),     cmocka_unit_test(level_eoi_reaches_ioapic),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
