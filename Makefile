@@ -479,6 +479,7 @@ help:
 	@echo 'make soak     one hour of random commands'
 	@echo 'make acceptance  the demo at full size on both emulators, all disks, 1 and 2 CPUs'
 	@echo 'make kut KUT=DIR [KUT_ARGUMENTS="--emu qemu"]  kvm-unit-tests as guests'
+	@echo 'make kernels  fetches Debian kernels of other releases and flavours, and boots them as guests'
 	@echo 'make mutations   breaks each rule once: its test must fail'
 	@echo 'make fuzz-hypercall [FUZZ_RUNS=N]  the tmem hypercall under libFuzzer'
 	@echo 'make check-module [HEADERS_OF=PACKAGE]  does the Linux module compile for another kernel'

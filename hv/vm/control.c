@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the operator does to a VM that runs. */
+/* What the operator does to a VM that runs: pause, resume, kill, reset. */
 #include "hv/vm/control.h"
 
 #include "hv/run/sched.h"
