@@ -64,7 +64,7 @@ struct handover {
     uint64_t smbios;           /* 0: none */
     uint64_t runtime_services; /* EFI_RUNTIME_SERVICES, 0: none */
     uint64_t boot_epoch;       /* seconds since 1970 UTC by EFI GetTime, 0: unknown */
-    uint64_t epoch_tsc;        /* TSC when that second began */
+    uint64_t epoch_tsc;        /* TSC when it was read: somewhere in that second */
 
     struct {
         uint64_t address;                                /* 0: no frame buffer */

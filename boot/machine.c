@@ -121,31 +121,11 @@ static bool get_time(EFI_TIME *time)
     return loader.system->RuntimeServices->GetTime(time, NULL) == EFI_SUCCESS && time->Year >= 1970;
 }
 
-/* The firmware's clock counts seconds: waits for the next one, so that guests are not one late. */
-static bool wait_for_second(EFI_TIME *time)
-{
-    EFI_TIME first;
-
-    if (!get_time(&first)) {
-        return false;
-    }
-    for (unsigned ms = 0; ms < 1100; ms++) {
-        if (!get_time(time)) {
-            return false;
-        }
-        if (time->Second != first.Second) {
-            break;
-        }
-        loader.boot->Stall(1000);
-    }
-    return true;
-}
-
 static uint64_t describe_time(void)
 {
     EFI_TIME time;
 
-    if (!wait_for_second(&time)) {
+    if (!get_time(&time)) {
         return 0;
     }
     uint64_t epoch = days_since_epoch(time.Year, time.Month, time.Day) * 86400 +

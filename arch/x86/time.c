@@ -167,7 +167,8 @@ void time_init(const struct handover *handover)
     apic_mult = (apic_khz << 32) / 1000000;
     tsc_mult = (1000000ull << 32) / tsc_khz;
     if (handover->boot_epoch != 0) {
-        boot_epoch_ns = handover->boot_epoch * NS_PER_S -
+        /* Read anywhere within that second: half of it has gone, in the mean. */
+        boot_epoch_ns = handover->boot_epoch * NS_PER_S + NS_PER_S / 2 -
                         scale(handover->epoch_tsc - handover->entry_tsc, tsc_mult);
     }
     log_info("clock: TSC %lu kHz, APIC timer %lu kHz, by the %s", tsc_khz, apic_khz, r.name);
