@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/xxhash.h"
 #include "mm/content/store_private.h"
+#include "mm/content/tier.h"
 #include "mm/env.h"
 #include "mm/frame/frame.h"
 #include "mm/frame/frame_alloc.h"
@@ -353,3 +354,12 @@ void store_count_error(struct store *store)
     store->errors++;
     spin_unlock(&store->lock);
 }
+
+/* ---- the tier ------------------------------------------------------------------------------- */
+
+static void drop_slot(struct page_owner *owner, uint64_t payload)
+{
+    store_slot_give(owner->store, place_slot(place(PLACE_SLOT, payload)));
+}
+
+const struct tier tier_slot = {.drop = drop_slot};

@@ -54,7 +54,7 @@ static void rule8_a_page_of_one_word_takes_no_frame(void **state)
 
     (void)state;
     assert_int_equal(put(pool, 1, 1, 8), TMEM_OK);
-    assert_int_equal(where(pool, 1, 1), TMEM_AT_PATTERN);
+    assert_int_equal(where(pool, 1, 1), PLACE_WORD);
     assert_int_equal(frame_stats_get().tmem, 0);
     assert_int_equal(get(pool, 1, 1, 8), TMEM_OK);
 }
@@ -245,7 +245,7 @@ static void rule8_oldest_persistent_pages_are_written_first(void **state)
     assert_int_equal(tmem_write_out(tmem, 20), 20);
     fake_disk_settle(&disk);
     for (uint32_t i = 0; i < 50; i++) {
-        assert_int_equal(where(pool, 1, i), i < 20 ? TMEM_AT_SLOT : TMEM_AT_FRAME);
+        assert_int_equal(where(pool, 1, i), i < 20 ? PLACE_SLOT : PLACE_FRAME);
     }
 }
 

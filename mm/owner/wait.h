@@ -18,11 +18,20 @@
  * it takes the scheduler's lock; a waiter that is being woken is published per CPU, and
  * who takes it off waits until no CPU is at it any more.
  */
-#ifndef SPILLWAY_MM_SPACE_WAIT_H
-#define SPILLWAY_MM_SPACE_WAIT_H
+#ifndef SPILLWAY_MM_OWNER_WAIT_H
+#define SPILLWAY_MM_OWNER_WAIT_H
 
 #include "base/list.h"
-#include "mm/space/space.h"
+#include "mm/owner/waiter.h"
+
+/* What a space that is at its max lets its waiters into.  Both counts are mm/owner/wait.c's, under
+ * its lock; others read them as hints. */
+struct wait_room {
+    uint32_t waiters;  /* who queue for it */
+    uint32_t promised; /* pages, to those who are served */
+    /* Is there room for one more page, and so many others?  A hint, no lock taken. */
+    bool (*free)(struct wait_room *room, uint64_t others);
+};
 
 /* Frames that one turn may need: three tables and the page; for tmem a page, a frame of descriptors
  * and the directories that lead to it; and as many again for what is read or copied on the way. */
@@ -30,16 +39,16 @@
 
 /* Queues the waiter; one that is queued already moves, and a turn is over.  Locks below
  * RANK_PAGE_IO may be held. */
-void wait_add(struct list *queue, struct mm_waiter *waiter, struct space *space);
+void wait_add(struct list *queue, struct mm_waiter *waiter);
 /* All of the queue goes to the end of `to`. */
 void wait_move(struct list *to, struct list *queue);
 /* Wakes all, first come first.  No locks at RANK_SCHED or above held. */
 void wait_wake_all(struct list *queue);
 
 /* Queues on those who wait for frames or for a request, and wakes the pager.  Locks as above. */
-void wait_for_frame(struct mm_waiter *waiter, struct space *space);
-/* The same for room in the space. */
-void wait_for_room(struct mm_waiter *waiter, struct space *space);
+void wait_for_frame(struct mm_waiter *waiter);
+/* The same for room there. */
+void wait_for_room(struct mm_waiter *waiter, struct wait_room *room);
 extern struct list wait_frame_queue; /* for the next one only */
 /* Does anybody wait for frames?  Then nothing is spent on what is not needed.  A hint, no lock
  * taken. */

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "mm/space/wait.h"
+#include "mm/owner/wait.h"
 
 #include "base/lock.h"
 #include "mm/env.h"
-#include "mm/space/space_internal.h"
 
 static struct spinlock wait_lock = SPINLOCK_INIT(RANK_PAGE_IO, "mm waiters");
 struct list wait_frame_queue = LIST_INIT(wait_frame_queue);
@@ -18,23 +17,19 @@ static void unlink_waiter(struct mm_waiter *waiter)
 {
     list_remove(&waiter->link);
     if (waiter->queue == MM_WAITS_ROOM) {
-        waiter->space->room_waiters--;
+        waiter->room->waiters--;
+        waiter->room = NULL;
     }
     waiter->queue = MM_WAITS_NOT;
-    waiter->space = NULL;
 }
 
-static void link_waiter(struct mm_waiter *waiter, struct space *space, enum mm_waits_for what,
-                        struct list *queue, bool first)
+static void link_waiter(struct mm_waiter *waiter, enum mm_waits_for what, struct list *queue,
+                        bool first)
 {
-    if (waiter->space != NULL) {
+    if (waiter->queue != MM_WAITS_NOT) {
         unlink_waiter(waiter);
     }
-    waiter->space = space;
     waiter->queue = what;
-    if (what == MM_WAITS_ROOM) {
-        space->room_waiters++;
-    }
     if (first) {
         list_push_front(queue, &waiter->link);
     } else {
@@ -59,9 +54,10 @@ static void give_back_frames(struct mm_waiter *waiter)
 
 static void give_back_room(struct mm_waiter *waiter)
 {
-    if (waiter->room != NULL) {
-        waiter->room->room_promised--;
+    if (waiter->has_room) {
+        waiter->room->promised--;
         waiter->room = NULL;
+        waiter->has_room = false;
     }
 }
 
@@ -81,12 +77,12 @@ static void wake_one(struct mm_waiter *waiter)
 
 /* ---- queues of page I/O --------------------------------------------------------------------- */
 
-void wait_add(struct list *queue, struct mm_waiter *waiter, struct space *space)
+void wait_add(struct list *queue, struct mm_waiter *waiter)
 {
     spin_lock(&wait_lock);
     give_back_frames(waiter);
     give_back_room(waiter);
-    link_waiter(waiter, space, MM_WAITS_READ, queue, false);
+    link_waiter(waiter, MM_WAITS_READ, queue, false);
     spin_unlock(&wait_lock);
     if (wait_anybody()) {
         mm_pager_wake();
@@ -111,27 +107,29 @@ void wait_wake_all(struct list *queue)
 
 /* ---- frames and room ------------------------------------------------------------------------ */
 
-void wait_for_frame(struct mm_waiter *waiter, struct space *space)
+void wait_for_frame(struct mm_waiter *waiter)
 {
     bool first;
 
     spin_lock(&wait_lock);
     first = waiter->served;
     give_back_frames(waiter);
-    link_waiter(waiter, space, MM_WAITS_FRAME, &wait_frame_queue, first);
+    link_waiter(waiter, MM_WAITS_FRAME, &wait_frame_queue, first);
     spin_unlock(&wait_lock);
     mm_pager_wake();
 }
 
-void wait_for_room(struct mm_waiter *waiter, struct space *space)
+void wait_for_room(struct mm_waiter *waiter, struct wait_room *room)
 {
     bool first;
 
     spin_lock(&wait_lock);
-    first = waiter->room != NULL;
+    first = waiter->has_room;
     give_back_frames(waiter);
     give_back_room(waiter);
-    link_waiter(waiter, space, MM_WAITS_ROOM, &room_queue, first);
+    link_waiter(waiter, MM_WAITS_ROOM, &room_queue, first);
+    waiter->room = room;
+    room->waiters++;
     spin_unlock(&wait_lock);
     mm_pager_wake();
 }
@@ -173,12 +171,13 @@ static void serve_rooms(void)
 {
     LIST_FOR_EACH_SAFE (item, next, &room_queue) {
         struct mm_waiter *waiter = LIST_ENTRY(item, struct mm_waiter, link);
-        struct space *space = waiter->space;
+        struct wait_room *room = waiter->room;
 
-        if (space_has_room(space, space->room_promised)) {
-            link_waiter(waiter, space, MM_WAITS_FRAME, &wait_frame_queue, false);
-            waiter->room = space;
-            space->room_promised++;
+        if (room->free(room, room->promised)) {
+            link_waiter(waiter, MM_WAITS_FRAME, &wait_frame_queue, false);
+            waiter->room = room;
+            waiter->has_room = true;
+            room->promised++;
         }
     }
 }
@@ -221,7 +220,7 @@ static void stop_waking(const struct mm_waiter *waiter)
 void space_stop_waiting(struct mm_waiter *waiter)
 {
     spin_lock(&wait_lock);
-    if (waiter->space != NULL) {
+    if (waiter->queue != MM_WAITS_NOT) {
         unlink_waiter(waiter);
     }
     spin_unlock(&wait_lock);
@@ -231,7 +230,7 @@ void space_stop_waiting(struct mm_waiter *waiter)
 void space_end_turn(struct mm_waiter *waiter)
 {
     /* Of a waiter that is not queued, only its own thread changes these. */
-    if (!waiter->served && waiter->room == NULL) {
+    if (!waiter->served && !waiter->has_room) {
         return;
     }
     spin_lock(&wait_lock);
@@ -246,7 +245,7 @@ void space_end_turn(struct mm_waiter *waiter)
 void space_cancel_wait(struct mm_waiter *waiter)
 {
     spin_lock(&wait_lock);
-    if (waiter->space != NULL) {
+    if (waiter->queue != MM_WAITS_NOT) {
         unlink_waiter(waiter);
     }
     give_back_frames(waiter);
