@@ -169,7 +169,7 @@ void store_get_stats(const struct store *store, struct store_stats *stats)
     stats->read_pages = read_counter(&store->read_pages);
     stats->written_pages = read_counter(&store->written_pages);
     stats->errors = read_counter(&store->errors);
-    store_io_get_stats(store, stats);
+    store_health_get_stats(store, stats);
 }
 
 const char *store_device_name(const struct store *store)
