@@ -55,6 +55,7 @@ struct page_io *page_io_get(struct space *space, enum block_op op, const struct 
     if (io != NULL) {
         io->space = space;
         io->io.request.op = op;
+        io->io.request.urgent = op == BLOCK_READ && waiter != NULL;
         io->io.count = 0;
         io->wanted = 0;
         io->wanted_how = 0;

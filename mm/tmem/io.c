@@ -42,6 +42,7 @@ static struct tmem_io *io_take(struct tmem *tmem, enum block_op op, unsigned kep
 
     atomic_fetch_add(&tmem->ios, 1);
     io->io.request.op = op;
+    io->io.request.urgent = false;
     io->io.count = 0;
     return io;
 }
@@ -260,6 +261,7 @@ enum tmem_read tmem_io_read(struct tmem *tmem, struct tmem_shard *shard, struct 
         frame_free(number);
         return TMEM_READ_NO_IO;
     }
+    io->io.request.urgent = waiter != NULL;
     io->io.slot = (uint32_t)tmem_page_payload(page);
     io_add(io, shard, page, number);
     tmem_page_set(page, TMEM_AT_READING, number.v);
