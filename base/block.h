@@ -68,6 +68,7 @@ struct block_device {
     bool read_only;
     bool shares_poll; /* the poll() of a disk that was added before serves this one, too */
     void *driver;
+    struct block_device *disk; /* the whole disk: itself, unless it is a partition */
     /* Counters, maintained by the driver. */
     uint64_t reads, writes, read_pages, written_pages, errors;
 };

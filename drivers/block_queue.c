@@ -146,8 +146,9 @@ bool block_queue_take(struct block_queue *queue, uint32_t max_pages, struct bloc
     slice->request = request;
     slice->first = issued;
     slice->count = request->op == BLOCK_FLUSH ? 0 : units;
-    progress_set(request, PROGRESS_ISSUED, issued + units);
-    progress_set(request, PROGRESS_INFLIGHT, progress_get(request, PROGRESS_INFLIGHT) + 1);
+    /* No field overflows: there are no more slices than units. */
+    request->driver_data[1] +=
+        FIELD_PREP(PROGRESS_ISSUED, units) + FIELD_PREP(PROGRESS_INFLIGHT, 1);
     if (issued + units == request_units(request)) {
         list_remove(&request->link);
     }
@@ -168,13 +169,13 @@ void block_queue_end(struct block_queue *queue, const struct block_slice *slice,
                      enum block_status status)
 {
     struct block_request *request = slice->request;
-    uint64_t left = progress_get(request, PROGRESS_INFLIGHT) - 1;
 
-    progress_set(request, PROGRESS_INFLIGHT, left);
+    request->driver_data[1] -= FIELD_PREP(PROGRESS_INFLIGHT, 1);
     if (status != BLOCK_OK) {
         request_fail(request, status);
     }
-    if (left == 0 && progress_get(request, PROGRESS_ISSUED) == request_units(request)) {
+    if (progress_get(request, PROGRESS_INFLIGHT) == 0 &&
+        progress_get(request, PROGRESS_ISSUED) == request_units(request)) {
         request_finish(queue, request);
     }
 }

@@ -58,6 +58,11 @@ void block_queue_init(struct block_queue *queue);
 /* Checks and queues a request; a bad one goes straight to `finished` with its error. */
 void block_queue_add(struct block_queue *queue, struct block_device *device,
                      struct block_request *request);
+/* Does any request wait? */
+static inline bool block_queue_waits(const struct block_queue *queue)
+{
+    return !list_empty(&queue->urgent) || !list_empty(&queue->others);
+}
 /* The request whose slice is next, or NULL. */
 struct block_request *block_queue_peek(const struct block_queue *queue);
 /* Cuts the next slice of at most `max_pages`; false: nothing waits. */
