@@ -83,6 +83,7 @@ struct page_io *page_io_get(struct page_owner *owner, enum block_op op,
     if (io != NULL) {
         io->owner = owner;
         io->run.request.op = op;
+        io->run.request.urgent = op == BLOCK_READ && waiter != NULL;
         io->run.count = 0;
         io->wanted = 0;
         io->wanted_how = 0;

@@ -2,7 +2,7 @@
 """The rules, each with what breaks it and the unit test that must notice.
 
 (rule, file, text that stands there exactly once, what to put in its place, test).  The rules of tmem are
-those of docs/hypercall-abi.md, in their order; then those of the memory core and of the store.
+those of docs/hypercall-abi.md, in their order; then those of the memory core, of the store and of requests to disks.
 """
 
 PAGE, TABLE, OPS, IO, TMEM, INTERNAL, PAGE_IO = (
@@ -352,4 +352,40 @@ PROMISE_RULES = (
      "every_access_ends"),
 )
 
-RULES = TMEM_RULES + CORE_RULES + STORE_RULES + PROMISE_RULES
+# Requests to disks (drivers/block_queue.h, drivers/disk_queue.h).
+DISK_RULES = (
+    ("disks: urgent reads go first", "drivers/block_queue.c",
+     "    list_push_back(request->urgent ? &queue->urgent : &queue->others, &request->link);",
+     "    list_push_back(&queue->others, &request->link);",
+     "urgent_reads_go_first"),
+    ("disks: urgent reads do not starve what else waits", "drivers/block_queue.c",
+     "(queue->urgent_run >= BLOCK_URGENT_RUN && !list_empty(&queue->others))",
+     "false",
+     "urgent_reads_do_not_starve_writes"),
+    ("disks: reads that passed nobody are no debt", "drivers/block_queue.c",
+     "request->urgent && !list_empty(&queue->others);",
+     "request->urgent;",
+     "reads_that_pass_nobody_do_not_count"),
+    ("disks: a read that nobody waits for is not urgent", PAGE_IO,
+     "request.urgent = op == BLOCK_READ && waiter != NULL;",
+     "request.urgent = op == BLOCK_READ;",
+     "reads_that_a_vcpu_waits_for_are_urgent"),
+    ("disks: one that somebody waits for is", PAGE_IO,
+     "request.urgent = op == BLOCK_READ && waiter != NULL;",
+     "request.urgent = false;",
+     "reads_that_a_vcpu_waits_for_are_urgent"),
+    ("disks: a full ring takes no command", "drivers/disk_queue.c",
+     "!q->stopped && !q->full && q->tags.free != 0",
+     "!q->stopped && q->tags.free != 0",
+     "all_tags_busy"),
+    ("disks: a queue is stopped while its hardware is reset", "drivers/disk_queue.c",
+     "        q->stopped = true;\n",
+     "",
+     "lost_answer_is_aborted_then_all_is_reset"),
+    ("disks: a reset that is late is given up", "drivers/disk_queue.c",
+     "    if (answer == DISK_RESET_WAITING && now < hw->deadline) {",
+     "    if (answer == DISK_RESET_WAITING) {",
+     "reset_that_does_not_end"),
+)
+
+RULES = TMEM_RULES + CORE_RULES + STORE_RULES + PROMISE_RULES + DISK_RULES
