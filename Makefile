@@ -44,12 +44,12 @@ NASMFLAGS    := -felf64 -g -Fdwarf -I./ -I$(BUILD)/ -w+error
 
 # ---- the hypervisor ----
 
-SOURCE_DIRS := base hv $(patsubst %/,%,$(wildcard hv/*/)) mm $(patsubst %/,%,$(wildcard mm/*/)) drivers arch/x86 $(patsubst %/,%,$(wildcard arch/x86/*/))
+SOURCE_DIRS := base hv $(patsubst %/,%,$(wildcard hv/*/ hv/*/*/)) mm $(patsubst %/,%,$(wildcard mm/*/)) drivers arch/x86 $(patsubst %/,%,$(wildcard arch/x86/*/))
 # One of the two: the test device of kvm-unit-tests, or nothing in its place.
 TESTDEV_OUT := hv/vdev/testdev$(if $(TESTDEV),_none).c
 C_SOURCES   := $(filter-out arch/x86/asm_offsets.c $(TESTDEV_OUT),$(wildcard $(SOURCE_DIRS:%=%/*.c)))
 ASM_SOURCES := $(wildcard $(SOURCE_DIRS:%=%/*.asm))
-ASL_SOURCES := $(wildcard hv/vdev/*.asl)
+ASL_SOURCES := $(wildcard hv/vdev/legacy/*.asl)
 OBJECTS     := $(C_SOURCES:%.c=$(BUILD)/%.o) $(ASM_SOURCES:%.asm=$(BUILD)/%.asm.o)
 # Made before anything is compiled.
 GENERATED   := $(BUILD)/libc/newlib.h $(BUILD)/libc/xxhash.h $(ASL_SOURCES:%.asl=$(BUILD)/%.hex)
@@ -233,7 +233,7 @@ $(BUILD)/check/sys/tree.h: $(BUILD)/libc/newlib.h
 	@mkdir -p $(@D)
 	$(Q)cp $(NEWLIB)/include/sys/tree.h $@
 
-$(BUILD)/check-config: $(CHECK_SOURCES) $(wildcard hv/*.h hv/*/*.h mm/*.h mm/*/*.h base/*.h) | $(BUILD)/check/sys/tree.h
+$(BUILD)/check-config: $(CHECK_SOURCES) $(wildcard hv/*.h hv/*/*.h hv/*/*/*.h mm/*.h mm/*/*.h base/*.h) | $(BUILD)/check/sys/tree.h
 	@echo '  CC      tools/check-config.c'
 	$(Q)$(CC) $(CHECK_CFLAGS) $(CHECK_SOURCES) -o $@
 

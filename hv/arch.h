@@ -94,7 +94,7 @@ enum exit_result arch_guest_cr_access(struct vcpu *vcpu, const struct vcpu_exit 
 enum exit_result arch_guest_xsetbv(struct vcpu *vcpu, const struct vcpu_exit *exit);
 /*
  * The instruction at RIP touched guest-physical memory that no slot owns: fetches and decodes it,
- * performs it through hv/vdev/bus.h, advances RIP.
+ * performs it through hv/vdev/access.h, advances RIP.
  */
 enum exit_result arch_guest_mmio(struct vcpu *vcpu, const struct vcpu_exit *exit);
 /* After each exit while vcpu->lent_pages is not 0: the vCPU may have finished the instruction for

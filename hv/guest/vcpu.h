@@ -19,7 +19,7 @@
 #include "hv/fair.h"
 #include "mm/space/space.h"
 
-struct lapic;
+struct vlapic;
 struct vm;
 
 enum gpr {
@@ -105,10 +105,10 @@ struct vcpu {
     /* Requests from other CPUs; hv/run/vcpu.c.  Looked at before every entry. */
     _Atomic uint32_t requests;   /* VCPU_REQUEST_* */
     _Atomic uint32_t nmis_sent;  /* with VCPU_REQUEST_NMI */
-    _Atomic uint32_t interrupts; /* VCPU_INTERRUPT_*; written by hv/vdev/lapic*.c */
+    _Atomic uint32_t interrupts; /* VCPU_INTERRUPT_*; written by hv/vdev/irq/vlapic*.c */
     uint8_t sipi_vector;
 
-    struct lapic *lapic; /* hv/vdev/lapic.c */
+    struct vlapic *vlapic; /* hv/vdev/irq/vlapic.c */
 
     /* Backend */
     void *backend_data;       /* struct vmx_vcpu or struct svm_vcpu */

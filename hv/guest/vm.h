@@ -30,7 +30,7 @@ enum vm_outcome {
     VM_OUTCOME_RESET,   /* the guest asked for a reset: started again */
 };
 
-struct cmos;       /* hv/vdev/cmos.h */
+struct vcmos;      /* hv/vdev/legacy/vcmos.h */
 struct vm_config;  /* hv/config/config.h */
 struct vm_devices; /* hv/vdev/devices.h */
 
@@ -48,7 +48,7 @@ struct vm {
     unsigned vcpu_count;
     struct vcpu *vcpu[VM_VCPUS_MAX];
     struct vm_devices *devices;
-    struct cmos *cmos; /* under their lock; it outlives them */
+    struct vcmos *cmos; /* under their lock; it outlives them */
     uint64_t memory_pages;
     uint64_t tsc_khz;
     struct admission_demand promised; /* 0 when stopped */

@@ -22,7 +22,7 @@
 #include "base/bits.h"
 #include "hv/guest/vcpu.h"
 #include "hv/load/load.h"
-#include "hv/vdev/acpi.h"
+#include "hv/vdev/legacy/acpi.h"
 
 #define AREA_BASE    0x90000ull
 #define AREA_INFO    0x90000ull

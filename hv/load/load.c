@@ -10,8 +10,8 @@
 #include "arch/x86/hw/registers.h"
 #include "hv/load/internal.h"
 #include "hv/machine.h"
-#include "hv/vdev/lapic.h"
-#include "hv/vdev/platform_io.h"
+#include "hv/vdev/irq/vlapic.h"
+#include "hv/vdev/legacy/vplatform.h"
 
 #define STEP_BYTES 0x40000ull /* looked at in one step */
 
@@ -335,7 +335,7 @@ static void finish(struct guest_load *load)
     struct vcpu *vcpu = load->vm->vcpu[0];
 
     machine_backend()->set_state(vcpu, &load->state);
-    lapic_virtual_wire(vcpu->lapic);
+    vlapic_virtual_wire(vcpu->vlapic);
     vcpu->regs = load->registers;
     load->done = true;
 }

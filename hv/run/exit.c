@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "hv/guest/vm.h"
 #include "hv/run/hypercall.h"
-#include "hv/vdev/bus.h"
+#include "hv/vdev/access.h"
 
 typedef enum exit_result (*exit_handler)(struct vcpu *vcpu, const struct vcpu_exit *exit);
 

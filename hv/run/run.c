@@ -8,7 +8,7 @@
 #include "hv/run/sched.h"
 #include "hv/run/vcpu_request.h"
 #include "hv/vdev/devices.h"
-#include "hv/vdev/lapic.h"
+#include "hv/vdev/irq/vlapic.h"
 
 /* So many PAUSEs of a turn are a loop, where the CPU does not see that by itself. */
 #define PAUSES_IN_VAIN 3u
@@ -30,7 +30,7 @@ enum leave {
 
 static bool interrupt_pending(const struct vcpu *vcpu)
 {
-    return lapic_extint_pending(vcpu->lapic) || lapic_highest_pending(vcpu->lapic) >= 0;
+    return vlapic_extint_pending(vcpu->vlapic) || vlapic_highest_pending(vcpu->vlapic) >= 0;
 }
 
 /* The interrupt that is pending is taken: its vector. */
@@ -38,11 +38,11 @@ static uint8_t acknowledge(struct vcpu *vcpu)
 {
     int vector;
 
-    if (lapic_extint_pending(vcpu->lapic)) {
+    if (vlapic_extint_pending(vcpu->vlapic)) {
         return vm_devices_acknowledge(vcpu->vm);
     }
-    vector = lapic_highest_pending(vcpu->lapic);
-    lapic_accept(vcpu->lapic, (unsigned)vector);
+    vector = vlapic_highest_pending(vcpu->vlapic);
+    vlapic_accept(vcpu->vlapic, (unsigned)vector);
     return (uint8_t)vector;
 }
 
@@ -214,7 +214,7 @@ static enum leave run_once(struct vcpu *vcpu)
     vcpu->pauses = 0;
     vcpu->called_sibling = false;
     machine_backend()->load(vcpu);
-    lapic_begin_run(vcpu->lapic);
+    vlapic_begin_run(vcpu->vlapic);
     vm_devices_begin_run(vcpu->vm);
     leave = run_loaded(vcpu);
     if (vcpu->lent_pages != 0) {
@@ -224,7 +224,7 @@ static enum leave run_once(struct vcpu *vcpu)
         space_end_turn(&vcpu->waiter);
     }
     if (leave != LEAVE_SLEEP) {
-        lapic_end_run(vcpu->lapic);
+        vlapic_end_run(vcpu->vlapic);
     }
     machine_backend()->put(vcpu);
     return leave;

@@ -8,8 +8,8 @@
 #include "hv/machine.h"
 #include "hv/run/sched.h"
 #include "hv/run/vcpu_request.h"
+#include "hv/vdev/irq/vlapic.h"
 #include "hv/vdev/kvmclock.h"
-#include "hv/vdev/lapic.h"
 
 #define VCPU_IDS 1024
 
@@ -48,7 +48,7 @@ static void waiter_wake(struct mm_waiter *waiter)
 static void take_init(struct vcpu *vcpu)
 {
     machine_backend()->vcpu_reset(vcpu);
-    lapic_reset(vcpu->lapic, true);
+    vlapic_reset(vcpu->vlapic, true);
     vcpu->event = (struct guest_event){0};
     vcpu->nmis = 0;
     vcpu->activity = vcpu->index == 0 ? ACTIVITY_ACTIVE : ACTIVITY_WAIT_SIPI;
@@ -134,8 +134,8 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned index)
     list_init(&vcpu->waiter.link);
     sched_add_vcpu(vcpu);
     if (machine_backend()->vcpu_create(vcpu)) {
-        vcpu->lapic = lapic_create(vcpu);
-        if (vcpu->lapic != NULL) {
+        vcpu->vlapic = vlapic_create(vcpu);
+        if (vcpu->vlapic != NULL) {
             machine_backend()->vcpu_reset(vcpu);
             return vcpu;
         }
@@ -150,7 +150,7 @@ void vcpu_destroy(struct vcpu *vcpu)
 {
     ASSERT(vcpu->state == VCPU_STOPPED);
     space_cancel_wait(&vcpu->waiter);
-    lapic_destroy(vcpu->lapic);
+    vlapic_destroy(vcpu->vlapic);
     machine_backend()->vcpu_destroy(vcpu);
     id_give(vcpu->id);
     free(vcpu);

@@ -7,7 +7,7 @@
 #include "hv/config/config.h"
 #include "hv/loop.h"
 #include "hv/machine.h"
-#include "hv/vdev/cmos.h"
+#include "hv/vdev/legacy/vcmos.h"
 #include "hv/vm/control.h"
 #include "hv/vm/internal.h"
 #include "hv/vm/tmem.h"
@@ -15,7 +15,7 @@
 #define POLL_REST_NS 100000ull /* between two steps at least: what is waited for may be a disk */
 
 static struct vm vms[CONFIG_VMS_MAX];
-static struct cmos clocks[CONFIG_VMS_MAX];
+static struct vcmos clocks[CONFIG_VMS_MAX];
 static unsigned vms_used;
 static struct spinlock vms_lock =
     SPINLOCK_INIT(RANK_VM_LIST, "vms"); /* life and death of all VMs */

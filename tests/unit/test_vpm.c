@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: tests/unit/vdev_fake.c hv/vdev/lapic.c hv/vdev/lapic_send.c hv/vdev/lapic_lint.c
- * hv/vdev/lapic_timer.c hv/vdev/ioapic.c hv/vdev/uart.c hv/vdev/platform_io.c hv/vdev/pit.c
- * hv/vdev/cmos.c hv/vdev/calendar.c hv/vdev/vpm.c hv/vdev/vpic.c hv/vdev/lines.c hv/vdev/vhpet.c
- * hv/vdev/vpci.c hv/vdev/devices.c hv/vdev/testdev_none.c hv/vdev/bus.c hv/timer.c hv/vm/stop.c */
+/* SOURCES: tests/unit/vdev_fake.c hv/timer.c hv/vm/stop.c */
 /* ACPI fixed hardware as a guest sees it, and `stop` as the operator does. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +9,7 @@
 
 #include "hv/loop.h"
 #include "hv/timer.h"
-#include "hv/vdev/bus.h"
+#include "hv/vdev/access.h"
 #include "hv/vm/control.h"
 #include "hv/vm/internal.h"
 #include "tests/unit/vdev_fake.h"
@@ -68,26 +65,26 @@ static uint32_t events(void)
 
 static void route_interrupt(uint32_t low)
 {
-    bus_mmio_write(&vfake.vcpu[0], gpa(IOAPIC_BASE), 4, 0x10 + 2 * VPM_SCI);
-    bus_mmio_write(&vfake.vcpu[0], gpa(IOAPIC_BASE + 0x10), 4, low);
+    bus_mmio_write(&vfake.vcpu[0], gpa(VIOAPIC_BASE), 4, 0x10 + 2 * VPM_SCI);
+    bus_mmio_write(&vfake.vcpu[0], gpa(VIOAPIC_BASE + 0x10), 4, low);
 }
 
 static int pending(void)
 {
-    return lapic_highest_pending(vfake.vcpu[0].lapic);
+    return vlapic_highest_pending(vfake.vcpu[0].vlapic);
 }
 
 /* Takes the interrupt and ends it, as the handler does when its work is done. */
 static void handle(bool acknowledged)
 {
-    struct lapic *lapic = vfake.vcpu[0].lapic;
+    struct vlapic *vlapic = vfake.vcpu[0].vlapic;
 
     assert_int_equal(pending(), VECTOR);
-    lapic_accept(lapic, VECTOR);
+    vlapic_accept(vlapic, VECTOR);
     if (acknowledged) {
         out(STATUS, 2, events());
     }
-    lapic_mmio_write(&vfake.vcpu[0], 0xb0, 4, 0);
+    vlapic_mmio_write(&vfake.vcpu[0], 0xb0, 4, 0);
 }
 
 static void press_and_answer(void **state)

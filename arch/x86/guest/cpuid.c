@@ -24,7 +24,7 @@
 #define SPILLWAY_FEATURE_VMCALL  (1u << 1)
 #define SPILLWAY_FEATURE_VMMCALL (1u << 2)
 
-#define APIC_BUS_KHZ 1000000u /* hv/vdev/lapic counts nanoseconds */
+#define APIC_BUS_KHZ 1000000u /* hv/vdev/irq/vlapic counts nanoseconds */
 
 #define XSAVE_HEADER_END 576u
 

@@ -10,7 +10,7 @@
 #include "arch/x86/guest/perform.h"
 #include "arch/x86/guest/step.h"
 #include "arch/x86/guest/string.h"
-#include "hv/vdev/bus.h"
+#include "hv/vdev/access.h"
 
 /* BTx m, r: the register's upper bits, signed, choose the word. */
 static int64_t bit_displacement(const struct guest_context *g, const struct action *a)

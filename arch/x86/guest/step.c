@@ -15,7 +15,7 @@
  */
 #include "arch/x86/guest/step.h"
 #include "arch/x86/guest/guest.h"
-#include "hv/vdev/bus.h"
+#include "hv/vdev/access.h"
 
 static bool is_absent(struct vcpu *vcpu, gpa_t at)
 {

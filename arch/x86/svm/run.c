@@ -3,7 +3,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/svm/vcpu.h"
 #include "hv/tlb.h"
-#include "hv/vdev/lapic.h"
+#include "hv/vdev/irq/vlapic.h"
 
 /* CPU and VMCB agree about the ASID, and its translations are as new as tlb_enter() wants them. */
 static void prepare_asid(struct svm_vcpu *svm, struct vmcb_control *control, bool flush)
@@ -82,7 +82,7 @@ void svm_run(struct vcpu *vcpu, struct vcpu_exit *exit)
 {
     struct svm_vcpu *svm = svm_of(vcpu);
     struct vmcb_control *control = &svm->vmcb->control;
-    uint64_t tpr = lapic_get_tpr(vcpu->lapic);
+    uint64_t tpr = vlapic_get_tpr(vcpu->vlapic);
 
     svm_event_inject(vcpu, svm);
     prepare_tpr(control, tpr);
@@ -98,7 +98,7 @@ void svm_run(struct vcpu *vcpu, struct vcpu_exit *exit)
     svm->clean = CLEAN_ALL;
     get_registers(vcpu, svm, &svm->vmcb->save);
     if (FIELD_GET(VINTR_TPR, control->vintr) != tpr) {
-        lapic_set_tpr(vcpu->lapic, FIELD_GET(VINTR_TPR, control->vintr));
+        vlapic_set_tpr(vcpu->vlapic, FIELD_GET(VINTR_TPR, control->vintr));
     }
     if (svm->step) {
         svm_event_end_step(vcpu, svm);
