@@ -431,14 +431,17 @@ define check
 	@if $(2); then echo 'check: PASS $(1)'; else echo 'check: FAIL $(1)'; exit 1; fi
 endef
 
-.PHONY: check-format check-layers check-docs check-checks check-headers check-clang check-elf
-check: check-format check-layers check-docs check-checks check-headers check-clang check-elf
+.PHONY: check-format check-layers check-sizes check-docs check-checks check-headers check-clang check-elf
+check: check-format check-layers check-sizes check-docs check-checks check-headers check-clang check-elf
 
 check-format:
 	$(call check,format,tools/check-format)
 
 check-layers:
 	$(call check,layers and rooms and include cycles,tools/check-layers)
+
+check-sizes:
+	$(call check,lengths of files and functions,tools/check-sizes)
 
 check-docs:
 	$(call check,files that the documents name,tools/check-docs)
