@@ -287,10 +287,8 @@ static struct action primary_action(const struct instruction *in)
     case 0x8e:
         return segment_load(in);
     case 0x8f:
-        if (in->modrm & 0x38) {
-            break;
-        }
-        return other_action(in, ACTION_POP, stack_width(in));
+        return in->modrm & 0x38 ? (struct action){.kind = ACTION_NONE}
+                                : other_action(in, ACTION_POP, stack_width(in));
     case 0xa0 ... 0xa3:
         return moffs_action(in);
     case 0xa4 ... 0xa7:
