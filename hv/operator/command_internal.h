@@ -21,11 +21,13 @@ void command_mem(unsigned count, char **words);
 void command_store(unsigned count, char **words);
 void command_tmem(unsigned count, char **words);
 void command_show(unsigned count, char **words);
-void command_stats(unsigned count, char **words);
 void command_log(unsigned count, char **words);
 /* For `top`, too. */
 void command_print_mem(void);
 void command_print_store(void);
+
+/* hv/operator/command_stats.c */
+void command_stats(unsigned count, char **words);
 
 /* hv/operator/command_top.c */
 void command_top(unsigned count, char **words);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SOURCES: hv/operator/command.c hv/operator/command_look.c hv/operator/command_steer.c
- *          hv/operator/command_top.c hv/operator/stats.c hv/text.c */
+ *          hv/operator/command_stats.c hv/operator/command_top.c hv/operator/figures.c
+ *          hv/operator/stats.c hv/text.c */
 /*
  * What the monitor's commands print, byte for byte: tests/unit/command_golden.txt has it.  Others
  * read these words and this JSON.
@@ -18,6 +19,8 @@
 #include "hv/machine.h"
 #include "hv/operator/command.h"
 #include "hv/operator/console.h"
+#include "hv/operator/figures.h"
+#include "hv/operator/stats.h"
 #include "hv/run/exit.h"
 #include "hv/vm/control.h"
 #include "tests/unit/support.h"
@@ -477,9 +480,27 @@ static void same_bytes(void **state)
     }
 }
 
+/* What a view may ask for, and what it may not. */
+static void views(void **state)
+{
+    struct vm_stats stats = {.name = "alpha", .stall_us = 61007899, .memory.hole = 513};
+    static const char view[] = "{name,6}|{name,-3.2}|{stall_us}|{stall_us:s0}|{stall_us:s1,6}|"
+                               "{stall_us:s3,-8}|{hole}|{hole:M,2}|{nothing,2}|{hole:s1}|"
+                               "{stall_us:M}|{stall_us:s4}|{name:M}|{exits:M}|{hole";
+
+    (void)state;
+    shown_bytes = 0;
+    figures_print(&vm_figures, &stats, view);
+    figures_print_headings(&vm_figures, "{name,6}|{stall_us:s1}|{hole,3}|{nothing}");
+    shown[shown_bytes] = '\0';
+    assert_string_equal(shown, " alpha|al |61007899|61|  61.0|61.007  |513| 2| ?|?|?|?|?|?|513"
+                               "  NAME|STALL-S|  ?|?");
+}
+
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test_setup(same_bytes, begin)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup(same_bytes, begin),
+                                       cmocka_unit_test(views)};
 
     if (argc > 1 && strcmp(argv[1], "--print") == 0) { /* what a new golden file holds */
         begin(NULL);
