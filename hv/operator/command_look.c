@@ -153,14 +153,14 @@ void command_print_settings(const struct vm *vm)
 
 static const char *last_end(const struct vm *vm, char text[48])
 {
-    switch (vm->outcome) {
+    switch (vm->run.outcome) {
     case VM_OUTCOME_OK:
         return ", it ended well";
     case VM_OUTCOME_FAILED:
-        if (vm->exit_code == 0) {
+        if (vm->run.exit_code == 0) {
             return ", it failed";
         }
-        snprintf(text, 48, ", it failed with code %u", (unsigned)vm->exit_code);
+        snprintf(text, 48, ", it failed with code %u", (unsigned)vm->run.exit_code);
         return text;
     case VM_OUTCOME_STOPPED:
         return ", by the operator";

@@ -31,17 +31,17 @@ static void stats_of_last_run(const struct vm *vm, struct vm_stats *stats)
 {
     struct space_stats *m = &stats->memory;
 
-    *m = vm->last_memory;
+    *m = vm->run.total.memory;
     m->resident = m->pattern = m->compressed = m->stored = m->disk = m->transit = 0;
     m->shared = m->wss = m->table_pages = 0;
     m->memory = m->hole = vm->memory_pages;
-    stats->tmem = vm->last_tmem;
+    stats->tmem = vm->run.total.tmem;
     stats->tmem.persistent = stats->tmem.ephemeral = stats->tmem.resident = 0;
     stats->tmem.pools = 0;
     stats->tmem.quota = vm->tmem_pages;
-    stats->exits = vm->last_exits;
-    stats->stall_us = vm->last_stall_us;
-    stats->run_us = vm->last_run_us;
+    stats->exits = vm->run.total.exits;
+    stats->stall_us = vm->run.total.stall_us;
+    stats->run_us = vm->run.total.run_us;
 }
 
 void stats_of_vm(struct vm *vm, struct vm_stats *stats)
@@ -54,7 +54,7 @@ void stats_of_vm(struct vm *vm, struct vm_stats *stats)
         .unowned_mmio = vm->unowned_mmio,
         .unowned_msr = vm->unowned_msr,
     };
-    if (vm->space != NULL && !vm->closed) {
+    if (vm->space != NULL && !vm->run.closed) {
         space_get_stats(vm->space, &stats->memory);
         if (vm->tmem != NULL) {
             tmem_get_stats(vm->tmem, &stats->tmem);
@@ -69,7 +69,7 @@ void stats_of_vm(struct vm *vm, struct vm_stats *stats)
 
 bool stats_of_pool(struct vm *vm, unsigned place, struct pool_stats *stats)
 {
-    if (vm->tmem == NULL || vm->closed || !tmem_get_pool_stats(vm->tmem, place, &stats->pool)) {
+    if (vm->tmem == NULL || vm->run.closed || !tmem_get_pool_stats(vm->tmem, place, &stats->pool)) {
         return false;
     }
     stats->id = stats->pool.id;

@@ -65,7 +65,7 @@ const char *vm_reset(struct vm *vm)
     if (vm->state == VM_STOPPED || vm->state == VM_ENDING) {
         return "expected a VM that is not stopped";
     }
-    vm->stop_ns = 0; /* the operator has thought again */
+    vm->run.stop_ns = 0; /* the operator has thought again */
     vm_end_from(vm, VM_OUTCOME_RESET, 0, true);
     return NULL;
 }

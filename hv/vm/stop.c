@@ -71,13 +71,13 @@ const char *vm_stop(struct vm *vm)
     } else if (vm->state != VM_RUNNING) {
         answer = vm->state == VM_PAUSED ? "expected a VM that is running: resume or kill it"
                                         : "expected a VM that is not stopped";
-    } else if (vm->stop_ns != 0) {
+    } else if (vm->run.stop_ns != 0) {
         answer = "its power button has been pressed already; kill cuts its power at once";
     } else {
-        vm->stop_ns = vm->stop_seen_ns = arch_clock_ns();
-        vm->stop_left_ns = GRACE_S * NS_PER_S;
+        vm->run.stop_ns = vm->run.stop_seen_ns = arch_clock_ns();
+        vm->run.stop_left_ns = GRACE_S * NS_PER_S;
         vm_devices_press_power_button(vm);
-        arm_tick(vm->stop_ns);
+        arm_tick(vm->run.stop_ns);
         vm_log(vm, LOG_INFO,
                "vm %s: power button pressed; its power is cut after %u s of its running time",
                vm->name, GRACE_S);
@@ -90,10 +90,10 @@ const char *vm_stop(struct vm *vm)
 static void count_down(struct vm *vm, uint64_t passed)
 {
     uint64_t again = (GRACE_S - AGAIN_S) * NS_PER_S;
-    bool pressed_again = vm->stop_left_ns <= again;
+    bool pressed_again = vm->run.stop_left_ns <= again;
 
-    vm->stop_left_ns -= MIN(passed, vm->stop_left_ns);
-    if (!pressed_again && vm->stop_left_ns <= again) {
+    vm->run.stop_left_ns -= MIN(passed, vm->run.stop_left_ns);
+    if (!pressed_again && vm->run.stop_left_ns <= again) {
         vm_devices_press_power_button(vm);
     }
 }
@@ -105,12 +105,12 @@ void vm_poll_stop(struct vm *vm)
 
     spin_lock(&vm->lock);
     /* A poll that comes late has seen no more of the guest than one in time. */
-    passed = MIN(now - vm->stop_seen_ns, 2 * TICK_NS);
-    vm->stop_seen_ns = now;
+    passed = MIN(now - vm->run.stop_seen_ns, 2 * TICK_NS);
+    vm->run.stop_seen_ns = now;
     if (vm->state == VM_RUNNING && has_its_time(vm)) {
         count_down(vm, passed);
     }
-    if (vm->state == VM_RUNNING && vm->stop_left_ns == 0) {
+    if (vm->state == VM_RUNNING && vm->run.stop_left_ns == 0) {
         vm_log(vm, LOG_INFO,
                "vm %s: has not powered off within %u s of its running time: its power is cut",
                vm->name, GRACE_S);

@@ -52,13 +52,13 @@ bool vm_tmem_poll(struct vm *vm)
     if (vm->tmem != NULL || vm->tmem_pages == 0) {
         return false;
     }
-    if (!frame_promise_gather(&vm->parts, (uint32_t)tmem_create_cost(vm->tmem_pages))) {
+    if (!frame_promise_gather(&vm->run.parts, (uint32_t)tmem_create_cost(vm->tmem_pages))) {
         return true;
     }
-    frame_promise_use(&vm->parts);
+    frame_promise_use(&vm->run.parts);
     vm->tmem = create(vm, vm->tmem_pages); /* its vCPUs may find it from now on */
     frame_promise_use(NULL);
-    frame_promise_end(&vm->parts);
+    frame_promise_end(&vm->run.parts);
     return vm->tmem == NULL;
 }
 

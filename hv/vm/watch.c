@@ -82,7 +82,7 @@ static struct vm *newest(void)
         if (vm->state == VM_ENDING) {
             return NULL; /* what it gives back may do */
         }
-        if (vm_is_up(vm) && (found == NULL || vm->start_ns > found->start_ns)) {
+        if (vm_is_up(vm) && (found == NULL || vm->run.start_ns > found->run.start_ns)) {
             found = vm;
         }
     }

@@ -318,14 +318,15 @@ static int begin(void **state)
 
         snprintf(name, sizeof(name), "ended%u", i);
         vm = add_vm(name, VM_STOPPED);
-        vm->outcome = outcomes[i];
-        vm->exit_code = i == 2 ? 5 : 0;
+        vm->run.outcome = outcomes[i];
+        vm->run.exit_code = i == 2 ? 5 : 0;
         vm->tmem_pages = i;
-        number((uint64_t *)&vm->last_memory, sizeof(vm->last_memory) / sizeof(uint64_t), 900);
-        number((uint64_t *)&vm->last_tmem, sizeof(vm->last_tmem) / sizeof(uint64_t), 100);
-        vm->last_exits = 61 + i;
-        vm->last_stall_us = 62000 + i;
-        vm->last_run_us = 6300000 + i;
+        number((uint64_t *)&vm->run.total.memory, sizeof(vm->run.total.memory) / sizeof(uint64_t),
+               900);
+        number((uint64_t *)&vm->run.total.tmem, sizeof(vm->run.total.tmem) / sizeof(uint64_t), 100);
+        vm->run.total.exits = 61 + i;
+        vm->run.total.stall_us = 62000 + i;
+        vm->run.total.run_us = 6300000 + i;
     }
     has_store = true;
     store_stats = (struct store_stats){.capacity = 5000000,

@@ -437,7 +437,7 @@ static void test_step(void **state)
     assert_int_equal(touch(0xd0001000, ACCESS_EXEC), EXIT_RESUME);
     assert_int_equal(fake.lent, 0);
     assert_false(fake.vcpu.event.valid);
-    assert_null(fake.vm.lent_to);
+    assert_null(fake.vm.run.lent_to);
 }
 
 /* Any bytes at all: never more than a failed VM, and never a device access with RIP unchanged but

@@ -41,7 +41,7 @@ void vm_set_ending(struct vm *vm, enum vm_outcome outcome, uint32_t code)
 
 bool vm_stay_off(struct vm *vm)
 {
-    return vm->state == VM_ENDING && vm->restart;
+    return vm->state == VM_ENDING && vm->run.restart;
 }
 
 /* ---- the device ---- */
@@ -220,7 +220,7 @@ static void start_vm(unsigned vcpus)
     vfake_start(vcpus);
     spin_init(&vfake.vm.lock, RANK_VM, "vm");
     vfake.vm.state = VM_RUNNING;
-    vfake.vm.stop_ns = 0;
+    vfake.vm.run.stop_ns = 0;
     for (unsigned i = 0; i < vcpus; i++) {
         vfake.vcpu[i].state = VCPU_SLEEPING;
     }
@@ -321,7 +321,7 @@ static void stop_in_each_state(void **state)
         vfake.vm.state = expected[i].state;
         assert_int_equal(vm_stop(&vfake.vm) != NULL, expected[i].answered);
         assert_int_equal(cuts, expected[i].cuts);
-        assert_int_equal(vfake.vm.stop_ns != 0, expected[i].state == VM_RUNNING);
+        assert_int_equal(vfake.vm.run.stop_ns != 0, expected[i].state == VM_RUNNING);
         assert_int_equal(events(), expected[i].state == VM_RUNNING ? VPM_EVENT_PRESS : 0);
         vfake_stop();
     }
