@@ -4,10 +4,15 @@
 #define SPILLWAY_HV_VM_INTERNAL_H
 
 #include "hv/guest/vm.h"
+#include "hv/vm/control.h"
+
+/* Always false; the answer says why. */
+bool vm_refuse(struct vm_answer *answer, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* hv/vm/promise.c: from now on the VM is promised these terms, and not what it was before; or they
- * are refused with one line, and nothing has changed. */
-bool vm_promise(struct vm *vm, const struct admission_terms *terms, char *message, size_t bytes);
+ * are refused, and nothing has changed. */
+bool vm_promise(struct vm *vm, const struct admission_terms *terms, struct vm_answer *answer);
 void vm_unpromise(struct vm *vm);
 /* Its live settings. */
 struct admission_terms vm_terms(const struct vm *vm);

@@ -76,8 +76,8 @@ static bool begin_load(struct vm *vm)
     return vm->run.load != NULL;
 }
 
-/* From what has been gathered.  NULL, or what is wrong: the VM ends then. */
-static const char *make_parts(struct vm *vm)
+/* From what has been gathered.  False: the VM ends, and the answer says why. */
+static bool make_parts(struct vm *vm, struct vm_answer *answer)
 {
     bool made;
 
@@ -88,15 +88,15 @@ static const char *make_parts(struct vm *vm)
     if (!made) {
         vm_log(vm, LOG_ERROR, "vm %s: not started: no memory for its control structures", vm->name);
         vm_set_ending(vm, VM_OUTCOME_FAILED, 0);
-        return "no memory for the VM's control structures";
+        return vm_refuse(answer, "no memory for the VM's control structures");
     }
     vm_devices_reset(vm);
     if (!begin_load(vm)) {
         vm_set_ending(vm, VM_OUTCOME_FAILED, 0);
-        return "its kernel cannot be loaded, see the log";
+        return vm_refuse(answer, "its kernel cannot be loaded, see the log");
     }
     vm->run.made = true;
-    return NULL;
+    return true;
 }
 
 /* Memory that others have now may have to be freed for its parts first.  True: it is there. */
@@ -123,39 +123,40 @@ static void begin_run(struct vm *vm)
     vm->unowned_io = vm->unowned_mmio = vm->unowned_msr = 0;
 }
 
-static const char *begin_start(struct vm *vm)
+static bool begin_start(struct vm *vm, struct vm_answer *answer)
 {
-    static char message[192];
     struct admission_terms terms = vm_terms(vm);
-    const char *problem;
 
-    if (!vm_promise(vm, &terms, message, sizeof(message))) {
-        vm_log(vm, LOG_ERROR, "vm %s: not started: %s", vm->name, message);
-        return message;
+    if (!vm_promise(vm, &terms, answer)) {
+        vm_log(vm, LOG_ERROR, "vm %s: not started: %s", vm->name, answer->text);
+        return false;
     }
     begin_run(vm);
     vm->state = VM_LOADING;
-    problem = gather_parts(vm) ? make_parts(vm) : NULL;
-    if (problem == NULL) {
-        atomic_store(&vm->run.load_ready, true);
-        loop_wake_vms();
+    if (gather_parts(vm) && !make_parts(vm, answer)) {
+        return false;
     }
-    return problem;
+    atomic_store(&vm->run.load_ready, true);
+    loop_wake_vms();
+    return true;
 }
 
-const char *vm_start(struct vm *vm)
+bool vm_start(struct vm *vm, struct vm_answer *answer)
 {
     vm->early_runs = 0;
     if (vm->state == VM_ENDING && vm->restart_ns != 0 && vm->run.restart) {
         vm_restart_now(vm);
-        return NULL;
+        return true;
     }
-    return vm->state == VM_STOPPED ? begin_start(vm) : "expected a VM that is stopped";
+    return vm->state == VM_STOPPED ? begin_start(vm, answer)
+                                   : vm_refuse(answer, "expected a VM that is stopped");
 }
 
 void vm_start_unasked(struct vm *vm)
 {
-    if (begin_start(vm) != NULL && vm->state == VM_STOPPED) {
+    struct vm_answer unread;
+
+    if (!begin_start(vm, &unread) && vm->state == VM_STOPPED) {
         vm->run.outcome = VM_OUTCOME_FAILED;
     }
 }
@@ -180,9 +181,11 @@ static void finish_load(struct vm *vm)
 
 bool vm_poll_loading(struct vm *vm)
 {
+    struct vm_answer unread; /* the log has it, too */
+
     if (!vm->run.made) {
         if (gather_parts(vm)) {
-            make_parts(vm);
+            make_parts(vm, &unread);
         }
         return true;
     }

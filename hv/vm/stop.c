@@ -59,31 +59,48 @@ static bool has_its_time(const struct vm *vm)
     return !waits;
 }
 
-const char *vm_stop(struct vm *vm)
+static void press(struct vm *vm)
 {
-    const char *answer = NULL;
+    vm->run.stop_ns = vm->run.stop_seen_ns = arch_clock_ns();
+    vm->run.stop_left_ns = GRACE_S * NS_PER_S;
+    vm_devices_press_power_button(vm);
+    arm_tick(vm->run.stop_ns);
+    vm_log(vm, LOG_INFO,
+           "vm %s: power button pressed; its power is cut after %u s of its running time", vm->name,
+           GRACE_S);
+}
 
-    spin_lock(&vm->lock);
+/* The VM's lock is held. */
+static bool stop(struct vm *vm, struct vm_answer *answer)
+{
     if (vm->state == VM_LOADING) {
         vm_set_ending(vm, VM_OUTCOME_STOPPED, 0); /* nobody is there to be asked */
-    } else if (vm_stay_off(vm)) {
-        answer = NULL;
-    } else if (vm->state != VM_RUNNING) {
-        answer = vm->state == VM_PAUSED ? "expected a VM that is running: resume or kill it"
-                                        : "expected a VM that is not stopped";
-    } else if (vm->run.stop_ns != 0) {
-        answer = "its power button has been pressed already; kill cuts its power at once";
-    } else {
-        vm->run.stop_ns = vm->run.stop_seen_ns = arch_clock_ns();
-        vm->run.stop_left_ns = GRACE_S * NS_PER_S;
-        vm_devices_press_power_button(vm);
-        arm_tick(vm->run.stop_ns);
-        vm_log(vm, LOG_INFO,
-               "vm %s: power button pressed; its power is cut after %u s of its running time",
-               vm->name, GRACE_S);
+        return true;
     }
+    if (vm_stay_off(vm)) {
+        return true;
+    }
+    if (vm->state != VM_RUNNING) {
+        return vm_refuse(answer, vm->state == VM_PAUSED
+                                     ? "expected a VM that is running: resume or kill it"
+                                     : "expected a VM that is not stopped");
+    }
+    if (vm->run.stop_ns != 0) {
+        return vm_refuse(answer, "its power button has been pressed already; kill cuts its power "
+                                 "at once");
+    }
+    press(vm);
+    return true;
+}
+
+bool vm_stop(struct vm *vm, struct vm_answer *answer)
+{
+    bool done;
+
+    spin_lock(&vm->lock);
+    done = stop(vm, answer);
     spin_unlock(&vm->lock);
-    return answer;
+    return done;
 }
 
 /* So much of the period has passed for the guest. */

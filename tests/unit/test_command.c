@@ -153,24 +153,30 @@ uint64_t vm_run_us(const struct vm *vm)
     return 9087654321 + 100000 * vm->index;
 }
 
-#define ACTION(action, answer)                                                                     \
-    const char *vm_##action(struct vm *vm)                                                         \
+static bool done_or(const char *refusal, struct vm_answer *answer)
+{
+    snprintf(answer->text, sizeof(answer->text), "%s", refusal);
+    return refusal[0] == '\0';
+}
+
+#define ACTION(action, refusal)                                                                    \
+    bool vm_##action(struct vm *vm, struct vm_answer *answer)                                      \
     {                                                                                              \
         console_printf("[" #action " %s]\n", vm->name);                                            \
-        return answer;                                                                             \
+        return done_or(refusal, answer);                                                           \
     }
 
 ACTION(start, "expected a VM that is stopped")
-ACTION(stop, NULL)
-ACTION(pause, NULL)
+ACTION(stop, "")
+ACTION(pause, "")
 ACTION(resume, "expected a VM that is paused")
-ACTION(reset, NULL)
-ACTION(kill, NULL)
+ACTION(reset, "")
+ACTION(kill, "")
 
-const char *vm_set(struct vm *vm, const char *key, const char *value)
+bool vm_set(struct vm *vm, const char *key, const char *value, struct vm_answer *answer)
 {
     console_printf("[set %s of %s to %s]\n", key, vm->name, value);
-    return strcmp(key, "min") == 0 ? NULL : "that is not what is expected";
+    return done_or(strcmp(key, "min") == 0 ? "" : "that is not what is expected", answer);
 }
 
 struct store *machine_store(void)
