@@ -13,8 +13,6 @@
 void refuse_note(const char *error);
 /* The same for a value that only the machine shows to be wrong; `line`: of spillway.conf. */
 void refuse_value(unsigned line, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* How many there were. */
-unsigned refuse_count(void);
 /* The last line; waits for a key, or a minute; powers off. */
 _Noreturn void refuse_configuration(void);
 /* The machine lacks something.  Powers off. */

@@ -15,8 +15,6 @@ struct uart;
 
 /* All that the port has.  The port's interrupt and, should one get lost, the main loop; any CPU. */
 void console_input_take(struct uart *uart);
-/* Is there anything?  A hint, without a lock. */
-bool console_input_waiting(void);
 /* The next character, which stays; -1: none.  By one CPU at a time: the monitor. */
 int console_input_peek(void);
 /* It is done with. */

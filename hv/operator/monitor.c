@@ -10,6 +10,7 @@
 #include "hv/operator/console.h"
 #include "hv/operator/console_input.h"
 #include "hv/operator/line_edit.h"
+#include "hv/operator/serial_line.h"
 #include "hv/vdev/devices.h"
 #include "hv/vm/control.h"
 
@@ -174,7 +175,7 @@ void monitor_poll(bool called)
         return;
     }
     if (due) {
-        console_poll();
+        serial_line_poll();
         arch_report_nmis();
         console_show_unfinished();
         __atomic_store_n(&polled_ns, now, __ATOMIC_RELAXED);
