@@ -31,7 +31,6 @@
 #include "base/types.h"
 
 #define FAIR_WEIGHT_MAX 10000u
-#define FAIR_WEIGHT     100u /* the usual one */
 
 /* A slice is 8 ms for few and shorter for many, so that each has its turn within the period. */
 #define FAIR_SLICE_NS     8000000ull

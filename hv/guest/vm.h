@@ -108,6 +108,9 @@ void vm_triple_fault(struct vm *vm, unsigned vcpu, uint64_t rip);
 /* The guest cannot go on: logs the reason, stops all of its vCPUs.  Any context without locks
  * of rank RANK_VM or above. */
 void vm_fail(struct vm *vm, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A page that the guest cannot go on without is lost (MM_LOST): as vm_fail(), with a reason; the
+ * format says which page it is. */
+void vm_lose_page(struct vm *vm, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The guest asked for a reset (keyboard controller, 0xcf9, ACPI reset register). */
 void vm_reset_request(struct vm *vm);
 

@@ -158,7 +158,5 @@ bool load_plan_pvh(struct guest_load *load, char *error);
 
 /* Adds all PT_LOAD segments at their physical addresses; *entry is e_entry made physical. */
 bool load_add_elf(struct guest_load *load, uint64_t *entry, char *error);
-/* The PVH entry point of XEN_ELFNOTE_PHYS32_ENTRY.  False: the file has no such note. */
-bool load_find_pvh_entry(const struct guest_image *image, uint64_t *entry);
 
 #endif

@@ -261,8 +261,7 @@ enum exit_result hypercall_tmem(struct vcpu *vcpu, bool *again)
         *again = true;
         return EXIT_RESUME;
     default:
-        vm_fail(vcpu->vm,
-                "a page that a tmem call needs is lost: the store could not give it back");
+        vm_lose_page(vcpu->vm, "a page that a tmem call needs");
         return EXIT_FAIL;
     }
 }

@@ -113,7 +113,6 @@ static enum leave after_exit(struct vcpu *vcpu, enum exit_result result)
     case EXIT_PARK:
         return LEAVE_PARK;
     case EXIT_FAIL:
-    case EXIT_STOP:
         return LEAVE_NOT; /* the VM's end has put VCPU_REQUEST_STOP into the requests */
     }
     panic("exit handler returned %d", result);

@@ -74,6 +74,17 @@ void vm_fail(struct vm *vm, const char *format, ...)
     vm_end_from(vm, VM_OUTCOME_FAILED, 0, false);
 }
 
+void vm_lose_page(struct vm *vm, const char *format, ...)
+{
+    char page[80];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(page, sizeof(page), format, args);
+    va_end(args);
+    vm_fail(vm, "%s is lost: the store could not give it back", page);
+}
+
 void vm_triple_fault(struct vm *vm, unsigned vcpu, uint64_t rip)
 {
     unsigned count;

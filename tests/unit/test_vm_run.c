@@ -7,6 +7,7 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,6 +48,7 @@ static char parts[4]; /* what pointers to space, tmem, load and devices point at
 static uint64_t now_ns;
 static bool load_waits, load_fails;
 static unsigned failures;
+static char failure[200]; /* the last one */
 
 #define SPACE ((struct space *)&parts[0])
 #define TMEM  ((struct tmem *)&parts[1])
@@ -114,9 +116,16 @@ void timer_set(struct timer *timer, uint64_t deadline_ns)
 
 void vm_log(struct vm *vm, enum log_level level, const char *format, ...)
 {
+    va_list args;
+
     (void)vm;
-    (void)format;
-    failures += level == LOG_ERROR;
+    if (level != LOG_ERROR) {
+        return;
+    }
+    failures++;
+    va_start(args, format);
+    vsnprintf(failure, sizeof(failure), format, args);
+    va_end(args);
 }
 
 void console_guest_flush(struct vm *vm)
@@ -361,7 +370,9 @@ static void fail_with_code(void)
 
 static void lose_page(void)
 {
-    vm_fail(vm, "a page is lost");
+    vm_lose_page(vm, "page at 0x%x", 0x1000);
+    assert_string_equal(failure, "vm vm: failed: page at 0x1000 is lost: the store could not give "
+                                 "it back");
 }
 
 static void kill(void)

@@ -173,7 +173,7 @@ enum exit_result arch_guest_mmio(struct vcpu *vcpu, const struct vcpu_exit *exit
                vcpu->vm->name, vcpu->index, vcpu->event.vector,
                (unsigned long)exit->memory.address.v);
         vm_triple_fault(vcpu->vm, vcpu->index, vcpu->regs.rip);
-        return EXIT_STOP;
+        return EXIT_FAIL;
     }
     if (exit->memory.access & ACCESS_EXEC) {
         return let_cpu(vcpu, exit);
