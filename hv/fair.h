@@ -5,8 +5,8 @@
  *     queue --tree, least virtual time first--> group (VM) --list--> member (vCPU that waits)
  *
  * Start-time fair queueing (Goyal, Vin, Cheng, "Start-Time Fair Queueing", 1996).  A group's
- * virtual time is the CPU time of its members divided by its weight; whoever has least comes next.
- * `now` of a queue is the virtual time at which the last one was picked.  It decides what a
+ * virtual time is the CPU time of its members divided by its weight; the group with least comes
+ * next. `now` of a queue is the virtual time at which the last one was picked.  It decides what a
  * newcomer begins with: it may be behind `now` by half a slice, which it is then given, and ahead
  * by what its members can use in one slice, which it then waits for; not by more, however long it
  * slept or ran.  One that was only stopped may be behind by some more: with several CPUs its share

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# What tools/spillway check runs: the parser and the admission, on the host.
+# The program behind tools/spillway check: the parser and the admission, on the host.
 
 # Only what it calls of them is linked.
 CHECK_SOURCES := tools/check-config.c base/config_text.c $(wildcard hv/config/*.c) \

@@ -95,8 +95,8 @@ struct vm {
     _Atomic uint64_t log_due_ns, log_left_out;
 };
 
-/* A line about the VM into its share of the log, hv/log.h.  Any context.  What a guest can cause
- * again and again is bounded: lines beyond that are counted. */
+/* A line about the VM into its share of the log, hv/log.h.  Any context.  Lines that a
+ * guest can cause again and again are bounded: those beyond that are counted. */
 void vm_log(struct vm *vm, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

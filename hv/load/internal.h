@@ -6,7 +6,7 @@
  * segments of guest memory, and the boot vCPU's state.  load/load.c carries the
  * plan out.
  *
- * What the boot protocols pass lies at a fixed place below 640 KiB:
+ * The data of the boot protocols lies at a fixed place below 640 KiB:
  *   0x90000  boot_params, multiboot info or hvm_start_info
  *   0x91000  GDT
  *   0x92000  page tables: PML4, PDPT, 4 x PD (identity map of 4 GiB)

@@ -40,7 +40,7 @@ void refuse_value(unsigned line, const char *format, ...)
     refuse_note(error);
 }
 
-/* What was typed before does not count. */
+/* Ignores keys that were typed before. */
 static void wait_for_key(void)
 {
     uint64_t end = arch_clock_ns() + WAIT_NS;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What keeps the machine from starting, said before any guest runs.
+ * Reports, before any guest runs, why the machine does not start.
  *
  * A mistake in spillway.conf is not a panic: every one is shown, on a line of its own, and the
- * machine goes down when somebody has seen it.  A machine that cannot do it at all says why.
+ * machine goes down when somebody has seen it.  If the machine lacks something, a line says what.
  * Boot CPU; the console is open.
  */
 #ifndef SPILLWAY_HV_MACHINE_REFUSE_H

@@ -10,9 +10,9 @@
 
 struct vm;
 
-/* The VM of that name; or NULL after one line that says what was expected. */
+/* Finds the VM of that name.  NULL: there is none, and one line has said what was expected. */
 struct vm *command_vm(const char *name);
-/* What can be set of a VM, and is in force. */
+/* Prints the VM's live settings as they are in force. */
 void command_print_settings(const struct vm *vm);
 
 /* hv/operator/command_look.c */

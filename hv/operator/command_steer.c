@@ -87,7 +87,7 @@ void command_console(unsigned count, char **words)
     console_attach(vm);
 }
 
-/* What the machine's end does to those that run. */
+/* Logs which VMs the machine's end cuts off, and drops the list's lock. */
 static void cut_power_of_all(void)
 {
     for (unsigned i = 0; i < vm_count(); i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The live view: a screen of 24 lines of 80 columns, once a second.  What guests print and what the
- * log says waits until it ends.
+ * The live view: a screen of 24 lines of 80 columns, once a second.  Guests' output and the log's
+ * lines wait until it ends.
  */
 #include "base/bits.h"
 #include "hv/config/config.h"
@@ -21,7 +21,7 @@ struct row {
     uint64_t key; /* greatest first */
 };
 
-/* The VMs that run, and of them those with most memory, come first. */
+/* Sorts running VMs first, and among them those with most memory. */
 static uint64_t sort_key(struct vm *vm)
 {
     struct vm_stats s;

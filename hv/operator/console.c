@@ -16,9 +16,9 @@
 #define RING_BYTES    131072u /* power of two */
 #define GUEST_BYTES   65536u  /* of it: a guest that floods its port must not silence the monitor */
 #define LINES_BYTES   512u    /* guests' lines follow when less waits: one of each in turn */
-#define BUSY_BYTES    1024u   /* so much waits: an attached guest waits, too */
+#define BUSY_BYTES    1024u   /* with so much waiting, an attached guest waits, too */
 #define READY_BYTES   (BUSY_BYTES - 64)
-#define UNFINISHED_NS 1000000000ull /* a line is shown that has not ended for so long */
+#define UNFINISHED_NS 1000000000ull /* an unfinished line is shown after so long */
 #define DRAIN_BYTES   1024u         /* at most, in one go */
 #define PIECE_BYTES   16u           /* a serial port's FIFO */
 #define PRINTF_MAX    512

@@ -21,7 +21,7 @@
 
 enum sink_patience {
     SINK_NOW,   /* take what can be taken without waiting */
-    SINK_WAIT,  /* take all, and wait for it; a sink that is dead drops it */
+    SINK_WAIT,  /* take all, and wait for it; a dead sink drops it */
     SINK_PANIC, /* the same, but wait for no lock */
 };
 

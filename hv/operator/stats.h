@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What there is to be shown of the machine, its store and its VMs, taken at one time.
+ * Figures of the machine, its store and its VMs, taken at one time.
  * hv/operator/figures.h says of each figure what it is called and how it is shown.
  *
  * vm_list_lock is held for all of it.  Memory is in 4 KiB pages, time in microseconds.
@@ -26,7 +26,7 @@ struct store_all_stats {
 struct vm_stats {
     const char *name, *state;
     uint64_t vcpus;
-    struct space_stats memory; /* of a stopped VM, all of it is in `hole` */
+    struct space_stats memory; /* a stopped VM has all of it in `hole` */
     struct tmem_stats tmem;
     uint64_t exits, stall_us, run_us;
     uint64_t unowned_io, unowned_mmio, unowned_msr;
@@ -43,7 +43,7 @@ void stats_of_host(struct host_stats *stats);
 bool stats_of_store(struct store_all_stats *stats);
 /* A VM that does not run: as its last run ended. */
 void stats_of_vm(struct vm *vm, struct vm_stats *stats);
-/* Of the tmem pool at that place, 0 .. TMEM_POOLS - 1.  False: there is none. */
+/* Takes those of the tmem pool at that place, 0 .. TMEM_POOLS - 1.  False: there is none. */
 bool stats_of_pool(struct vm *vm, unsigned place, struct pool_stats *stats);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the operator does to a VM that runs: pause, resume, kill, reset. */
+/* Pause, resume, kill and reset: the operator's part of a running VM's life. */
 #include "hv/vm/control.h"
 
 #include <stdarg.h>

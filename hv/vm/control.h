@@ -21,8 +21,8 @@ struct vm_answer {
 };
 
 /*
- * Keeps every VM in being: what is read or changed of a VM from outside its own vCPUs is read or
- * changed between these two.  All calls below but vm_poll() want it held.  RANK_VM_LIST.
+ * Keeps every VM in being: whoever reads or changes a VM, and is not one of its own vCPUs, does so
+ * between these two.  All calls below but vm_poll() want it held.  RANK_VM_LIST.
  */
 void vm_list_lock(void);
 void vm_list_unlock(void);
@@ -34,7 +34,8 @@ struct vm *vm_at(unsigned index);
 struct vm *vm_find(const char *name);
 
 bool vm_start(struct vm *vm, struct vm_answer *answer);
-/* By nobody who would read an answer, at boot or after a reset: one that is refused has failed. */
+/* As vm_start(), at boot or after a reset, when nobody reads an answer: a refusal counts as a
+ * failure of the VM. */
 void vm_start_unasked(struct vm *vm);
 bool vm_pause(struct vm *vm, struct vm_answer *answer);
 bool vm_resume(struct vm *vm, struct vm_answer *answer);
@@ -57,7 +58,7 @@ bool vm_all_stopped(void);
 /* VMs whose last run failed (or that were refused). */
 unsigned vm_failed_count(void);
 
-/* What it weighs when CPUs are shared. */
+/* Its weight when CPUs are shared. */
 uint32_t vm_cpu_shares(const struct vm *vm);
 /* One word, as `vms` shows it. */
 const char *vm_state_name(const struct vm *vm);

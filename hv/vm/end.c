@@ -15,7 +15,7 @@
 #include "hv/vdev/devices.h"
 #include "hv/vm/control.h"
 
-/* So many triple faults, each so soon after a start, and it is given up. */
+/* A VM is given up after so many triple faults, each so soon after a start. */
 #define EARLY_FAULTS 3u
 #define EARLY_NS     10000000000ull
 
@@ -125,7 +125,7 @@ static void keep_figures(struct vm *vm)
     }
 }
 
-/* All that holds on to the space goes, then the space is closed. */
+/* Frees all that holds on to the space, then closes the space. */
 static void release_parts(struct vm *vm)
 {
     keep_figures(vm);
@@ -151,7 +151,7 @@ static void release_parts(struct vm *vm)
     vm->run.closed = true;
 }
 
-/* How long after its power button was pressed; nothing if it was not. */
+/* Says how long after its power button was pressed; nothing if it was not. */
 static void format_answer(const struct vm *vm, char *text, size_t bytes)
 {
     unsigned long ms = (unsigned long)((vm->run.end_ns - vm->run.stop_ns) / 1000000);
@@ -174,7 +174,7 @@ static void report_reset(struct vm *vm, const char *answer, unsigned long pause_
     }
 }
 
-/* Why it failed has been said, unless it is the guest itself that said so by a code. */
+/* The log has the reason already, unless the guest itself has failed with a code. */
 static void report_failure(struct vm *vm, unsigned long ms, const char *answer)
 {
     if (vm->run.exit_code != 0) {
@@ -227,7 +227,7 @@ static void finish_end(struct vm *vm)
     if (vm->run.outcome != VM_OUTCOME_RESET) {
         vm->triple_faults = 0;
     }
-    /* One that answers its power button with a reset has ended all the same. */
+    /* A reset in answer to the power button counts as an end. */
     if (vm->run.restart && vm->run.stop_ns == 0) {
         report_end(vm, vm_restart_begin(vm));
         vm_poll_restart(vm);

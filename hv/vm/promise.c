@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the VMs have been promised, all together.  The list's lock is held. */
+/* The sum of all promises to VMs.  The list's lock is held. */
 #include "base/log.h"
 #include "hv/config/admission.h"
 #include "hv/config/config.h"
@@ -27,7 +27,7 @@ static struct admission_supply supply_now(void)
     return supply;
 }
 
-/* What the hypervisor itself has taken by now stays taken. */
+/* Leaves out the frames that the hypervisor itself has taken by now: they stay taken. */
 static void measure_pool(void)
 {
     struct frame_stats frames = frame_stats_get();

@@ -11,7 +11,7 @@
 
 #define SHARES_MAX 10000u
 
-/* What has been stored is in force from now on. */
+/* Puts the settings that are stored into force. */
 static bool apply(struct vm *vm)
 {
     spin_lock(&vm->lock);

@@ -103,7 +103,7 @@ bool vm_stop(struct vm *vm, struct vm_answer *answer)
     return done;
 }
 
-/* So much of the period has passed for the guest. */
+/* Takes so much off the period; presses the button again when it is time. */
 static void count_down(struct vm *vm, uint64_t passed)
 {
     uint64_t again = (GRACE_S - AGAIN_S) * NS_PER_S;
@@ -121,7 +121,7 @@ void vm_poll_stop(struct vm *vm)
     uint64_t passed;
 
     spin_lock(&vm->lock);
-    /* A poll that comes late has seen no more of the guest than one in time. */
+    /* A late poll has seen no more of the guest than one in time. */
     passed = MIN(now - vm->run.stop_seen_ns, 2 * TICK_NS);
     vm->run.stop_seen_ns = now;
     if (vm->state == VM_RUNNING && has_its_time(vm)) {

@@ -5,8 +5,7 @@
 
 #include "hv/vm/control.h"
 
-/* Of a VM that is being started, vm->tmem_pages is its quota; 0: it gets none.  False: no memory.
- */
+/* Makes the tmem of a VM that is being started, of vm->tmem_pages; 0: none.  False: no memory. */
 bool vm_tmem_create(struct vm *vm);
 /* Live.  False: refused.  vm_list_lock held.  The first tmem of a VM
  * that runs is made by vm_tmem_poll(), as soon as there is memory for it. */

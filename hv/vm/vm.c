@@ -86,7 +86,7 @@ void vm_init_all(void)
     vm_watch_init();
 }
 
-/* True: it wants to go on soon. */
+/* One step.  True: it wants the next one soon. */
 static bool poll_one(struct vm *vm)
 {
     if (vm->state == VM_LOADING) {
