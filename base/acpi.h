@@ -53,7 +53,7 @@ _Static_assert(sizeof(struct acpi_register) == 12, "ACPI 5.2.3.2");
 #define ACPI_SPACE_IO     1
 #define ACPI_ACCESS_BYTE  1
 
-/* What a sum of all bytes comes to: 0 in a good table. */
+/* The sum of all bytes: 0 in a good table. */
 static inline uint8_t acpi_sum(const void *table, size_t bytes)
 {
     const uint8_t *p = table;

@@ -35,7 +35,6 @@ enum lock_rank {
     RANK_CONSOLE,     /* hv: console multiplexer */
     RANK_LOG,         /* hv: log ring */
     RANK_UART,        /* drivers: one UART */
-    RANK_COUNT,
 };
 
 struct spinlock {

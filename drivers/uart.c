@@ -20,7 +20,6 @@ enum {
     UART_LCR = 3,
     UART_MCR = 4,
     UART_LSR = 5,
-    UART_SCR = 7,
 };
 
 #define IER_RECEIVE  0x01

@@ -72,7 +72,7 @@ void arch_report_nmis(void);
 void arch_panic_stop_others(void);
 void arch_panic_dump(void);
 
-/* ---- guests: instruction, CPUID and MSR policy (arch/x86/guest_*.c) ---- */
+/* ---- guests: instruction, CPUID and MSR policy (arch/x86/guest/) ---- */
 
 /* How an exit handler ended; see hv/run/exit.h. */
 enum exit_result {
@@ -80,8 +80,7 @@ enum exit_result {
     EXIT_PARK,   /* nothing has changed; vcpu->waiter is registered and will wake the vCPU, which
                     then enters the guest again at the same instruction */
     EXIT_HALT,   /* done; the vCPU sleeps until an interrupt is pending */
-    EXIT_FAIL,   /* this VM has been failed by vm_fail() */
-    EXIT_STOP,   /* the VM ended or is being reset: do not enter again */
+    EXIT_FAIL,   /* the VM ends, by a failure or for its reset: a stop has been requested */
 };
 
 /* CPUID with the vCPU's registers.  Cannot fail.  The caller advances RIP. */

@@ -147,7 +147,7 @@ struct vcpu {
     uint64_t run_ns; /* under RANK_SCHED */
 };
 
-/* Why an interrupt may be pending; what is, the local APIC says. */
+/* Why an interrupt may be pending; the local APIC says which one is. */
 #define VCPU_INTERRUPT_IRR  BIT(0) /* its IRR is not empty */
 #define VCPU_INTERRUPT_INTR BIT(1) /* the line at LINT0 is high */
 
@@ -175,10 +175,10 @@ static inline uint64_t vcpu_stall_ns(const struct vcpu *vcpu, uint64_t now)
 void vcpu_notify(struct vcpu *vcpu);
 /* Sets request bits, then as vcpu_notify; INIT and SIPI reach a vCPU in any state. */
 void vcpu_request(struct vcpu *vcpu, uint32_t requests);
-/* Charges for it, instead of the vCPU that this CPU runs, what was done for it here: ns. */
+/* Charges the vCPU, and not the one that this CPU runs, for work done for it here: ns. */
 void vcpu_charge_service(struct vcpu *vcpu, uint64_t ns);
 
-/* Once for each entry: none is pending, in most cases. */
+/* Asked before each entry; in most cases none is pending. */
 static inline bool vcpu_may_have_interrupt(const struct vcpu *vcpu)
 {
     return atomic_load_explicit(&vcpu->interrupts, memory_order_acquire) != 0;

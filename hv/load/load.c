@@ -58,7 +58,7 @@ void load_set_error(char *error, const char *format, ...)
     va_end(args);
 }
 
-/* All of [address, address + bytes) is RAM that a kernel may be loaded into. */
+/* Is all of [address, address + bytes) RAM that a kernel may be loaded into? */
 static bool is_ram(const struct guest_load *load, uint64_t address, uint64_t bytes)
 {
     if (address < LOW_MEMORY_END) {

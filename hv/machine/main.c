@@ -16,7 +16,9 @@
 #include "hv/machine/refuse.h"
 #include "hv/machine/store.h"
 #include "hv/operator/console.h"
+#include "hv/operator/emulator_port.h"
 #include "hv/operator/monitor.h"
+#include "hv/operator/serial_line.h"
 #include "hv/run/sched.h"
 #include "hv/vm/control.h"
 
@@ -83,8 +85,7 @@ static bool file_exists(const char *path)
 void machine_say_last(const char *line)
 {
     console_write_line(line);
-    console_flush();
-    arch_tell_emulator(line);
+    console_end(line);
 }
 
 void machine_power_off(void)
@@ -119,7 +120,7 @@ static void read_config(void)
     };
     unsigned errors = config_parse(&source, &config);
 
-    console_init(config.console_port, config.console_baud);
+    serial_line_open(config.console_port, config.console_baud);
     if (errors != 0) {
         refuse_configuration();
     }
@@ -175,6 +176,7 @@ void hv_main(const struct handover *given)
 {
     handover = given;
     loop_init();
+    emulator_port_open();
     read_config();
     log_info("Spillway: %u CPUs, %lu MiB of RAM", (unsigned)handover->cpu_count,
              machine_memory_ram_mib());
@@ -186,7 +188,7 @@ void hv_main(const struct handover *given)
         log_warn("%u CPUs are not used and sleep: expected at most %u",
                  (unsigned)(handover->cpu_total - handover->cpu_count), MAX_CPUS);
     }
-    console_enable_interrupts();
+    serial_line_enable_interrupts();
     block_init();
     store = machine_store_open();
     machine_memory_report();

@@ -10,7 +10,7 @@
 #include "hv/vdev/devices.h"
 #include "hv/vdev/irq/vlapic.h"
 
-/* So many PAUSEs of a turn are a loop, where the CPU does not see that by itself. */
+/* After so many PAUSEs in a turn we call it a loop, where the CPU does not see that by itself. */
 #define PAUSES_IN_VAIN 3u
 
 _Static_assert(GUEST_STAY_MAX_NS > FAIR_SLICE_NS, "the guard ends no stay that the timer ends");
@@ -33,7 +33,7 @@ static bool interrupt_pending(const struct vcpu *vcpu)
     return vlapic_extint_pending(vcpu->vlapic) || vlapic_highest_pending(vcpu->vlapic) >= 0;
 }
 
-/* The interrupt that is pending is taken: its vector. */
+/* Takes the pending interrupt; returns its vector. */
 static uint8_t acknowledge(struct vcpu *vcpu)
 {
     int vector;
@@ -113,7 +113,6 @@ static enum leave after_exit(struct vcpu *vcpu, enum exit_result result)
     case EXIT_PARK:
         return LEAVE_PARK;
     case EXIT_FAIL:
-    case EXIT_STOP:
         return LEAVE_NOT; /* the VM's end has put VCPU_REQUEST_STOP into the requests */
     }
     panic("exit handler returned %d", result);
@@ -128,8 +127,8 @@ static bool spins(struct vcpu *vcpu, const struct vcpu_exit *exit)
 }
 
 /*
- * An interrupt, or the time for one.  The guard ends a long stay, but starts anew at each entry: a
- * guest that exits without end would keep a CPU whose interrupts get lost.
+ * An interrupt, or the time for one.  The guard ends a long stay, but starts anew at each entry:
+ * with interrupts lost, a guest that exits without end would keep the CPU.
  */
 static bool shall_poll(enum exit_kind kind, unsigned *untimed)
 {
@@ -147,7 +146,7 @@ static bool shall_poll(enum exit_kind kind, unsigned *untimed)
     return true;
 }
 
-/* The loaded vCPU until it has a reason to leave. */
+/* Runs the loaded vCPU until it has a reason to leave. */
 static enum leave run_loaded(struct vcpu *vcpu)
 {
     const struct vcpu_backend *backend = machine_backend();
@@ -189,7 +188,7 @@ static enum leave run_loaded(struct vcpu *vcpu)
     }
 }
 
-/* It waits for memory from now on. */
+/* Notes that it waits for memory from now on. */
 static void begin_stall(struct vcpu *vcpu)
 {
     uint64_t now = arch_clock_ns();

@@ -71,7 +71,7 @@ static void take_sipi(struct vcpu *vcpu)
 }
 
 /* One is handled, one more is remembered, the others are lost: SDM Vol. 3A 6.7.1 "Handling Multiple
- * NMIs".  Those that came before the first one could be delivered, too. */
+ * NMIs".  That also holds before the first one could be delivered. */
 static void take_nmis(struct vcpu *vcpu)
 {
     bool handles =

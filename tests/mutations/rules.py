@@ -2,7 +2,8 @@
 """The rules, each with what breaks it and the unit test that must notice.
 
 (rule, file, text that stands there exactly once, what to put in its place, test).  The rules of tmem are
-those of docs/hypercall-abi.md, in their order; then those of the memory core, of the store and of requests to disks.
+those of docs/hypercall-abi.md, in their order; then those of the memory core, of the store, of requests to disks, and
+of a VM's life.
 """
 
 PAGE, TABLE, OPS, IO, TMEM, INTERNAL, PAGE_IO = (
@@ -388,4 +389,11 @@ DISK_RULES = (
      "reset_that_does_not_end"),
 )
 
-RULES = TMEM_RULES + CORE_RULES + STORE_RULES + PROMISE_RULES + DISK_RULES
+VM_RULES = (
+    ("vm: a run finds nothing of the one before", "hv/vm/start.c",
+     "    memset(&vm->run, 0, sizeof(vm->run));",
+     "    vm->run.closed = vm->run.made = vm->run.restart = false;",
+     "however_it_ended"),
+)
+
+RULES = TMEM_RULES + CORE_RULES + STORE_RULES + PROMISE_RULES + DISK_RULES + VM_RULES

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -22,6 +23,7 @@
 /* ---- what hv/vm/stop.c calls ---- */
 
 static unsigned wakes, cuts;
+static struct vm_answer answer;
 
 void loop_wake_vms(void)
 {
@@ -36,9 +38,15 @@ void vm_set_ending(struct vm *vm, enum vm_outcome outcome, uint32_t code)
     cuts++;
 }
 
+bool vm_refuse(struct vm_answer *to, const char *format, ...)
+{
+    strcpy(to->text, format); /* those of `stop` have no arguments */
+    return false;
+}
+
 bool vm_stay_off(struct vm *vm)
 {
-    return vm->state == VM_ENDING && vm->restart;
+    return vm->state == VM_ENDING && vm->run.restart;
 }
 
 /* ---- the device ---- */
@@ -217,7 +225,7 @@ static void start_vm(unsigned vcpus)
     vfake_start(vcpus);
     spin_init(&vfake.vm.lock, RANK_VM, "vm");
     vfake.vm.state = VM_RUNNING;
-    vfake.vm.stop_ns = 0;
+    vfake.vm.run.stop_ns = 0;
     for (unsigned i = 0; i < vcpus; i++) {
         vfake.vcpu[i].state = VCPU_SLEEPING;
     }
@@ -240,7 +248,7 @@ static void grace_ends(void **state)
 {
     (void)state;
     start_vm(1);
-    assert_null(vm_stop(&vfake.vm));
+    assert_true(vm_stop(&vfake.vm, &answer));
     assert_int_equal(events(), VPM_EVENT_PRESS);
     out(STATUS, 2, events());
     pass(2 * NS_PER_S);
@@ -250,7 +258,7 @@ static void grace_ends(void **state)
     out(STATUS, 2, events());
     pass(5 * NS_PER_S);
     assert_int_equal(cuts, 0);
-    assert_non_null(vm_stop(&vfake.vm));
+    assert_false(vm_stop(&vfake.vm, &answer));
     assert_int_equal(events(), 0); /* not pressed a second time */
     pass(NS_PER_S);
     assert_int_equal(cuts, 1);
@@ -261,7 +269,7 @@ static void only_its_own_time_counts(void **state)
 {
     (void)state;
     start_vm(2);
-    assert_null(vm_stop(&vfake.vm));
+    assert_true(vm_stop(&vfake.vm, &answer));
     vfake.vm.state = VM_PAUSED;
     pass(100 * NS_PER_S);
     vfake.vm.state = VM_RUNNING;
@@ -288,7 +296,7 @@ static void late_polls(void **state)
 {
     (void)state;
     start_vm(1);
-    assert_null(vm_stop(&vfake.vm));
+    assert_true(vm_stop(&vfake.vm, &answer));
     for (unsigned i = 0; i < 49; i++) { /* two ticks each, of ten seconds */
         vfake_advance(60 * NS_PER_S);
         vm_poll_stop(&vfake.vm);
@@ -316,9 +324,9 @@ static void stop_in_each_state(void **state)
     for (unsigned i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
         start_vm(1);
         vfake.vm.state = expected[i].state;
-        assert_int_equal(vm_stop(&vfake.vm) != NULL, expected[i].answered);
+        assert_int_equal(!vm_stop(&vfake.vm, &answer), expected[i].answered);
         assert_int_equal(cuts, expected[i].cuts);
-        assert_int_equal(vfake.vm.stop_ns != 0, expected[i].state == VM_RUNNING);
+        assert_int_equal(vfake.vm.run.stop_ns != 0, expected[i].state == VM_RUNNING);
         assert_int_equal(events(), expected[i].state == VM_RUNNING ? VPM_EVENT_PRESS : 0);
         vfake_stop();
     }

@@ -395,6 +395,6 @@ enum exit_result arch_guest_wrmsr(struct vcpu *vcpu, const struct vcpu_exit *exi
     case MM_LOST:
         break;
     }
-    vm_fail(vcpu->vm, "vCPU %u: page that MSR 0x%x points to is lost", vcpu->index, msr);
+    vm_lose_page(vcpu->vm, "vCPU %u: page that MSR 0x%x points to", vcpu->index, msr);
     return EXIT_FAIL;
 }

@@ -304,6 +304,13 @@ void vm_fail(struct vm *vm, const char *format, ...)
     fake.failures++;
 }
 
+void vm_lose_page(struct vm *vm, const char *format, ...)
+{
+    (void)vm;
+    (void)format;
+    fake.failures++;
+}
+
 void vm_log(struct vm *vm, enum log_level level, const char *format, ...)
 {
     (void)vm;
