@@ -47,7 +47,7 @@ static void detach(void)
 
     console_attach(NULL);
     vm_list_lock();
-    uart_output_ready(vm);
+    vm_devices_output_ready(vm);
     vm_list_unlock();
     console_printf("\n");
     show_prompt();
@@ -66,7 +66,7 @@ static bool guest_input(char c, uint64_t now)
         return true;
     }
     vm_list_lock();
-    taken = uart_receive(console_attached(), c);
+    taken = vm_devices_type(console_attached(), c);
     vm_list_unlock();
     if (taken) {
         stuck_since_ns = 0;
@@ -181,7 +181,7 @@ void monitor_poll(bool called)
     }
     if (console_take_ready() && console_attached() != NULL) {
         vm_list_lock();
-        uart_output_ready(console_attached());
+        vm_devices_output_ready(console_attached());
         vm_list_unlock();
     }
     read_input(now);
