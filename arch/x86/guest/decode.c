@@ -302,7 +302,7 @@ static void take_address16(struct cursor *c, struct instruction *in)
     in->index = index[rm];
     in->displacement_bytes = in->mod;
     if (in->mod == 0 && rm == 6) {
-        in->base = DECODE_NO_REGISTER;
+        in->base = GPR_NONE;
         in->displacement_bytes = 2;
     }
     set_default_segment(in, in->base == 5 ? DECODE_SEGMENT_SS : DECODE_SEGMENT_DS);
@@ -316,11 +316,11 @@ static void take_sib(struct cursor *c, struct instruction *in)
     in->scale = (uint8_t)(1u << (in->sib >> 6));
     in->index = ((in->sib >> 3) & 7) | ((in->rex & DECODE_REX_X) ? 8 : 0);
     if (in->index == 4) {
-        in->index = DECODE_NO_REGISTER; /* no index; R12 with REX.X is one */
+        in->index = GPR_NONE; /* no index; R12 with REX.X is one */
     }
     in->base = (in->sib & 7) | ((in->rex & DECODE_REX_B) ? 8 : 0);
     if ((in->sib & 7) == 5 && in->mod == 0) {
-        in->base = DECODE_NO_REGISTER;
+        in->base = GPR_NONE;
         in->displacement_bytes = 4;
     }
 }
@@ -437,8 +437,8 @@ enum decode_result decode_instruction(const uint8_t *bytes, size_t count, enum d
     *out = (struct instruction){
         .mode = (uint8_t)mode,
         .segment = DECODE_SEGMENT_DS,
-        .base = DECODE_NO_REGISTER,
-        .index = DECODE_NO_REGISTER,
+        .base = GPR_NONE,
+        .index = GPR_NONE,
         .scale = 1,
     };
     take_prefixes(&c, out);

@@ -55,10 +55,10 @@ uint64_t guest_operand_offset(const struct vcpu *vcpu, const struct instruction 
 {
     uint64_t offset = (uint64_t)in->displacement;
 
-    if (in->base != DECODE_NO_REGISTER) {
+    if (in->base != GPR_NONE) {
         offset += vcpu->regs.gpr[in->base];
     }
-    if (in->index != DECODE_NO_REGISTER) {
+    if (in->index != GPR_NONE) {
         offset += vcpu->regs.gpr[in->index] * in->scale;
     }
     if (in->rip_relative) {

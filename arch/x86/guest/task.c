@@ -15,8 +15,6 @@
 #include "arch/x86/guest/event.h"
 #include "arch/x86/guest/paging.h"
 
-#define DR6_TASK BIT(15)
-
 /* ---- faults of the old task ---- */
 
 static bool contributes(uint8_t vector)

@@ -4,9 +4,6 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/svm/vcpu.h"
 
-#define DR6_BREAKPOINTS BITS(3, 0)
-#define DR6_STEP        BIT(14)
-
 static bool shadow(const struct svm_vcpu *svm)
 {
     return (svm->vmcb->control.interrupt_shadow & INTERRUPT_SHADOW) != 0;
@@ -224,21 +221,21 @@ static void give_interrupt(struct vcpu *vcpu, struct svm_vcpu *svm)
 }
 
 /*
- * Has the CPU taken it?  The type of one whose delivery ended in this exit is put right: QEMU calls
- * it an exception, and leaves V_IRQ set.
+ * Has the CPU taken it?  Returns EXITINTINFO, with the type put right of an interrupt whose
+ * delivery ended in this exit: QEMU calls it an exception, and leaves V_IRQ set.
  */
-static void collect_interrupt(struct vcpu *vcpu, struct svm_vcpu *svm)
+static uint64_t collect_interrupt(struct vcpu *vcpu, struct svm_vcpu *svm)
 {
-    struct vmcb_control *control = &svm->vmcb->control;
+    const struct vmcb_control *control = &svm->vmcb->control;
     uint64_t word = control->exit_int_info;
 
     if (!svm->virq) {
-        return;
+        return word;
     }
     if ((word & SVM_EVENT_VALID) && FIELD_GET(SVM_EVENT_VECTOR, word) == svm->virq_vector &&
         FIELD_GET(SVM_EVENT_TYPE, word) != SVM_EVENT_TYPE_SOFTWARE) {
-        control->exit_int_info = SVM_EVENT_VALID | FIELD_PREP(SVM_EVENT_TYPE, EVENT_INTERRUPT) |
-                                 FIELD_PREP(SVM_EVENT_VECTOR, svm->virq_vector);
+        word = SVM_EVENT_VALID | FIELD_PREP(SVM_EVENT_TYPE, EVENT_INTERRUPT) |
+               FIELD_PREP(SVM_EVENT_VECTOR, svm->virq_vector);
         svm->virq = false;
     } else if (!(control->vintr & VINTR_IRQ)) {
         svm->virq = false;
@@ -247,6 +244,7 @@ static void collect_interrupt(struct vcpu *vcpu, struct svm_vcpu *svm)
         vcpu->event = (struct guest_event){
             .valid = true, .vector = svm->virq_vector, .type = EVENT_INTERRUPT};
     }
+    return word;
 }
 
 void svm_event_inject(struct vcpu *vcpu, struct svm_vcpu *svm)
@@ -288,13 +286,10 @@ static bool happens_again(unsigned type, unsigned vector)
 void svm_event_collect(struct vcpu *vcpu, struct svm_vcpu *svm)
 {
     struct vmcb_control *control = &svm->vmcb->control;
-    uint64_t word;
-    unsigned type, vector;
+    uint64_t word = collect_interrupt(vcpu, svm);
+    unsigned type = FIELD_GET(SVM_EVENT_TYPE, word);
+    unsigned vector = FIELD_GET(SVM_EVENT_VECTOR, word);
 
-    collect_interrupt(vcpu, svm);
-    word = control->exit_int_info;
-    type = FIELD_GET(SVM_EVENT_TYPE, word);
-    vector = FIELD_GET(SVM_EVENT_VECTOR, word);
     control->vintr &= ~VINTR_IRQ;
     control->intercept_1 &= ~(uint32_t)INTERCEPT_1_VINTR;
     if (!(word & SVM_EVENT_VALID) || happens_again(type, vector)) {

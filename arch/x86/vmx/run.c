@@ -83,6 +83,7 @@ static void entry_refused(struct vcpu_exit *exit)
 void vmx_run(struct vcpu *vcpu, struct vcpu_exit *exit)
 {
     struct vmx_vcpu *vmx = vmx_of(vcpu);
+    struct vmx_due due;
     uint32_t reason;
 
     vmx_event_inject(vcpu);
@@ -106,5 +107,6 @@ void vmx_run(struct vcpu *vcpu, struct vcpu_exit *exit)
     if (!(reason & EXIT_REASON_ENTRY_FAILED)) {
         vmx->launched = true;
     }
-    vmx_exit_decode(vcpu, reason, exit);
+    vmx_exit_decode(vcpu, reason, exit, &due);
+    vmx_perform(vcpu, &due);
 }

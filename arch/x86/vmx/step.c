@@ -7,8 +7,7 @@
 #include "arch/x86/guest/event.h"
 #include "arch/x86/vmx/vcpu.h"
 
-#define PENDING_STEP BIT(14)
-#define SHADOWS      ((uint32_t)(SHADOW_STI | SHADOW_MOV_SS))
+#define SHADOWS ((uint32_t)(SHADOW_STI | SHADOW_MOV_SS))
 
 /* What it may raise, but for #AC, which always exits. */
 #define STEP_EXCEPTIONS ((uint32_t)(VECTORS_FAULTS & ~BIT(VECTOR_AC)))

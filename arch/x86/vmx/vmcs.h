@@ -152,14 +152,17 @@ enum vmcs_field {
 #define INTERRUPTION_VECTOR      BITS(7, 0)
 #define INTERRUPTION_TYPE        BITS(10, 8)
 #define INTERRUPTION_ERROR_VALID BIT(11)
-#define INTERRUPTION_NMI_UNBLOCKED                                                                 \
-    BIT(12) /* also bit 12 of the qualification of EPT violations                                  \
-             */
-#define INTERRUPTION_VALID BIT(31)
+/* Also bit 12 of the qualification of EPT violations. */
+#define INTERRUPTION_NMI_UNBLOCKED BIT(12)
+#define INTERRUPTION_VALID         BIT(31)
 
 #define SHADOW_STI    BIT(0)
 #define SHADOW_MOV_SS BIT(1)
 #define BLOCKED_NMI   BIT(3)
+
+/* SDM Vol. 3C table 24-4 "Format of Pending-Debug-Exceptions" */
+#define PENDING_BREAKPOINT BIT(12) /* at least one of B0 to B3 is enabled */
+#define PENDING_STEP       BIT(14)
 
 #define EPTP_MEMORY_WB      6ull
 #define EPTP_WALK_4         (3ull << 3)
