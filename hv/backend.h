@@ -25,19 +25,6 @@ struct guest_segment {
     uint16_t selector;
 };
 
-enum guest_segment_index {
-    /* x86 instruction encoding order */
-    SEG_ES,
-    SEG_CS,
-    SEG_SS,
-    SEG_DS,
-    SEG_FS,
-    SEG_GS,
-    SEG_LDTR,
-    SEG_TR,
-    SEG_COUNT,
-};
-
 struct guest_table_register {
     uint64_t base;
     uint32_t limit;
@@ -84,10 +71,6 @@ enum exit_kind {
     EXIT_KIND_UNKNOWN, /* stops the guest with a dump */
     EXIT_KIND_COUNT,
 };
-
-#define ACCESS_READ  1u
-#define ACCESS_WRITE 2u
-#define ACCESS_EXEC  4u
 
 /* As in the exit qualification for task switches. */
 enum task_switch_reason {

@@ -14,8 +14,6 @@
 #include "base/log.h"
 #include "hv/main.h"
 
-#define MXCSR_RESET 0x1f80
-
 extern uintptr_t __stack_chk_guard;
 extern uint8_t boot_stack_bottom[], boot_stack_top[]; /* hypervisor.ld */
 

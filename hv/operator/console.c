@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arch/x86/hw/ports.h"
 #include "base/bits.h"
 #include "base/lock.h"
 #include "base/log.h"
@@ -25,7 +26,6 @@
 #define PIECE_BYTES   16u           /* the port's FIFO */
 #define PRINTF_MAX    512
 
-#define COM1      0x3f8
 #define COM1_BAUD 115200
 
 /*
@@ -320,7 +320,7 @@ void console_panic_mode(void)
     console.panicking = true;
     console.attached = NULL;
     if (!console.open) { /* before the configuration has been read */
-        console_init(COM1, COM1_BAUD);
+        console_init(IOPORT_COM1, COM1_BAUD);
     }
     console_fresh_line_locked();
 }

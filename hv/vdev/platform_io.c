@@ -5,37 +5,28 @@
 
 #include "hv/arch.h"
 
-#define PORT_PIT_FIRST   0x40
-#define PORT_PIT_COMMAND 0x43
-#define PORT_KBC_DATA    0x60
-#define PORT_SYSTEM_B    0x61
-#define PORT_KBC_COMMAND 0x64
-#define PORT_CMOS_INDEX  PLATFORM_CMOS_PORT
-#define PORT_CMOS_DATA   (PLATFORM_CMOS_PORT + 1)
-#define PORT_POST        0x80
-#define PORT_DELAY       0xed
+#define PORT_CMOS_INDEX PLATFORM_CMOS_PORT
+#define PORT_CMOS_DATA  (PLATFORM_CMOS_PORT + 1)
+#define PORT_POST       0x80
+#define PORT_DELAY      0xed
 
 /* ---- port 0x61 ---- */
 
-#define PORT61_GATE2   0x01
-#define PORT61_SPEAKER 0x02
-#define PORT61_REFRESH 0x10 /* toggles every 15 us */
-#define PORT61_OUT2    0x20
 #define PORT61_HALF_NS 15085
 
 static uint8_t port61_read(struct vdev_platform *platform)
 {
     uint8_t value = platform->port61;
 
-    value |= pit_output(&platform->pit, PIT_SPEAKER) ? PORT61_OUT2 : 0;
-    value |= arch_clock_ns() / PORT61_HALF_NS % 2 ? PORT61_REFRESH : 0;
+    value |= pit_output(&platform->pit, PIT_SPEAKER) ? SYSTEM_B_OUT2 : 0;
+    value |= arch_clock_ns() / PORT61_HALF_NS % 2 ? SYSTEM_B_REFRESH : 0;
     return value;
 }
 
 static void port61_write(struct vdev_platform *platform, uint8_t value)
 {
-    platform->port61 = value & (PORT61_GATE2 | PORT61_SPEAKER);
-    pit_gate(&platform->pit, PIT_SPEAKER, (value & PORT61_GATE2) != 0);
+    platform->port61 = value & (SYSTEM_B_GATE2 | SYSTEM_B_SPEAKER);
+    pit_gate(&platform->pit, PIT_SPEAKER, (value & SYSTEM_B_GATE2) != 0);
 }
 
 /* ---- keyboard controller, reset ---- */
@@ -75,27 +66,27 @@ static enum platform_action reset_control(struct vdev_platform *platform, uint8_
 static bool in_byte(struct vdev_platform *platform, uint16_t port, uint8_t *value)
 {
     switch (port) {
-    case PORT_PIT_FIRST:
-    case PORT_PIT_FIRST + 1:
-    case PORT_PIT_FIRST + 2:
-        *value = pit_read(&platform->pit, port - PORT_PIT_FIRST);
+    case IOPORT_PIT:
+    case IOPORT_PIT + 1:
+    case IOPORT_PIT + 2:
+        *value = pit_read(&platform->pit, port - IOPORT_PIT);
         return true;
-    case PORT_SYSTEM_B:
+    case IOPORT_SYSTEM_B:
         *value = port61_read(platform);
         return true;
-    case PORT_KBC_DATA:
+    case IOPORT_KBC_DATA:
         *value = 0;
         return true;
-    case PORT_KBC_COMMAND:
+    case IOPORT_KBC_COMMAND:
         *value = KBC_STATUS;
         return true;
     case PORT_CMOS_DATA:
         *value = cmos_read(platform->cmos);
         return true;
-    case RESET_CONTROL_PORT:
+    case IOPORT_RESET_CONTROL:
         *value = platform->reset_control;
         return true;
-    case PORT_PIT_COMMAND: /* write-only */
+    case IOPORT_PIT_COMMAND: /* write-only */
     case PORT_CMOS_INDEX:
     case PORT_POST:
     case PORT_DELAY:
@@ -127,21 +118,21 @@ bool vdev_platform_out(struct vdev_platform *platform, uint16_t port, unsigned s
     (void)size;
     *action = PLATFORM_NONE;
     switch (port) {
-    case PORT_PIT_FIRST:
-    case PORT_PIT_FIRST + 1:
-    case PORT_PIT_FIRST + 2:
-        pit_write(&platform->pit, port - PORT_PIT_FIRST, byte);
+    case IOPORT_PIT:
+    case IOPORT_PIT + 1:
+    case IOPORT_PIT + 2:
+        pit_write(&platform->pit, port - IOPORT_PIT, byte);
         return true;
-    case PORT_PIT_COMMAND:
+    case IOPORT_PIT_COMMAND:
         pit_command(&platform->pit, byte);
         return true;
-    case PORT_SYSTEM_B:
+    case IOPORT_SYSTEM_B:
         port61_write(platform, byte);
         return true;
-    case PORT_KBC_DATA:
+    case IOPORT_KBC_DATA:
         *action = kbc_data(platform, byte);
         return true;
-    case PORT_KBC_COMMAND:
+    case IOPORT_KBC_COMMAND:
         *action = kbc_command(platform, byte);
         return true;
     case PORT_CMOS_INDEX:
@@ -150,7 +141,7 @@ bool vdev_platform_out(struct vdev_platform *platform, uint16_t port, unsigned s
     case PORT_CMOS_DATA:
         cmos_write(platform->cmos, byte);
         return true;
-    case RESET_CONTROL_PORT:
+    case IOPORT_RESET_CONTROL:
         *action = reset_control(platform, byte);
         return true;
     case STATUS_PORT:

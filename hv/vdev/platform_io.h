@@ -8,15 +8,13 @@
 #ifndef SPILLWAY_HV_VDEV_PLATFORM_IO_H
 #define SPILLWAY_HV_VDEV_PLATFORM_IO_H
 
+#include "arch/x86/hw/ports.h"
 #include "base/types.h"
 #include "hv/vdev/cmos.h"
 #include "hv/vdev/pit.h"
 
-/* The FADT names it (hv/vdev/acpi.c). */
-#define RESET_CONTROL_PORT  0xcf9
-#define RESET_CONTROL_VALUE 0x06
-#define STATUS_PORT         0xf4
-#define PLATFORM_CMOS_PORT  0x70 /* and the next one */
+#define STATUS_PORT        0xf4
+#define PLATFORM_CMOS_PORT IOPORT_CMOS /* and the next one */
 
 enum platform_action {
     PLATFORM_NONE,

@@ -3,10 +3,9 @@
 
 #include "base/bits.h"
 
-#define ADDRESS_ENABLE   BIT(31)
 #define ADDRESS_FUNCTION BITS(23, 8) /* bus, device, function */
 #define ADDRESS_REGISTER BITS(7, 2)
-#define ADDRESS_KEPT     (ADDRESS_ENABLE | ADDRESS_FUNCTION | ADDRESS_REGISTER)
+#define ADDRESS_KEPT     (PCI_ADDRESS_ENABLE | ADDRESS_FUNCTION | ADDRESS_REGISTER)
 
 /* 6.2 "PCI Configuration Space Organization": what is not zero of the host bridge's header. */
 #define BRIDGE_ID    0x00081b36u /* a generic host bridge */
@@ -46,7 +45,7 @@ uint8_t vpci_read(const struct vpci *pci, unsigned lane)
 {
     uint32_t word = UINT32_MAX;
 
-    if ((pci->address & ADDRESS_ENABLE) && FIELD_GET(ADDRESS_FUNCTION, pci->address) == 0) {
+    if ((pci->address & PCI_ADDRESS_ENABLE) && FIELD_GET(ADDRESS_FUNCTION, pci->address) == 0) {
         word = bridge_register(FIELD_GET(ADDRESS_REGISTER, pci->address));
     }
     return (uint8_t)(word >> (8 * (lane % 4)));

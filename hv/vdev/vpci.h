@@ -7,10 +7,13 @@
 #ifndef SPILLWAY_HV_VDEV_VPCI_H
 #define SPILLWAY_HV_VDEV_VPCI_H
 
+#include "arch/x86/hw/ports.h"
 #include "base/types.h"
 
-#define VPCI_ADDRESS_PORT 0xcf8 /* 32 bits; narrower accesses are not of this device */
-#define VPCI_DATA_PORT    0xcfc /* and the next three */
+#define VPCI_ADDRESS_PORT                                                                          \
+    IOPORT_PCI_ADDRESS                 /* 32 bits; narrower accesses are not of this device        \
+                                        */
+#define VPCI_DATA_PORT IOPORT_PCI_DATA /* and the next three */
 
 struct vpci {
     uint32_t address;

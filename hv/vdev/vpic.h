@@ -10,13 +10,14 @@
 #ifndef SPILLWAY_HV_VDEV_VPIC_H
 #define SPILLWAY_HV_VDEV_VPIC_H
 
+#include "arch/x86/hw/ports.h"
 #include "base/types.h"
 
 #define VPIC_LINES        16
 #define VPIC_CASCADE      2
-#define VPIC_MASTER_PORT  0x20  /* and the next one */
-#define VPIC_SLAVE_PORT   0xa0  /* and the next one */
-#define VPIC_TRIGGER_PORT 0x4d0 /* ELCR: of the master; the slave's is the next one */
+#define VPIC_MASTER_PORT  IOPORT_PIC_MASTER /* and the next one */
+#define VPIC_SLAVE_PORT   IOPORT_PIC_SLAVE  /* and the next one */
+#define VPIC_TRIGGER_PORT 0x4d0             /* ELCR: of the master; the slave's is the next one */
 
 struct vpic_chip {
     uint8_t lines;   /* what each input is now */

@@ -11,8 +11,6 @@
 #include "hv/vm/internal.h"
 #include "hv/vm/tmem.h"
 
-#define SHARES_MAX 10000u
-
 static char refused[192]; /* under the list's lock */
 
 static const char *refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -79,7 +77,7 @@ static bool parse_shares(const char *value, uint64_t least, uint32_t *shares)
 
     /* A number, not a size: no unit. */
     if (strspn(value, "0123456789") != strlen(value) || !config_parse_size(value, &number) ||
-        number < least || number > SHARES_MAX) {
+        number < least || number > CONFIG_SHARES_MAX) {
         return false;
     }
     *shares = (uint32_t)number;
@@ -111,7 +109,7 @@ static const char *set_max(struct vm *vm, const char *value)
 static const char *set_shares(struct vm *vm, const char *value)
 {
     if (!parse_shares(value, 1, &vm->shares)) {
-        return refuse("shares = %s: expected a number, 1 to %u", value, SHARES_MAX);
+        return refuse("shares = %s: expected a number, 1 to %u", value, CONFIG_SHARES_MAX);
     }
     return apply(vm);
 }
@@ -120,7 +118,7 @@ static const char *set_cpu_shares(struct vm *vm, const char *value)
 {
     if (!parse_shares(value, 0, &vm->cpu_shares)) {
         return refuse("cpu-shares = %s: expected a number, 1 to %u, or 0: as shares", value,
-                      SHARES_MAX);
+                      CONFIG_SHARES_MAX);
     }
     return apply(vm);
 }

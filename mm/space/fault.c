@@ -27,7 +27,7 @@ static bool memory_is_plenty(void)
 
 static unsigned leaf_flags(unsigned how)
 {
-    return how & FAULT_WRITE ? LEAF_ACCESSED | LEAF_DIRTY : LEAF_ACCESSED;
+    return how & ACCESS_WRITE ? LEAF_ACCESSED | LEAF_DIRTY : LEAF_ACCESSED;
 }
 
 static enum mm_result wait_frame(const struct fault *fault)

@@ -131,7 +131,7 @@ static void finish_read_page(struct page_io *io, uint32_t index, enum store_answ
     unsigned flags = 0;
 
     if (wanted) {
-        flags = io->wanted_how & FAULT_WRITE ? LEAF_ACCESSED | LEAF_DIRTY : LEAF_ACCESSED;
+        flags = io->wanted_how & ACCESS_WRITE ? LEAF_ACCESSED | LEAF_DIRTY : LEAF_ACCESSED;
     } else {
         frame->flags |= FRAME_READAHEAD;
     }

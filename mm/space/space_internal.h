@@ -41,11 +41,6 @@
                       */
 #define REGION_PAGES (1u << REGION_SHIFT)
 
-/* As ACCESS_* of hv/backend.h. */
-#define FAULT_READ  BIT(0)
-#define FAULT_WRITE BIT(1)
-#define FAULT_EXEC  BIT(2)
-
 /* What an entry says; the kinds of absent entries are the format's `kind`. */
 enum page_kind {
     PAGE_HOLE = 0, /* an entry of 0 */

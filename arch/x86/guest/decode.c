@@ -305,7 +305,7 @@ static void take_address16(struct cursor *c, struct instruction *in)
         in->base = GPR_NONE;
         in->displacement_bytes = 2;
     }
-    set_default_segment(in, in->base == 5 ? DECODE_SEGMENT_SS : DECODE_SEGMENT_DS);
+    set_default_segment(in, in->base == 5 ? SEG_SS : SEG_DS);
     in->displacement = sign_extend(take(c, in->displacement_bytes), in->displacement_bytes);
 }
 
@@ -339,7 +339,7 @@ static void take_address32(struct cursor *c, struct instruction *in)
     } else {
         in->base = in->rm;
     }
-    set_default_segment(in, in->base == 4 || in->base == 5 ? DECODE_SEGMENT_SS : DECODE_SEGMENT_DS);
+    set_default_segment(in, in->base == 4 || in->base == 5 ? SEG_SS : SEG_DS);
     in->displacement = sign_extend(take(c, in->displacement_bytes), in->displacement_bytes);
 }
 
@@ -410,7 +410,7 @@ static void take_immediates(struct cursor *c, struct instruction *in, uint16_t f
         in->displacement_bytes = in->address_size;
         in->displacement = (int64_t)take(c, in->address_size);
         in->memory = true;
-        set_default_segment(in, DECODE_SEGMENT_DS);
+        set_default_segment(in, SEG_DS);
     }
     in->immediate_bytes = (uint8_t)immediate_bytes(in, flags);
     in->immediate = (uint64_t)sign_extend(take(c, in->immediate_bytes), in->immediate_bytes);
@@ -436,7 +436,7 @@ enum decode_result decode_instruction(const uint8_t *bytes, size_t count, enum d
     }
     *out = (struct instruction){
         .mode = (uint8_t)mode,
-        .segment = DECODE_SEGMENT_DS,
+        .segment = SEG_DS,
         .base = GPR_NONE,
         .index = GPR_NONE,
         .scale = 1,

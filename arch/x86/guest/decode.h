@@ -14,6 +14,7 @@
 #define SPILLWAY_ARCH_X86_GUEST_DECODE_H
 
 #include "arch/x86/hw/registers.h"
+#include "arch/x86/hw/segment.h"
 #include "base/types.h"
 
 #define DECODE_MAX_LENGTH 15
@@ -49,10 +50,6 @@ enum decode_encoding {
     DECODE_EVEX,
     DECODE_XOP,
 };
-
-/* Segment numbers are those of the encoding: ES CS SS DS FS GS. */
-#define DECODE_SEGMENT_SS 2
-#define DECODE_SEGMENT_DS 3
 
 /* REX bits; for VEX, EVEX and XOP their equivalents, not inverted. */
 #define DECODE_REX_B 1u

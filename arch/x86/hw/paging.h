@@ -17,7 +17,10 @@
 #define PTE_ADDRESS BITS(51, 12)
 #define PTE_NX      BIT(63)
 
-/* Error code of #PF. */
+/* A memory type, as in EPT entries and EPTPs: SDM Vol. 3A 11.3 "Methods of Caching Available". */
+#define MEMORY_TYPE_WB 6u
+
+/* Error code of #PF, and of a nested page fault. */
 #define PF_PRESENT  BIT(0)
 #define PF_WRITE    BIT(1)
 #define PF_USER     BIT(2)

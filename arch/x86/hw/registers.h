@@ -97,6 +97,12 @@ enum gpr {
 /* 0 but for bit 1, which is RFLAGS_FIXED */
 #define RFLAGS_RESERVED (BITS(63, 22) | BIT(15) | BIT(5) | BIT(3) | BIT(1))
 
+#define MXCSR_RESET 0x1f80u
+
+/* SDM Vol. 1 13.4 "XSAVE Area". */
+#define XSAVE_LEGACY_BYTES 512u /* the FXSAVE area */
+#define XSAVE_HEADER_END   576u
+
 #define DR6_BREAKPOINTS BITS(3, 0)
 #define DR6_ACCESS      BIT(13) /* of a debug register while DR7_GD was set */
 #define DR6_STEP        BIT(14)

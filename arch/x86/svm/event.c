@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Events: APM 15.20 "Event Injection" and 15.21 "Interrupt and Local APIC Support". */
-#include "arch/x86/guest/event.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/guest/intercept.h"
 #include "arch/x86/svm/vcpu.h"
 
 static bool shadow(const struct svm_vcpu *svm)
@@ -33,9 +33,6 @@ bool svm_nmi_allowed(struct vcpu *vcpu)
 
 /* ---- one instruction ---- */
 
-/* What it may raise, but for #AC, which always exits. */
-#define STEP_EXCEPTIONS (VECTORS_FAULTS & ~BIT(VECTOR_AC))
-
 /* The next entry ends behind one instruction, by a trap or a fault.  If the guest steps anyway, the
  * trap is its own. */
 static void begin_step(struct vcpu *vcpu, struct svm_vcpu *svm)
@@ -49,7 +46,7 @@ static void begin_step(struct vcpu *vcpu, struct svm_vcpu *svm)
     svm->step = true;
     svm->step_guest = (vcpu->regs.rflags & RFLAGS_TF) != 0;
     svm->clean = 0;
-    vmcb->control.intercept_exception |= (uint32_t)STEP_EXCEPTIONS;
+    vmcb->control.intercept_exception |= INTERCEPT_STEP;
     if (svm->step_guest) {
         return;
     }
@@ -72,7 +69,7 @@ void svm_event_end_step(struct vcpu *vcpu, struct svm_vcpu *svm)
     bool done = is_step(vmcb);
 
     svm->step = false;
-    vmcb->control.intercept_exception &= ~(uint32_t)STEP_EXCEPTIONS;
+    vmcb->control.intercept_exception &= ~INTERCEPT_STEP;
     svm->clean = 0;
     if (svm->step_guest) {
         return;

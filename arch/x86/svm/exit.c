@@ -55,19 +55,21 @@ static void decode_io(const struct vcpu *vcpu, const struct vmcb_control *contro
     exit->io.string = (info & IOIO_STRING) != 0;
 }
 
+/* EXITINFO1 is the error code of #PF: APM 15.25.6 "Nested versus Guest Page Faults, Fault
+ * Ordering". */
 static void decode_memory(const struct vmcb_control *control, struct vcpu_exit *exit)
 {
     uint64_t info = control->exit_info_1;
 
-    if (info & NPF_RESERVED) {
+    if (info & PF_RESERVED) {
         return; /* a table entry of ours is wrong: unknown */
     }
     exit->kind = EXIT_KIND_MEMORY;
     exit->memory.address = gpa(control->exit_info_2);
     exit->memory.access = ACCESS_READ;
-    if (info & NPF_WRITE) {
+    if (info & PF_WRITE) {
         exit->memory.access = ACCESS_WRITE;
-    } else if (info & NPF_FETCH) {
+    } else if (info & PF_FETCH) {
         exit->memory.access = ACCESS_EXEC;
     }
 }

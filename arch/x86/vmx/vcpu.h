@@ -14,6 +14,7 @@
 #ifndef SPILLWAY_ARCH_X86_VMX_VCPU_H
 #define SPILLWAY_ARCH_X86_VMX_VCPU_H
 
+#include "arch/x86/guest/intercept.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/guest/vcpu.h"
 
@@ -35,8 +36,7 @@ struct vmx_vcpu {
     bool step_done;       /* a trap of this exit is ours */
     uint32_t step_shadow; /* in which it is */
     uint64_t step_rip;
-    /* System call MSRs of the guest while it is not loaded. */
-    uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
+    uint64_t msr[INTERCEPT_MSRS_LOADED]; /* the guest's, while it is not loaded */
 };
 _Static_assert(sizeof(struct vmx_vcpu) <= PAGE_SIZE, "one frame");
 

@@ -14,7 +14,7 @@
 enum vmcs_field {
     /* 16 bits */
     VMCS_VPID = 0x0000,
-    VMCS_GUEST_ES_SELECTOR = 0x0800, /* + 2 * enum guest_segment_index, also for ... */
+    VMCS_GUEST_ES_SELECTOR = 0x0800, /* + 2 * enum segment_index, also for ... */
     VMCS_HOST_ES_SELECTOR = 0x0c00,
     VMCS_HOST_CS_SELECTOR = 0x0c02,
     VMCS_HOST_SS_SELECTOR = 0x0c04,
@@ -164,7 +164,7 @@ enum vmcs_field {
 #define PENDING_BREAKPOINT BIT(12) /* at least one of B0 to B3 is enabled */
 #define PENDING_STEP       BIT(14)
 
-#define EPTP_MEMORY_WB      6ull
+#define EPTP_MEMORY_TYPE    BITS(2, 0)
 #define EPTP_WALK_4         (3ull << 3)
 #define EPTP_ACCESSED_DIRTY BIT(6)
 
