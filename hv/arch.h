@@ -72,7 +72,7 @@ void arch_report_nmis(void);
 void arch_panic_stop_others(void);
 void arch_panic_dump(void);
 
-/* ---- guests: instruction, CPUID and MSR policy (arch/x86/guest_*.c) ---- */
+/* ---- guests: instruction, CPUID and MSR policy (arch/x86/guest/) ---- */
 
 /* How an exit handler ended; see hv/run/exit.h. */
 enum exit_result {

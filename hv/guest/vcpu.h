@@ -83,7 +83,7 @@ struct vcpu {
 
     struct guest_event event; /* written by this vCPU's own CPU only */
 
-    /* Requests from other CPUs; hv/run/vcpu.c.  Looked at before every entry. */
+    /* Requests from other CPUs; hv/run/vcpu_request.c.  Looked at before every entry. */
     _Atomic uint32_t requests;   /* VCPU_REQUEST_* */
     _Atomic uint32_t nmis_sent;  /* with VCPU_REQUEST_NMI */
     _Atomic uint32_t interrupts; /* VCPU_INTERRUPT_*; written by hv/vdev/lapic*.c */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the guest_*.c files share: the state of a vCPU while one of its instructions is emulated,
+ * What the files of this room share: the state of a vCPU while one of its instructions is emulated,
  * translation of its addresses, and access to its memory and devices.
  *
  * A guest_context lives on the stack of one exit handler.  The vCPU is loaded on this CPU.  No
