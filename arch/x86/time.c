@@ -121,7 +121,7 @@ static void wait_reference(const struct reference *r, uint32_t start, uint32_t c
     }
 }
 
-/* Of a few windows the one whose ends are known best. */
+/* Takes, of a few windows, the one whose ends are known best. */
 static void calibrate(const struct reference *r, uint64_t *tsc, uint64_t *apic)
 {
     uint64_t best_width = UINT64_MAX;

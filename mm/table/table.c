@@ -293,7 +293,7 @@ gfn_t table_scan(struct table *table, gfn_t first, gfn_t end, struct table_scan 
     return gfn(MIN(walk.next, end.v));
 }
 
-/* If one entry decides pages on both sides of `page`: no more. */
+/* Splits an entry that decides pages on both sides of `page`. */
 static bool cut_before(struct table *table, gfn_t page)
 {
     unsigned level;

@@ -136,7 +136,7 @@ struct table_scan {
  */
 gfn_t table_scan(struct table *table, gfn_t first, gfn_t end, struct table_scan *scan);
 
-/* What table_unmap takes away: every entry that was not a HOLE. */
+/* Gets each entry that table_unmap takes away: all that were not a HOLE. */
 typedef void table_unmapped(void *owner, gfn_t first, uint64_t entry, unsigned level);
 
 /* Makes all of [first, end) holes; large leaves that straddle its ends are split first.  False:

@@ -116,8 +116,8 @@ enum cr_operation {
     CR_CLTS,
     CR_LMSW,
     CR_SMSW,
-    CR_UNDEFINED, /* behind that opcode is no access to a control register */
-    CR_CHANGED,   /* at RIP is another instruction than the one that has exited */
+    CR_UNDEFINED, /* not an access to a control register */
+    CR_CHANGED,   /* the instruction at RIP is not the one that has exited */
 };
 
 /* What the guest asks for, whether the backend or our decoder said so. */

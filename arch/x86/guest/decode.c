@@ -7,7 +7,7 @@
 
 #include "arch/x86/guest/decode_tables.h"
 
-/* What is left to read, and how reading has failed. */
+/* The bytes left to read, and how reading has failed. */
 struct cursor {
     const uint8_t *bytes;
     size_t count; /* readable, at most DECODE_MAX_LENGTH */

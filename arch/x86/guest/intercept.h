@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What both backends intercept, and which MSRs they leave to their guests. */
+/* Intercepts of both backends, and the MSRs that they leave to their guests. */
 #ifndef SPILLWAY_ARCH_X86_GUEST_INTERCEPT_H
 #define SPILLWAY_ARCH_X86_GUEST_INTERCEPT_H
 
 #include "arch/x86/guest/event.h"
 
 /*
- * #DB and #AC although their guest gets them: delivering one can raise the next, for ever, without
- * an interrupt being taken in between.
+ * #DB and #AC exit although the guest gets them: delivering one can raise the next, for ever, and
+ * no interrupt is taken in between.
  */
 #define INTERCEPT_EXCEPTIONS ((uint32_t)(BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_MC)))
-/* While a vCPU steps one instruction: what that may raise, too. */
+/* These exit too while a vCPU steps one instruction: all that it may raise. */
 #define INTERCEPT_STEP ((uint32_t)VECTORS_FAULTS & ~INTERCEPT_EXCEPTIONS)
 
-/* PAUSEs are in a loop if none is further from the last, in clocks. */
+/* PAUSEs count as a loop if each comes within so many clocks of the last. */
 #define INTERCEPT_PAUSE_GAP 128u
 
 /* MSRs that a guest reads and writes without an exit.  VMX switches the first of them when it loads

@@ -117,7 +117,7 @@ bool guest_span_device(const struct guest_span *span)
     return false;
 }
 
-/* The bus takes 1, 2, 4 and 8 bytes; what a page boundary has cut goes byte by byte. */
+/* The bus takes 1, 2, 4 and 8 bytes; a piece that a page boundary has cut goes byte by byte. */
 static unsigned device_step(unsigned bytes)
 {
     if (bytes % 8 == 0) {

@@ -195,7 +195,7 @@ _Static_assert(sizeof(struct acpi_hpet) == 56, "HPET 3.2.4");
 #define PM1_SLP_TYP BITS(12, 10)
 #define PM1_SLP_EN  BIT(13)
 
-/* What a sum of all bytes comes to: 0 in a good table. */
+/* The sum of all bytes: 0 in a good table. */
 static inline uint8_t acpi_sum(const void *table, size_t bytes)
 {
     const uint8_t *p = table;

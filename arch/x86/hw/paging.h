@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Entries of page tables and what a #PF says: SDM Vol. 3A 4.5 "4-Level Paging and 5-Level Paging".
- */
+/* Entries of page tables, and the error code of #PF: SDM Vol. 3A 4.5 "4-Level Paging and 5-Level
+ * Paging". */
 #ifndef SPILLWAY_ARCH_X86_HW_PAGING_H
 #define SPILLWAY_ARCH_X86_HW_PAGING_H
 

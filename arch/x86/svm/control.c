@@ -23,8 +23,8 @@
 #define INTERCEPTS_3                                                                               \
     (INTERCEPT_3_INVLPGB | INTERCEPT_3_INVLPGB_2 | INTERCEPT_3_MCOMMIT | INTERCEPT_3_TLBSYNC)
 
-/* A guest that executes so many PAUSEs, none further from the last than the threshold in clocks,
- * waits for a lock whose holder may not be running: APM 15.14.4 "Pause Intercept Filtering". */
+/* A guest that executes so many PAUSEs in a loop waits for a lock whose holder may not be running:
+ * APM 15.14.4 "Pause Intercept Filtering". */
 #define PAUSE_COUNT 3000u
 
 static void set_pause_filter(struct vmcb_control *control)

@@ -44,7 +44,8 @@ static void msr_pass_through(uint8_t *map, uint32_t msr)
     map[range * MSR_RANGE_BYTES + bit / 8] &= (uint8_t) ~(3u << (bit % 8));
 }
 
-/* What VMRUN, VMLOAD and VMSAVE switch.  EFER is not here: guests must not see SVME. */
+/* Lets through what VMRUN, VMLOAD and VMSAVE switch.  EFER is not here: guests must not see SVME.
+ */
 static void fill_msr_map(uint8_t *map)
 {
     for (unsigned i = 0; i < INTERCEPT_MSRS_PASSED; i++) {

@@ -62,7 +62,7 @@ static bool is_step(const struct vmcb *vmcb)
            ((vmcb->save.dr6 & DR6_STEP) || !(vmcb->save.dr6 & DR6_BREAKPOINTS));
 }
 
-/* IRET has loaded a TF of the guest's own, whatever else was stepped has not. */
+/* If IRET was stepped, it has loaded a TF of the guest's own; no other instruction has. */
 void svm_event_end_step(struct vcpu *vcpu, struct svm_vcpu *svm)
 {
     struct vmcb *vmcb = svm->vmcb;
@@ -97,8 +97,8 @@ bool svm_request_step(struct vcpu *vcpu)
 
 /* ---- windows ---- */
 
-/* IF is 1: a window behind the event of this entry or behind the shadow, where V_IRQ alone may be
- * held (see give_interrupt()). */
+/* IF is 1: opens a window behind the event of this entry, or behind the shadow, where V_IRQ alone
+ * may be held (see give_interrupt()). */
 static void open_at_once(struct vcpu *vcpu, struct svm_vcpu *svm)
 {
     if (vcpu->event.valid) {
@@ -109,10 +109,10 @@ static void open_at_once(struct vcpu *vcpu, struct svm_vcpu *svm)
 }
 
 /*
- * For interrupts a virtual one that is intercepted when the guest would take it.  There is no such
- * thing for NMIs.  While one is handled, the next IRET exits; from there, and in the shadow of MOV
- * SS, it is one instruction.  Behind an event that this entry delivers it is none: an interrupt of
- * our own waits for it.
+ * An interrupt gets its window by a virtual interrupt, which exits when the guest would take it.
+ * NMIs have nothing like it.  While one is handled, the next IRET exits; from there, and in the
+ * shadow of MOV SS, the guest runs for one instruction.  Behind an event that this entry delivers
+ * it runs for none: an interrupt of our own waits for it.
  */
 void svm_request_window(struct vcpu *vcpu, bool interrupt, bool nmi)
 {

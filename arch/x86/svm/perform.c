@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What exit.c has found that this backend has to do itself. */
+/* Does what exit.c has left to this backend. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/machine_check.h"
 #include "arch/x86/svm/vcpu.h"

@@ -4,7 +4,8 @@
 #include "arch/x86/svm/vcpu.h"
 #include "hv/tlb.h"
 
-/* CPU and VMCB agree about the ASID, and its translations are as new as tlb_enter() wants them. */
+/* Makes CPU and VMCB agree about the ASID; its translations are as new as tlb_enter() wants them.
+ */
 static void prepare_asid(struct svm_vcpu *svm, struct vmcb_control *control, bool flush)
 {
     struct svm_cpu *cpu = svm_cpu_self();

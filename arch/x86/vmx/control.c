@@ -12,9 +12,8 @@
 
 #define NOWHERE UINT32_MAX
 
-/* A guest that stays in a loop of PAUSEs, none further from the last than the gap in clocks, for
- * longer than the window waits for a lock whose holder may not be running: SDM Vol. 3C 25.1.3
- * "Instructions That Cause VM Exits Conditionally". */
+/* A guest that stays in a loop of PAUSEs for so many clocks waits for a lock whose holder may not
+ * be running: SDM Vol. 3C 25.1.3 "Instructions That Cause VM Exits Conditionally". */
 #define PLE_WINDOW 4096u
 
 #define LINK_NONE ~0ull

@@ -91,7 +91,7 @@ static void msr_let_through(uint8_t *map, uint32_t msr, bool write)
     map[(write ? MSR_WRITE_OFFSET : 0) + range + bit / 8] &= (uint8_t) ~(1u << (bit % 8));
 }
 
-/* What entries and exits, or load and put, switch. */
+/* Lets through what entries and exits, or load and put, switch. */
 static void fill_msr_map(uint8_t *map)
 {
     for (unsigned i = 0; i < INTERCEPT_MSRS_PASSED; i++) {

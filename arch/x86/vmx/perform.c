@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What exit.c has found that this backend has to do itself. */
+/* Does what exit.c has left to this backend. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/idt.h"
 #include "arch/x86/machine_check.h"
 #include "arch/x86/vmx/vcpu.h"
 
-/* What its delivery would have done to DR6, DR7 and the pending debug exceptions. */
+/* Does to DR6, DR7 and the pending debug exceptions what its delivery would have done. */
 static void perform_debug(struct vcpu *vcpu, const struct vmx_due *due)
 {
     uint32_t shadow = vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY) & (SHADOW_STI | SHADOW_MOV_SS);

@@ -13,8 +13,8 @@ struct invept_descriptor {
 };
 _Static_assert(sizeof(struct invept_descriptor) == 16, "SDM Vol. 3C INVEPT");
 
-/* Everything that any VPID has cached through these tables, so that no INVVPID is needed: SDM Vol.
- * 3C 28.3.3.1 "Operations that Invalidate Cached Mappings". */
+/* Drops everything that any VPID has cached through these tables; no INVVPID is needed: SDM Vol. 3C
+ * 28.3.3.1 "Operations that Invalidate Cached Mappings". */
 static void flush(uint64_t ept_pointer)
 {
     struct invept_descriptor descriptor = {ept_pointer, 0};

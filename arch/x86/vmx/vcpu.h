@@ -26,7 +26,7 @@ struct vmx_vcpu {
     bool current; /* on this CPU: while loaded, or borrowed */
     bool launched;
     unsigned host_cpu; /* whose host state the VMCS has; UINT32_MAX: none */
-    /* What fields of the VMCS hold, so that they are written only if they change. */
+    /* Copies of VMCS fields, which are written only if they change. */
     uint64_t rip, rsp, rflags, tsc_offset;
     uint32_t processor;        /* processor-based controls */
     uint32_t processor_wanted; /* for the next entry */
@@ -40,7 +40,7 @@ struct vmx_vcpu {
 };
 _Static_assert(sizeof(struct vmx_vcpu) <= PAGE_SIZE, "one frame");
 
-/* What this CPU gives for what we ask: values of the control fields. */
+/* Values of the control fields: all that we ask for and this CPU has. */
 struct vmx_features {
     uint32_t revision; /* of VMCSs */
     uint32_t pin, processor, secondary, exit, entry;
