@@ -45,7 +45,7 @@ void buddy_init(void);
 void buddy_give(uint32_t number, unsigned order);
 /* False: there is no block as large. */
 bool buddy_take(unsigned order, uint32_t *number);
-/* Gives a cache as many single frames as there are, at most `count`: how many.  They are CACHED
+/* Gives a cache as many single frames as there are, at most `most`: how many.  They are CACHED
  * now. */
 unsigned buddy_take_singles(uint32_t *numbers, unsigned most);
 /* Frames that may be taken now; flags: ALLOC_*. */
