@@ -6,6 +6,9 @@
  * submitted, may be in flight beside many others, and is completed by calling
  * done() from block_poll(), never from inside submit() and never in interrupt
  * context, so that its owner may take any lock.
+ *
+ * Requests may pass each other, urgent ones first.  Those that are not urgent still get on, however
+ * many urgent ones come (drivers/block_queue.h).
  */
 #ifndef SPILLWAY_BASE_BLOCK_H
 #define SPILLWAY_BASE_BLOCK_H
@@ -31,6 +34,7 @@ enum block_status {
 struct block_request {
     struct list link; /* owned by the driver from submit to done */
     enum block_op op;
+    bool urgent;    /* a read that a vCPU waits for: it may pass requests that are not */
     uint64_t block; /* first 4 KiB block on the device */
     uint32_t pages; /* 1..BLOCK_MAX_PAGES; 0 for BLOCK_FLUSH */
     pfn_t page[BLOCK_MAX_PAGES];
@@ -64,6 +68,7 @@ struct block_device {
     bool read_only;
     bool shares_poll; /* the poll() of a disk that was added before serves this one, too */
     void *driver;
+    struct block_device *disk; /* the whole disk: itself, unless it is a partition */
     /* Counters, maintained by the driver. */
     uint64_t reads, writes, read_pages, written_pages, errors;
 };

@@ -27,7 +27,7 @@ static bool is_blank(char c)
     return c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f';
 }
 
-/* The first thing that is wrong with a line is told. */
+/* Reports the first thing that is wrong with a line. */
 static void bad(struct reader *r, const char *expected)
 {
     if (r->line->expected == NULL) {

@@ -20,7 +20,7 @@
 
 #define CONFIG_LINE_MAX 8192 /* bytes of a line with all that it goes on with, and a NUL */
 
-/* Where the reading has got to. */
+/* The place up to which it has been read. */
 struct config_text {
     const char *at, *end;
     unsigned line; /* of the file, counted from 1: the one that was read last */

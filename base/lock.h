@@ -21,6 +21,7 @@ enum lock_rank {
     RANK_VM,          /* hv: one VM's life-cycle state */
     RANK_VDEV,        /* hv: one VM's virtual devices (IOAPIC, UART, ...) */
     RANK_VLAPIC,      /* hv: one vCPU's local APIC */
+    RANK_VBUS,        /* hv: which devices are on one bus of a VM */
     RANK_SCHED,       /* hv: run queues */
     RANK_TIMER,       /* hv: one CPU's timer list */
     RANK_PAGER,       /* mm: the pager's own state; always by trylock */
@@ -34,7 +35,6 @@ enum lock_rank {
     RANK_CONSOLE,     /* hv: console multiplexer */
     RANK_LOG,         /* hv: log ring */
     RANK_UART,        /* drivers: one UART */
-    RANK_COUNT,
 };
 
 struct spinlock {

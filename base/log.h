@@ -26,7 +26,6 @@ void log_line(enum log_level level, const char *format, ...) __attribute__((form
 #define log_error(...) log_line(LOG_ERROR, __VA_ARGS__)
 #define log_warn(...)  log_line(LOG_WARN, __VA_ARGS__)
 #define log_info(...)  log_line(LOG_INFO, __VA_ARGS__)
-#define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
 
 /* Stops the whole machine with registers, backtrace and the last log lines. */
 _Noreturn void panic(const char *format, ...) __attribute__((format(printf, 1, 2)));

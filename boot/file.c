@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * spillway.conf and the files that it names, from the volume that the loader came from.  What is
- * read here is which keys name a file; a file that is not there is left to hv/config/config.c,
- * which checks everything and reports all that is wrong.
+ * spillway.conf and the files that it names, from the volume that the loader came from.  The
+ * loader only looks which keys name a file; it leaves missing files to hv/config/config.c, which
+ * checks everything and reports all that is wrong.
  */
 #include "base/config_text.h"
 #include "boot/loader.h"

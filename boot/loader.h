@@ -6,8 +6,8 @@
  * Memory: everything that stays is allocated as EfiLoaderData, and nothing else is; the firmware
  * loads this application as EfiLoaderCode.  That is how memory.c tells USED from FREE.
  *
- * No function here returns an error: what cannot be done ends the boot with one line, by
- * loader_fail().  Single-threaded; runs on the boot CPU.
+ * No function here returns an error: a failure ends the boot with one line, by loader_fail().
+ * Single-threaded; runs on the boot CPU.
  */
 #ifndef SPILLWAY_BOOT_LOADER_H
 #define SPILLWAY_BOOT_LOADER_H

@@ -19,7 +19,8 @@
 #define POLL_US             10u
 #define STATUS_FLOATING     0xff
 
-/* What of a channel's memory must lie below 4 GiB: a page with the PRD table, the bounce pages. */
+/* The part of a channel's memory that must lie below 4 GiB: a page with the PRD table, the bounce
+ * pages. */
 #define LOW_BYTES ((1 + ATA_BOUNCE_PAGES) * PAGE_SIZE)
 _Static_assert(BLOCK_MAX_PAGES * sizeof(struct ata_prd) <= PAGE_SIZE, "PRD table");
 _Static_assert(sizeof(struct ata_channel) <= PAGE_SIZE, "a channel fits its page");

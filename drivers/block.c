@@ -46,6 +46,7 @@ bool block_add_disk(struct block_device *device, const char *prefix)
         number += strncmp(LIST_ENTRY(link, struct block_device, link)->name, prefix, length) == 0;
     }
     snprintf(device->name, sizeof(device->name), "%s%u", prefix, number);
+    device->disk = device;
     disk_count++;
     list_push_back(&devices, &device->link);
     if (!device->shares_poll) {
@@ -106,6 +107,7 @@ static void partition_add(struct block_device *disk, const struct gpt_partition 
     }
     device->ops = disk->ops;
     device->driver = disk->driver;
+    device->disk = disk;
     device->read_only = disk->read_only;
     device->start = start;
     device->blocks = blocks;

@@ -19,7 +19,9 @@ static _Atomic unsigned outstanding;
 void block_queue_init(struct block_queue *queue)
 {
     spin_init(&queue->lock, RANK_BLOCK, "block queue");
-    list_init(&queue->waiting);
+    list_init(&queue->urgent);
+    list_init(&queue->others);
+    queue->urgent_run = 0;
     list_init(&queue->finished);
     atomic_init(&queue->undrained, 0);
     atomic_init(&queue->submitted, 0);
@@ -107,15 +109,26 @@ void block_queue_add(struct block_queue *queue, struct block_device *device,
         request_finish(queue, request);
         return;
     }
-    list_push_back(&queue->waiting, &request->link);
+    list_push_back(request->urgent ? &queue->urgent : &queue->others, &request->link);
 }
 
 struct block_request *block_queue_peek(const struct block_queue *queue)
 {
-    if (list_empty(&queue->waiting)) {
-        return NULL;
+    const struct list *from = &queue->urgent;
+
+    if (list_empty(from) ||
+        (queue->urgent_run >= BLOCK_URGENT_RUN && !list_empty(&queue->others))) {
+        from = &queue->others;
     }
-    return LIST_ENTRY(queue->waiting.next, struct block_request, link);
+    return list_empty(from) ? NULL : LIST_ENTRY(from->next, struct block_request, link);
+}
+
+/* A slice of the request has been taken: whose turn is it next? */
+static void note_turn(struct block_queue *queue, const struct block_request *request)
+{
+    bool passed_others = request->urgent && !list_empty(&queue->others);
+
+    queue->urgent_run = passed_others ? queue->urgent_run + 1 : 0;
 }
 
 bool block_queue_take(struct block_queue *queue, uint32_t max_pages, struct block_slice *slice)
@@ -125,14 +138,17 @@ bool block_queue_take(struct block_queue *queue, uint32_t max_pages, struct bloc
     if (!request) {
         return false;
     }
+    note_turn(queue, request);
+
     uint32_t issued = (uint32_t)progress_get(request, PROGRESS_ISSUED);
     uint32_t units = MIN(request_units(request) - issued, max_pages);
 
     slice->request = request;
     slice->first = issued;
     slice->count = request->op == BLOCK_FLUSH ? 0 : units;
-    progress_set(request, PROGRESS_ISSUED, issued + units);
-    progress_set(request, PROGRESS_INFLIGHT, progress_get(request, PROGRESS_INFLIGHT) + 1);
+    /* No field overflows: there are no more slices than units. */
+    request->driver_data[1] +=
+        FIELD_PREP(PROGRESS_ISSUED, units) + FIELD_PREP(PROGRESS_INFLIGHT, 1);
     if (issued + units == request_units(request)) {
         list_remove(&request->link);
     }
@@ -153,13 +169,13 @@ void block_queue_end(struct block_queue *queue, const struct block_slice *slice,
                      enum block_status status)
 {
     struct block_request *request = slice->request;
-    uint64_t left = progress_get(request, PROGRESS_INFLIGHT) - 1;
 
-    progress_set(request, PROGRESS_INFLIGHT, left);
+    request->driver_data[1] -= FIELD_PREP(PROGRESS_INFLIGHT, 1);
     if (status != BLOCK_OK) {
         request_fail(request, status);
     }
-    if (left == 0 && progress_get(request, PROGRESS_ISSUED) == request_units(request)) {
+    if (progress_get(request, PROGRESS_INFLIGHT) == 0 &&
+        progress_get(request, PROGRESS_ISSUED) == request_units(request)) {
         request_finish(queue, request);
     }
 }

@@ -50,6 +50,7 @@ static struct nvme_controller *controller_new(struct pci_device *pci)
         return NULL;
     }
     snprintf(c->name, sizeof(c->name), "nvme %02x:%02x.%x", pci->bus, pci->slot, pci->function);
+    c->hardware.ops = &nvme_disk_ops;
     c->pci = pci;
     c->memory = memory;
     page_pool_fill(&c->structs, c + 1, ADMIN_SQ_OFFSET - sizeof(*c));
@@ -63,17 +64,10 @@ static struct nvme_controller *controller_new(struct pci_device *pci)
     return c;
 }
 
-static void queues_free(struct nvme_controller *c)
-{
-    while (c->queues != 0) {
-        nvme_queue_free(c->queue[--c->queues]);
-    }
-}
-
 /* Of a controller that knows no I/O queue and has sent no interrupt. */
 static void controller_free(struct nvme_controller *c)
 {
-    queues_free(c);
+    nvme_queues_free(c);
     pci_master_disable(c->pci);
     if (c->registers) {
         nvme_read(c, NVME_CSTS); /* what it has written to memory comes before the answer */
@@ -120,9 +114,9 @@ static bool controller_identify(struct nvme_controller *c)
     }
     uint8_t mdts = data[IDENTIFY_MDTS];
 
-    c->max_pages = BLOCK_MAX_PAGES;
+    c->hardware.max_pages = BLOCK_MAX_PAGES;
     if (mdts != 0 && mdts < 16) {
-        c->max_pages = MIN(1u << mdts, (uint32_t)BLOCK_MAX_PAGES);
+        c->hardware.max_pages = MIN(1u << mdts, (uint32_t)BLOCK_MAX_PAGES);
     }
     memcpy(&c->namespace_limit, data + IDENTIFY_NN, sizeof(c->namespace_limit));
     memcpy(model, data + IDENTIFY_MODEL, IDENTIFY_MODEL_BYTES);
@@ -131,7 +125,7 @@ static bool controller_identify(struct nvme_controller *c)
     }
     model[length] = '\0';
     log_info("%s: %s, version %u.%u, %u pages a command", c->name, model,
-             nvme_read(c, NVME_VS) >> 16, nvme_read(c, NVME_VS) >> 8 & 0xff, c->max_pages);
+             nvme_read(c, NVME_VS) >> 16, nvme_read(c, NVME_VS) >> 8 & 0xff, c->hardware.max_pages);
     return true;
 }
 
@@ -167,7 +161,7 @@ static unsigned queues_wanted(struct nvme_controller *c)
 /* Lets queue `i` interrupt CPU `i`, if there is a vector for it; else it is polled. */
 static void queue_route(struct nvme_controller *c, unsigned i)
 {
-    struct nvme_queue *q = c->queue[i];
+    struct nvme_queue *q = nvme_queue_at(c, i);
     int vector = c->msix || c->pci->msi ? platform_irq_alloc(i, nvme_interrupt, q) : -1;
 
     if (vector >= 0 &&
@@ -184,24 +178,18 @@ static const char *controller_queues(struct nvme_controller *c)
 
     c->msix = pci_msix_enable(c->pci);
     want = queues_wanted(c);
-    depth = MIN((unsigned)FIELD_GET(NVME_CAP_MQES, c->capabilities) + 1, block_slots_for(want));
+    depth = MIN((unsigned)FIELD_GET(NVME_CAP_MQES, c->capabilities) + 1, block_tags_for(want));
 
     if (want == 0 || depth < 2) {
         return "it grants no I/O queue";
     }
-    while (c->queues < want) {
-        struct nvme_queue *q = nvme_queue_new(c, (uint16_t)(c->queues + 1), (uint16_t)depth);
-
-        if (!q) {
-            break;
-        }
-        c->queue[c->queues++] = q;
+    while (c->hardware.queues < want && nvme_queue_add(c, (uint16_t)depth)) {
     }
-    if (c->queues == 0) {
+    if (c->hardware.queues == 0) {
         return "no memory for an I/O queue";
     }
-    if (c->queues < want) {
-        log_warn("%s: memory for %u of %u queues", c->name, c->queues, want);
+    if (c->hardware.queues < want) {
+        log_warn("%s: memory for %u of %u queues", c->name, c->hardware.queues, want);
     }
     return NULL;
 }
@@ -227,7 +215,7 @@ static void controller_probe(struct pci_device *pci)
         controller_free(c);
         return;
     }
-    for (unsigned i = 0; i < c->queues; i++) {
+    for (unsigned i = 0; i < c->hardware.queues; i++) {
         queue_route(c, i);
     }
     if (!nvme_start_queues(c)) {
@@ -235,8 +223,8 @@ static void controller_probe(struct pci_device *pci)
         log_error("%s: it does not take its queues: left out, its disks are not used", c->name);
         return;
     }
-    log_info("%s: %u queues of %u, %u with interrupts", c->name, c->queues, c->queue[0]->ring.depth,
-             c->interrupts);
+    log_info("%s: %u queues of %u, %u with interrupts", c->name, c->hardware.queues,
+             nvme_queue_at(c, 0)->ring.depth, c->interrupts);
     nvme_namespaces_add(c);
 }
 

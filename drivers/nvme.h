@@ -6,21 +6,21 @@
  *   nvme_namespace.c  the namespaces of a controller
  *   nvme_admin.c      the admin queue and its commands
  *   nvme_reset.c      start of a controller, at boot and when it has stopped answering
- *   nvme_queue.c      I/O
+ *   nvme_queue.c      I/O queues, as the queue engine wants them (drivers/disk_queue.h)
  *
- * Locks: each I/O queue has its block_queue lock.  The admin queue, `state` and what belongs to a
- * reset are owned by whoever has set `admin_busy`: the boot CPU at probe, later the CPU that aborts
- * a command or takes one step of a reset.
+ * Locks: each I/O queue has that of its engine queue.  The admin queue and what belongs to a reset
+ * are owned by the boot CPU at probe, later by whoever owns `hardware.busy`: the CPU that aborts a
+ * command or takes one step of a reset.
  */
 #ifndef SPILLWAY_DRIVERS_NVME_H
 #define SPILLWAY_DRIVERS_NVME_H
 
-#include "drivers/block_slots.h"
+#include "drivers/disk_queue.h"
 #include "drivers/nvme_ring.h"
 #include "drivers/page_pool.h"
 #include "drivers/pci.h"
 
-#define NVME_MAX_QUEUES  8
+#define NVME_MAX_QUEUES  DISK_QUEUES
 #define NVME_ADMIN_DEPTH 16
 
 /* NVMe 1.4, 3.1 "Register Definition". */
@@ -55,22 +55,19 @@ enum {
 struct nvme_controller;
 
 struct nvme_queue {
-    struct block_queue requests; /* its lock protects all below */
+    struct disk_queue common; /* its lock protects all below; a tag is the command's id */
     struct nvme_ring ring;
-    struct nvme_controller *controller;
     volatile uint32_t *sq_doorbell;
     volatile uint32_t *cq_doorbell;
     hpa_t memory; /* of all that this queue needs, itself included */
     uint64_t memory_bytes;
     hpa_t sq_address;
     hpa_t cq_address;
-    uint64_t *prp_lists; /* NVME_PRP_LIST_BYTES for each slot */
+    uint64_t *prp_lists; /* NVME_PRP_LIST_BYTES for each tag */
     hpa_t prp_address;
-    struct block_slots slots;    /* the index is the command's id */
     _Atomic uint64_t interrupts; /* noted by the handler */
     uint16_t id;                 /* 1.. */
     int vector;                  /* negative: polled */
-    bool stopped;                /* the controller is being reset: touch no register */
 };
 
 struct nvme_namespace {
@@ -80,27 +77,24 @@ struct nvme_namespace {
     unsigned lba_shift;
 };
 
-enum nvme_state {
-    NVME_RUNNING,
+/* What a reset waits for. */
+enum nvme_phase {
     NVME_STOPPING, /* CC.EN is 0, CSTS.RDY not yet */
     NVME_STARTING, /* CC.EN is 1, CSTS.RDY not yet */
     NVME_SETUP,    /* the commands that make the I/O queues known are under way */
-    NVME_DEAD,     /* given up: all requests fail */
 };
 
 struct nvme_controller {
+    struct disk_hardware hardware;
     char name[16]; /* in the log: "nvme 00:04.0" */
     struct pci_device *pci;
     volatile uint8_t *registers;
     uint64_t capabilities;    /* CAP */
-    uint32_t max_pages;       /* of one command, from MDTS */
     uint32_t namespace_limit; /* NN: no NSID is greater */
     hpa_t memory;             /* of this struct, the admin queue and `identify` */
-    atomic_bool admin_busy;   /* owner of all down to `identify_address` */
-    _Atomic uint32_t state;   /* enum nvme_state; looked at without owning it */
-    uint64_t deadline;        /* of what a reset waits for */
-    _Atomic uint64_t look_at; /* not before this time; looked at without owning it */
-    unsigned setup;           /* index of the command that is under way in NVME_SETUP */
+    /* All down to `identify_address` is owned with hardware.busy. */
+    enum nvme_phase phase; /* of a reset */
+    unsigned setup;        /* index of the command that is under way in NVME_SETUP */
     struct nvme_ring admin;
     hpa_t admin_sq;
     hpa_t admin_cq;
@@ -109,9 +103,7 @@ struct nvme_controller {
     void *identify; /* one page for Identify data */
     hpa_t identify_address;
     bool msix;
-    unsigned interrupts; /* vectors set up; entry i serves queue i */
-    unsigned queues;
-    struct nvme_queue *queue[NVME_MAX_QUEUES];
+    unsigned interrupts;      /* vectors set up; entry i serves queue i */
     struct page_pool structs; /* for namespaces */
     unsigned namespaces;
 };
@@ -126,12 +118,17 @@ static inline void nvme_write(struct nvme_controller *c, unsigned offset, uint32
     *(volatile uint32_t *)(c->registers + offset) = value;
 }
 
-static inline enum nvme_state nvme_state(const struct nvme_controller *c)
+static inline struct nvme_controller *nvme_controller_of(struct disk_hardware *hw)
 {
-    return (enum nvme_state)atomic_load_explicit(&c->state, memory_order_relaxed);
+    return CONTAINER_OF(hw, struct nvme_controller, hardware);
 }
 
-/* ---- nvme_admin.c; the caller owns admin_busy ---- */
+static inline struct nvme_queue *nvme_queue_at(const struct nvme_controller *c, unsigned index)
+{
+    return CONTAINER_OF(c->hardware.queue[index], struct nvme_queue, common);
+}
+
+/* ---- nvme_admin.c; the caller owns hardware.busy ---- */
 
 enum nvme_answer {
     NVME_WAITING, /* none yet */
@@ -152,25 +149,23 @@ bool nvme_admin_identify(struct nvme_controller *c, uint32_t cns, uint32_t nsid)
 /* The command that asks for `want` queue pairs, and what its result grants. */
 struct nvme_command nvme_admin_queue_command(unsigned want);
 unsigned nvme_admin_queues_granted(uint32_t result);
-/* Sends an Abort and does not wait.  Takes and leaves admin_busy; gives up if it is taken, or if
- * the controller does not run. */
+/* Sends an Abort and does not wait. */
 void nvme_admin_abort(struct nvme_controller *c, uint16_t queue, uint16_t command);
 /* CSTS says fatal, or the controller is gone from the bus. */
 bool nvme_admin_failed(const struct nvme_controller *c);
 
-/* ---- nvme_reset.c; the caller owns admin_busy ---- */
+/* ---- nvme_reset.c; the caller owns hardware.busy ---- */
 
 /* An answer to an admin command takes longer than this: the controller is given up. */
 #define NVME_ADMIN_TIMEOUT_NS 5000000000ull
 
-/* Begins to stop the controller; it will be started again.  Its I/O queues are stopped. */
-void nvme_reset_begin(struct nvme_controller *c);
-/* One look at a reset, and its next step if it is time; never waits.  True: it has just ended, and
- * `state` says how, NVME_RUNNING or (logged) NVME_DEAD. */
-bool nvme_reset_step(struct nvme_controller *c);
+/* For struct disk_ops. */
+void nvme_reset_begin(struct disk_hardware *hw);
+enum disk_reset nvme_reset_step(struct disk_hardware *hw);
+void nvme_give_up(struct disk_hardware *hw, bool late);
 /* Boot only, waits: stops and starts a controller that has no I/O queues yet.  False: logged. */
 bool nvme_start(struct nvme_controller *c);
-/* Boot only, waits: makes c->queue[0..queues) known to the controller.  False: logged. */
+/* Boot only, waits: makes the I/O queues known to the controller.  False: logged. */
 bool nvme_start_queues(struct nvme_controller *c);
 
 /* ---- nvme_namespace.c ---- */
@@ -180,10 +175,11 @@ void nvme_namespaces_add(struct nvme_controller *c);
 
 /* ---- nvme_queue.c ---- */
 
-/* Memory of I/O queue pair `id`, from 1, with `depth` entries.  NULL if there is none. */
-struct nvme_queue *nvme_queue_new(struct nvme_controller *c, uint16_t id, uint16_t depth);
-/* Gives it back: the controller never heard of the queue. */
-void nvme_queue_free(struct nvme_queue *q);
+/* Adds the next I/O queue pair, with `depth` entries.  False: there is no memory for it. */
+bool nvme_queue_add(struct nvme_controller *c, uint16_t depth);
+/* Gives their memory back: the controller never heard of them. */
+void nvme_queues_free(struct nvme_controller *c);
+extern const struct disk_ops nvme_disk_ops;
 extern const struct block_ops nvme_block_ops;
 
 #endif

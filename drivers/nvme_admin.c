@@ -126,11 +126,5 @@ void nvme_admin_abort(struct nvme_controller *c, uint16_t queue, uint16_t comman
         .dword10 = (uint32_t)command << 16 | queue,
     };
 
-    if (atomic_exchange_explicit(&c->admin_busy, true, memory_order_acquire)) {
-        return;
-    }
-    if (nvme_state(c) == NVME_RUNNING) {
-        nvme_admin_send(c, &abort);
-    }
-    atomic_store_explicit(&c->admin_busy, false, memory_order_release);
+    nvme_admin_send(c, &abort);
 }

@@ -2,22 +2,16 @@
 /*
  * Start of an NVMe controller: at boot, and again when it has stopped answering.
  *
- *   RUNNING --begin--> STOPPING --RDY 0--> STARTING --RDY 1--> SETUP --last answer--> RUNNING
- *                          |                   |                 |
- *                          '------ late --------'--- or refused --'--> DEAD
+ *   begin --> STOPPING --RDY 0--> STARTING --RDY 1--> SETUP --last answer--> it runs
+ *                 |                   |                 |
+ *                 '------ late --------'--- or refused --'--> nvme_give_up()
  *
- * Nothing here waits: a step looks once at what the controller shows and returns.  block_poll()
- * of whichever CPU comes by takes the steps, so guests run on and no lock is held meanwhile, even
- * if the controller takes the two minutes that CAP.TO allows.
+ * Nothing here waits: a step looks once at what the controller shows and returns.  The queue engine
+ * takes the steps (drivers/disk_queue.h), so guests run on and no lock is held meanwhile, even if
+ * the controller takes the two minutes that CAP.TO allows.
  *
  * Why each wait ends: STOPPING and STARTING have CAP.TO to end, each command of SETUP
- * NVME_ADMIN_TIMEOUT_NS, and there are at most 1 + 2 * NVME_MAX_QUEUES of them.  A step that finds
- * its time over ends in DEAD.  The steps are taken as long as any request is outstanding, and the
- * one whose time-out began the reset is outstanding until the end of it.
- *
- * Then every request ends: in RUNNING those in flight are issued again, BLOCK_RETRIES times, and
- * those that wait are issued; in DEAD all of them, and all that come, fail (queue_resume() and
- * queue_start() in nvme_queue.c).
+ * NVME_ADMIN_TIMEOUT_NS, and there are at most 1 + 2 * NVME_MAX_QUEUES of them.
  */
 #include "base/log.h"
 #include "drivers/nvme.h"
@@ -34,13 +28,17 @@
 
 #define TIMEOUT_UNIT_NS 500000000ull /* of CAP.TO */
 #define LOOK_NS         1000000ull   /* CSTS is read so often: a register is slow to read */
-#define BOOT_POLL_US    10u
 
-static void enter(struct nvme_controller *c, enum nvme_state state, uint64_t limit_ns)
+static void look_at(struct nvme_controller *c, uint64_t time)
 {
-    c->deadline = platform_clock_ns() + limit_ns;
-    atomic_store_explicit(&c->look_at, 0, memory_order_relaxed);
-    atomic_store_explicit(&c->state, state, memory_order_relaxed);
+    atomic_store_explicit(&c->hardware.look_at, time, memory_order_relaxed);
+}
+
+static void enter(struct nvme_controller *c, enum nvme_phase phase, uint64_t limit_ns)
+{
+    c->hardware.deadline = platform_clock_ns() + limit_ns;
+    look_at(c, 0);
+    c->phase = phase;
 }
 
 static uint64_t ready_limit(const struct nvme_controller *c)
@@ -54,10 +52,18 @@ static void write64(struct nvme_controller *c, unsigned offset, uint64_t value)
     nvme_write(c, offset + 4, (uint32_t)(value >> 32));
 }
 
-void nvme_reset_begin(struct nvme_controller *c)
+static void stop(struct nvme_controller *c)
 {
     nvme_write(c, NVME_CC, nvme_read(c, NVME_CC) & (uint32_t)~CC_ENABLE);
     enter(c, NVME_STOPPING, ready_limit(c));
+}
+
+void nvme_reset_begin(struct disk_hardware *hw)
+{
+    struct nvme_controller *c = nvme_controller_of(hw);
+
+    log_error("%s: resetting the controller", c->name);
+    stop(c);
 }
 
 /* NVMe 1.4, 7.6.1 "Initialization".  Entry sizes are powers of two: 64 and 16 bytes.  Where the
@@ -89,7 +95,7 @@ static enum nvme_answer ready_answer(struct nvme_controller *c, uint32_t want)
 
 static struct nvme_command create_command(const struct nvme_controller *c, unsigned entry, bool cq)
 {
-    const struct nvme_queue *q = c->queue[entry];
+    const struct nvme_queue *q = nvme_queue_at(c, entry);
     struct nvme_command command = {
         .opcode = cq ? NVME_ADMIN_CREATE_CQ : NVME_ADMIN_CREATE_SQ,
         .prp1 = cq ? q->cq_address.v : q->sq_address.v,
@@ -107,9 +113,9 @@ static struct nvme_command create_command(const struct nvme_controller *c, unsig
  * is none of that number. */
 static bool setup_send(struct nvme_controller *c)
 {
-    struct nvme_command command = nvme_admin_queue_command(c->queues);
+    struct nvme_command command = nvme_admin_queue_command(c->hardware.queues);
 
-    if (c->setup > 2 * c->queues || c->queues == 0) {
+    if (c->setup > 2 * c->hardware.queues || c->hardware.queues == 0) {
         return false;
     }
     if (c->setup != 0) {
@@ -117,7 +123,7 @@ static bool setup_send(struct nvme_controller *c)
         bool cq = (c->setup & 1) != 0;
 
         if (cq) {
-            nvme_ring_reset(&c->queue[entry]->ring);
+            nvme_ring_reset(&nvme_queue_at(c, entry)->ring);
         }
         command = create_command(c, entry, cq);
     }
@@ -131,7 +137,8 @@ static enum nvme_answer setup_answer(struct nvme_controller *c)
     uint32_t result = 0;
     enum nvme_answer answer = nvme_admin_answer(c, &result);
 
-    if (answer == NVME_DONE && c->setup == 0 && nvme_admin_queues_granted(result) < c->queues) {
+    if (answer == NVME_DONE && c->setup == 0 &&
+        nvme_admin_queues_granted(result) < c->hardware.queues) {
         return NVME_FAILED;
     }
     return answer;
@@ -139,7 +146,7 @@ static enum nvme_answer setup_answer(struct nvme_controller *c)
 
 static enum nvme_answer look(struct nvme_controller *c)
 {
-    switch (nvme_state(c)) {
+    switch (c->phase) {
     case NVME_STOPPING:
         return ready_answer(c, 0);
     case NVME_STARTING:
@@ -149,73 +156,57 @@ static enum nvme_answer look(struct nvme_controller *c)
     }
 }
 
-/* What was waited for is there.  True: there is nothing more to do. */
-static bool advance(struct nvme_controller *c)
+/* What was waited for is there. */
+static enum disk_reset advance(struct nvme_controller *c)
 {
-    if (nvme_state(c) == NVME_STOPPING) {
+    if (c->phase == NVME_STOPPING) {
         enable(c);
-        return false;
+        return DISK_RESET_WAITING;
     }
-    c->setup = nvme_state(c) == NVME_STARTING ? 0 : c->setup + 1;
-    if (setup_send(c)) {
-        return false;
-    }
-    enter(c, NVME_RUNNING, 0);
-    return true;
+    c->setup = c->phase == NVME_STARTING ? 0 : c->setup + 1;
+    return setup_send(c) ? DISK_RESET_WAITING : DISK_RESET_ENDED;
 }
 
-static void give_up(struct nvme_controller *c, enum nvme_answer answer)
+void nvme_give_up(struct disk_hardware *hw, bool late)
 {
     static const char *const what[] = {
         [NVME_STOPPING] = "to stop", [NVME_STARTING] = "to start", [NVME_SETUP] = "for its queues"};
+    struct nvme_controller *c = nvme_controller_of(hw);
 
     /* It may still write to memory that is about to be used for something else.  What it has
      * written already arrives before the answer to the read. */
     pci_master_disable(c->pci);
-    log_error("%s: asked %s it %s, CSTS %08x: given up, its requests fail", c->name,
-              what[nvme_state(c)], answer == NVME_FAILED ? "fails" : "does not answer in time",
-              nvme_read(c, NVME_CSTS));
-    enter(c, NVME_DEAD, 0);
+    log_error("%s: asked %s it %s, CSTS %08x: given up, its requests fail", c->name, what[c->phase],
+              late ? "does not answer in time" : "fails", nvme_read(c, NVME_CSTS));
 }
 
-bool nvme_reset_step(struct nvme_controller *c)
+enum disk_reset nvme_reset_step(struct disk_hardware *hw)
 {
+    struct nvme_controller *c = nvme_controller_of(hw);
     uint64_t now = platform_clock_ns();
-    enum nvme_answer answer;
 
-    if (nvme_state(c) == NVME_RUNNING || nvme_state(c) == NVME_DEAD) {
-        return false;
-    }
-    answer = look(c);
-    if (answer == NVME_DONE) {
+    switch (look(c)) {
+    case NVME_DONE:
         return advance(c);
+    case NVME_FAILED:
+        return DISK_RESET_FAILED;
+    case NVME_WAITING:
+        break;
     }
-    if (answer == NVME_FAILED || now >= c->deadline) {
-        give_up(c, answer);
-        return true;
+    if (c->phase != NVME_SETUP) {
+        look_at(c, now + LOOK_NS);
     }
-    if (nvme_state(c) != NVME_SETUP) {
-        atomic_store_explicit(&c->look_at, now + LOOK_NS, memory_order_relaxed);
-    }
-    return false;
-}
-
-static bool boot_wait(struct nvme_controller *c)
-{
-    while (!nvme_reset_step(c)) {
-        platform_delay_us(BOOT_POLL_US);
-    }
-    return nvme_state(c) == NVME_RUNNING;
+    return DISK_RESET_WAITING;
 }
 
 bool nvme_start(struct nvme_controller *c)
 {
-    nvme_reset_begin(c);
-    return boot_wait(c);
+    stop(c);
+    return disk_hardware_wait(&c->hardware);
 }
 
 bool nvme_start_queues(struct nvme_controller *c)
 {
     c->setup = 1; /* the queues were asked for to learn how many there are */
-    return setup_send(c) && boot_wait(c);
+    return setup_send(c) && disk_hardware_wait(&c->hardware);
 }

@@ -3,7 +3,7 @@
  * Small structures, cut from whole pages of the machine's memory: what a driver finds at boot
  * (namespaces, partitions), however many there are.
  *
- * A pool that is all zero is empty.  What was taken is never given back.  Boot CPU, at boot.
+ * A pool that is all zero is empty.  Nothing is ever given back.  Boot CPU, at boot.
  */
 #ifndef SPILLWAY_DRIVERS_PAGE_POOL_H
 #define SPILLWAY_DRIVERS_PAGE_POOL_H

@@ -170,7 +170,7 @@ struct pci_device *pci_next(struct pci_device *previous)
     return next < devices + device_count ? next : NULL;
 }
 
-/* What the size register pair answers to all ones; the old value is put back. */
+/* The answer of the size register pair to all ones; the old value is put back. */
 static uint32_t bar_probe(const struct pci_device *dev, unsigned offset)
 {
     uint32_t old = pci_read32(dev, offset);

@@ -46,14 +46,14 @@ static uint32_t config32(const struct virtio_blk *b, unsigned offset)
 /* Limits that follow from the features.  False: a device we cannot serve. */
 static bool read_limits(struct virtio_blk *b)
 {
-    b->max_pages = 1;
+    b->hardware.max_pages = 1;
     b->max_segment = SEGMENT_BYTES;
     b->device.blocks =
         (config32(b, CONFIG_CAPACITY) | (uint64_t)config32(b, CONFIG_CAPACITY + 4) << 32) >> 3;
     b->device.read_only = (b->features & VIRTIO_BLK_F_RO) != 0;
     if (b->features & VIRTIO_BLK_F_SEG_MAX) {
         uint32_t segments = config32(b, CONFIG_SEG_MAX);
-        b->max_pages = MAX(MIN(segments, (uint32_t)BLOCK_MAX_PAGES), 1u);
+        b->hardware.max_pages = MAX(MIN(segments, (uint32_t)BLOCK_MAX_PAGES), 1u);
     }
     if (b->features & VIRTIO_BLK_F_SIZE_MAX) {
         b->max_segment = MIN(config32(b, CONFIG_SIZE_MAX), SEGMENT_BYTES);
@@ -79,24 +79,23 @@ static unsigned queue_count(const struct virtio_blk *b)
     return MIN(MIN(queues, platform_cpu_count()), (unsigned)VIRTIO_BLK_MAX_QUEUES);
 }
 
-/* Queue `i`.  NULL, and logged: the device has no such queue, or there is no memory for it. */
-static struct virtio_blk_queue *make_queue(struct virtio_blk *b, unsigned i, unsigned slots)
+/* The next queue.  False, and logged: the device has no such queue, or there is no memory. */
+static bool make_queue(struct virtio_blk *b, unsigned tags)
 {
+    unsigned i = b->hardware.queues;
     uint16_t size = virtio_pci_queue_size(&b->pci, i);
 
     /* Header, one page, status; and a power of two, as 2.6 "Split Virtqueues" demands. */
     if (size < 4 || (size & (size - 1)) != 0) {
         log_warn("%s: queue %u of %u descriptors: not used", b->device.name, i, size);
-        return NULL;
+        return false;
     }
-    struct virtio_blk_queue *q = virtio_blk_queue_new(b, i, size, slots);
-
-    if (!q) {
+    if (!virtio_blk_queue_add(b, size, tags)) {
         log_warn("%s: no memory for queue %u: not used", b->device.name, i);
-        return NULL;
+        return false;
     }
-    b->max_pages = MIN(b->max_pages, size - 2u);
-    return q;
+    b->hardware.max_pages = MIN(b->hardware.max_pages, size - 2u);
+    return true;
 }
 
 /* One queue per CPU, if the device has as many, each with an MSI-X entry on that CPU. */
@@ -105,20 +104,16 @@ static bool make_queues(struct virtio_blk *b)
     unsigned want = queue_count(b);
     bool msix = pci_msix_enable(b->pci.pci);
 
-    while (b->queues < want) {
-        struct virtio_blk_queue *q = make_queue(b, b->queues, block_slots_for(want));
-        if (!q) {
-            break;
-        }
-        b->queue[b->queues++] = q;
+    while (b->hardware.queues < want && make_queue(b, block_tags_for(want))) {
     }
-    for (unsigned i = 0; i < b->queues; i++) {
-        int vector = msix ? platform_irq_alloc(i, virtio_blk_interrupt, b->queue[i]) : -1;
+    for (unsigned i = 0; i < b->hardware.queues; i++) {
+        struct virtio_blk_queue *q = virtio_blk_queue_at(b, i);
+        int vector = msix ? platform_irq_alloc(i, virtio_blk_interrupt, q) : -1;
         if (vector >= 0 && pci_msix_route(b->pci.pci, i, vector)) {
-            b->queue[i]->vector = vector;
+            q->vector = vector;
         }
     }
-    return b->queues != 0;
+    return b->hardware.queues != 0;
 }
 
 static bool enable_queue(struct virtio_blk *b, struct virtio_blk_queue *q)
@@ -126,6 +121,7 @@ static bool enable_queue(struct virtio_blk *b, struct virtio_blk_queue *q)
     bool has_vector;
 
     virtio_ring_reset(&q->ring, q->vector >= 0);
+    q->common.full = !virtio_blk_queue_has_room(q);
     q->notify = virtio_pci_queue_enable(&b->pci, q->index, q->ring.size, q->parts,
                                         q->vector >= 0 ? q->index : (uint16_t)VIRTIO_NO_VECTOR,
                                         &has_vector);
@@ -139,16 +135,18 @@ static bool enable_queue(struct virtio_blk *b, struct virtio_blk_queue *q)
 bool virtio_blk_start(struct virtio_blk *b)
 {
     uint64_t before = b->features;
+    bool first = b->hardware.queues == 0;
 
-    if (!virtio_pci_negotiate(&b->pci, WANTED, &b->features) ||
-        (b->queues != 0 && b->features != before)) {
+    if (!virtio_pci_negotiate(&b->pci, WANTED, &b->features) || (!first && b->features != before)) {
         return false;
     }
-    if (b->queues == 0 && (!read_limits(b) || !make_queues(b))) {
+    if (first && (!read_limits(b) || !make_queues(b))) {
         return false;
     }
-    for (unsigned i = 0; i < b->queues; i++) {
-        if (!enable_queue(b, b->queue[i])) {
+    /* 5.2.6.2: without FLUSH a completed write is in stable storage already. */
+    b->hardware.write_through = !(b->features & VIRTIO_BLK_F_FLUSH);
+    for (unsigned i = 0; i < b->hardware.queues; i++) {
+        if (!enable_queue(b, virtio_blk_queue_at(b, i))) {
             return false;
         }
     }
@@ -188,6 +186,7 @@ static void device_probe(struct pci_device *pci)
 {
     hpa_t memory;
     struct virtio_blk *b = platform_dma_alloc(sizeof(*b), &memory);
+    const struct virtio_blk_queue *q;
     const char *missing;
 
     if (!b) {
@@ -198,6 +197,7 @@ static void device_probe(struct pci_device *pci)
     /* Until it has one, for the log. */
     snprintf(b->device.name, sizeof(b->device.name), "virtio %02x:%02x.%x", pci->bus, pci->slot,
              pci->function);
+    b->hardware.ops = &virtio_blk_disk_ops;
     b->device.ops = &virtio_blk_ops;
     b->device.driver = b;
     missing = device_start(b, pci);
@@ -207,14 +207,15 @@ static void device_probe(struct pci_device *pci)
     if (missing) {
         log_error("%s: %s: left out, its disk is not used", b->device.name, missing);
         pci_master_disable(pci);
-        if (b->queues == 0) {
+        if (b->hardware.queues == 0) {
             /* With queues an interrupt for one of them may be under way. */
             platform_dma_free(memory, sizeof(*b));
         }
         return;
     }
-    log_info("%s: %u queues of %u, %s, %u pages a request%s", b->device.name, b->queues,
-             b->queue[0]->ring.size, b->queue[0]->vector >= 0 ? "MSI-X" : "polled", b->max_pages,
+    q = virtio_blk_queue_at(b, 0);
+    log_info("%s: %u queues of %u, %s, %u pages a request%s", b->device.name, b->hardware.queues,
+             q->ring.size, q->vector >= 0 ? "MSI-X" : "polled", b->hardware.max_pages,
              b->features & VIRTIO_F_INDIRECT ? ", indirect" : "");
 }
 

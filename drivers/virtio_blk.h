@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * virtio block devices: structures shared by virtio_blk.c (probe, start) and virtio_blk_queue.c
- * (requests, reset).  VIRTIO 1.1, 5.2 "Block Device".
+ * (queues, as the queue engine wants them: drivers/disk_queue.h).  VIRTIO 1.1, 5.2 "Block Device".
  *
- * Locks: each queue has its block_queue lock; `state` belongs to the CPU that has set `busy`, for
- * one step of a reset.
+ * Locks: each queue has that of its engine queue; a reset belongs to the owner of `hardware.busy`.
  */
 #ifndef SPILLWAY_DRIVERS_VIRTIO_BLK_H
 #define SPILLWAY_DRIVERS_VIRTIO_BLK_H
 
-#include "drivers/block_slots.h"
+#include "drivers/disk_queue.h"
 #include "drivers/virtio_pci.h"
 
 #define VIRTIO_BLK_MAX_QUEUES 4
-#define VIRTIO_BLK_SEGMENTS   (BLOCK_MAX_PAGES + 2) /* header, pages, status */
+_Static_assert(VIRTIO_BLK_MAX_QUEUES <= DISK_QUEUES, "queues of the engine");
+#define VIRTIO_BLK_SEGMENTS (BLOCK_MAX_PAGES + 2) /* header, pages, status */
 
 #define VIRTIO_BLK_F_SIZE_MAX BIT(1)
 #define VIRTIO_BLK_F_SEG_MAX  BIT(2)
@@ -41,46 +41,46 @@ struct virtio_blk_dma {
 struct virtio_blk;
 
 struct virtio_blk_queue {
-    struct block_queue requests; /* its lock protects all below */
+    struct disk_queue common; /* its lock protects all below; a tag is the token of a chain */
     struct virtio_ring ring;
-    struct virtio_blk *owner;
     hpa_t parts[3]; /* descriptors, avail, used */
     volatile uint16_t *notify;
-    struct virtio_blk_dma *dma; /* one for each slot */
+    struct virtio_blk_dma *dma; /* one for each tag */
     hpa_t dma_address;
-    struct block_slots slots;    /* the index is the token of its descriptors */
-    uint64_t last_answer;        /* when the device last completed anything */
     _Atomic uint64_t interrupts; /* noted by the handler */
     uint16_t index;
     int vector; /* negative: polled */
-    bool stopped;
-};
-
-enum virtio_blk_state {
-    VIRTIO_BLK_RUNNING,
-    VIRTIO_BLK_RESETTING, /* status was written as 0 and does not read 0 yet */
-    VIRTIO_BLK_DEAD,      /* a reset failed: all requests fail */
 };
 
 struct virtio_blk {
+    struct disk_hardware hardware;
     struct block_device device;
     struct virtio_pci pci;
     uint64_t features;
-    uint32_t max_pages;     /* of one request to the device */
-    uint32_t max_segment;   /* bytes of one descriptor */
-    atomic_bool busy;       /* somebody takes a step of a reset: owner of `state` and `deadline` */
-    _Atomic uint32_t state; /* enum virtio_blk_state; looked at without owning it */
-    uint64_t deadline;      /* of a reset */
-    unsigned queues;
-    struct virtio_blk_queue *queue[VIRTIO_BLK_MAX_QUEUES];
+    uint32_t max_segment; /* bytes of one descriptor */
 };
+
+static inline struct virtio_blk *virtio_blk_of(struct disk_hardware *hw)
+{
+    return CONTAINER_OF(hw, struct virtio_blk, hardware);
+}
+
+static inline struct virtio_blk_queue *virtio_blk_queue_at(const struct virtio_blk *b,
+                                                           unsigned index)
+{
+    return CONTAINER_OF(b->hardware.queue[index], struct virtio_blk_queue, common);
+}
 
 /* ---- virtio_blk_queue.c ---- */
 
 extern const struct block_ops virtio_blk_ops;
-/* Memory of a queue of `size` descriptors and `slots` requests in flight, or NULL. */
-struct virtio_blk_queue *virtio_blk_queue_new(struct virtio_blk *b, unsigned index, uint16_t size,
-                                              unsigned slots);
+extern const struct disk_ops virtio_blk_disk_ops;
+/* Adds the next queue, of `size` descriptors and `tags` requests in flight.  False: there is no
+ * memory for it. */
+bool virtio_blk_queue_add(struct virtio_blk *b, uint16_t size, unsigned tags);
+/* Is there room for the largest request in the ring?  The queue's lock is held, or it is stopped.
+ */
+bool virtio_blk_queue_has_room(const struct virtio_blk_queue *q);
 
 /*
  * Segments of a request: header, pages (neighbours joined up to max_segment), status.  Pure.

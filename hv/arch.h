@@ -80,8 +80,7 @@ enum exit_result {
     EXIT_PARK,   /* nothing has changed; vcpu->waiter is registered and will wake the vCPU, which
                     then enters the guest again at the same instruction */
     EXIT_HALT,   /* done; the vCPU sleeps until an interrupt is pending */
-    EXIT_FAIL,   /* this VM has been failed by vm_fail() */
-    EXIT_STOP,   /* the VM ended or is being reset: do not enter again */
+    EXIT_FAIL,   /* the VM ends, by a failure or for its reset: a stop has been requested */
 };
 
 /* CPUID with the vCPU's registers.  Cannot fail.  The caller advances RIP. */
@@ -94,7 +93,7 @@ enum exit_result arch_guest_cr_access(struct vcpu *vcpu, const struct vcpu_exit 
 enum exit_result arch_guest_xsetbv(struct vcpu *vcpu, const struct vcpu_exit *exit);
 /*
  * The instruction at RIP touched guest-physical memory that no slot owns: fetches and decodes it,
- * performs it through hv/vdev/bus.h, advances RIP.
+ * performs it through hv/vdev/access.h, advances RIP.
  */
 enum exit_result arch_guest_mmio(struct vcpu *vcpu, const struct vcpu_exit *exit);
 /* After each exit while vcpu->lent_pages is not 0: the vCPU may have finished the instruction for

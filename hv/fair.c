@@ -4,9 +4,9 @@
 #include "base/log.h"
 
 #define UNIT        4096u      /* virtual ns of one ns at weight 1 */
-#define AFFINITY_NS 2000000ull /* what staying on a CPU is worth */
+#define AFFINITY_NS 2000000ull /* the bonus for staying on a CPU */
 #define PREEMPT_NS  500000ull  /* so much further must one be that gives way to one that wakes */
-/* One that ran all the time may be behind by so much, if it has one CPU and its share is more. */
+/* A group that ran all the time may be behind by so much: it has one CPU, and its share is more. */
 #define OWED_NS (8 * FAIR_SLICE_NS)
 #define LOOK    4u /* groups looked at for one that ran on this CPU */
 
@@ -105,7 +105,8 @@ void fair_enqueue(struct fair_queue *queue, struct fair_member *member, bool wok
     list_push_back(&group->members, &member->link);
     queue->waiting++;
     if (group->waiting++ == 0) {
-        /* Each of those that run may have used a slice since `now`, and this one before it came. */
+        /* The most that it can be ahead: each running member may have used a slice since `now`, and
+         * this one before it came. */
         uint64_t debt = FAIR_SLICE_NS * (group->running + 2);
 
         credit = woken && group->running == 0 ? credit : OWED_NS;

@@ -5,8 +5,8 @@
  *     queue --tree, least virtual time first--> group (VM) --list--> member (vCPU that waits)
  *
  * Start-time fair queueing (Goyal, Vin, Cheng, "Start-Time Fair Queueing", 1996).  A group's
- * virtual time is the CPU time of its members divided by its weight; whoever has least comes next.
- * `now` of a queue is the virtual time at which the last one was picked.  It decides what a
+ * virtual time is the CPU time of its members divided by its weight; the group with least comes
+ * next. `now` of a queue is the virtual time at which the last one was picked.  It decides what a
  * newcomer begins with: it may be behind `now` by half a slice, which it is then given, and ahead
  * by what its members can use in one slice, which it then waits for; not by more, however long it
  * slept or ran.  One that was only stopped may be behind by some more: with several CPUs its share
@@ -31,7 +31,6 @@
 #include "base/types.h"
 
 #define FAIR_WEIGHT_MAX 10000u
-#define FAIR_WEIGHT     100u /* the usual one */
 
 /* A slice is 8 ms for few and shorter for many, so that each has its turn within the period. */
 #define FAIR_SLICE_NS     8000000ull

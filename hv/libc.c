@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What newlib asks of its system: memory, a lock around malloc, an errno.
+ * Newlib's needs of a system: memory, a lock around malloc, an errno.
  *
  * The heap serves boot time and the creation of VMs only; nothing in the paging
  * paths allocates from it.

@@ -4,8 +4,8 @@
  * those of base/log.h; those about a VM are written by vm_log() of hv/guest/vm.h.
  *
  * Each VM is a source of lines, and so is the hypervisor.  When the log is full, the source that
- * has most lines in it loses its oldest one: a VM that has much said about it cannot push out what
- * was said about the others.  A line that its source has just said is counted, not stored again.
+ * has most lines in it loses its oldest one: lines about a noisy VM cannot push out those about
+ * the others.  A line that its source has just said is counted, not stored again.
  * Lock: RANK_LOG.
  */
 #ifndef SPILLWAY_HV_LOG_H

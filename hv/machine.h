@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What there is once in the machine: backend, store, configuration.  Set at boot, then read-only.
- */
+/* The machine's one backend, store and configuration.  Set at boot, then read-only. */
 #ifndef SPILLWAY_HV_MACHINE_H
 #define SPILLWAY_HV_MACHINE_H
 
@@ -19,8 +18,8 @@ const struct handover *machine_handover(void);
 /* The file of that path in memory, or NULL. */
 const struct handover_file *machine_file(const char *path);
 
-/* The line that says how it ended: on a line of its own, whatever the prompt is doing; and all of
- * it is on the wire before whoever started us hears of it.  What powers off or resets follows. */
+/* Shows the line that says how it ended: on a line of its own, whatever the prompt is doing, and
+ * all of it on the wire before an emulator hears of it.  The caller then powers off or resets. */
 void machine_say_last(const char *line);
 /* All VMs have ended (or the operator said so): the last line, then power off. */
 _Noreturn void machine_power_off(void);

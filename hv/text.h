@@ -11,7 +11,7 @@ struct text {
     size_t used; /* without the terminating NUL; never more than size - 1 */
 };
 
-/* What does not fit is cut off. */
+/* Adds text; cuts off what does not fit. */
 void text_add(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What `tools/spillway check` runs: hv/config/config.c and hv/config/admission.c on the host, over
- * a file.
+ * The program behind `tools/spillway check`: hv/config/config.c and hv/config/admission.c on the
+ * host, over a file.
  *
  *     check-config FILE [--name NAME] [--pool SIZE] [--store SIZE] [--root DIR]
  *
@@ -124,7 +124,7 @@ static void check_vm(const struct admission_supply *supply, struct admission_dem
     errors++;
 }
 
-/* What the hypervisor takes of the pool for each CPU is not known here: some 100 KiB. */
+/* The hypervisor's own part of the pool for each CPU is not known here: some 100 KiB. */
 static struct admission_supply supply_of(const struct config *config, uint64_t pool)
 {
     uint64_t frames = pool / PAGE_SIZE;

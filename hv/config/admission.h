@@ -17,14 +17,14 @@
 
 #include "base/types.h"
 
-/* What a VM is to be promised; all in 4 KiB pages. */
+/* The promise that a VM asks for; all in 4 KiB pages. */
 struct admission_terms {
     uint64_t memory, min, max; /* max 0: none */
     uint64_t tmem;             /* quota */
     unsigned vcpus;
 };
 
-/* What that comes to, for one VM or for all; in 4 KiB pages. */
+/* The cost of one promise, or of all; in 4 KiB pages. */
 struct admission_demand {
     uint64_t pages; /* each in a frame or in a slot */
     uint64_t cap;   /* of them in frames, at most */
@@ -59,7 +59,7 @@ struct admission_demand admission_subtract(const struct admission_demand *a,
  */
 bool admission_check(const struct admission_supply *supply, const struct admission_demand *others,
                      const struct admission_demand *want, char *message, size_t message_bytes);
-/* So many pages of what was promised have no place any more. */
+/* Counts the promised pages that have no place any more. */
 uint64_t admission_missing(const struct admission_supply *supply,
                            const struct admission_demand *all);
 

@@ -173,7 +173,7 @@ _Static_assert(ARRAY_SIZE(host_keys) <= CONFIG_KEYS_MAX && ARRAY_SIZE(vm_keys) <
 
 /* ---- sections ---- */
 
-/* What must hold between two sizes of a VM; reported where the first one stands. */
+/* Checks two sizes of a VM against each other; reports the line of the first one. */
 static void check_at_most(struct config_parser *p, unsigned key, uint64_t bytes, const char *limit,
                           uint64_t most)
 {
@@ -251,7 +251,7 @@ static bool check_new_vm(struct config_parser *p, const char *name)
     return true;
 }
 
-/* One that may not be is read all the same, for its errors. */
+/* Reads one that is refused all the same, for its errors. */
 static void begin_vm(struct config_parser *p, const char *name)
 {
     bool counts = check_new_vm(p, name);
@@ -331,7 +331,7 @@ static void set_key(struct config_parser *p, const struct config_key *keys, size
     unknown_key(p, keys, count);
 }
 
-/* A line that cannot be read: what it would have set is not missing as well. */
+/* Reports a line that cannot be read; its key is then not reported as missing as well. */
 static void bad_line(struct config_parser *p, const struct config_line *line)
 {
     config_error(p, p->line, "bad line", line->expected, line->name);

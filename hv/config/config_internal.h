@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Shared by the files that read spillway.conf, hv/config*.c, and nobody else. */
+/* Shared by the files of hv/config/ that read spillway.conf, and nobody else. */
 #ifndef SPILLWAY_HV_CONFIG_CONFIG_INTERNAL_H
 #define SPILLWAY_HV_CONFIG_CONFIG_INTERNAL_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What stands behind the `=`. */
+/* Values: the text behind the `=`. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>

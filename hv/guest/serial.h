@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Where the bytes go that a guest's serial port sends: the console shows them. */
+/* The other end of a guest's serial port: the console shows the bytes that it sends. */
 #ifndef SPILLWAY_HV_GUEST_SERIAL_H
 #define SPILLWAY_HV_GUEST_SERIAL_H
 
@@ -12,7 +12,7 @@ void console_guest_output(struct vm *vm, char c);
 /* Shall the guest's port wait before it sends more?  Then console_take_ready() will say when not.
  */
 bool console_guest_busy(const struct vm *vm);
-/* All that it has printed is shown, its unfinished line as well: when it ends. */
+/* Shows all that it has printed, its unfinished line as well: when it ends. */
 void console_guest_flush(struct vm *vm);
 
 #endif

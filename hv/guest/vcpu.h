@@ -20,7 +20,7 @@
 #include "hv/fair.h"
 #include "mm/space/space.h"
 
-struct lapic;
+struct vlapic;
 struct vm;
 
 /* Current after every exit, loaded before every entry. */
@@ -86,10 +86,10 @@ struct vcpu {
     /* Requests from other CPUs; hv/run/vcpu_request.c.  Looked at before every entry. */
     _Atomic uint32_t requests;   /* VCPU_REQUEST_* */
     _Atomic uint32_t nmis_sent;  /* with VCPU_REQUEST_NMI */
-    _Atomic uint32_t interrupts; /* VCPU_INTERRUPT_*; written by hv/vdev/lapic*.c */
+    _Atomic uint32_t interrupts; /* VCPU_INTERRUPT_*; written by hv/vdev/irq/vlapic*.c */
     uint8_t sipi_vector;
 
-    struct lapic *lapic; /* hv/vdev/lapic.c */
+    struct vlapic *vlapic; /* hv/vdev/irq/vlapic.c */
 
     /* Backend */
     void *backend_data;       /* struct vmx_vcpu or struct svm_vcpu */
@@ -128,7 +128,7 @@ struct vcpu {
     uint64_t run_ns; /* under RANK_SCHED */
 };
 
-/* Why an interrupt may be pending; what is, the local APIC says. */
+/* Why an interrupt may be pending; the local APIC says which one is. */
 #define VCPU_INTERRUPT_IRR  BIT(0) /* its IRR is not empty */
 #define VCPU_INTERRUPT_INTR BIT(1) /* the line at LINT0 is high */
 
@@ -156,10 +156,10 @@ static inline uint64_t vcpu_stall_ns(const struct vcpu *vcpu, uint64_t now)
 void vcpu_notify(struct vcpu *vcpu);
 /* Sets request bits, then as vcpu_notify; INIT and SIPI reach a vCPU in any state. */
 void vcpu_request(struct vcpu *vcpu, uint32_t requests);
-/* Charges for it, instead of the vCPU that this CPU runs, what was done for it here: ns. */
+/* Charges the vCPU, and not the one that this CPU runs, for work done for it here: ns. */
 void vcpu_charge_service(struct vcpu *vcpu, uint64_t ns);
 
-/* Once for each entry: none is pending, in most cases. */
+/* Asked before each entry; in most cases none is pending. */
 static inline bool vcpu_may_have_interrupt(const struct vcpu *vcpu)
 {
     return atomic_load_explicit(&vcpu->interrupts, memory_order_acquire) != 0;

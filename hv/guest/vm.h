@@ -3,7 +3,6 @@
 #ifndef SPILLWAY_HV_GUEST_VM_H
 #define SPILLWAY_HV_GUEST_VM_H
 
-#include "base/list.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "hv/config/admission.h"
@@ -30,25 +29,53 @@ enum vm_outcome {
     VM_OUTCOME_RESET,   /* the guest asked for a reset: started again */
 };
 
-struct cmos;       /* hv/vdev/cmos.h */
+struct vcmos;      /* hv/vdev/legacy/vcmos.h */
 struct vm_config;  /* hv/config/config.h */
 struct vm_devices; /* hv/vdev/devices.h */
 
+/*
+ * One run of a VM, from its start until it is started again: zeroed as a whole when it begins
+ * (hv/vm/start.c), so that no run finds anything of the one before.
+ */
+struct vm_run {
+    uint64_t start_ns, end_ns;
+    struct frame_promise parts; /* gathered for what it is made of */
+    bool made;                  /* that is there */
+    bool closed;                /* ENDING: vCPUs are gone, the space is draining */
+    bool restart;               /* start again when it has ended */
+    enum vm_outcome outcome;
+    uint32_t exit_code;
+    /* Loading, by vm_poll() */
+    struct guest_load *load;
+    struct mm_waiter load_waiter;
+    _Atomic bool load_ready;
+    /* Asked to stop, hv/vm/stop.c; written with the list's lock held, too. */
+    uint64_t stop_ns;               /* when; 0: has not been asked */
+    uint64_t stop_seen_ns;          /* the last poll */
+    uint64_t stop_left_ns;          /* until its power is cut */
+    _Atomic(struct vcpu *) lent_to; /* arch/x86/guest/step.c: who has the space's page of ones */
+    _Atomic bool mmio_refused;      /* reported */
+    /* What it has come to, from its end on. */
+    struct {
+        struct space_stats memory;
+        struct tmem_stats tmem;
+        uint64_t exits, stall_us, run_us;
+    } total;
+};
+
 struct vm {
-    struct list link;
-    struct spinlock lock; /* state, outcome, exit_code, stop_* */
+    struct spinlock lock; /* state; run.outcome, run.exit_code, run.stop_* */
     const struct vm_config *config;
     const char *name;
     unsigned index;
     enum vm_state state;
-    enum vm_outcome outcome;
-    uint32_t exit_code;
+    struct vm_run run;
     struct space *space;
     struct tmem *_Atomic tmem; /* NULL: none */
     unsigned vcpu_count;
     struct vcpu *vcpu[VM_VCPUS_MAX];
     struct vm_devices *devices;
-    struct cmos *cmos; /* under their lock; it outlives them */
+    struct vcmos *cmos; /* under their lock; it outlives them */
     uint64_t memory_pages;
     uint64_t tsc_khz;
     struct admission_demand promised; /* 0 when stopped */
@@ -57,38 +84,19 @@ struct vm {
     uint32_t cpu_shares;              /* ... and of CPUs; 0: the same */
     struct fair_group share;          /* of CPUs; hv/run/sched.c */
     uint64_t tmem_pages;              /* live setting: quota */
-    uint64_t start_ns, end_ns;
-    struct frame_promise parts; /* gathered for what it is made of */
-    bool made;                  /* that is there */
-    bool restart;               /* start again when it has ended */
-    unsigned triple_faults;     /* in a row, each soon after a start */
-    /* Between two runs, hv/vm/restart.c. */
-    uint64_t restart_ns; /* ENDING until then; 0: not that far */
-    unsigned early_runs; /* in a row that reset themselves at once */
+    /* Over several runs, hv/vm/end.c and hv/vm/restart.c. */
+    unsigned triple_faults; /* in a row, each soon after a start */
+    unsigned early_runs;    /* in a row that reset themselves at once */
+    uint64_t restart_ns;    /* ENDING until then; 0: not that far */
     struct timer restart_timer;
-    /* Asked to stop, hv/vm/stop.c; written with the list's lock held, too. */
-    uint64_t stop_ns;      /* when; 0: has not been asked */
-    uint64_t stop_seen_ns; /* the last poll */
-    uint64_t stop_left_ns; /* until its power is cut */
-    /* Loading, by vm_poll() */
-    struct guest_load *load;
-    struct mm_waiter load_waiter;
-    _Atomic bool load_ready;
-    bool closed; /* ENDING: vCPUs are gone, the space is draining */
-    /* What the last run came to, shown until the next one starts. */
-    struct space_stats last_memory;
-    struct tmem_stats last_tmem;
-    uint64_t last_exits, last_stall_us, last_run_us;
-    _Atomic(struct vcpu *) lent_to; /* arch/x86/guest/step.c: who has the space's page of ones */
-    _Atomic bool mmio_refused;      /* reported */
     /* Accesses that nobody owns, counted and shown. */
     _Atomic uint64_t unowned_io, unowned_mmio, unowned_msr;
     /* hv/vm/log.c */
     _Atomic uint64_t log_due_ns, log_left_out;
 };
 
-/* A line about the VM into its share of the log, hv/log.h.  Any context.  What a guest can cause
- * again and again is bounded: lines beyond that are counted. */
+/* A line about the VM into its share of the log, hv/log.h.  Any context.  Lines that a
+ * guest can cause again and again are bounded: those beyond that are counted. */
 void vm_log(struct vm *vm, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -100,6 +108,9 @@ void vm_triple_fault(struct vm *vm, unsigned vcpu, uint64_t rip);
 /* The guest cannot go on: logs the reason, stops all of its vCPUs.  Any context without locks
  * of rank RANK_VM or above. */
 void vm_fail(struct vm *vm, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* A page that the guest cannot go on without is lost (MM_LOST): as vm_fail(), with a reason; the
+ * format says which page it is. */
+void vm_lose_page(struct vm *vm, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The guest asked for a reset (keyboard controller, 0xcf9, ACPI reset register). */
 void vm_reset_request(struct vm *vm);
 

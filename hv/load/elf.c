@@ -164,7 +164,8 @@ static bool find_in_notes(const uint8_t *p, uint64_t bytes, uint64_t *entry)
     return false;
 }
 
-bool load_find_pvh_entry(const struct guest_image *image, uint64_t *entry)
+/* The PVH entry point of XEN_ELFNOTE_PHYS32_ENTRY.  False: the file has no such note. */
+static bool find_pvh_entry(const struct guest_image *image, uint64_t *entry)
 {
     struct elf_file elf;
 
@@ -213,7 +214,7 @@ bool load_plan_pvh(struct guest_load *load, char *error)
 {
     uint64_t elf_entry, entry, initrd;
 
-    if (!load_find_pvh_entry(&load->image, &entry)) {
+    if (!find_pvh_entry(&load->image, &entry)) {
         return load_error(error,
                           "ELF file has neither a multiboot header nor a PVH entry (Xen note 18)");
     }

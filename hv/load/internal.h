@@ -6,7 +6,7 @@
  * segments of guest memory, and the boot vCPU's state.  load/load.c carries the
  * plan out.
  *
- * What the boot protocols pass lies at a fixed place below 640 KiB:
+ * The data of the boot protocols lies at a fixed place below 640 KiB:
  *   0x90000  boot_params, multiboot info or hvm_start_info
  *   0x91000  GDT
  *   0x92000  page tables: PML4, PDPT, 4 x PD (identity map of 4 GiB)
@@ -22,7 +22,7 @@
 #include "base/bits.h"
 #include "hv/guest/vcpu.h"
 #include "hv/load/load.h"
-#include "hv/vdev/acpi.h"
+#include "hv/vdev/legacy/acpi.h"
 
 #define AREA_BASE    0x90000ull
 #define AREA_INFO    0x90000ull
@@ -158,7 +158,5 @@ bool load_plan_pvh(struct guest_load *load, char *error);
 
 /* Adds all PT_LOAD segments at their physical addresses; *entry is e_entry made physical. */
 bool load_add_elf(struct guest_load *load, uint64_t *entry, char *error);
-/* The PVH entry point of XEN_ELFNOTE_PHYS32_ENTRY.  False: the file has no such note. */
-bool load_find_pvh_entry(const struct guest_image *image, uint64_t *entry);
 
 #endif

@@ -55,7 +55,7 @@ bool load_is_linux(const struct guest_image *image)
            get32(file + HDR_MAGIC) == HDR_MAGIC_VALUE;
 }
 
-/* What the checked header says. */
+/* Taken from the checked header. */
 struct linux_header {
     uint64_t code_offset, code_bytes; /* protected-mode part, in the file */
     uint64_t address, init_size;

@@ -11,8 +11,8 @@
 #include "arch/x86/hw/segment.h"
 #include "hv/load/internal.h"
 #include "hv/machine.h"
-#include "hv/vdev/lapic.h"
-#include "hv/vdev/platform_io.h"
+#include "hv/vdev/irq/vlapic.h"
+#include "hv/vdev/legacy/vplatform.h"
 
 #define STEP_BYTES 0x40000ull /* looked at in one step */
 
@@ -59,7 +59,7 @@ void load_set_error(char *error, const char *format, ...)
     va_end(args);
 }
 
-/* All of [address, address + bytes) is RAM that a kernel may be loaded into. */
+/* Is all of [address, address + bytes) RAM that a kernel may be loaded into? */
 static bool is_ram(const struct guest_load *load, uint64_t address, uint64_t bytes)
 {
     if (address < LOW_MEMORY_END) {
@@ -333,7 +333,7 @@ static void finish(struct guest_load *load)
     struct vcpu *vcpu = load->vm->vcpu[0];
 
     machine_backend()->set_state(vcpu, &load->state);
-    lapic_virtual_wire(vcpu->lapic);
+    vlapic_virtual_wire(vcpu->vlapic);
     vcpu->regs = load->registers;
     load->done = true;
 }

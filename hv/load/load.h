@@ -33,7 +33,7 @@ struct guest_slot {
 /* The memory slots of a guest of that size (whole pages).  Number of slots: 1 or 2. */
 unsigned guest_layout(uint64_t memory_bytes, struct guest_slot slot[GUEST_LAYOUT_SLOTS]);
 
-/* What is loaded; all of it must stay until guest_load_free. */
+/* The files of a guest; all of it must stay until guest_load_free. */
 struct guest_image {
     const void *kernel;
     size_t kernel_bytes;

@@ -110,15 +110,15 @@ void loop_arm_timer(uint64_t limit_ns)
     unsigned cpu = arch_cpu_id();
     uint64_t deadline = MIN(limit_ns, timer_next());
 
-    /* One that fires too early costs an exit, once a slice; moving it for every vCPU that comes
-     * after one that parked costs an access to the APIC each time. */
+    /* A timer that fires too early costs one exit a slice.  To move it for every vCPU that follows
+     * one that parked would cost an access to the APIC each time. */
     if (armed_ns[cpu] == 0 || deadline < armed_ns[cpu]) {
         armed_ns[cpu] = deadline;
         arch_timer_arm(deadline);
     }
 }
 
-/* When an idle CPU wants to look again, whatever interrupts come. */
+/* The time at which an idle CPU looks again, whatever interrupts come. */
 static uint64_t idle_limit(void)
 {
     uint64_t now = arch_clock_ns();

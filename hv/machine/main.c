@@ -12,7 +12,9 @@
 #include "hv/machine/refuse.h"
 #include "hv/machine/store.h"
 #include "hv/operator/console.h"
+#include "hv/operator/emulator_port.h"
 #include "hv/operator/monitor.h"
+#include "hv/operator/serial_line.h"
 #include "hv/run/sched.h"
 #include "hv/vm/control.h"
 
@@ -33,7 +35,7 @@ static void read_config(void)
     };
     unsigned errors = config_parse(&source, &machine.config);
 
-    console_init(machine.config.console_port, machine.config.console_baud);
+    serial_line_open(machine.config.console_port, machine.config.console_baud);
     if (errors != 0) {
         refuse_configuration();
     }
@@ -89,6 +91,7 @@ void hv_main(const struct handover *given)
 {
     machine.handover = given;
     loop_init();
+    emulator_port_open();
     read_config();
     log_info("Spillway: %u CPUs, %lu MiB of RAM", (unsigned)machine.handover->cpu_count,
              machine_memory_ram_mib());
@@ -100,7 +103,7 @@ void hv_main(const struct handover *given)
         log_warn("%u CPUs are not used and sleep: expected at most %u",
                  (unsigned)(machine.handover->cpu_total - machine.handover->cpu_count), MAX_CPUS);
     }
-    console_enable_interrupts();
+    serial_line_enable_interrupts();
     block_init();
     machine.store = machine_store_open();
     machine_memory_report();

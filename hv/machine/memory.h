@@ -5,8 +5,8 @@
 
 /* RAM of the machine, firmware's included, in MiB. */
 unsigned long machine_memory_ram_mib(void);
-/* Builds the frame database and gives the pool to the allocator.  Boot CPU, once; a configured
- * pool that is more than there is ends the boot. */
+/* Builds the frame database and gives the pool to the allocator.  Boot CPU, once.  Ends the
+ * boot if the configured pool is more than there is. */
 void machine_memory_init(void);
 /* One line: the pool, and our own footprint. */
 void machine_memory_report(void);

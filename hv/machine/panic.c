@@ -9,6 +9,8 @@
 #include "hv/arch.h"
 #include "hv/log.h"
 #include "hv/operator/console.h"
+#include "hv/operator/emulator_port.h"
+#include "hv/operator/serial_line.h"
 
 #define PANIC_LOG_LINES 20
 
@@ -36,6 +38,8 @@ void panic(const char *format, ...)
     }
     log_panic_mode();
     console_panic_mode();
+    emulator_port_open();
+    serial_line_open_default();
     va_start(args, format);
     vsnprintf(message, sizeof(message), format, args);
     va_end(args);
@@ -46,8 +50,7 @@ void panic(const char *format, ...)
     log_replay(PANIC_LOG_LINES, show_line);
     snprintf(last, sizeof(last), "spillway: PANIC: %s", message);
     console_printf("%s\n", last);
-    console_flush();
-    arch_tell_emulator(last);
+    console_end(last);
     if (reset_after) {
         arch_reset();
     }

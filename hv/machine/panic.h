@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What a panic does at its end; panic() itself is in base/log.h. */
+/* The choice of how a panic ends; panic() itself is in base/log.h. */
 #ifndef SPILLWAY_HV_MACHINE_PANIC_H
 #define SPILLWAY_HV_MACHINE_PANIC_H
 

@@ -10,6 +10,7 @@
 #include "hv/machine.h"
 #include "hv/operator/console.h"
 #include "hv/operator/console_input.h"
+#include "hv/operator/serial_line.h"
 
 #define SHOWN_MAX 100 /* of a file that is something else altogether */
 #define WAIT_NS   60000000000ull
@@ -39,22 +40,17 @@ void refuse_value(unsigned line, const char *format, ...)
     refuse_note(error);
 }
 
-unsigned refuse_count(void)
-{
-    return noted;
-}
-
-/* What was typed before does not count. */
+/* Ignores keys that were typed before. */
 static void wait_for_key(void)
 {
     uint64_t end = arch_clock_ns() + WAIT_NS;
 
-    console_poll();
+    serial_line_poll();
     while (console_input_peek() >= 0) {
         console_input_drop();
     }
     while (console_input_peek() < 0 && arch_clock_ns() < end) {
-        console_poll();
+        serial_line_poll();
         __builtin_ia32_pause();
     }
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What keeps the machine from starting, said before any guest runs.
+ * Reports, before any guest runs, why the machine does not start.
  *
  * A mistake in spillway.conf is not a panic: every one is shown, on a line of its own, and the
- * machine goes down when somebody has seen it.  A machine that cannot do it at all says why.
+ * machine goes down when somebody has seen it.  If the machine lacks something, a line says what.
  * Boot CPU; the console is open.
  */
 #ifndef SPILLWAY_HV_MACHINE_REFUSE_H
@@ -13,8 +13,6 @@
 void refuse_note(const char *error);
 /* The same for a value that only the machine shows to be wrong; `line`: of spillway.conf. */
 void refuse_value(unsigned line, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* How many there were. */
-unsigned refuse_count(void);
 /* The last line; waits for a key, or a minute; powers off. */
 _Noreturn void refuse_configuration(void);
 /* The machine lacks something.  Powers off. */

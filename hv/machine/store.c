@@ -9,7 +9,7 @@
 #include "hv/machine.h"
 #include "hv/machine/refuse.h"
 
-/* What an error's line has room for; the tail is " and 4096 more". */
+/* Room for names in the line of an error; the tail is " and 4096 more". */
 #define NAMES_MAX  120
 #define NAMES_TAIL 15
 
@@ -59,8 +59,7 @@ static const char *probe_name(enum store_probe result)
     return "cannot be read";
 }
 
-/* It carries a store; one that cannot be written is of no use, since its guests would wait for it.
- */
+/* Opens a disk that carries a store, if it can be written: guests would wait for it for ever. */
 static struct store *open_device(struct block_device *device)
 {
     struct probe check = {0};
@@ -84,7 +83,7 @@ static struct store *open_device(struct block_device *device)
     return opened;
 }
 
-/* The one device with our superblock; two are a question for the operator. */
+/* Opens the one device with our superblock; of two, the operator has to name one. */
 static struct store *open_auto(void)
 {
     struct block_device *found = NULL, *read_only = NULL;
@@ -126,7 +125,7 @@ static enum store_probe format_device(struct block_device *device)
     return store_format_start(device, probe_done, &probe) ? wait_for(&probe) : STORE_UNREADABLE;
 }
 
-/* The names that there are, as many as fit. */
+/* Lists the names of the disks, as many as fit. */
 static void list_names(char names[NAMES_MAX])
 {
     size_t used = 0;
@@ -157,7 +156,7 @@ static _Noreturn void no_such_disk(const char *name)
     refuse_configuration();
 }
 
-/* Somebody else's, or nobody's: it is not touched. */
+/* Refuses a disk that is somebody else's, or nobody's: it is not touched. */
 static _Noreturn void not_a_store(const char *name, enum store_probe result)
 {
     refuse_value(
@@ -168,7 +167,7 @@ static _Noreturn void not_a_store(const char *name, enum store_probe result)
     refuse_configuration();
 }
 
-/* A name that does not lead to a store is the operator's to put right; a disk that fails is not:
+/* The operator has to put a wrong name right: the boot ends.  A disk that fails is not his mistake:
  * the guests that fit go on without it. */
 static struct store *open_named(const char *name)
 {

@@ -10,9 +10,9 @@
 
 struct vm;
 
-/* The VM of that name; or NULL after one line that says what was expected. */
+/* Finds the VM of that name.  NULL: there is none, and one line has said what was expected. */
 struct vm *command_vm(const char *name);
-/* What can be set of a VM, and is in force. */
+/* Prints the VM's live settings as they are in force. */
 void command_print_settings(const struct vm *vm);
 
 /* hv/operator/command_look.c */
@@ -21,11 +21,13 @@ void command_mem(unsigned count, char **words);
 void command_store(unsigned count, char **words);
 void command_tmem(unsigned count, char **words);
 void command_show(unsigned count, char **words);
-void command_stats(unsigned count, char **words);
 void command_log(unsigned count, char **words);
 /* For `top`, too. */
 void command_print_mem(void);
 void command_print_store(void);
+
+/* hv/operator/command_stats.c */
+void command_stats(unsigned count, char **words);
 
 /* hv/operator/command_top.c */
 void command_top(unsigned count, char **words);

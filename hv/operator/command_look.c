@@ -6,11 +6,10 @@
 #include "base/bits.h"
 #include "hv/config/config.h"
 #include "hv/log.h"
-#include "hv/machine.h"
 #include "hv/operator/command_internal.h"
 #include "hv/operator/console.h"
+#include "hv/operator/figures.h"
 #include "hv/operator/stats.h"
-#include "hv/run/exit.h"
 
 static unsigned long mib(uint64_t pages)
 {
@@ -19,34 +18,37 @@ static unsigned long mib(uint64_t pages)
 
 /* ---- all ---- */
 
+/* One line of each VM. */
+static void print_vms(const char *view)
+{
+    for (unsigned i = 0; i < vm_count(); i++) {
+        struct vm_stats stats;
+
+        stats_of_vm(vm_at(i), &stats);
+        figures_print(&vm_figures, &stats, view);
+    }
+}
+
 void command_vms(unsigned count, char **words)
 {
+    static const char view[] =
+        "{name,-12} {state,-8} {vcpus,5} {memory:M,7} {resident:M,8} {stored:M,8} {wss:M,8} "
+        "{page_ins,9} {page_outs,9} {stall_us:s1,8}\n";
+
     (void)count;
     (void)words;
-    console_printf("%-12s %-8s %5s %7s %8s %8s %8s %9s %9s %8s\n", "NAME", "STATE", "VCPUS",
-                   "MEM-MB", "RES-MB", "STORE-MB", "WSS-MB", "PAGE-INS", "PAGE-OUTS", "STALL-S");
-    for (unsigned i = 0; i < vm_count(); i++) {
-        struct vm *vm = vm_at(i);
-        struct vm_stats s;
-
-        stats_of_vm(vm, &s);
-        console_printf("%-12s %-8s %5u %7lu %8lu %8lu %8lu %9lu %9lu %6lu.%lu\n", vm->name,
-                       vm_state_name(vm), (unsigned)vm->config->vcpus, mib(s.memory.memory),
-                       mib(s.memory.resident), mib(s.memory.stored), mib(s.memory.wss),
-                       (unsigned long)s.memory.page_ins, (unsigned long)s.memory.page_outs,
-                       (unsigned long)(s.stall_us / 1000000),
-                       (unsigned long)(s.stall_us / 100000 % 10));
-    }
+    figures_print_headings(&vm_figures, view);
+    print_vms(view);
 }
 
 void command_print_mem(void)
 {
-    struct frame_stats f;
+    struct host_stats stats;
 
-    f = frame_stats_get();
-    console_printf("pool   %lu MiB: %lu free, %lu guests, %lu compressed, %lu tmem, %lu meta\n",
-                   mib(f.frames), mib(f.free), mib(f.guest), mib(f.compressed), mib(f.tmem),
-                   mib(f.meta));
+    stats_of_host(&stats);
+    figures_print(&host_figures, &stats,
+                  "pool   {frames:M} MiB: {frames_free:M} free, {frames_guest:M} guests, "
+                  "{frames_compressed:M} compressed, {frames_tmem:M} tmem, {frames_meta:M} meta\n");
 }
 
 void command_mem(unsigned count, char **words)
@@ -54,18 +56,9 @@ void command_mem(unsigned count, char **words)
     (void)count;
     (void)words;
     command_print_mem();
-    for (unsigned i = 0; i < vm_count(); i++) {
-        struct vm_stats s;
-
-        stats_of_vm(vm_at(i), &s);
-        console_printf(
-            "%-12s memory %lu = resident %lu + hole %lu + pattern %lu + compressed %lu + "
-            "stored %lu + disk %lu + transit %lu pages\n",
-            vm_at(i)->name, (unsigned long)s.memory.memory, (unsigned long)s.memory.resident,
-            (unsigned long)s.memory.hole, (unsigned long)s.memory.pattern,
-            (unsigned long)s.memory.compressed, (unsigned long)s.memory.stored,
-            (unsigned long)s.memory.disk, (unsigned long)s.memory.transit);
-    }
+    print_vms(
+        "{name,-12} memory {memory} = resident {resident} + hole {hole} + pattern {pattern} + "
+        "compressed {compressed} + stored {stored} + disk {disk} + transit {transit} pages\n");
 }
 
 /* Nothing while all is well. */
@@ -84,37 +77,30 @@ static void print_store_health(const char *what, enum store_health health)
 
 void command_print_store(void)
 {
-    struct store_stats s;
+    struct store_all_stats stats;
 
-    if (!stats_of_store(&s)) {
+    if (!stats_of_store(&stats)) {
         console_printf("store  none\n");
         return;
     }
-    console_printf("store  %s: %lu of %lu MiB used, %lu reads (%lu pages), %lu writes (%lu pages), "
-                   "%lu errors, %lu slots retired\n",
-                   store_device_name(machine_store()), mib(s.slots_used), mib(s.slots),
-                   (unsigned long)s.reads, (unsigned long)s.read_pages, (unsigned long)s.writes,
-                   (unsigned long)s.written_pages, (unsigned long)s.errors,
-                   (unsigned long)s.retired);
-    print_store_health("reads", s.read_health);
-    print_store_health("writes", s.write_health);
+    figures_print(&store_figures, &stats,
+                  "store  {device}: {slots_used:M} of {slots:M} MiB used, {reads} reads "
+                  "({read_pages} pages), {writes} writes ({written_pages} pages), {errors} errors, "
+                  "{retired} slots retired\n");
+    print_store_health("reads", stats.store.read_health);
+    print_store_health("writes", stats.store.write_health);
 }
 
-static void print_tmem_pools(struct vm *vm)
+static void print_pools(struct vm *vm)
 {
-    struct tmem_pool_stats p;
+    struct pool_stats stats;
 
     for (unsigned i = 0; i < TMEM_POOLS; i++) {
-        if (vm->tmem == NULL || vm->closed || !tmem_get_pool_stats(vm->tmem, i, &p)) {
-            continue;
+        if (stats_of_pool(vm, i, &stats)) {
+            figures_print(&pool_figures, &stats,
+                          "  pool {id,-8} {kind,-10} {pages,8} pages, {puts} puts, {gets} gets, "
+                          "{hits} hits, {misses} misses, {refused} refused, {evicted} evicted\n");
         }
-        console_printf("  pool %-8u %-10s %8lu pages, %lu puts, %lu gets, %lu hits, %lu misses, "
-                       "%lu refused, %lu evicted\n",
-                       (unsigned)p.id, p.flags & TMEM_PERSISTENT ? "persistent" : "ephemeral",
-                       (unsigned long)p.pages, (unsigned long)p.count[TMEM_PUTS],
-                       (unsigned long)p.count[TMEM_GETS], (unsigned long)p.count[TMEM_HITS],
-                       (unsigned long)p.count[TMEM_MISSES], (unsigned long)p.count[TMEM_REFUSALS],
-                       (unsigned long)p.count[TMEM_EVICTIONS]);
     }
 }
 
@@ -123,18 +109,15 @@ void command_tmem(unsigned count, char **words)
     (void)count;
     (void)words;
     for (unsigned i = 0; i < vm_count(); i++) {
-        struct vm_stats s;
+        struct vm_stats stats;
 
-        stats_of_vm(vm_at(i), &s);
-        console_printf(
-            "%-12s quota %lu pages, persistent %lu (%lu in frames), ephemeral %lu, "
-            "%lu pools, %lu hits, %lu misses, %lu refused, %lu evicted\n",
-            vm_at(i)->name, (unsigned long)s.tmem.quota, (unsigned long)s.tmem.persistent,
-            (unsigned long)s.tmem.resident, (unsigned long)s.tmem.ephemeral,
-            (unsigned long)s.tmem.pools, (unsigned long)s.tmem.count[TMEM_HITS],
-            (unsigned long)s.tmem.count[TMEM_MISSES], (unsigned long)s.tmem.count[TMEM_REFUSALS],
-            (unsigned long)s.tmem.count[TMEM_EVICTIONS]);
-        print_tmem_pools(vm_at(i));
+        stats_of_vm(vm_at(i), &stats);
+        figures_print(&vm_figures, &stats,
+                      "{name,-12} quota {tmem_quota} pages, persistent {tmem_pages_persistent} "
+                      "({tmem_resident} in frames), ephemeral {tmem_pages_ephemeral}, "
+                      "{tmem_pools} pools, {tmem_hits} hits, {tmem_misses} misses, "
+                      "{tmem_refused} refused, {tmem_evicted} evicted\n");
+        print_pools(vm_at(i));
     }
 }
 
@@ -170,14 +153,14 @@ void command_print_settings(const struct vm *vm)
 
 static const char *last_end(const struct vm *vm, char text[48])
 {
-    switch (vm->outcome) {
+    switch (vm->run.outcome) {
     case VM_OUTCOME_OK:
         return ", it ended well";
     case VM_OUTCOME_FAILED:
-        if (vm->exit_code == 0) {
+        if (vm->run.exit_code == 0) {
             return ", it failed";
         }
-        snprintf(text, 48, ", it failed with code %u", (unsigned)vm->exit_code);
+        snprintf(text, 48, ", it failed with code %u", (unsigned)vm->run.exit_code);
         return text;
     case VM_OUTCOME_STOPPED:
         return ", by the operator";
@@ -216,59 +199,7 @@ void command_show(unsigned count, char **words)
     print_text("cmdline", vm->config->cmdline);
 }
 
-/* ---- counters, the log ---- */
-
-static void print_vm_stats(struct vm *vm)
-{
-    struct vm_stats s;
-    const struct space_stats *m = &s.memory;
-
-    stats_of_vm(vm, &s);
-    console_printf("%s: %s, %u vCPUs, ran %lu.%03lu s, stalled %lu.%03lu s, %lu exits\n", vm->name,
-                   vm_state_name(vm), (unsigned)vm->config->vcpus,
-                   (unsigned long)(s.run_us / 1000000), (unsigned long)(s.run_us / 1000 % 1000),
-                   (unsigned long)(s.stall_us / 1000000), (unsigned long)(s.stall_us / 1000 % 1000),
-                   (unsigned long)s.exits);
-    console_printf(
-        "  faults %lu (%lu zero), page-ins %lu, page-outs %lu, clean drops %lu, refaults "
-        "%lu, readahead %lu (%lu hits)\n",
-        (unsigned long)m->faults, (unsigned long)m->faults_zero, (unsigned long)m->page_ins,
-        (unsigned long)m->page_outs, (unsigned long)m->clean_drops, (unsigned long)m->refaults,
-        (unsigned long)m->readahead, (unsigned long)m->readahead_hits);
-    for (unsigned kind = 0; kind < EXIT_KIND_COUNT; kind++) {
-        uint64_t exits = 0;
-
-        for (unsigned i = 0; i < vm->vcpu_count; i++) {
-            exits += vm->vcpu[i]->exits[kind];
-        }
-        if (exits != 0) {
-            console_printf("  exits %-12s %lu\n", exit_kind_name(kind), (unsigned long)exits);
-        }
-    }
-}
-
-void command_stats(unsigned count, char **words)
-{
-    bool json = count > 0 && strcmp(words[count - 1], "json") == 0;
-    struct vm *vm = NULL;
-
-    if (count - json > 1) {
-        console_printf("expected stats [NAME] [json]\n");
-        return;
-    }
-    if (count - json == 1 && (vm = command_vm(words[0])) == NULL) {
-        return;
-    }
-    if (json) {
-        stats_print_json(vm);
-        return;
-    }
-    for (unsigned i = 0; i < vm_count(); i++) {
-        if (vm == NULL || vm == vm_at(i)) {
-            print_vm_stats(vm_at(i));
-        }
-    }
-}
+/* ---- the log ---- */
 
 static void show_log_line(const char *line)
 {

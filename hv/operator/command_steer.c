@@ -7,13 +7,13 @@
 #include "hv/operator/console.h"
 #include "hv/vm/control.h"
 
-static void steer(const char *name, const char *(*action)(struct vm *vm))
+static void steer(const char *name, bool (*action)(struct vm *vm, struct vm_answer *answer))
 {
     struct vm *vm = command_vm(name);
-    const char *answer = vm != NULL ? action(vm) : NULL;
+    struct vm_answer answer;
 
-    if (answer != NULL) {
-        console_printf("%s is %s: %s\n", name, vm_state_name(vm), answer);
+    if (vm != NULL && !action(vm, &answer)) {
+        console_printf("%s is %s: %s\n", name, vm_state_name(vm), answer.text);
     }
 }
 
@@ -57,7 +57,7 @@ void command_set(unsigned count, char **words)
 {
     struct vm *vm = command_vm(words[0]);
     char *equals = strchr(words[1], '=');
-    const char *answer;
+    struct vm_answer answer;
 
     (void)count;
     if (vm == NULL) {
@@ -68,11 +68,10 @@ void command_set(unsigned count, char **words)
         return;
     }
     *equals = '\0';
-    answer = vm_set(vm, words[1], equals + 1);
-    if (answer != NULL) {
-        console_printf("%s is unchanged: %s\n", vm->name, answer);
-    } else {
+    if (vm_set(vm, words[1], equals + 1, &answer)) {
         command_print_settings(vm);
+    } else {
+        console_printf("%s is unchanged: %s\n", vm->name, answer.text);
     }
 }
 
@@ -88,7 +87,7 @@ void command_console(unsigned count, char **words)
     console_attach(vm);
 }
 
-/* What the machine's end does to those that run. */
+/* Logs which VMs the machine's end cuts off, and drops the list's lock. */
 static void cut_power_of_all(void)
 {
     for (unsigned i = 0; i < vm_count(); i++) {

@@ -1,32 +1,27 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The live view: a screen of 24 lines of 80 columns, once a second.  What guests print and what the
- * log says waits until it ends.
+ * The live view: a screen of 24 lines of 80 columns, once a second.  Guests' output and the log's
+ * lines wait until it ends.
  */
 #include "base/bits.h"
-#include "hv/arch.h"
 #include "hv/config/config.h"
 #include "hv/log.h"
 #include "hv/operator/command.h"
 #include "hv/operator/command_internal.h"
 #include "hv/operator/console.h"
+#include "hv/operator/figures.h"
 #include "hv/operator/stats.h"
 
 #define ROWS 18u /* what the lines above and below the VMs leave of the screen */
 
 static bool active;
 
-static unsigned long mib(uint64_t pages)
-{
-    return (unsigned long)(pages / 256);
-}
-
 struct row {
     struct vm *vm;
     uint64_t key; /* greatest first */
 };
 
-/* The VMs that run, and of them those with most memory, come first. */
+/* Sorts running VMs first, and among them those with most memory. */
 static uint64_t sort_key(struct vm *vm)
 {
     struct vm_stats s;
@@ -52,31 +47,25 @@ static unsigned sorted_rows(struct row row[CONFIG_VMS_MAX])
     return count;
 }
 
-static void print_vm(struct vm *vm)
-{
-    struct vm_stats s;
-
-    stats_of_vm(vm, &s);
-    console_printf("%-12.12s %-8s %6lu %6lu %8lu %6lu %8lu %9lu %6lu.%lu\n", vm->name,
-                   vm_state_name(vm), mib(s.memory.memory), mib(s.memory.resident),
-                   mib(s.memory.stored), mib(s.memory.wss), (unsigned long)s.memory.page_ins,
-                   (unsigned long)s.memory.page_outs, (unsigned long)(s.stall_us / 1000000),
-                   (unsigned long)(s.stall_us / 100000 % 10));
-}
-
 static void show_screen(void)
 {
+    static const char view[] =
+        "{name,-12.12} {state,-8} {memory:M,6} {resident:M,6} {stored:M,8} {wss:M,6} {page_ins,8} "
+        "{page_outs,9} {stall_us:s1,8}\n";
     struct row row[CONFIG_VMS_MAX];
     unsigned count = sorted_rows(row);
+    struct host_stats host;
+    struct vm_stats stats;
 
-    console_printf("\x1b[H\x1b[Jspillway, up %lu s, %u CPUs - any key ends\n",
-                   (unsigned long)(arch_clock_ns() / 1000000000), arch_cpu_count());
+    stats_of_host(&host);
+    figures_print(&host_figures, &host,
+                  "\x1b[H\x1b[Jspillway, up {uptime_us:s0} s, {cpus} CPUs - any key ends\n");
     command_print_mem();
     command_print_store();
-    console_printf("%-12s %-8s %6s %6s %8s %6s %8s %9s %8s\n", "NAME", "STATE", "MEM-MB", "RES-MB",
-                   "STORE-MB", "WSS-MB", "PAGE-INS", "PAGE-OUTS", "STALL-S");
+    figures_print_headings(&vm_figures, view);
     for (unsigned i = 0; i < MIN(count, ROWS); i++) {
-        print_vm(row[i].vm);
+        stats_of_vm(row[i].vm, &stats);
+        figures_print(&vm_figures, &stats, view);
     }
     if (count > ROWS) {
         console_printf("and %u more that run less: 'vms' shows them", count - ROWS);

@@ -8,47 +8,41 @@
 #include "arch/x86/hw/ports.h"
 #include "base/bits.h"
 #include "base/lock.h"
-#include "base/log.h"
-#include "drivers/uart.h"
 #include "hv/arch.h"
 #include "hv/guest/vm.h"
 #include "hv/loop.h"
-#include "hv/operator/console_input.h"
 #include "hv/operator/console_internal.h"
+#include "hv/operator/sink.h"
 
 #define RING_BYTES    131072u /* power of two */
 #define GUEST_BYTES   65536u  /* of it: a guest that floods its port must not silence the monitor */
 #define LINES_BYTES   512u    /* guests' lines follow when less waits: one of each in turn */
-#define BUSY_BYTES    1024u   /* so much waits: an attached guest waits, too */
+#define BUSY_BYTES    1024u   /* with so much waiting, an attached guest waits, too */
 #define READY_BYTES   (BUSY_BYTES - 64)
-#define UNFINISHED_NS 1000000000ull /* a line is shown that has not ended for so long */
+#define UNFINISHED_NS 1000000000ull /* an unfinished line is shown after so long */
 #define DRAIN_BYTES   1024u         /* at most, in one go */
-#define PIECE_BYTES   16u           /* the port's FIFO */
+#define PIECE_BYTES   16u           /* a serial port's FIFO */
 #define PRINTF_MAX    512
 
-#define COM1_BAUD 115200
-
 /*
- *   console_write*, attached guest ----------------> ring --> console_drain --> UART
+ *   console_write*, attached guest ----------------> ring --> console_drain --> each sink
  *   other guests --> a ring each, line by line ------^
  *
- * head and tail count bytes for ever; their difference is what waits.
+ * head and tail count bytes for ever; their difference is what waits for the slowest sink.
  */
 static struct {
     struct spinlock lock; /* all of this, and console_guest.c's */
     char ring[RING_BYTES];
     uint64_t head, tail;
-    struct uart uart;
-    bool open;
+    struct list sinks;
     bool panicking;
-    bool prompt_shown;      /* the line holds the prompt: start a fresh one */
-    bool prompt_broken;     /* and the prompt is to be shown again */
-    uint64_t overruns_told; /* by the monitor's CPU only */
-    bool guest_waits;       /* the attached one's port */
-    bool guest_ready;       /* it did, and need not any more */
-    bool held;              /* guests' lines: a live view is shown */
+    bool prompt_shown;  /* the line holds the prompt: start a fresh one */
+    bool prompt_broken; /* and the prompt is to be shown again */
+    bool guest_waits;   /* the attached one's port */
+    bool guest_ready;   /* it did, and need not any more */
+    bool held;          /* guests' lines: a live view is shown */
     struct vm *attached;
-} console = {.lock = SPINLOCK_INIT(RANK_CONSOLE, "console")};
+} console = {.lock = SPINLOCK_INIT(RANK_CONSOLE, "console"), .sinks = LIST_INIT(console.sinks)};
 
 static void lock(void)
 {
@@ -93,41 +87,6 @@ void console_fresh_line_locked(void)
         console_write_locked("\n", 1);
         console.prompt_shown = false;
         console.prompt_broken = true;
-    }
-}
-
-void console_init(uint16_t port, unsigned baud)
-{
-    console.open = uart_init(&console.uart, port, baud);
-}
-
-/* In, out, and what comes meanwhile is the next interrupt. */
-static void on_interrupt(void *owner)
-{
-    (void)owner;
-    console_input_take(&console.uart);
-    console_drain();
-    uart_interrupt_again(&console.uart);
-}
-
-void console_enable_interrupts(void)
-{
-    uart_interrupt_enable(&console.uart, 0, on_interrupt, NULL);
-}
-
-void console_poll(void)
-{
-    uint64_t overruns;
-
-    if (!console.open) {
-        return;
-    }
-    console_input_take(&console.uart);
-    overruns = __atomic_load_n(&console.uart.overruns, __ATOMIC_RELAXED);
-    if (overruns != console.overruns_told) {
-        console.overruns_told = overruns;
-        log_warn("console: the port has lost characters that were typed, %lu times so far",
-                 (unsigned long)overruns);
     }
 }
 
@@ -253,23 +212,62 @@ struct vm *console_attached(void)
     return console.attached;
 }
 
-/* ---- the port ---- */
+/* ---- the sinks ---- */
 
-/* One contiguous piece from the ring to the port; false: nothing moved. */
-static bool drain_piece_locked(void)
+void console_add_sink(struct sink *sink)
 {
-    uint64_t at = console.tail % RING_BYTES;
-    size_t waiting = (size_t)(console.head - console.tail);
-    size_t piece = MIN(MIN(waiting, RING_BYTES - at), PIECE_BYTES);
-    size_t sent;
+    lock();
+    sink->tail = console.tail;
+    list_push_back(&console.sinks, &sink->link);
+    unlock();
+}
 
-    if (piece == 0) {
-        return false;
+static struct sink *sink_of(struct list *link)
+{
+    return LIST_ENTRY(link, struct sink, link);
+}
+
+/* One contiguous piece from the ring to the sink; false: nothing moved. */
+static bool move_piece_locked(struct sink *sink, enum sink_patience patience)
+{
+    uint64_t at = sink->tail % RING_BYTES;
+    size_t waiting = (size_t)(console.head - sink->tail);
+    size_t piece = MIN(MIN(waiting, RING_BYTES - at), PIECE_BYTES);
+    size_t taken = piece != 0 ? sink->take(sink, console.ring + at, piece, patience) : 0;
+
+    sink->tail += taken;
+    return taken != 0;
+}
+
+/* Where the slowest sink is. */
+static void set_tail_locked(void)
+{
+    uint64_t most = 0;
+
+    if (list_empty(&console.sinks)) {
+        return;
     }
-    sent = console.panicking ? (uart_write_unlocked(&console.uart, console.ring + at, piece), piece)
-                             : uart_write_ready(&console.uart, console.ring + at, piece);
-    console.tail += sent;
-    return sent != 0;
+    LIST_FOR_EACH (link, &console.sinks) {
+        most = MAX(most, console.head - sink_of(link)->tail);
+    }
+    console.tail = console.head - most;
+}
+
+static void drain_locked(struct sink *sink)
+{
+    for (unsigned i = 0; i < DRAIN_BYTES / PIECE_BYTES && move_piece_locked(sink, SINK_NOW); i++) {
+    }
+}
+
+static bool guest_is_ready_locked(void)
+{
+    bool ready = console.guest_waits && console.head - console.tail < READY_BYTES;
+
+    if (ready) {
+        console.guest_waits = false;
+        console.guest_ready = true;
+    }
+    return ready;
 }
 
 bool console_drain(void)
@@ -281,16 +279,16 @@ bool console_drain(void)
         !spin_trylock(&console.lock)) {
         return false;
     }
-    for (unsigned i = 0; i < DRAIN_BYTES / PIECE_BYTES && drain_piece_locked(); i++) {
+    LIST_FOR_EACH (link, &console.sinks) {
+        drain_locked(sink_of(link));
     }
+    set_tail_locked();
     show_guests_locked();
-    more = console.head != console.tail;
-    uart_want_transmit(&console.uart, more);
-    ready = console.guest_waits && console.head - console.tail < READY_BYTES;
-    if (ready) {
-        console.guest_waits = false;
-        console.guest_ready = true;
+    LIST_FOR_EACH (link, &console.sinks) {
+        sink_of(link)->expect(sink_of(link), sink_of(link)->tail != console.head);
     }
+    more = console.head != console.tail;
+    ready = guest_is_ready_locked();
     spin_unlock(&console.lock);
     if (ready) {
         loop_wake_monitor();
@@ -301,27 +299,27 @@ bool console_drain(void)
 void console_flush(void)
 {
     lock();
-    while (console.head != console.tail) {
-        uint64_t at = console.tail % RING_BYTES;
-
-        if (console.panicking) {
-            uart_write_unlocked(&console.uart, console.ring + at, 1);
-        } else {
-            uart_write(&console.uart, console.ring + at, 1);
+    LIST_FOR_EACH (link, &console.sinks) {
+        while (move_piece_locked(sink_of(link), console.panicking ? SINK_PANIC : SINK_WAIT)) {
         }
-        console.tail++;
+        sink_of(link)->finish(sink_of(link));
     }
-    uart_drain(&console.uart);
+    set_tail_locked();
     unlock();
+}
+
+void console_end(const char *line)
+{
+    console_flush();
+    LIST_FOR_EACH (link, &console.sinks) {
+        sink_of(link)->end(sink_of(link), line);
+    }
 }
 
 void console_panic_mode(void)
 {
     console.panicking = true;
     console.attached = NULL;
-    if (!console.open) { /* before the configuration has been read */
-        console_init(IOPORT_COM1, COM1_BAUD);
-    }
     console_fresh_line_locked();
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The serial console: one line to the outside, shared by the hypervisor's log,
- * the monitor and every guest's serial port.
+ * The console: one stream of output, shared by the hypervisor's log, the monitor and every guest's
+ * serial port, that all sinks show (hv/operator/sink.h).
  *
- * Output goes into a ring and leaves it at the port's interrupt and from the main loop
+ * Output goes into a ring.  The sinks take it from there at their interrupts and from the main loop
  * (console_drain), so that nobody waits for a slow line.  While no guest console is attached,
  * guests' lines are shown behind `name| `, in turn, out of a ring that each VM has: one that prints
  * faster than the line loses lines of its own, which are counted where they are missing.  While one
@@ -21,18 +21,13 @@ struct vm;
 #define CONSOLE_SCROLLBACK 16384 /* bytes kept of each guest; power of two */
 #define CONSOLE_LINE_MAX   200   /* a longer guest line is shown in pieces */
 
-/* Opens the port.  Before that, lines only go to the log ring. */
-void console_init(uint16_t port, unsigned baud);
-/* Receive interrupts; after the interrupt controllers are up. */
-void console_enable_interrupts(void);
-
 /* A complete line of the hypervisor's, without newline. */
 void console_write_line(const char *line);
 /* Monitor output as it is; "\n" becomes CR LF. */
 void console_write(const char *text, size_t bytes);
 void console_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Once after it has been busy: the attached guest's port may send again. */
+/* True once after console_guest_busy(): the attached guest's port may send again. */
 bool console_take_ready(void);
 /* Shows the lines of all guests that have been unfinished for a while, as prompts are. */
 void console_show_unfinished(void);
@@ -44,13 +39,14 @@ void console_hold_guests(bool hold);
 void console_attach(struct vm *vm);
 struct vm *console_attached(void);
 
-/* Looks at the port, should its interrupt have got lost.  Main loop, any CPU. */
-void console_poll(void);
-/* Moves what the port takes now; true if more is waiting.  Main loop, any CPU. */
+/* Moves what the sinks take now; true if more is waiting.  Main loop or a sink's interrupt, any
+ * CPU. */
 bool console_drain(void);
-/* Empties the ring whatever it takes (bounded by a dead port): power-off, panic. */
+/* Empties the ring whatever it takes (a dead port bounds it): power-off, panic. */
 void console_flush(void);
-/* Panic: no locks from here on; and a port, should none have been opened yet. */
+/* The last line, which has been shown: flushes, then tells each sink that this is how it ended. */
+void console_end(const char *line);
+/* Panic: no locks from here on. */
 void console_panic_mode(void);
 
 /* Shows the monitor's prompt and what has been typed behind it, the cursor so many columns before

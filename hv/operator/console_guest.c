@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What guests print.  Each VM has a ring of its last output, raw; what of it the operator has seen,
- * and what of it is complete lines, are positions in it that count bytes for ever:
+ * What guests print.  Each VM has a ring of its last output, raw.  Positions in it, which count
+ * bytes for ever, say how much the operator has seen and how much is complete lines:
  *
  *       written - CONSOLE_SCROLLBACK     shown              ready              written
  *   ----+--------------------------------+------------------+------------------+
  *       | has been shown                 | complete lines   | unfinished line  |
  *
- * Lines move to the port's ring when that is nearly empty, one of each guest in turn: who floods
- * its port loses lines of its own, the oldest first, and nobody else's.
+ * Lines move to the port's ring when that is nearly empty, one of each guest in turn: a
+ * guest that floods its port loses its own oldest lines and nobody else's.
  */
 #include <stdio.h>
 #include <string.h>
@@ -43,7 +43,7 @@ static bool is_ready(const struct guest_console *guest)
     return guest->shown != guest->ready;
 }
 
-/* All changes of the two positions that ready_count depends on. */
+/* Sets the two positions that ready_count depends on, and keeps it right. */
 static void set_positions(struct guest_console *guest, uint64_t shown, uint64_t ready)
 {
     ready_count -= is_ready(guest);
@@ -52,7 +52,7 @@ static void set_positions(struct guest_console *guest, uint64_t shown, uint64_t 
     ready_count += is_ready(guest);
 }
 
-/* Behind the line, or the piece of a long one, that begins there. */
+/* Returns the position behind the line, or the piece of a long one, that begins there. */
 static uint64_t line_end(const struct guest_console *guest, uint64_t begin)
 {
     uint64_t limit = MIN(begin + CONSOLE_LINE_MAX, guest->written);
@@ -168,7 +168,7 @@ static bool is_line_break(char c)
     return c == '\r' || c == '\n';
 }
 
-/* The rest of a line that has been shown, and nothing is in it. */
+/* Is there nothing left of a line that was shown before it had ended? */
 static bool is_end_of_cut(const struct guest_console *guest, uint64_t end)
 {
     uint64_t i = guest->shown;
@@ -179,7 +179,7 @@ static bool is_end_of_cut(const struct guest_console *guest, uint64_t end)
     return guest->shown == guest->cut && i == end;
 }
 
-/* No control characters that could fool the operator's terminal. */
+/* Puts a dot for each control character: it could fool the operator's terminal. */
 static void put_text(const struct guest_console *guest, uint64_t begin, uint64_t end)
 {
     for (uint64_t i = begin; i < end; i++) {

@@ -36,7 +36,7 @@ void console_input_take(struct uart *uart)
     input.uart = uart;
     while (input.head - input.tail < CONSOLE_INPUT_BYTES && (c = uart_get(uart)) >= 0) {
         input.ring[input.head % CONSOLE_INPUT_BYTES] = (char)c;
-        __atomic_store_n(&input.head, input.head + 1, __ATOMIC_RELAXED);
+        input.head++;
         any = true;
     }
     stop_or_go_on();
@@ -44,12 +44,6 @@ void console_input_take(struct uart *uart)
     if (any) {
         loop_wake_monitor();
     }
-}
-
-bool console_input_waiting(void)
-{
-    return __atomic_load_n(&input.head, __ATOMIC_RELAXED) !=
-           __atomic_load_n(&input.tail, __ATOMIC_RELAXED);
 }
 
 int console_input_peek(void)
@@ -66,7 +60,7 @@ int console_input_peek(void)
 
 static void drop_to(uint64_t tail)
 {
-    __atomic_store_n(&input.tail, tail, __ATOMIC_RELAXED);
+    input.tail = tail;
     stop_or_go_on();
 }
 

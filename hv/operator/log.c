@@ -59,7 +59,7 @@ void log_set_level(enum log_level level)
 
 /* ---- keeping ---- */
 
-/* The oldest entry of the source that has most. */
+/* Takes the oldest entry away from the source that has most. */
 static uint16_t evict_locked(void)
 {
     struct source *most = &ring.source[0];
@@ -100,7 +100,7 @@ static bool is_said_again_locked(const struct source *source, const char *line)
     return source->lines != 0 && strcmp(text_of(ring.entry[source->last].line), text_of(line)) == 0;
 }
 
-/* How often its source has said it in a row. */
+/* Keeps the line; returns how often its source has said it in a row. */
 static uint64_t store(unsigned number, enum log_level level, const char *line)
 {
     struct source *source = &ring.source[number];
@@ -124,7 +124,7 @@ static uint64_t store(unsigned number, enum log_level level, const char *line)
 
 /* ---- saying ---- */
 
-/* 1, 10, 100 and so on: who says the same again and again is still heard now and then. */
+/* 1, 10, 100 and so on: a line that is said again and again is still heard now and then. */
 static bool is_power_of_ten(uint64_t number)
 {
     while (number % 10 == 0) {

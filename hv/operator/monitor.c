@@ -10,13 +10,14 @@
 #include "hv/operator/console.h"
 #include "hv/operator/console_input.h"
 #include "hv/operator/line_edit.h"
+#include "hv/operator/serial_line.h"
 #include "hv/vdev/devices.h"
 #include "hv/vm/control.h"
 
 #define PROMPT         "spillway> "
 #define KEY_DETACH     0x1d /* Ctrl-] */
 #define CHARS_PER_POLL 256
-#define POLL_NS        5000000ull /* how often the port is looked at, should an interrupt get lost */
+#define POLL_NS        5000000ull    /* between looks at the port, should an interrupt get lost */
 #define STUCK_NS       1000000000ull /* a guest that reads nothing for so long may be left */
 #define REDRAW_NS      300000000ull  /* quiet for so long: the prompt comes back */
 #define TOP_NS         1000000000ull
@@ -54,8 +55,8 @@ static void detach(void)
 }
 
 /*
- * What is typed for a guest waits until it takes it: its port calls then.  Ctrl-] waits behind it
- * like any other key, but not for a guest that reads nothing.
+ * A key for a guest waits until the guest takes it: its port calls then.  Ctrl-] waits behind other
+ * keys like any of them, but not for a guest that reads nothing.
  */
 static bool guest_input(char c, uint64_t now)
 {
@@ -174,7 +175,7 @@ void monitor_poll(bool called)
         return;
     }
     if (due) {
-        console_poll();
+        serial_line_poll();
         arch_report_nmis();
         console_show_unfinished();
         __atomic_store_n(&polled_ns, now, __ATOMIC_RELAXED);

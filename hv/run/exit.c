@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "hv/guest/vm.h"
 #include "hv/run/hypercall.h"
-#include "hv/vdev/bus.h"
+#include "hv/vdev/access.h"
 
 typedef enum exit_result (*exit_handler)(struct vcpu *vcpu, const struct vcpu_exit *exit);
 
@@ -129,8 +129,7 @@ static enum exit_result on_memory(struct vcpu *vcpu, const struct vcpu_exit *exi
     case MM_LOST:
         break;
     }
-    vm_fail(vcpu->vm, "page at guest-physical 0x%lx is lost: the store could not give it back",
-            (unsigned long)exit->memory.address.v);
+    vm_lose_page(vcpu->vm, "page at guest-physical 0x%lx", (unsigned long)exit->memory.address.v);
     return EXIT_FAIL;
 }
 
@@ -161,7 +160,7 @@ static enum exit_result on_triple_fault(struct vcpu *vcpu, const struct vcpu_exi
 {
     arch_guest_dump(vcpu, exit);
     vm_triple_fault(vcpu->vm, vcpu->index, vcpu->regs.rip);
-    return EXIT_STOP;
+    return EXIT_FAIL;
 }
 
 static enum exit_result on_unknown(struct vcpu *vcpu, const struct vcpu_exit *exit)

@@ -4,7 +4,7 @@
  *
  * A handler looks first and acts last: it completes, or changes nothing and
  * returns EXIT_PARK with the vCPU's waiter registered.  Only a handler advances
- * RIP.  An exit that nobody knows stops the guest with a full dump.
+ * RIP.  An unknown exit stops the guest with a full dump.
  */
 #ifndef SPILLWAY_HV_RUN_EXIT_H
 #define SPILLWAY_HV_RUN_EXIT_H

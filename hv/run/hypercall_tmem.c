@@ -33,7 +33,7 @@ static enum tmem_result write_guest(struct call *call, gpa_t to, const void *fro
     return tmem_of_memory(space_write(call->space, to, from, bytes, &call->vcpu->waiter));
 }
 
-/* `status` is what goes to the entry's status, and to the fields behind it if there is more. */
+/* Writes to the entry's status, and to the fields behind it if `bytes` is more. */
 static enum tmem_result write_answer(struct call *call, const void *status, size_t bytes)
 {
     gpa_t to = gpa(call->at.v + offsetof(struct spillway_tmem_op, status));
@@ -46,7 +46,7 @@ static enum tmem_result write_status(struct call *call, int32_t status)
     return write_answer(call, &status, sizeof(status));
 }
 
-/* The pool's id goes to the guest, or the pool goes again. */
+/* Tells the guest the pool's id; destroys the pool again if that fails. */
 static enum tmem_result create_pool(struct call *call, uint32_t flags)
 {
     struct {
@@ -160,7 +160,7 @@ static enum tmem_result do_entry(struct call *call, const struct spillway_tmem_o
 
 /* ---- the batch ------------------------------------------------------------------------------ */
 
-/* What is wrong with the call as a whole. */
+/* Checks the call as a whole. */
 static int32_t check_call(const struct vcpu *vcpu, const struct call *call, uint64_t count)
 {
     uint64_t base = call->at.v, bytes = count * sizeof(struct spillway_tmem_op);
@@ -182,7 +182,7 @@ static int32_t check_call(const struct vcpu *vcpu, const struct call *call, uint
     return SPILLWAY_TMEM_OK;
 }
 
-/* A get waits for the store: those behind it need not wait one after the other. */
+/* Starts the reads of the gets behind one that waits, so that they do not wait one by one. */
 static void prefetch(struct call *call, const struct spillway_tmem_op *raw, uint64_t count)
 {
     struct tmem_order order;
@@ -261,8 +261,7 @@ enum exit_result hypercall_tmem(struct vcpu *vcpu, bool *again)
         *again = true;
         return EXIT_RESUME;
     default:
-        vm_fail(vcpu->vm,
-                "a page that a tmem call needs is lost: the store could not give it back");
+        vm_lose_page(vcpu->vm, "a page that a tmem call needs");
         return EXIT_FAIL;
     }
 }

@@ -8,9 +8,9 @@
 #include "hv/run/sched.h"
 #include "hv/run/vcpu_request.h"
 #include "hv/vdev/devices.h"
-#include "hv/vdev/lapic.h"
+#include "hv/vdev/irq/vlapic.h"
 
-/* So many PAUSEs of a turn are a loop, where the CPU does not see that by itself. */
+/* After so many PAUSEs in a turn we call it a loop, where the CPU does not see that by itself. */
 #define PAUSES_IN_VAIN 3u
 
 _Static_assert(GUEST_STAY_MAX_NS > FAIR_SLICE_NS, "the guard ends no stay that the timer ends");
@@ -30,19 +30,19 @@ enum leave {
 
 static bool interrupt_pending(const struct vcpu *vcpu)
 {
-    return lapic_extint_pending(vcpu->lapic) || lapic_highest_pending(vcpu->lapic) >= 0;
+    return vlapic_extint_pending(vcpu->vlapic) || vlapic_highest_pending(vcpu->vlapic) >= 0;
 }
 
-/* The interrupt that is pending is taken: its vector. */
+/* Takes the pending interrupt; returns its vector. */
 static uint8_t acknowledge(struct vcpu *vcpu)
 {
     int vector;
 
-    if (lapic_extint_pending(vcpu->lapic)) {
+    if (vlapic_extint_pending(vcpu->vlapic)) {
         return vm_devices_acknowledge(vcpu->vm);
     }
-    vector = lapic_highest_pending(vcpu->lapic);
-    lapic_accept(vcpu->lapic, (unsigned)vector);
+    vector = vlapic_highest_pending(vcpu->vlapic);
+    vlapic_accept(vcpu->vlapic, (unsigned)vector);
     return (uint8_t)vector;
 }
 
@@ -113,7 +113,6 @@ static enum leave after_exit(struct vcpu *vcpu, enum exit_result result)
     case EXIT_PARK:
         return LEAVE_PARK;
     case EXIT_FAIL:
-    case EXIT_STOP:
         return LEAVE_NOT; /* the VM's end has put VCPU_REQUEST_STOP into the requests */
     }
     panic("exit handler returned %d", result);
@@ -128,8 +127,8 @@ static bool spins(struct vcpu *vcpu, const struct vcpu_exit *exit)
 }
 
 /*
- * An interrupt, or the time for one.  The guard ends a long stay, but starts anew at each entry: a
- * guest that exits without end would keep a CPU whose interrupts get lost.
+ * An interrupt, or the time for one.  The guard ends a long stay, but starts anew at each entry:
+ * with interrupts lost, a guest that exits without end would keep the CPU.
  */
 static bool shall_poll(enum exit_kind kind, unsigned *untimed)
 {
@@ -150,18 +149,18 @@ static bool shall_poll(enum exit_kind kind, unsigned *untimed)
 /* One stay in the guest.  The guest may change its task priority without an exit: SVM. */
 static void enter(struct vcpu *vcpu, struct vcpu_exit *exit)
 {
-    uint64_t tpr = lapic_get_tpr(vcpu->lapic);
+    uint64_t tpr = vlapic_get_tpr(vcpu->vlapic);
 
     vcpu->pause_exits = sched_sibling_waits(vcpu);
     vcpu->regs.cr8 = tpr;
     machine_backend()->run(vcpu, exit);
     if (vcpu->regs.cr8 != tpr) {
-        lapic_set_tpr(vcpu->lapic, vcpu->regs.cr8);
+        vlapic_set_tpr(vcpu->vlapic, vcpu->regs.cr8);
     }
     vcpu->exits[exit->kind]++;
 }
 
-/* The loaded vCPU until it has a reason to leave. */
+/* Runs the loaded vCPU until it has a reason to leave. */
 static enum leave run_loaded(struct vcpu *vcpu)
 {
     uint64_t slice_end = sched_slice_end(); /* who shortens it kicks this CPU */
@@ -200,7 +199,7 @@ static enum leave run_loaded(struct vcpu *vcpu)
     }
 }
 
-/* It waits for memory from now on. */
+/* Notes that it waits for memory from now on. */
 static void begin_stall(struct vcpu *vcpu)
 {
     uint64_t now = arch_clock_ns();
@@ -225,7 +224,7 @@ static enum leave run_once(struct vcpu *vcpu)
     vcpu->pauses = 0;
     vcpu->called_sibling = false;
     machine_backend()->load(vcpu);
-    lapic_begin_run(vcpu->lapic);
+    vlapic_begin_run(vcpu->vlapic);
     vm_devices_begin_run(vcpu->vm);
     leave = run_loaded(vcpu);
     if (vcpu->lent_pages != 0) {
@@ -235,7 +234,7 @@ static enum leave run_once(struct vcpu *vcpu)
         space_end_turn(&vcpu->waiter);
     }
     if (leave != LEAVE_SLEEP) {
-        lapic_end_run(vcpu->lapic);
+        vlapic_end_run(vcpu->vlapic);
     }
     machine_backend()->put(vcpu);
     return leave;

@@ -89,7 +89,7 @@ static void charge(struct turn *turn, uint64_t now)
     turn->serviced_ns = 0;
 }
 
-/* The vCPU that this CPU has run leaves it. */
+/* Takes the vCPU that this CPU has run off it. */
 static struct turn *leave(struct vcpu *vcpu)
 {
     struct turn *turn = &turns[arch_cpu_id()];
@@ -101,8 +101,8 @@ static struct turn *leave(struct vcpu *vcpu)
     return turn;
 }
 
-/* Whose vCPU has had most beside its share: of the CPU that the woken one ran on last, and of some
- * others.  False: all of them deserve it more. */
+/* Finds the CPU whose vCPU has had most beside its share, among the CPU that the woken one ran on
+ * last and some others.  False: all of them deserve it more. */
 static bool find_victim(const struct vcpu *woken, uint64_t now, unsigned *victim)
 {
     const struct fair_member *most = &woken->turn;
@@ -174,8 +174,8 @@ void sched_start(struct vcpu *vcpu)
     kick(cpu);
 }
 
-/* A vCPU that runs here may be about to wait until that one, which has no CPU, has answered.  The
- * lock is held. */
+/* Lets that vCPU, which has no CPU, come first: the one that runs here may be about to wait for its
+ * answer.  The lock is held. */
 static void call_sibling(struct vcpu *vcpu)
 {
     struct vcpu *caller = turns[arch_cpu_id()].current;
@@ -336,7 +336,7 @@ void sched_sleep(struct vcpu *vcpu)
     spin_lock(&sched_lock);
     leave(vcpu);
     /* Under the lock, so that a request set after this look finds the vCPU SLEEPING.  Each
-     * interrupt comes with one; what was pending before does not end its activity. */
+     * interrupt comes with one; those that were pending before do not end its activity. */
     if (atomic_load(&vcpu->requests) != 0) {
         enqueue(vcpu, false);
     } else {

@@ -45,7 +45,7 @@ static inline bool sched_sibling_waits(const struct vcpu *vcpu)
 void sched_tick(struct vcpu *vcpu);
 /* Shall it give way to one that waits?  Cheap. */
 bool sched_should_yield(uint64_t now_ns);
-/* When this CPU wants to ask that again at the latest, while others wait. */
+/* The time at which this CPU asks that again at the latest, while others wait. */
 uint64_t sched_slice_end(void);
 
 /* RUNNING -> RUNNABLE: its slice is over.  This and those below: after backend->put(). */

@@ -8,7 +8,7 @@
 #include "mm/env.h"
 #include "mm/space/space.h"
 
-/* What each CPU's hardware may be translating with right now. */
+/* The space and generation with which each CPU's hardware may be translating right now. */
 static struct {
     _Atomic(struct space *) space; /* NULL: not in a guest */
     _Atomic uint64_t gen;          /* flushed for this generation */

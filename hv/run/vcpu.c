@@ -7,7 +7,7 @@
 #include "hv/guest/vm.h"
 #include "hv/machine.h"
 #include "hv/run/sched.h"
-#include "hv/vdev/lapic.h"
+#include "hv/vdev/irq/vlapic.h"
 
 #define VCPU_IDS 1024
 
@@ -52,8 +52,8 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned index)
     list_init(&vcpu->waiter.link);
     sched_add_vcpu(vcpu);
     if (machine_backend()->vcpu_create(vcpu)) {
-        vcpu->lapic = lapic_create(vcpu);
-        if (vcpu->lapic != NULL) {
+        vcpu->vlapic = vlapic_create(vcpu);
+        if (vcpu->vlapic != NULL) {
             machine_backend()->vcpu_reset(vcpu);
             return vcpu;
         }
@@ -68,7 +68,7 @@ void vcpu_destroy(struct vcpu *vcpu)
 {
     ASSERT(vcpu->state == VCPU_STOPPED);
     space_cancel_wait(&vcpu->waiter);
-    lapic_destroy(vcpu->lapic);
+    vlapic_destroy(vcpu->vlapic);
     machine_backend()->vcpu_destroy(vcpu);
     id_give(vcpu->id);
     free(vcpu);

@@ -4,8 +4,8 @@
 #include "hv/guest/vm.h"
 #include "hv/machine.h"
 #include "hv/run/sched.h"
+#include "hv/vdev/irq/vlapic.h"
 #include "hv/vdev/kvmclock.h"
-#include "hv/vdev/lapic.h"
 
 void vcpu_notify(struct vcpu *vcpu)
 {
@@ -35,7 +35,7 @@ void vcpu_request(struct vcpu *vcpu, uint32_t requests)
 static void take_init(struct vcpu *vcpu)
 {
     machine_backend()->vcpu_reset(vcpu);
-    lapic_reset(vcpu->lapic, true);
+    vlapic_reset(vcpu->vlapic, true);
     vcpu->event = (struct guest_event){0};
     vcpu->nmis = 0;
     vcpu->activity = vcpu->index == 0 ? ACTIVITY_ACTIVE : ACTIVITY_WAIT_SIPI;
@@ -58,7 +58,7 @@ static void take_sipi(struct vcpu *vcpu)
 }
 
 /* One is handled, one more is remembered, the others are lost: SDM Vol. 3A 6.7.1 "Handling Multiple
- * NMIs".  Those that came before the first one could be delivered, too. */
+ * NMIs".  That also holds before the first one could be delivered. */
 static void take_nmis(struct vcpu *vcpu)
 {
     bool handles =

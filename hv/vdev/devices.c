@@ -7,7 +7,7 @@
 #include "hv/guest/serial.h"
 #include "hv/guest/vm.h"
 #include "hv/loop.h"
-#include "hv/vdev/lines.h"
+#include "hv/vdev/irq/lines.h"
 #include "hv/vdev/testdev.h"
 
 static void uart_output(void *owner, char c)
@@ -50,7 +50,7 @@ bool vm_devices_create(struct vm *vm)
     }
     spin_init(&devices->lock, RANK_VDEV, "devices");
     devices->vm = vm;
-    ioapic_init(&devices->ioapic, vm);
+    vioapic_init(&devices->ioapic, vm);
     vuart_init(&devices->uart, devices, &uart_host);
     vdev_platform_reset(&devices->platform, vm->cmos);
     vpm_reset(&devices->pm);
@@ -67,7 +67,7 @@ void vm_devices_reset(struct vm *vm)
     struct vm_devices *devices = vm->devices;
 
     spin_lock(&devices->lock);
-    ioapic_reset(&devices->ioapic);
+    vioapic_reset(&devices->ioapic);
     vuart_reset(&devices->uart);
     vdev_platform_reset(&devices->platform, vm->cmos);
     vpm_reset(&devices->pm);
@@ -136,7 +136,7 @@ void vm_devices_eoi(struct vm *vm, unsigned vector)
     struct vm_devices *devices = lock_devices(vm);
 
     if (devices != NULL) {
-        ioapic_eoi(&devices->ioapic, vector);
+        vioapic_eoi(&devices->ioapic, vector);
         spin_unlock(&devices->lock);
     }
 }

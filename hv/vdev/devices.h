@@ -13,13 +13,13 @@
 
 #include "base/lock.h"
 #include "hv/timer.h"
-#include "hv/vdev/ioapic.h"
-#include "hv/vdev/platform_io.h"
-#include "hv/vdev/uart.h"
-#include "hv/vdev/vhpet.h"
-#include "hv/vdev/vpci.h"
-#include "hv/vdev/vpic.h"
-#include "hv/vdev/vpm.h"
+#include "hv/vdev/irq/vioapic.h"
+#include "hv/vdev/irq/vpic.h"
+#include "hv/vdev/legacy/vhpet.h"
+#include "hv/vdev/legacy/vpci.h"
+#include "hv/vdev/legacy/vplatform.h"
+#include "hv/vdev/legacy/vpm.h"
+#include "hv/vdev/legacy/vuart.h"
 
 struct vm;
 
@@ -27,7 +27,7 @@ struct vm_devices {
     struct spinlock lock; /* what follows, but `held` and clock_base_tsc */
     struct vm *vm;
     struct vpic pic;
-    struct ioapic ioapic;
+    struct vioapic ioapic;
     struct vuart uart;
     struct vdev_platform platform;
     struct vpm pm;
@@ -37,7 +37,7 @@ struct vm_devices {
         uint32_t word;
         pfn_t memory;
     } test; /* hv/vdev/testdev.h */
-    /* hv/vdev/lines.c */
+    /* hv/vdev/irq/lines.c */
     uint16_t lines;          /* what each ISA line is now */
     bool intr;               /* what LINT0 has been told */
     unsigned ticks;          /* of IRQ 0 that are to follow */

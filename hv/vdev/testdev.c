@@ -6,7 +6,7 @@
 #include "hv/guest/vcpu.h"
 #include "hv/guest/vm.h"
 #include "hv/vdev/devices.h"
-#include "hv/vdev/lines.h"
+#include "hv/vdev/irq/lines.h"
 #include "mm/env.h"
 #include "mm/frame/frame_alloc.h"
 
@@ -84,7 +84,7 @@ static void set_line(struct vm_devices *devices, unsigned line, bool level)
     if (line < ISA_LINES && line != ISA_CASCADE) {
         lines_set(devices, line, level);
     } else {
-        ioapic_set_pin(&devices->ioapic, line, level);
+        vioapic_set_pin(&devices->ioapic, line, level);
     }
 }
 

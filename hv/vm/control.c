@@ -1,49 +1,67 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the operator does to a VM that runs: pause, resume, kill, reset. */
+/* Pause, resume, kill and reset: the operator's part of a running VM's life. */
 #include "hv/vm/control.h"
+
+#include <stdarg.h>
+#include <stdio.h>
 
 #include "hv/run/sched.h"
 #include "hv/vdev/kvmclock.h"
 #include "hv/vm/internal.h"
 
-const char *vm_pause(struct vm *vm)
+bool vm_refuse(struct vm_answer *answer, const char *format, ...)
 {
-    const char *answer = NULL;
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(answer->text, sizeof(answer->text), format, args);
+    va_end(args);
+    return false;
+}
+
+bool vm_pause(struct vm *vm, struct vm_answer *answer)
+{
+    bool runs;
 
     spin_lock(&vm->lock);
-    if (vm->state == VM_RUNNING) {
+    runs = vm->state == VM_RUNNING;
+    if (runs) {
         vm->state = VM_PAUSED;
         for (unsigned i = 0; i < vm->vcpu_count; i++) {
             vcpu_request(vm->vcpu[i], VCPU_REQUEST_STOP);
         }
-    } else {
-        answer = "expected a VM that is running";
     }
     spin_unlock(&vm->lock);
-    return answer;
+    return runs || vm_refuse(answer, "expected a VM that is running");
 }
 
-const char *vm_resume(struct vm *vm)
+/* PAUSED, its lock held. */
+static bool resume(struct vm *vm)
 {
-    const char *answer = NULL;
+    if (!vm_vcpus_stopped(vm)) {
+        return false;
+    }
+    vm->state = VM_RUNNING;
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        kvmclock_paused(vm->vcpu[i]);
+    }
+    vm_run_vcpus(vm);
+    return true;
+}
+
+bool vm_resume(struct vm *vm, struct vm_answer *answer)
+{
+    bool done;
 
     spin_lock(&vm->lock);
-    if (vm->state != VM_PAUSED) {
-        answer = "expected a VM that is paused";
-    } else if (!vm_vcpus_stopped(vm)) {
-        answer = "the VM is still pausing: try again";
-    } else {
-        vm->state = VM_RUNNING;
-        for (unsigned i = 0; i < vm->vcpu_count; i++) {
-            kvmclock_paused(vm->vcpu[i]);
-        }
-        vm_run_vcpus(vm);
-    }
+    done = vm->state != VM_PAUSED
+               ? vm_refuse(answer, "expected a VM that is paused")
+               : resume(vm) || vm_refuse(answer, "the VM is still pausing: try again");
     spin_unlock(&vm->lock);
-    return answer;
+    return done;
 }
 
-const char *vm_kill(struct vm *vm)
+bool vm_kill(struct vm *vm, struct vm_answer *answer)
 {
     bool off;
 
@@ -51,21 +69,21 @@ const char *vm_kill(struct vm *vm)
     off = vm_stay_off(vm);
     spin_unlock(&vm->lock);
     if (off) {
-        return NULL;
+        return true;
     }
     if (vm->state == VM_STOPPED || vm->state == VM_ENDING) {
-        return "expected a VM that is not stopped";
+        return vm_refuse(answer, "expected a VM that is not stopped");
     }
     vm_end_from(vm, VM_OUTCOME_STOPPED, 0, false);
-    return NULL;
+    return true;
 }
 
-const char *vm_reset(struct vm *vm)
+bool vm_reset(struct vm *vm, struct vm_answer *answer)
 {
     if (vm->state == VM_STOPPED || vm->state == VM_ENDING) {
-        return "expected a VM that is not stopped";
+        return vm_refuse(answer, "expected a VM that is not stopped");
     }
-    vm->stop_ns = 0; /* the operator has thought again */
+    vm->run.stop_ns = 0; /* the operator has thought again */
     vm_end_from(vm, VM_OUTCOME_RESET, 0, true);
-    return NULL;
+    return true;
 }

@@ -3,8 +3,8 @@
  * VMs as the operator sees them: start, stop, pause, resume, reset, kill.
  *
  * Each call checks, starts the change and returns; vm_poll() carries it on from
- * the main loop until it is done.  Calls give NULL, or one line that says what
- * was expected.
+ * the main loop until it is done.  False: it is refused, nothing has changed, and
+ * the answer is one line that says what was expected.
  *
  *   STOPPED --start--> LOADING --> RUNNING <--pause/resume--> PAUSED
  *      ^                  |           |                          |
@@ -15,9 +15,14 @@
 
 #include "hv/guest/vm.h"
 
+/* The caller's; it is written to when a call is refused. */
+struct vm_answer {
+    char text[192];
+};
+
 /*
- * Keeps every VM in being: what is read or changed of a VM from outside its own vCPUs is read or
- * changed between these two.  All calls below but vm_poll() want it held.  RANK_VM_LIST.
+ * Keeps every VM in being: whoever reads or changes a VM, and is not one of its own vCPUs, does so
+ * between these two.  All calls below but vm_poll() want it held.  RANK_VM_LIST.
  */
 void vm_list_lock(void);
 void vm_list_unlock(void);
@@ -28,19 +33,20 @@ unsigned vm_count(void);
 struct vm *vm_at(unsigned index);
 struct vm *vm_find(const char *name);
 
-const char *vm_start(struct vm *vm);
-/* By nobody who would read an answer, at boot or after a reset: one that is refused has failed. */
+bool vm_start(struct vm *vm, struct vm_answer *answer);
+/* As vm_start(), at boot or after a reset, when nobody reads an answer: a refusal counts as a
+ * failure of the VM. */
 void vm_start_unasked(struct vm *vm);
-const char *vm_pause(struct vm *vm);
-const char *vm_resume(struct vm *vm);
-const char *vm_reset(struct vm *vm);
+bool vm_pause(struct vm *vm, struct vm_answer *answer);
+bool vm_resume(struct vm *vm, struct vm_answer *answer);
+bool vm_reset(struct vm *vm, struct vm_answer *answer);
 /* Presses the guest's power button; cuts its power when it has not powered off some seconds later.
  * A guest that ends in one way or the other has not failed, unless it says so itself. */
-const char *vm_stop(struct vm *vm);
+bool vm_stop(struct vm *vm, struct vm_answer *answer);
 /* Ends the VM as if its power were cut (outcome STOPPED). */
-const char *vm_kill(struct vm *vm);
+bool vm_kill(struct vm *vm, struct vm_answer *answer);
 /* "min=16M", "max=...", "shares=...", "cpu-shares=...", "tmem=...": live. */
-const char *vm_set(struct vm *vm, const char *key, const char *value);
+bool vm_set(struct vm *vm, const char *key, const char *value, struct vm_answer *answer);
 
 /* Takes the list's lock itself.  One bounded step for every VM that is changing.  Main loop, any
  * CPU. */
@@ -52,7 +58,7 @@ bool vm_all_stopped(void);
 /* VMs whose last run failed (or that were refused). */
 unsigned vm_failed_count(void);
 
-/* What it weighs when CPUs are shared. */
+/* Its weight when CPUs are shared. */
 uint32_t vm_cpu_shares(const struct vm *vm);
 /* One word, as `vms` shows it. */
 const char *vm_state_name(const struct vm *vm);

@@ -15,16 +15,16 @@
 #include "hv/vdev/devices.h"
 #include "hv/vm/control.h"
 
-/* So many triple faults, each so soon after a start, and it is given up. */
+/* A VM is given up after so many triple faults, each so soon after a start. */
 #define EARLY_FAULTS 3u
 #define EARLY_NS     10000000000ull
 
 void vm_set_ending(struct vm *vm, enum vm_outcome outcome, uint32_t code)
 {
     vm->state = VM_ENDING;
-    vm->outcome = outcome;
-    vm->exit_code = code;
-    vm->closed = false;
+    vm->run.outcome = outcome;
+    vm->run.exit_code = code;
+    vm->run.closed = false;
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         vcpu_request(vm->vcpu[i], VCPU_REQUEST_STOP);
     }
@@ -35,7 +35,7 @@ void vm_end_from(struct vm *vm, enum vm_outcome outcome, uint32_t code, bool res
 {
     spin_lock(&vm->lock);
     if (vm_is_up(vm)) {
-        vm->restart = restart;
+        vm->run.restart = restart;
         vm_set_ending(vm, outcome, code);
     }
     spin_unlock(&vm->lock);
@@ -43,11 +43,11 @@ void vm_end_from(struct vm *vm, enum vm_outcome outcome, uint32_t code, bool res
 
 bool vm_stay_off(struct vm *vm)
 {
-    if (vm->state != VM_ENDING || !vm->restart) {
+    if (vm->state != VM_ENDING || !vm->run.restart) {
         return false;
     }
-    vm->restart = false;
-    vm->outcome = VM_OUTCOME_STOPPED;
+    vm->run.restart = false;
+    vm->run.outcome = VM_OUTCOME_STOPPED;
     loop_wake_vms(); /* it may be waiting for its restart */
     return true;
 }
@@ -74,12 +74,23 @@ void vm_fail(struct vm *vm, const char *format, ...)
     vm_end_from(vm, VM_OUTCOME_FAILED, 0, false);
 }
 
+void vm_lose_page(struct vm *vm, const char *format, ...)
+{
+    char page[80];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(page, sizeof(page), format, args);
+    va_end(args);
+    vm_fail(vm, "%s is lost: the store could not give it back", page);
+}
+
 void vm_triple_fault(struct vm *vm, unsigned vcpu, uint64_t rip)
 {
     unsigned count;
 
     spin_lock(&vm->lock);
-    vm->triple_faults = arch_clock_ns() - vm->start_ns < EARLY_NS ? vm->triple_faults + 1 : 0;
+    vm->triple_faults = arch_clock_ns() - vm->run.start_ns < EARLY_NS ? vm->triple_faults + 1 : 0;
     count = vm->triple_faults;
     spin_unlock(&vm->lock);
     if (vm->config->triple_fault_fails || count >= EARLY_FAULTS) {
@@ -103,26 +114,26 @@ bool vm_vcpus_stopped(const struct vm *vm)
 
 static void keep_figures(struct vm *vm)
 {
-    vm->last_exits = vm_exits(vm);
-    vm->last_stall_us = vm_stall_us(vm);
-    vm->last_run_us = vm_run_us(vm);
+    vm->run.total.exits = vm_exits(vm);
+    vm->run.total.stall_us = vm_stall_us(vm);
+    vm->run.total.run_us = vm_run_us(vm);
     if (vm->space != NULL) {
-        space_get_stats(vm->space, &vm->last_memory);
+        space_get_stats(vm->space, &vm->run.total.memory);
     }
     if (vm->tmem != NULL) {
-        tmem_get_stats(vm->tmem, &vm->last_tmem);
+        tmem_get_stats(vm->tmem, &vm->run.total.tmem);
     }
 }
 
-/* All that holds on to the space goes, then the space is closed. */
+/* Frees all that holds on to the space, then closes the space. */
 static void release_parts(struct vm *vm)
 {
     keep_figures(vm);
-    space_cancel_wait(&vm->load_waiter);
-    frame_promise_end(&vm->parts);
-    if (vm->load != NULL) {
-        guest_load_free(vm->load);
-        vm->load = NULL;
+    space_cancel_wait(&vm->run.load_waiter);
+    frame_promise_end(&vm->run.parts);
+    if (vm->run.load != NULL) {
+        guest_load_free(vm->run.load);
+        vm->run.load = NULL;
     }
     if (vm->devices != NULL) {
         vm_devices_destroy(vm);
@@ -137,16 +148,16 @@ static void release_parts(struct vm *vm)
     if (vm->space != NULL) {
         space_close(vm->space);
     }
-    vm->closed = true;
+    vm->run.closed = true;
 }
 
-/* How long after its power button was pressed; nothing if it was not. */
+/* Says how long after its power button was pressed; nothing if it was not. */
 static void format_answer(const struct vm *vm, char *text, size_t bytes)
 {
-    unsigned long ms = (unsigned long)((vm->end_ns - vm->stop_ns) / 1000000);
+    unsigned long ms = (unsigned long)((vm->run.end_ns - vm->run.stop_ns) / 1000000);
 
     text[0] = '\0';
-    if (vm->stop_ns != 0) {
+    if (vm->run.stop_ns != 0) {
         snprintf(text, bytes, ", %lu.%03lu s after its power button was pressed", ms / 1000,
                  ms % 1000);
     }
@@ -159,17 +170,17 @@ static void report_reset(struct vm *vm, const char *answer, unsigned long pause_
                vm->name, vm->early_runs, pause_ms / 1000, pause_ms / 100 % 10);
     } else {
         vm_log(vm, LOG_INFO, "vm %s: reset%s%s", vm->name, answer,
-               vm->stop_ns != 0 ? "; it stays off" : "");
+               vm->run.stop_ns != 0 ? "; it stays off" : "");
     }
 }
 
-/* Why it failed has been said, unless it is the guest itself that said so by a code. */
+/* The log has the reason already, unless the guest itself has failed with a code. */
 static void report_failure(struct vm *vm, unsigned long ms, const char *answer)
 {
-    if (vm->exit_code != 0) {
+    if (vm->run.exit_code != 0) {
         vm_log(vm, LOG_ERROR, "vm %s: failed with code %u after %lu.%03lu s%s", vm->name,
-               (unsigned)vm->exit_code, ms / 1000, ms % 1000, answer);
-    } else if (vm->made) {
+               (unsigned)vm->run.exit_code, ms / 1000, ms % 1000, answer);
+    } else if (vm->run.made) {
         vm_log(vm, LOG_ERROR, "vm %s: is off, failed after %lu.%03lu s%s", vm->name, ms / 1000,
                ms % 1000, answer);
     }
@@ -177,11 +188,11 @@ static void report_failure(struct vm *vm, unsigned long ms, const char *answer)
 
 static void report_end(struct vm *vm, uint64_t pause)
 {
-    unsigned long ms = (unsigned long)((vm->end_ns - vm->start_ns) / 1000000);
+    unsigned long ms = (unsigned long)((vm->run.end_ns - vm->run.start_ns) / 1000000);
     char answer[64];
 
     format_answer(vm, answer, sizeof(answer));
-    switch (vm->outcome) {
+    switch (vm->run.outcome) {
     case VM_OUTCOME_OK:
         vm_log(vm, LOG_INFO, "vm %s: ended well after %lu.%03lu s%s", vm->name, ms / 1000,
                ms % 1000, answer);
@@ -212,12 +223,12 @@ static void finish_end(struct vm *vm)
     }
     console_guest_flush(vm);
     vm_unpromise(vm);
-    vm->end_ns = arch_clock_ns();
-    if (vm->outcome != VM_OUTCOME_RESET) {
+    vm->run.end_ns = arch_clock_ns();
+    if (vm->run.outcome != VM_OUTCOME_RESET) {
         vm->triple_faults = 0;
     }
-    /* One that answers its power button with a reset has ended all the same. */
-    if (vm->restart && vm->stop_ns == 0) {
+    /* A reset in answer to the power button counts as an end. */
+    if (vm->run.restart && vm->run.stop_ns == 0) {
         report_end(vm, vm_restart_begin(vm));
         vm_poll_restart(vm);
     } else {
@@ -232,7 +243,7 @@ bool vm_poll_ending(struct vm *vm)
         vm_poll_restart(vm);
         return false;
     }
-    if (!vm->closed) {
+    if (!vm->run.closed) {
         if (!vm_vcpus_stopped(vm)) {
             return false; /* the last one wakes us */
         }

@@ -1,25 +1,30 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the files of the VM's life cycle (hv/vm*.c) share.  vm_list_lock is held for all of it. */
+/* Shared by the files of hv/vm/ and nobody else.  vm_list_lock is held for all of it. */
 #ifndef SPILLWAY_HV_VM_INTERNAL_H
 #define SPILLWAY_HV_VM_INTERNAL_H
 
 #include "hv/guest/vm.h"
+#include "hv/vm/control.h"
+
+/* Always false; the answer says why. */
+bool vm_refuse(struct vm_answer *answer, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* hv/vm/promise.c: from now on the VM is promised these terms, and not what it was before; or they
- * are refused with one line, and nothing has changed. */
-bool vm_promise(struct vm *vm, const struct admission_terms *terms, char *message, size_t bytes);
+ * are refused, and nothing has changed. */
+bool vm_promise(struct vm *vm, const struct admission_terms *terms, struct vm_answer *answer);
 void vm_unpromise(struct vm *vm);
 /* Its live settings. */
 struct admission_terms vm_terms(const struct vm *vm);
-/* So many pages that were promised have no place any more: the store has lost slots, or takes no
- * writes for so long that nobody believes in it.  0: all have. */
+/* Counts the promised pages that have no place any more: the store has lost slots, or has taken no
+ * writes for so long that nobody believes in it. */
 uint64_t vm_promises_broken(void);
-/* It has been started, and does not end yet: it holds what it was promised. */
+/* Has it been started, and does not end yet?  It holds what it was promised then. */
 static inline bool vm_is_up(const struct vm *vm)
 {
     return vm->state == VM_RUNNING || vm->state == VM_PAUSED || vm->state == VM_LOADING;
 }
-/* All of its vCPUs, which are STOPPED, run. */
+/* Starts all of its vCPUs, which are STOPPED. */
 void vm_run_vcpus(struct vm *vm);
 /* LOADING: copies the next piece of the kernel if it can.  True: call again soon. */
 bool vm_poll_loading(struct vm *vm);
@@ -29,17 +34,17 @@ void vm_set_ending(struct vm *vm, enum vm_outcome outcome, uint32_t code);
 /* As vm_set_ending() for a VM that has not ended; then, if asked, it starts again.  Takes vm->lock;
  * the list's lock is not needed. */
 void vm_end_from(struct vm *vm, enum vm_outcome outcome, uint32_t code, bool restart);
-/* One that is ENDING to start again does not: its outcome is STOPPED.  False: it was not about to.
- * vm->lock is held. */
+/* Keeps a VM that is ENDING from starting again: its outcome is STOPPED.  False: it was not about
+ * to.  vm->lock is held. */
 bool vm_stay_off(struct vm *vm);
-/* No vCPU of it is in a guest or waits for a CPU. */
+/* Have all of its vCPUs stopped?  None is in a guest or waits for a CPU then. */
 bool vm_vcpus_stopped(const struct vm *vm);
 /* ENDING: gives back some of what can be given back now.  True: call again soon. */
 bool vm_poll_ending(struct vm *vm);
 
-/* hv/vm/restart.c: one that is to start again has ended: how long it waits before, in ns. */
+/* hv/vm/restart.c: begins the wait before the next run of a VM that has ended; how long, in ns. */
 uint64_t vm_restart_begin(struct vm *vm);
-/* It need not wait any longer. */
+/* Ends that wait. */
 void vm_restart_now(struct vm *vm);
 /* Starts it when it is time; or it stays off, should it have been killed. */
 void vm_poll_restart(struct vm *vm);

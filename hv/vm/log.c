@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Lines about a VM: so many at once, then so many a second; what is left out is counted. */
+/* Lines about a VM: a burst at once, then two a second; it counts those that it leaves out. */
 #include <stdarg.h>
 #include <stdatomic.h>
 

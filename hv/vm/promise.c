@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the VMs have been promised, all together.  The list's lock is held. */
+/* The sum of all promises to VMs.  The list's lock is held. */
 #include "base/log.h"
 #include "hv/config/admission.h"
 #include "hv/config/config.h"
@@ -27,7 +27,7 @@ static struct admission_supply supply_now(void)
     return supply;
 }
 
-/* What the hypervisor itself has taken by now stays taken. */
+/* Leaves out the frames that the hypervisor itself has taken by now: they stay taken. */
 static void measure_pool(void)
 {
     struct frame_stats frames = frame_stats_get();
@@ -53,7 +53,7 @@ struct admission_terms vm_terms(const struct vm *vm)
     };
 }
 
-bool vm_promise(struct vm *vm, const struct admission_terms *terms, char *message, size_t bytes)
+bool vm_promise(struct vm *vm, const struct admission_terms *terms, struct vm_answer *answer)
 {
     struct admission_demand want = admission_demand(terms);
     struct admission_demand others = admission_subtract(&promised, &vm->promised);
@@ -64,7 +64,7 @@ bool vm_promise(struct vm *vm, const struct admission_terms *terms, char *messag
     }
     supply = supply_now();
     if (!asks_for_no_more(&want, &vm->promised) &&
-        !admission_check(&supply, &others, &want, message, bytes)) {
+        !admission_check(&supply, &others, &want, answer->text, sizeof(answer->text))) {
         return false;
     }
     vm->promised = want;

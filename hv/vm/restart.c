@@ -19,7 +19,7 @@
 /* How long to wait after the run that has just ended. */
 static uint64_t next_pause(struct vm *vm)
 {
-    vm->early_runs = vm->last_run_us < EARLY_US ? vm->early_runs + 1 : 0;
+    vm->early_runs = vm->run.total.run_us < EARLY_US ? vm->early_runs + 1 : 0;
     if (vm->early_runs <= FREE_RUNS) {
         return 0;
     }
@@ -38,15 +38,15 @@ uint64_t vm_restart_begin(struct vm *vm)
 
     if (pause != 0) {
         timer_init(&vm->restart_timer, fire);
-        timer_set(&vm->restart_timer, vm->end_ns + pause);
+        timer_set(&vm->restart_timer, vm->run.end_ns + pause);
     }
-    vm->restart_ns = vm->end_ns + pause;
+    vm->restart_ns = vm->run.end_ns + pause;
     return pause;
 }
 
 void vm_restart_now(struct vm *vm)
 {
-    vm->restart_ns = vm->end_ns;
+    vm->restart_ns = vm->run.end_ns;
     loop_wake_vms();
 }
 
@@ -55,7 +55,7 @@ void vm_poll_restart(struct vm *vm)
     bool wanted;
 
     spin_lock(&vm->lock);
-    wanted = vm->restart;
+    wanted = vm->run.restart;
     if (wanted && arch_clock_ns() < vm->restart_ns) {
         spin_unlock(&vm->lock);
         return; /* its timer calls again */

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The settings of a VM that can be changed while it runs. */
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/bits.h"
@@ -11,22 +9,8 @@
 #include "hv/vm/internal.h"
 #include "hv/vm/tmem.h"
 
-static char refused[192]; /* under the list's lock */
-
-static const char *refuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-static const char *refuse(const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(refused, sizeof(refused), format, args);
-    va_end(args);
-    return refused;
-}
-
-/* What has been stored is in force from now on. */
-static const char *apply(struct vm *vm)
+/* Puts the settings that are stored into force. */
+static bool apply(struct vm *vm)
 {
     spin_lock(&vm->lock);
     if (vm->space != NULL && vm->state != VM_ENDING) {
@@ -37,22 +21,23 @@ static const char *apply(struct vm *vm)
         tmem_set_shares(vm->tmem, vm->shares);
     }
     spin_unlock(&vm->lock);
-    return NULL;
+    return true;
 }
 
-static const char *set_limits(struct vm *vm, uint64_t min_pages, uint64_t max_pages)
+static bool set_limits(struct vm *vm, uint64_t min_pages, uint64_t max_pages,
+                       struct vm_answer *answer)
 {
     struct admission_terms terms = vm_terms(vm);
 
     terms.min = min_pages;
     terms.max = max_pages;
     if (max_pages != 0 && min_pages > max_pages) {
-        return refuse("min would be %lu KiB, expected at most max, %lu KiB",
-                      (unsigned long)(min_pages * (PAGE_SIZE / 1024)),
-                      (unsigned long)(max_pages * (PAGE_SIZE / 1024)));
+        return vm_refuse(answer, "min would be %lu KiB, expected at most max, %lu KiB",
+                         (unsigned long)(min_pages * (PAGE_SIZE / 1024)),
+                         (unsigned long)(max_pages * (PAGE_SIZE / 1024)));
     }
-    if (vm_is_up(vm) && !vm_promise(vm, &terms, refused, sizeof(refused))) {
-        return refused;
+    if (vm_is_up(vm) && !vm_promise(vm, &terms, answer)) {
+        return false;
     }
     vm->min_pages = min_pages;
     vm->max_pages = max_pages;
@@ -84,60 +69,62 @@ static bool parse_shares(const char *value, uint64_t least, uint32_t *shares)
     return true;
 }
 
-static const char *set_min(struct vm *vm, const char *value)
+static bool set_min(struct vm *vm, const char *value, struct vm_answer *answer)
 {
     uint64_t pages;
 
     if (!parse_pages(value, &pages) || pages > vm->memory_pages) {
-        return refuse("min = %s: expected a size such as 16M, at most the VM's memory, %lu KiB",
-                      value, (unsigned long)(vm->memory_pages * (PAGE_SIZE / 1024)));
+        return vm_refuse(answer,
+                         "min = %s: expected a size such as 16M, at most the VM's memory, %lu KiB",
+                         value, (unsigned long)(vm->memory_pages * (PAGE_SIZE / 1024)));
     }
-    return set_limits(vm, pages, vm->max_pages);
+    return set_limits(vm, pages, vm->max_pages, answer);
 }
 
-static const char *set_max(struct vm *vm, const char *value)
+static bool set_max(struct vm *vm, const char *value, struct vm_answer *answer)
 {
     uint64_t pages;
 
     if (!parse_pages(value, &pages) || (pages != 0 && pages < CONFIG_MEMORY_MIN / PAGE_SIZE)) {
-        return refuse("max = %s: expected a size from %uM on, or 0: no limit", value,
-                      (unsigned)(CONFIG_MEMORY_MIN >> 20));
+        return vm_refuse(answer, "max = %s: expected a size from %uM on, or 0: no limit", value,
+                         (unsigned)(CONFIG_MEMORY_MIN >> 20));
     }
-    return set_limits(vm, vm->min_pages, pages);
+    return set_limits(vm, vm->min_pages, pages, answer);
 }
 
-static const char *set_shares(struct vm *vm, const char *value)
+static bool set_shares(struct vm *vm, const char *value, struct vm_answer *answer)
 {
     if (!parse_shares(value, 1, &vm->shares)) {
-        return refuse("shares = %s: expected a number, 1 to %u", value, CONFIG_SHARES_MAX);
+        return vm_refuse(answer, "shares = %s: expected a number, 1 to %u", value,
+                         CONFIG_SHARES_MAX);
     }
     return apply(vm);
 }
 
-static const char *set_cpu_shares(struct vm *vm, const char *value)
+static bool set_cpu_shares(struct vm *vm, const char *value, struct vm_answer *answer)
 {
     if (!parse_shares(value, 0, &vm->cpu_shares)) {
-        return refuse("cpu-shares = %s: expected a number, 1 to %u, or 0: as shares", value,
-                      CONFIG_SHARES_MAX);
+        return vm_refuse(answer, "cpu-shares = %s: expected a number, 1 to %u, or 0: as shares",
+                         value, CONFIG_SHARES_MAX);
     }
     return apply(vm);
 }
 
-static const char *set_tmem(struct vm *vm, const char *value)
+static bool set_tmem(struct vm *vm, const char *value, struct vm_answer *answer)
 {
     uint64_t pages;
 
     if (!parse_pages(value, &pages)) {
-        return refuse("tmem = %s: expected a size such as 64M", value);
+        return vm_refuse(answer, "tmem = %s: expected a size such as 64M", value);
     }
-    return vm_tmem_set(vm, pages);
+    return vm_tmem_set(vm, pages, answer);
 }
 
-const char *vm_set(struct vm *vm, const char *key, const char *value)
+bool vm_set(struct vm *vm, const char *key, const char *value, struct vm_answer *answer)
 {
     static const struct {
         const char *key;
-        const char *(*set)(struct vm *vm, const char *value);
+        bool (*set)(struct vm *vm, const char *value, struct vm_answer *answer);
     } settings[] = {
         {"min", set_min},       {"max", set_max},
         {"shares", set_shares}, {"cpu-shares", set_cpu_shares},
@@ -146,8 +133,9 @@ const char *vm_set(struct vm *vm, const char *key, const char *value)
 
     for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
         if (strcmp(settings[i].key, key) == 0) {
-            return settings[i].set(vm, value);
+            return settings[i].set(vm, value, answer);
         }
     }
-    return refuse("unknown key '%s': expected min, max, shares, cpu-shares or tmem", key);
+    return vm_refuse(answer, "unknown key '%s': expected min, max, shares, cpu-shares or tmem",
+                     key);
 }

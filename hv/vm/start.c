@@ -69,34 +69,34 @@ static bool begin_load(struct vm *vm)
         image.initrd = arch_ptr(hpa(initrd->address));
         image.initrd_bytes = initrd->bytes;
     }
-    vm->load = guest_load_start(vm, &image, error);
-    if (vm->load == NULL) {
+    vm->run.load = guest_load_start(vm, &image, error);
+    if (vm->run.load == NULL) {
         vm_log(vm, LOG_ERROR, "vm %s: not started: %s: %s", vm->name, vm->config->kernel, error);
     }
-    return vm->load != NULL;
+    return vm->run.load != NULL;
 }
 
-/* From what has been gathered.  NULL, or what is wrong: the VM ends then. */
-static const char *make_parts(struct vm *vm)
+/* From what has been gathered.  False: the VM ends, and the answer says why. */
+static bool make_parts(struct vm *vm, struct vm_answer *answer)
 {
     bool made;
 
-    frame_promise_use(&vm->parts);
+    frame_promise_use(&vm->run.parts);
     made = create_space(vm) && vm_tmem_create(vm) && create_vcpus(vm) && vm_devices_create(vm);
     frame_promise_use(NULL);
-    frame_promise_end(&vm->parts);
+    frame_promise_end(&vm->run.parts);
     if (!made) {
         vm_log(vm, LOG_ERROR, "vm %s: not started: no memory for its control structures", vm->name);
         vm_set_ending(vm, VM_OUTCOME_FAILED, 0);
-        return "no memory for the VM's control structures";
+        return vm_refuse(answer, "no memory for the VM's control structures");
     }
     vm_devices_reset(vm);
     if (!begin_load(vm)) {
         vm_set_ending(vm, VM_OUTCOME_FAILED, 0);
-        return "its kernel cannot be loaded, see the log";
+        return vm_refuse(answer, "its kernel cannot be loaded, see the log");
     }
-    vm->made = true;
-    return NULL;
+    vm->run.made = true;
+    return true;
 }
 
 /* Memory that others have now may have to be freed for its parts first.  True: it is there. */
@@ -104,60 +104,60 @@ static bool gather_parts(struct vm *vm)
 {
     struct admission_terms terms = vm_terms(vm);
 
-    return frame_promise_gather(&vm->parts, admission_start_cost(&terms));
+    return frame_promise_gather(&vm->run.parts, admission_start_cost(&terms));
 }
 
-static void reset_figures(struct vm *vm)
+static void load_wake(struct mm_waiter *waiter)
 {
-    vm->outcome = VM_OUTCOME_NONE;
-    vm->exit_code = 0;
-    vm->restart = false;
-    vm->stop_ns = 0;
-    vm->closed = false;
-    vm->made = false;
+    atomic_store(&CONTAINER_OF(waiter, struct vm, run.load_waiter)->run.load_ready, true);
+    loop_wake_vms();
+}
+
+static void begin_run(struct vm *vm)
+{
+    memset(&vm->run, 0, sizeof(vm->run));
+    vm->run.start_ns = arch_clock_ns();
+    vm->run.load_waiter.wake = load_wake;
+    list_init(&vm->run.load_waiter.link);
     vm->vcpu_count = 0;
     vm->unowned_io = vm->unowned_mmio = vm->unowned_msr = 0;
-    atomic_store(&vm->mmio_refused, false);
-    memset(&vm->last_memory, 0, sizeof(vm->last_memory));
-    memset(&vm->last_tmem, 0, sizeof(vm->last_tmem));
-    vm->last_exits = vm->last_stall_us = vm->last_run_us = 0;
-    vm->start_ns = arch_clock_ns();
 }
 
-static const char *begin_start(struct vm *vm)
+static bool begin_start(struct vm *vm, struct vm_answer *answer)
 {
-    static char message[192];
     struct admission_terms terms = vm_terms(vm);
-    const char *problem;
 
-    if (!vm_promise(vm, &terms, message, sizeof(message))) {
-        vm_log(vm, LOG_ERROR, "vm %s: not started: %s", vm->name, message);
-        return message;
+    if (!vm_promise(vm, &terms, answer)) {
+        vm_log(vm, LOG_ERROR, "vm %s: not started: %s", vm->name, answer->text);
+        return false;
     }
-    reset_figures(vm);
+    begin_run(vm);
     vm->state = VM_LOADING;
-    problem = gather_parts(vm) ? make_parts(vm) : NULL;
-    if (problem == NULL) {
-        atomic_store(&vm->load_ready, true);
-        loop_wake_vms();
+    if (gather_parts(vm) && !make_parts(vm, answer)) {
+        return false;
     }
-    return problem;
+    atomic_store(&vm->run.load_ready, true);
+    loop_wake_vms();
+    return true;
 }
 
-const char *vm_start(struct vm *vm)
+bool vm_start(struct vm *vm, struct vm_answer *answer)
 {
     vm->early_runs = 0;
-    if (vm->state == VM_ENDING && vm->restart_ns != 0 && vm->restart) {
+    if (vm->state == VM_ENDING && vm->restart_ns != 0 && vm->run.restart) {
         vm_restart_now(vm);
-        return NULL;
+        return true;
     }
-    return vm->state == VM_STOPPED ? begin_start(vm) : "expected a VM that is stopped";
+    return vm->state == VM_STOPPED ? begin_start(vm, answer)
+                                   : vm_refuse(answer, "expected a VM that is stopped");
 }
 
 void vm_start_unasked(struct vm *vm)
 {
-    if (begin_start(vm) != NULL && vm->state == VM_STOPPED) {
-        vm->outcome = VM_OUTCOME_FAILED;
+    struct vm_answer unread;
+
+    if (!begin_start(vm, &unread) && vm->state == VM_STOPPED) {
+        vm->run.outcome = VM_OUTCOME_FAILED;
     }
 }
 
@@ -171,8 +171,8 @@ void vm_run_vcpus(struct vm *vm)
 /* The kernel is in place: the vCPUs run. */
 static void finish_load(struct vm *vm)
 {
-    guest_load_free(vm->load);
-    vm->load = NULL;
+    guest_load_free(vm->run.load);
+    vm->run.load = NULL;
     vm->state = VM_RUNNING;
     vm_log(vm, LOG_INFO, "vm %s: started, %lu MiB, %u vCPU%s", vm->name,
            (unsigned long)(vm->memory_pages / 256), vm->vcpu_count, vm->vcpu_count == 1 ? "" : "s");
@@ -181,20 +181,22 @@ static void finish_load(struct vm *vm)
 
 bool vm_poll_loading(struct vm *vm)
 {
-    if (!vm->made) {
+    struct vm_answer unread; /* the log has it, too */
+
+    if (!vm->run.made) {
         if (gather_parts(vm)) {
-            make_parts(vm);
+            make_parts(vm, &unread);
         }
         return true;
     }
-    if (!atomic_exchange(&vm->load_ready, false)) {
+    if (!atomic_exchange(&vm->run.load_ready, false)) {
         return false;
     }
-    switch (guest_load_step(vm->load, &vm->load_waiter)) {
+    switch (guest_load_step(vm->run.load, &vm->run.load_waiter)) {
     case MM_OK:
-        space_end_turn(&vm->load_waiter);
-        if (!guest_load_done(vm->load)) {
-            atomic_store(&vm->load_ready, true);
+        space_end_turn(&vm->run.load_waiter);
+        if (!guest_load_done(vm->run.load)) {
+            atomic_store(&vm->run.load_ready, true);
             return true;
         }
         finish_load(vm);

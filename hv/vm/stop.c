@@ -58,41 +58,58 @@ static bool has_its_time(const struct vm *vm)
     return !waits;
 }
 
-const char *vm_stop(struct vm *vm)
+static void press(struct vm *vm)
 {
-    const char *answer = NULL;
-
-    spin_lock(&vm->lock);
-    if (vm->state == VM_LOADING) {
-        vm_set_ending(vm, VM_OUTCOME_STOPPED, 0); /* nobody is there to be asked */
-    } else if (vm_stay_off(vm)) {
-        answer = NULL;
-    } else if (vm->state != VM_RUNNING) {
-        answer = vm->state == VM_PAUSED ? "expected a VM that is running: resume or kill it"
-                                        : "expected a VM that is not stopped";
-    } else if (vm->stop_ns != 0) {
-        answer = "its power button has been pressed already; kill cuts its power at once";
-    } else {
-        vm->stop_ns = vm->stop_seen_ns = arch_clock_ns();
-        vm->stop_left_ns = GRACE_S * NS_PER_S;
-        vm_devices_press_power_button(vm);
-        arm_tick(vm->stop_ns);
-        vm_log(vm, LOG_INFO,
-               "vm %s: power button pressed; its power is cut after %u s of its running time",
-               vm->name, GRACE_S);
-    }
-    spin_unlock(&vm->lock);
-    return answer;
+    vm->run.stop_ns = vm->run.stop_seen_ns = arch_clock_ns();
+    vm->run.stop_left_ns = GRACE_S * NS_PER_S;
+    vm_devices_press_power_button(vm);
+    arm_tick(vm->run.stop_ns);
+    vm_log(vm, LOG_INFO,
+           "vm %s: power button pressed; its power is cut after %u s of its running time", vm->name,
+           GRACE_S);
 }
 
-/* So much of the period has passed for the guest. */
+/* The VM's lock is held. */
+static bool stop(struct vm *vm, struct vm_answer *answer)
+{
+    if (vm->state == VM_LOADING) {
+        vm_set_ending(vm, VM_OUTCOME_STOPPED, 0); /* nobody is there to be asked */
+        return true;
+    }
+    if (vm_stay_off(vm)) {
+        return true;
+    }
+    if (vm->state != VM_RUNNING) {
+        return vm_refuse(answer, vm->state == VM_PAUSED
+                                     ? "expected a VM that is running: resume or kill it"
+                                     : "expected a VM that is not stopped");
+    }
+    if (vm->run.stop_ns != 0) {
+        return vm_refuse(answer, "its power button has been pressed already; kill cuts its power "
+                                 "at once");
+    }
+    press(vm);
+    return true;
+}
+
+bool vm_stop(struct vm *vm, struct vm_answer *answer)
+{
+    bool done;
+
+    spin_lock(&vm->lock);
+    done = stop(vm, answer);
+    spin_unlock(&vm->lock);
+    return done;
+}
+
+/* Takes so much off the period; presses the button again when it is time. */
 static void count_down(struct vm *vm, uint64_t passed)
 {
     uint64_t again = (GRACE_S - AGAIN_S) * NS_PER_S;
-    bool pressed_again = vm->stop_left_ns <= again;
+    bool pressed_again = vm->run.stop_left_ns <= again;
 
-    vm->stop_left_ns -= MIN(passed, vm->stop_left_ns);
-    if (!pressed_again && vm->stop_left_ns <= again) {
+    vm->run.stop_left_ns -= MIN(passed, vm->run.stop_left_ns);
+    if (!pressed_again && vm->run.stop_left_ns <= again) {
         vm_devices_press_power_button(vm);
     }
 }
@@ -103,13 +120,13 @@ void vm_poll_stop(struct vm *vm)
     uint64_t passed;
 
     spin_lock(&vm->lock);
-    /* A poll that comes late has seen no more of the guest than one in time. */
-    passed = MIN(now - vm->stop_seen_ns, 2 * TICK_NS);
-    vm->stop_seen_ns = now;
+    /* A late poll has seen no more of the guest than one in time. */
+    passed = MIN(now - vm->run.stop_seen_ns, 2 * TICK_NS);
+    vm->run.stop_seen_ns = now;
     if (vm->state == VM_RUNNING && has_its_time(vm)) {
         count_down(vm, passed);
     }
-    if (vm->state == VM_RUNNING && vm->stop_left_ns == 0) {
+    if (vm->state == VM_RUNNING && vm->run.stop_left_ns == 0) {
         vm_log(vm, LOG_INFO,
                "vm %s: has not powered off within %u s of its running time: its power is cut",
                vm->name, GRACE_S);

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "hv/vm/tmem.h"
 
-#include <stdio.h>
-
 #include "hv/arch.h"
 #include "hv/loop.h"
 #include "hv/machine.h"
@@ -33,18 +31,16 @@ bool vm_tmem_create(struct vm *vm)
 }
 
 /* The promise is there already. */
-static const char *resize(struct vm *vm, uint64_t pages)
+static bool resize(struct vm *vm, uint64_t pages, struct vm_answer *answer)
 {
-    static char message[96];
     struct tmem_stats stats;
 
     if (vm->tmem == NULL || tmem_set_quota(vm->tmem, pages)) {
-        return NULL;
+        return true;
     }
     tmem_get_stats(vm->tmem, &stats);
-    snprintf(message, sizeof(message), "expected at least what its persistent pools hold: %lu KiB",
-             (unsigned long)(stats.persistent * (PAGE_SIZE / 1024)));
-    return message;
+    return vm_refuse(answer, "expected at least what its persistent pools hold: %lu KiB",
+                     (unsigned long)(stats.persistent * (PAGE_SIZE / 1024)));
 }
 
 bool vm_tmem_poll(struct vm *vm)
@@ -52,37 +48,37 @@ bool vm_tmem_poll(struct vm *vm)
     if (vm->tmem != NULL || vm->tmem_pages == 0) {
         return false;
     }
-    if (!frame_promise_gather(&vm->parts, (uint32_t)tmem_create_cost(vm->tmem_pages))) {
+    if (!frame_promise_gather(&vm->run.parts, (uint32_t)tmem_create_cost(vm->tmem_pages))) {
         return true;
     }
-    frame_promise_use(&vm->parts);
+    frame_promise_use(&vm->run.parts);
     vm->tmem = create(vm, vm->tmem_pages); /* its vCPUs may find it from now on */
     frame_promise_use(NULL);
-    frame_promise_end(&vm->parts);
+    frame_promise_end(&vm->run.parts);
     return vm->tmem == NULL;
 }
 
-const char *vm_tmem_set(struct vm *vm, uint64_t pages)
+bool vm_tmem_set(struct vm *vm, uint64_t pages, struct vm_answer *answer)
 {
-    static char refused[192];
     struct admission_terms terms = vm_terms(vm);
-    const char *answer;
+    struct vm_answer unread;
+    bool done;
 
     if (!vm_is_up(vm)) {
         vm->tmem_pages = pages; /* for its next start */
-        return NULL;
+        return true;
     }
     terms.tmem = pages;
-    if (pages > vm->tmem_pages && !vm_promise(vm, &terms, refused, sizeof(refused))) {
-        return refused;
+    if (pages > vm->tmem_pages && !vm_promise(vm, &terms, answer)) {
+        return false;
     }
-    answer = resize(vm, pages);
-    if (answer == NULL) {
+    done = resize(vm, pages, answer);
+    if (done) {
         vm->tmem_pages = pages;
     }
     /* Less than there was, or what there was: that is never refused. */
     terms = vm_terms(vm);
-    vm_promise(vm, &terms, refused, sizeof(refused));
+    vm_promise(vm, &terms, &unread);
     loop_wake_vms(); /* vm_tmem_poll() */
-    return answer;
+    return done;
 }

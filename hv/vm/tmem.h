@@ -3,14 +3,13 @@
 #ifndef SPILLWAY_HV_VM_TMEM_H
 #define SPILLWAY_HV_VM_TMEM_H
 
-#include "hv/guest/vm.h"
+#include "hv/vm/control.h"
 
-/* Of a VM that is being started, vm->tmem_pages is its quota; 0: it gets none.  False: no memory.
- */
+/* Makes the tmem of a VM that is being started, of vm->tmem_pages; 0: none.  False: no memory. */
 bool vm_tmem_create(struct vm *vm);
-/* Live.  NULL, or one line that says what was expected.  vm_list_lock held.  The first tmem of a VM
+/* Live.  False: refused.  vm_list_lock held.  The first tmem of a VM
  * that runs is made by vm_tmem_poll(), as soon as there is memory for it. */
-const char *vm_tmem_set(struct vm *vm, uint64_t pages);
+bool vm_tmem_set(struct vm *vm, uint64_t pages, struct vm_answer *answer);
 /* Of a VM that is up.  True: call again soon.  vm_list_lock held. */
 bool vm_tmem_poll(struct vm *vm);
 

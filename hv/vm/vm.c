@@ -7,7 +7,7 @@
 #include "hv/config/config.h"
 #include "hv/loop.h"
 #include "hv/machine.h"
-#include "hv/vdev/cmos.h"
+#include "hv/vdev/legacy/vcmos.h"
 #include "hv/vm/control.h"
 #include "hv/vm/internal.h"
 #include "hv/vm/tmem.h"
@@ -15,7 +15,7 @@
 #define POLL_REST_NS 100000ull /* between two steps at least: what is waited for may be a disk */
 
 static struct vm vms[CONFIG_VMS_MAX];
-static struct cmos clocks[CONFIG_VMS_MAX];
+static struct vcmos clocks[CONFIG_VMS_MAX];
 static unsigned vms_used;
 static struct spinlock vms_lock =
     SPINLOCK_INIT(RANK_VM_LIST, "vms"); /* life and death of all VMs */
@@ -57,16 +57,10 @@ const char *vm_state_name(const struct vm *vm)
         [VM_PAUSED] = "paused",   [VM_ENDING] = "ending",
     };
 
-    if (vm->state == VM_STOPPED && vm->outcome == VM_OUTCOME_FAILED) {
+    if (vm->state == VM_STOPPED && vm->run.outcome == VM_OUTCOME_FAILED) {
         return "failed";
     }
-    return vm->state == VM_STOPPED && vm->outcome == VM_OUTCOME_OK ? "ended" : names[vm->state];
-}
-
-static void load_wake(struct mm_waiter *waiter)
-{
-    atomic_store(&CONTAINER_OF(waiter, struct vm, load_waiter)->load_ready, true);
-    loop_wake_vms();
+    return vm->state == VM_STOPPED && vm->run.outcome == VM_OUTCOME_OK ? "ended" : names[vm->state];
 }
 
 void vm_init_all(void)
@@ -77,9 +71,6 @@ void vm_init_all(void)
         struct vm *vm = &vms[vms_used];
 
         spin_init(&vm->lock, RANK_VM, "vm");
-        list_init(&vm->link);
-        list_init(&vm->load_waiter.link);
-        vm->load_waiter.wake = load_wake;
         vm->config = &config->vm[i];
         vm->name = vm->config->name;
         vm->cmos = &clocks[vms_used];
@@ -95,7 +86,7 @@ void vm_init_all(void)
     vm_watch_init();
 }
 
-/* True: it wants to go on soon. */
+/* One step.  True: it wants the next one soon. */
 static bool poll_one(struct vm *vm)
 {
     if (vm->state == VM_LOADING) {
@@ -104,7 +95,7 @@ static bool poll_one(struct vm *vm)
     if (vm->state == VM_ENDING) {
         return vm_poll_ending(vm);
     }
-    if (vm->state != VM_STOPPED && vm->stop_ns != 0) {
+    if (vm->state != VM_STOPPED && vm->run.stop_ns != 0) {
         vm_poll_stop(vm);
     }
     return vm_is_up(vm) && vm_tmem_poll(vm);
@@ -132,7 +123,7 @@ void vm_poll(void)
 bool vm_any_started(void)
 {
     for (unsigned i = 0; i < vms_used; i++) {
-        if (vms[i].state != VM_STOPPED || vms[i].outcome != VM_OUTCOME_NONE) {
+        if (vms[i].state != VM_STOPPED || vms[i].run.outcome != VM_OUTCOME_NONE) {
             return true;
         }
     }
@@ -154,7 +145,7 @@ unsigned vm_failed_count(void)
     unsigned failed = 0;
 
     for (unsigned i = 0; i < vms_used; i++) {
-        failed += vms[i].outcome == VM_OUTCOME_FAILED;
+        failed += vms[i].run.outcome == VM_OUTCOME_FAILED;
     }
     return failed;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Who has been waiting for memory for long?  Once a second, one line for each wait that exceeds
- * WAIT_LONG_NS, with what it is for.
+ * Tells of vCPUs that have been waiting for memory for long: looks once a second, and logs one line
+ * for each wait that exceeds WAIT_LONG_NS, with what it is for.
  *
  * Such a wait ends by itself as long as what was promised is there.  If the store has lost so much
  * that it is not, and somebody waits for a frame, then nothing but a VM's end will give him one:
@@ -52,7 +52,7 @@ static const char *what_for(enum mm_waits_for queue)
     return "its turn; it has a page now from";
 }
 
-/* True: it is for a frame that it waits. */
+/* Tells of its wait, if it is long.  True: it is one for a frame. */
 static bool watch_vcpu(struct vcpu *vcpu, uint64_t now)
 {
     uint64_t since = atomic_load(&vcpu->stalled_since_ns);
@@ -82,7 +82,7 @@ static struct vm *newest(void)
         if (vm->state == VM_ENDING) {
             return NULL; /* what it gives back may do */
         }
-        if (vm_is_up(vm) && (found == NULL || vm->start_ns > found->start_ns)) {
+        if (vm_is_up(vm) && (found == NULL || vm->run.start_ns > found->run.start_ns)) {
             found = vm;
         }
     }

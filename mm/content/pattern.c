@@ -2,6 +2,7 @@
 #include "mm/content/pattern.h"
 
 #include "base/bits.h"
+#include "mm/content/tier.h"
 
 #define PATTERN_HALVES    BIT(55)
 #define PATTERN_SIGN_BITS 55
@@ -54,3 +55,33 @@ uint64_t pattern_decode(uint64_t payload)
     }
     return sign_extend(payload & BITS(PATTERN_SIGN_BITS - 1, 0));
 }
+
+/* ---- the tiers ------------------------------------------------------------------------------ */
+
+/* Of both: a page of zeroes is a hole. */
+static bool take(struct page_owner *owner, const void *page, struct place *at)
+{
+    uint64_t word, payload;
+
+    (void)owner;
+    if (!pattern_find(page, &word) || !pattern_encode(word, &payload)) {
+        return false;
+    }
+    *at = place(word == 0 ? PLACE_HOLE : PLACE_WORD, payload);
+    return true;
+}
+
+static void fill(const struct page_owner *owner, uint64_t payload, void *page)
+{
+    (void)owner;
+    page_fill(page, pattern_decode(payload));
+}
+
+static void drop(struct page_owner *owner, uint64_t payload)
+{
+    (void)owner;
+    (void)payload;
+}
+
+const struct tier tier_hole = {.fill = fill, .drop = drop};
+const struct tier tier_word = {.take = take, .fill = fill, .drop = drop};

@@ -2,7 +2,8 @@
 /*
  * Pages of one repeated 64-bit word, and the primitives that fill and compare whole pages.
  *
- * Such a page is never written to the store: its word goes into the payload of the absent entry.
+ * Such a page is never written to the store: its word goes into the payload of its place.  These
+ * are the tiers HOLE, the word 0, and WORD.
  * 56 bits hold the words that matter in practice:
  *
  *     bit 55 = 0   bits 54:0 sign-extended to 64 bits (small numbers, small negative numbers)

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/xxhash.h"
 #include "mm/content/store_private.h"
+#include "mm/content/tier.h"
 #include "mm/env.h"
 #include "mm/frame/frame.h"
 #include "mm/frame/frame_alloc.h"
@@ -168,7 +169,7 @@ void store_get_stats(const struct store *store, struct store_stats *stats)
     stats->read_pages = read_counter(&store->read_pages);
     stats->written_pages = read_counter(&store->written_pages);
     stats->errors = read_counter(&store->errors);
-    store_io_get_stats(store, stats);
+    store_health_get_stats(store, stats);
 }
 
 const char *store_device_name(const struct store *store)
@@ -353,3 +354,12 @@ void store_count_error(struct store *store)
     store->errors++;
     spin_unlock(&store->lock);
 }
+
+/* ---- the tier ------------------------------------------------------------------------------- */
+
+static void drop_slot(struct page_owner *owner, uint64_t payload)
+{
+    store_slot_give(owner->store, place_slot(place(PLACE_SLOT, payload)));
+}
+
+const struct tier tier_slot = {.drop = drop_slot};

@@ -31,7 +31,7 @@ _Static_assert(sizeof(struct store_superblock) == 56, "on-disk format");
 
 struct store;
 
-/* How it goes with the reads of a store, or its writes: mm/content/store_io.c. */
+/* How it goes with the reads of a store, or its writes: mm/content/store_health.c. */
 enum store_health {
     STORE_WELL,
     STORE_DOUBTED, /* one has failed: is it the slot, or the disk? */

@@ -2,22 +2,11 @@
 /*
  * What becomes of a request that fails.
  *
- *                     a request fails              the probe fails             for
- * STORE_PATIENCE_NS reads,   WELL ----------------------> DOUBTED -----------------> AWAY
- * -----------------------> GONE writes:   ^                              |                        |
- * probe again,                |
- *             '------- the probe succeeds ---'------------------------' up to 2 s apart
- * ------------'
- *
- * While a way is not WELL its requests wait, whole.  A probe is the last block, which nothing
- * else uses.  When it succeeds:
- *   after DOUBTED  the disk is well and the slots were the cause: the request is tried page by
- * page, with pauses that grow; one that fails TRIES times, a probe having succeeded each time, ends
- * as BAD_SLOT after AWAY     the request is tried as it was
- *
- * A disk whose probes succeed and that takes no slot (thin, and full) loses FULL_SLOTS slots; then
- * its writes wait, too, and after STORE_PATIENCE_NS it is FULL, until the slot that failed last can
- * be written.
+ * While a way (reads, or writes) is not WELL its requests wait, whole; mm/content/store_health.c
+ * says when it is well again, by probes.  Then after DOUBTED  the disk is well and the slots were
+ * the cause: the request is tried page by page, with pauses that grow; a page that fails TRIES
+ * times, a probe having succeeded each time, ends as BAD_SLOT after AWAY     the request is tried
+ * as it was and in GONE and FULL requests end as GIVEN_UP.
  *
  * Data that was read and is not what was written needs no probe: the page is tried again alone.
  *
@@ -27,31 +16,14 @@
  */
 #include "mm/content/store_io.h"
 
-#include <string.h>
-
-#include "base/log.h"
 #include "mm/content/store_private.h"
 #include "mm/env.h"
 
-#define TRIES          5u
-#define PAUSE_NS       10000000ull /* before the second try; four times as long before each next one */
-#define BACKOFF_NS     20000000ull   /* from the first probe that failed to the next */
-#define BACKOFF_MAX_NS 2000000000ull /* later ones are never further apart */
-#define FULL_SLOTS     16u           /* given up one after the other, and none written between */
-#define NEVER          UINT64_MAX
+#define TRIES    5u
+#define PAUSE_NS 10000000ull /* before the second try; four times as long before each next one */
+#define NEVER    UINT64_MAX
 
 static struct store *stores; /* opened at boot */
-
-static struct store_way *way_of(struct store *store, enum block_op op)
-{
-    ASSERT(op <= BLOCK_WRITE);
-    return &store->way[op];
-}
-
-static const char *verb(enum block_op op)
-{
-    return op == BLOCK_WRITE ? "writes" : "reads";
-}
 
 static uint64_t bits(uint32_t first, uint32_t count)
 {
@@ -102,7 +74,7 @@ static void send(struct store_io *io)
 
 void store_io_submit(struct store *store, struct store_io *io)
 {
-    struct store_way *way = way_of(store, io->request.op);
+    struct store_way *way = store_way_of(store, io->request.op);
     bool held;
 
     ASSERT(io->count > 0 && io->count <= BLOCK_MAX_PAGES);
@@ -120,14 +92,6 @@ void store_io_submit(struct store *store, struct store_io *io)
     if (!held) {
         send(io);
     }
-}
-
-bool store_takes_writes(const struct store *store)
-{
-    const struct store_way *way = &store->way[BLOCK_WRITE];
-
-    return __atomic_load_n(&way->health, __ATOMIC_RELAXED) == STORE_WELL &&
-           __atomic_load_n(&way->bad_slots, __ATOMIC_RELAXED) < FULL_SLOTS;
 }
 
 /* ---- ends of requests ----------------------------------------------------------------------- */
@@ -148,11 +112,11 @@ static bool end_pages(struct store_io *io, uint64_t pages, enum store_answer ans
  * written. */
 static bool blame_slot(struct store_io *io)
 {
-    struct store_way *way = way_of(io->store, io->request.op);
+    struct store_way *way = store_way_of(io->store, io->request.op);
     bool blame;
 
     spin_lock(&io->store->lock);
-    blame = io->request.op == BLOCK_READ || way->bad_slots < FULL_SLOTS;
+    blame = io->request.op == BLOCK_READ || way->bad_slots < STORE_FULL_SLOTS;
     if (blame) {
         way->bad_slots++;
         way->bad_block = io->request.block;
@@ -174,7 +138,7 @@ static bool try_failed(struct store_io *io, uint64_t now)
             return end_pages(io, BIT(io->first), STORE_BAD_SLOT);
         }
         io->tries = TRIES - 1;
-        io->due_ns = now + BACKOFF_MAX_NS;
+        io->due_ns = now + STORE_BACKOFF_MAX_NS;
     } else if (alone) {
         io->due_ns = now + (PAUSE_NS << 2 * (io->tries - 1));
     }
@@ -185,16 +149,11 @@ static bool try_failed(struct store_io *io, uint64_t now)
 static void doubt(struct store_io *io, uint64_t now)
 {
     struct store *store = io->store;
-    struct store_way *way = way_of(store, io->request.op);
+    struct store_way *way = store_way_of(store, io->request.op);
 
     spin_lock(&store->lock);
     store->errors++;
-    way->bad_ns = way->bad_ns != 0 ? way->bad_ns : now;
-    if (way->health == STORE_WELL) {
-        way->health = STORE_DOUBTED;
-        way->since_ns = way->probe_ns = now;
-        way->backoff_ns = BACKOFF_NS;
-    }
+    store_way_doubt(way, now);
     io->failed = true;
     io->outages = way->outages;
     list_push_back(&way->waiting, &io->link);
@@ -216,22 +175,10 @@ static uint64_t verify(const struct store_io *io)
     return good;
 }
 
-static void note_good(struct store_io *io)
-{
-    struct store_way *way = way_of(io->store, io->request.op);
-
-    if (way->bad_ns != 0) { /* a look without the lock: what fails just now is noted again */
-        spin_lock(&io->store->lock);
-        way->bad_ns = 0;
-        way->bad_slots = 0;
-        spin_unlock(&io->store->lock);
-    }
-}
-
 /* Some page holds something else than what was written. */
 static void read_wrong(struct store_io *io, uint64_t now)
 {
-    struct store_way *way = way_of(io->store, BLOCK_READ);
+    struct store_way *way = store_way_of(io->store, BLOCK_READ);
 
     store_count_error(io->store);
     if (try_failed(io, now)) {
@@ -253,7 +200,7 @@ static void io_done(struct block_request *request, enum block_status status)
         doubt(io, now);
         return;
     }
-    note_good(io);
+    store_way_is_good(io->store, request->op);
     if (request->op == BLOCK_READ) {
         good = verify(io);
     }
@@ -267,87 +214,7 @@ static void io_done(struct block_request *request, enum block_status status)
     }
 }
 
-/* ---- probes --------------------------------------------------------------------------------- */
-
-static void log_health(const struct store *store, const struct store_way *way, enum block_op op,
-                       uint64_t now)
-{
-    uint64_t ms = (now - way->since_ns) / 1000000;
-
-    switch (way->health) {
-    case STORE_WELL:
-        log_warn("store %s: %s succeed again after %lu.%03lu s", store->device->name, verb(op),
-                 (unsigned long)(ms / 1000), (unsigned long)(ms % 1000));
-        break;
-    case STORE_AWAY:
-        log_error("store %s: %s fail: they wait, and are tried again every %u s at the latest",
-                  store->device->name, verb(op), (unsigned)(BACKOFF_MAX_NS / 1000000000));
-        break;
-    case STORE_GONE:
-    case STORE_FULL:
-        log_error("store %s: no %s have succeeded for %lu s: %s", store->device->name, verb(op),
-                  (unsigned long)(STORE_PATIENCE_NS / 1000000000),
-                  op == BLOCK_WRITE ? "no page goes there any more"
-                                    : "what is read from there is lost");
-        break;
-    case STORE_DOUBTED:
-        break;
-    }
-}
-
-/* The lock is held.  True: the health has changed in a way that is worth a line. */
-static bool take_answer(struct store_way *way, bool good, uint64_t now)
-{
-    enum store_health before = way->health;
-
-    way->probing = false;
-    if (good) {
-        way->health = STORE_WELL;
-        if (before == STORE_FULL) {
-            way->bad_slots = 0;
-        }
-        return before != STORE_DOUBTED;
-    }
-    way->outages++;
-    way->probe_ns = now + way->backoff_ns;
-    way->backoff_ns = MIN(2 * way->backoff_ns, BACKOFF_MAX_NS);
-    if (before != STORE_FULL) {
-        way->health = now - way->since_ns >= STORE_PATIENCE_NS ? STORE_GONE : STORE_AWAY;
-    }
-    return way->health != before;
-}
-
-static void probe_done(struct block_request *request, enum block_status status)
-{
-    struct store *store = request->owner;
-    struct store_way *way = way_of(store, request->op);
-    uint64_t now = mm_clock_ns();
-    bool tell;
-
-    spin_lock(&store->lock);
-    tell = take_answer(way, status == BLOCK_OK, now);
-    spin_unlock(&store->lock);
-    if (tell) {
-        log_health(store, way, request->op, now);
-    }
-    mm_pager_wake();
-}
-
-/* The last block; or that of a slot that is retired anyway, when slots are the
- * question. */
-static void send_probe(struct store *store, enum block_op op)
-{
-    struct store_way *way = way_of(store, op);
-    struct block_request *probe = &way->probe;
-
-    probe->op = op;
-    probe->block = way->health == STORE_FULL ? way->bad_block : store->probe_block;
-    probe->pages = 1;
-    probe->page[0] = store->probe_frame[op];
-    probe->done = probe_done;
-    probe->owner = store;
-    block_submit(store->device, probe);
-}
+/* ---- stores --------------------------------------------------------------------------------- */
 
 void store_io_init(struct store *store)
 {
@@ -411,7 +278,7 @@ static void resume(struct store_io *io, const struct store_way *way, uint64_t no
         if (io->due_ns > now) {
             io->failed = false; /* counted */
             spin_lock(&io->store->lock);
-            list_push_back(&way_of(io->store, io->request.op)->waiting, &io->link);
+            list_push_back(&store_way_of(io->store, io->request.op)->waiting, &io->link);
             spin_unlock(&io->store->lock);
             return;
         }
@@ -419,38 +286,13 @@ static void resume(struct store_io *io, const struct store_way *way, uint64_t no
     send(io);
 }
 
-/* Probes succeed, and no slot does: the disk takes no more. */
-static bool has_grown_full(const struct store_way *way, enum block_op op, uint64_t now)
-{
-    return op == BLOCK_WRITE && way->health == STORE_WELL && way->bad_slots >= FULL_SLOTS &&
-           now - way->bad_ns >= STORE_PATIENCE_NS;
-}
-
 static void poll_way(struct store *store, enum block_op op, uint64_t now)
 {
-    struct store_way *way = way_of(store, op);
-    bool probe = false, full = false;
+    struct store_way *way = store_way_of(store, op);
     enum verdict verdict;
     struct store_io *io;
 
-    spin_lock(&store->lock);
-    if (way->health != STORE_WELL && !way->probing && now >= way->probe_ns) {
-        probe = way->probing = true;
-    }
-    if (has_grown_full(way, op, now)) {
-        full = true;
-        way->health = STORE_FULL;
-        way->since_ns = way->bad_ns;
-        way->backoff_ns = BACKOFF_MAX_NS;
-        way->probe_ns = now + BACKOFF_MAX_NS;
-    }
-    spin_unlock(&store->lock);
-    if (full) {
-        log_health(store, way, op, now);
-    }
-    if (probe) {
-        send_probe(store, op);
-    }
+    store_way_poll(store, op, now);
     for (;;) {
         spin_lock(&store->lock);
         io = take_ready(way, now, &verdict);
@@ -478,20 +320,11 @@ static uint64_t way_deadline(const struct store_way *way, uint64_t now)
     return health == STORE_WELL ? NEVER : __atomic_load_n(&way->probe_ns, __ATOMIC_RELAXED);
 }
 
-void store_io_get_stats(const struct store *store, struct store_stats *stats)
-{
-    stats->read_health = __atomic_load_n(&store->way[BLOCK_READ].health, __ATOMIC_RELAXED);
-    stats->write_health = __atomic_load_n(&store->way[BLOCK_WRITE].health, __ATOMIC_RELAXED);
-    if (stats->write_health == STORE_WELL && !store_takes_writes(store)) {
-        stats->write_health = STORE_AWAY; /* slots alone fail, one after the other */
-    }
-}
-
 void store_io_poll(uint64_t now_ns)
 {
     for (struct store *store = stores; store != NULL; store = store->next) {
         for (enum block_op op = BLOCK_READ; op <= BLOCK_WRITE; op++) {
-            if (way_deadline(way_of(store, op), now_ns) != NEVER) {
+            if (way_deadline(store_way_of(store, op), now_ns) != NEVER) {
                 poll_way(store, op, now_ns);
             }
         }

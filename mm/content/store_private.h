@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A store from the inside: shared by store.c (slots) and store_io.c (requests), and by nobody else.
- */
+/* A store from the inside: shared by store.c (slots), store_io.c (requests) and store_health.c, and
+ * by nobody else. */
 #ifndef SPILLWAY_MM_CONTENT_STORE_PRIVATE_H
 #define SPILLWAY_MM_CONTENT_STORE_PRIVATE_H
 
 #include "base/block.h"
 #include "base/lock.h"
+#include "base/log.h"
 #include "mm/content/store_internal.h"
 
 struct store_way {
@@ -48,11 +49,27 @@ struct store {
 
 _Static_assert(sizeof(struct store) <= PAGE_SIZE, "a store fits a frame");
 
+#define STORE_BACKOFF_MAX_NS 2000000000ull /* probes are never further apart */
+#define STORE_FULL_SLOTS     16u /* given up one after the other, and none written between */
+
+static inline struct store_way *store_way_of(struct store *store, enum block_op op)
+{
+    ASSERT(op <= BLOCK_WRITE);
+    return &store->way[op];
+}
+
+/* store_health.c.  A request that way has failed.  The store's lock is held. */
+void store_way_doubt(struct store_way *way, uint64_t now);
+/* One has succeeded. */
+void store_way_is_good(struct store *store, enum block_op op);
+/* Probes, if it is time to. */
+void store_way_poll(struct store *store, enum block_op op, uint64_t now);
+/* What there is to tell. */
+void store_health_get_stats(const struct store *store, struct store_stats *stats);
+
 /* store_io.c: sets up what it needs, and makes the store known to store_io_poll(). */
 void store_io_init(struct store *store);
 /* The reverse. */
 void store_io_forget(struct store *store);
-/* What it has to tell. */
-void store_io_get_stats(const struct store *store, struct store_stats *stats);
 
 #endif

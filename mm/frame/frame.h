@@ -33,15 +33,22 @@ enum frame_state {
 #define FRAME_IO_WRITE  (1u << 2) /* a write from it is in flight */
 #define FRAME_IO_READ   (1u << 3) /* a read into it is in flight */
 #define FRAME_READAHEAD (1u << 4) /* read ahead and not used yet */
+#define FRAME_FORGOTTEN (1u << 5) /* I/O in flight, and its page is gone: mm/content/page_io.h */
 
 #define FRAME_ORDER_TAIL 0xff /* frame->order of all but the first frame of an allocated block */
 
 struct frame {
-    uint32_t next, prev; /* links of the list it is on, by frame number */
-    uint32_t slot;       /* store slot that holds a valid copy, or FRAME_NONE */
-    uint32_t io;         /* page I/O in flight, or FRAME_NONE */
-    uint64_t gfn;        /* inline reverse map: the guest page that maps it ... */
-    uint16_t space;      /* ... in this space */
+    union {
+        struct {
+            uint32_t next, prev; /* links of the list it is on, by frame number */
+        };
+        uint64_t when_ns; /* on no list: a time, its owner's */
+    };
+    uint32_t slot; /* store slot: while it is written or read, of that; else of a valid copy;
+                    * FRAME_NONE: none */
+    uint32_t io;   /* page I/O in flight, or FRAME_NONE */
+    uint64_t page; /* inline reverse map, mm/owner/rmap.h: the page that is in it ... */
+    uint16_t part; /* ... of this part of its owner */
     uint16_t map_count;
     uint8_t state; /* enum frame_state */
     uint8_t order; /* of the block that begins here, 0: 4 KiB; or FRAME_ORDER_TAIL */

@@ -98,8 +98,8 @@ static void reset_frame(struct frame *frame, enum alloc_use use, uint8_t order)
     frame->prev = FRAME_NONE;
     frame->slot = FRAME_NONE;
     frame->io = FRAME_NONE;
-    frame->gfn = 0;
-    frame->space = 0;
+    frame->page = 0;
+    frame->part = 0;
     frame->map_count = 0;
     frame->order = order;
     frame->generation = 0;

@@ -12,9 +12,9 @@
  */
 #include "mm/policy/pager.h"
 
+#include "mm/content/page_io.h"
 #include "mm/content/store_io.h"
 #include "mm/env.h"
-#include "mm/space/page_io.h"
 #include "mm/space/space_internal.h"
 #include "mm/tmem/internal.h"
 
@@ -111,12 +111,12 @@ static uint64_t outgoing_pages(void)
 
     for (unsigned i = 0; i < pager.used; i++) {
         if (pager.space[i] != NULL) {
-            pages += peek(&pager.space[i]->out_pages);
+            pages += page_owner_outgoing(&pager.space[i]->owner);
         }
     }
     for (unsigned i = 0; i < pager.tmem_used; i++) {
         if (pager.tmem[i] != NULL) {
-            pages += atomic_load_explicit(&pager.tmem[i]->out_pages, memory_order_relaxed);
+            pages += page_owner_outgoing(&pager.tmem[i]->owner);
         }
     }
     return pages;
@@ -136,7 +136,7 @@ static uint64_t active_pages(const struct space *space)
 /* Idle-taxed pages per share, in 1/1024. */
 static uint64_t burden(const struct space *space)
 {
-    uint64_t resident = peek(&space->where[WHERE_RESIDENT]);
+    uint64_t resident = peek(&space->where[PLACE_FRAME]);
     uint64_t active = MIN(active_pages(space), resident);
 
     return (active + (resident - active) * IDLE_TAX) * 1024 / space->shares;
@@ -151,7 +151,7 @@ static struct space *choose_space(uint64_t now)
         struct space *space = pager.space[i];
 
         if (space == NULL || now < pager.futile_until[i] ||
-            peek(&space->where[WHERE_RESIDENT]) <= space_floor(space)) {
+            peek(&space->where[PLACE_FRAME]) <= space_floor(space)) {
             continue;
         }
         uint64_t pages = burden(space);
@@ -212,7 +212,7 @@ static struct space *choose_over_max(uint64_t now)
         struct space *space = pager.space[i];
 
         if (space != NULL && now >= pager.futile_until[i] &&
-            peek(&space->where[WHERE_RESIDENT]) > space_own_limit(space)) {
+            peek(&space->where[PLACE_FRAME]) > space_own_limit(space)) {
             pager.next_over_max = i + 1;
             return space;
         }

@@ -8,9 +8,9 @@
  * comes after the exchange.  Content is looked at after the shootdown alone: until then a CPU may
  * write through a translation that it holds, whose D was set before.
  */
-#include "mm/content/pattern.h"
+#include "mm/content/page_io.h"
+#include "mm/content/tier.h"
 #include "mm/env.h"
-#include "mm/space/page_io.h"
 #include "mm/space/space_internal.h"
 
 #define BATCH_PAGES 64u
@@ -33,20 +33,20 @@ struct batch {
 
 /* ---- choosing ------------------------------------------------------------------------------- */
 
-static void take_victim(struct batch *batch, uint64_t *entry, pfn_t number)
+static void take_victim(struct batch *batch, uint64_t *entry, gfn_t page, pfn_t number)
 {
     struct space *space = batch->space;
     struct frame *frame = frame_get(number);
     const struct table_format *format = space->table.format;
-    uint64_t old = table_entry_exchange(entry, format->make_absent(PAGE_OUT, number.v));
+    uint64_t old = table_entry_exchange(entry, format->make_absent(PLACE_WRITING, number.v));
 
     generation_remove(&space->generations, number);
-    space_move(space, WHERE_RESIDENT, WHERE_TRANSIT, 1);
+    space_move(space, PLACE_FRAME, PLACE_WRITING, 1);
     frame->map_count = 0;
     frame->flags &= (uint8_t)~FRAME_READAHEAD;
     batch->victim[batch->count++] = (struct victim){
         .frame = number,
-        .page = gfn(frame->gfn),
+        .page = page,
         .entry = entry,
         .slot = STORE_NONE,
         .dirty = (format->flags(old) & LEAF_DIRTY) || (frame->flags & FRAME_DIRTY),
@@ -68,7 +68,7 @@ static bool second_chance(struct space *space, uint64_t *entry, pfn_t frame)
 /* As old as the two oldest generations, and not used since. */
 static bool neighbour_may_go(const struct space *space, uint64_t value)
 {
-    if (entry_kind(space, value, 1) != PAGE_FRAME || entry_accessed(space, value)) {
+    if (entry_kind(space, value, 1) != PLACE_FRAME || entry_accessed(space, value)) {
         return false;
     }
     pfn_t number = entry_frame(space, value, 1);
@@ -82,20 +82,22 @@ static bool neighbour_may_go(const struct space *space, uint64_t value)
 static void take_neighbours(struct batch *batch, uint64_t *entry, gfn_t page)
 {
     uint64_t *group = entry - (page.v & (NEIGHBOURS - 1));
+    uint64_t first = ALIGN_DOWN(page.v, NEIGHBOURS);
 
     for (unsigned i = 0; i < NEIGHBOURS && batch->count < batch->target; i++) {
         uint64_t value = table_entry_get(&group[i]);
 
         if (neighbour_may_go(batch->space, value)) {
-            take_victim(batch, &group[i], entry_frame(batch->space, value, 1));
+            take_victim(batch, &group[i], gfn(first + i), entry_frame(batch->space, value, 1));
         }
     }
 }
 
-/* A large page goes piece by piece, each with its own age.  False: no frame for the table. */
-static bool split_large(struct space *space, pfn_t first)
+/* The large page that `any` is in goes piece by piece, each with its own age.  False: no frame for
+ * the table. */
+static bool split_large(struct space *space, gfn_t any, pfn_t first)
 {
-    gfn_t page = gfn(frame_get(first)->gfn);
+    gfn_t page = gfn(ALIGN_DOWN(any.v, REGION_PAGES));
     unsigned age = generation_age(&space->generations, first);
 
     if (!table_split(&space->table, page)) {
@@ -114,6 +116,26 @@ static bool split_large(struct space *space, pfn_t first)
     return true;
 }
 
+/* The frame holds that page, and others seem younger. */
+static void take_if_old(struct batch *batch, gfn_t page, pfn_t frame)
+{
+    struct space *space = batch->space;
+    unsigned level;
+    uint64_t *entry;
+
+    if (frame_get(frame)->flags & FRAME_IO_WRITE ||
+        (frame_get(frame)->order > 0 && !split_large(space, page, frame))) {
+        generation_touch(&space->generations, frame);
+        return;
+    }
+    entry = table_leaf(&space->table, page, &level);
+    ASSERT(level == 1);
+    if (space->ignore_age || !second_chance(space, entry, frame)) {
+        take_victim(batch, entry, page, frame);
+        take_neighbours(batch, entry, page);
+    }
+}
+
 static void choose_victims(struct batch *batch)
 {
     struct space *space = batch->space;
@@ -123,20 +145,8 @@ static void choose_victims(struct batch *batch)
         if (!generation_oldest(&space->generations, &frame)) {
             break;
         }
-        gfn_t page = gfn(frame_get(frame)->gfn);
-        unsigned level;
-
-        if (frame_get(frame)->flags & FRAME_IO_WRITE ||
-            (frame_get(frame)->order > 0 && !split_large(space, frame))) {
-            generation_touch(&space->generations, frame);
-            continue;
-        }
-        uint64_t *entry = table_leaf(&space->table, page, &level);
-
-        ASSERT(level == 1);
-        if (space->ignore_age || !second_chance(space, entry, frame)) {
-            take_victim(batch, entry, frame);
-            take_neighbours(batch, entry, page);
+        rmap_for_each (user, frame_get(frame)) {
+            take_if_old(batch, gfn(user.page), frame);
         }
     }
     /* A whole look at nothing but accessed pages: next time somebody has to go. */
@@ -145,9 +155,11 @@ static void choose_victims(struct batch *batch)
 
 /* ---- where they go -------------------------------------------------------------------------- */
 
-static void free_victim(struct space *space, const struct victim *victim, enum page_where where)
+/* The page is there now, and needs no frame. */
+static void let_go(struct space *space, const struct victim *victim, struct place at)
 {
-    space_move(space, WHERE_TRANSIT, where, 1);
+    entry_set_place(space, victim->entry, at);
+    space_move(space, PLACE_WRITING, at.kind, 1);
     frame_free(victim->frame);
 }
 
@@ -160,9 +172,9 @@ static void put_back(struct space *space, const struct victim *victim, unsigned 
         frame->flags |= FRAME_DIRTY;
     }
     if (victim->slot != STORE_NONE && victim->slot != frame->slot) {
-        store_slot_give(space->store, victim->slot);
+        store_slot_give(space->owner.store, victim->slot);
     }
-    space_move(space, WHERE_TRANSIT, WHERE_RESIDENT, 1);
+    space_move(space, PLACE_WRITING, PLACE_FRAME, 1);
     space_map_frame(space, victim->entry, victim->page, victim->frame, 1, 0, age);
 }
 
@@ -174,29 +186,24 @@ static bool try_drop_clean(struct space *space, const struct victim *victim)
     if (victim->dirty || frame->slot == FRAME_NONE) {
         return false;
     }
+    uint32_t copy = frame->slot;
+
     space->clean_drops++;
     space->eviction_clock++;
-    entry_set_absent(space, victim->entry, PAGE_SLOT, slot_payload(space, frame->slot));
     frame->slot = FRAME_NONE;
-    free_victim(space, victim, WHERE_STORED);
+    let_go(space, victim, space_slot_place(space, copy));
     return true;
 }
 
-static bool try_pattern(struct space *space, const struct victim *victim)
+static bool try_tiers(struct space *space, const struct victim *victim)
 {
-    uint64_t word, payload;
+    struct place at;
 
-    if (!pattern_find(mm_frame_ptr(victim->frame), &word) || !pattern_encode(word, &payload)) {
+    if (!tier_take(&space->owner, mm_frame_ptr(victim->frame), &at)) {
         return false;
     }
-    space_drop_copy(space, frame_get(victim->frame));
-    if (word == 0) {
-        entry_set_absent(space, victim->entry, PAGE_HOLE, 0);
-        free_victim(space, victim, WHERE_HOLE);
-    } else {
-        entry_set_absent(space, victim->entry, PAGE_PATTERN, payload);
-        free_victim(space, victim, WHERE_PATTERN);
-    }
+    page_io_drop_copy(&space->owner, frame_get(victim->frame));
+    let_go(space, victim, at);
     return true;
 }
 
@@ -205,30 +212,28 @@ static uint32_t cluster_for(struct space *space, gfn_t page)
     uint32_t *cluster = space_cluster(space_find_slot(space, page.v), page.v);
 
     if (*cluster == STORE_NONE) {
-        *cluster = store_cluster_take(space->store);
+        *cluster = store_cluster_take(space->owner.store);
     }
     return *cluster;
 }
 
 static bool choose_slot(struct space *space, struct victim *victim)
 {
-    if (space->store == NULL) {
+    if (space->owner.store == NULL) {
         return false;
     }
     victim->slot = frame_get(victim->frame)->slot;
     if (victim->slot == FRAME_NONE) {
-        victim->slot = store_slot_take(space->store, cluster_for(space, victim->page),
+        victim->slot = store_slot_take(space->owner.store, cluster_for(space, victim->page),
                                        (uint32_t)(victim->page.v & (REGION_PAGES - 1)));
     }
     if (victim->slot == STORE_NONE && !space->no_store_room) {
         space->no_store_room = true;
-        log_warn("%s: the store %s is full: pages stay in memory", space->name,
-                 store_device_name(space->store));
+        log_warn("%s: the store %s is full: pages stay in memory", space->owner.name,
+                 store_device_name(space->owner.store));
     }
     return victim->slot != STORE_NONE;
 }
-
-_Static_assert(FRAME_NONE == STORE_NONE, "frame->slot and slots share their `none`");
 
 /* Disposes of what needs no write; the rest, with slots, moves to the front of the batch. */
 static unsigned settle_without_write(struct batch *batch)
@@ -239,7 +244,7 @@ static unsigned settle_without_write(struct batch *batch)
     for (unsigned i = 0; i < batch->count; i++) {
         struct victim *victim = &batch->victim[i];
 
-        if (try_drop_clean(space, victim) || try_pattern(space, victim)) {
+        if (try_drop_clean(space, victim) || try_tiers(space, victim)) {
             settled++;
         } else if (choose_slot(space, victim)) {
             batch->victim[left++] = *victim;
@@ -279,20 +284,12 @@ static unsigned run_length(const struct batch *batch, unsigned first)
     return last - first;
 }
 
-static void write_run(struct space *space, struct page_io *io, const struct victim *victim,
-                      unsigned count)
+static void write_run(struct page_io *io, const struct victim *victim, unsigned count)
 {
-    io->io.slot = victim->slot;
-    io->io.count = count;
+    page_io_start_at(io, victim->slot);
     for (unsigned i = 0; i < count; i++) {
-        struct frame *frame = frame_get(victim[i].frame);
-
-        frame->slot = victim[i].slot;
-        frame->flags &= (uint8_t)~FRAME_DIRTY;
-        store_slot_seal(space->store, frame->slot, mm_frame_ptr(victim[i].frame));
-        io->io.frame[i] = (uint32_t)victim[i].frame.v;
+        page_io_add(io, victim[i].frame);
     }
-    space->out_pages += count;
     page_io_submit(io);
 }
 
@@ -304,13 +301,13 @@ static unsigned write_out(struct batch *batch)
 
     sort_by_slot(batch);
     while (first < batch->count) {
-        struct page_io *io = page_io_get(space, BLOCK_WRITE, NULL);
+        struct page_io *io = page_io_get(&space->owner, BLOCK_WRITE, NULL);
         unsigned count = run_length(batch, first);
 
         if (io == NULL) {
             break;
         }
-        write_run(space, io, &batch->victim[first], count);
+        write_run(io, &batch->victim[first], count);
         first += count;
     }
     for (unsigned i = first; i < batch->count; i++) {
@@ -339,7 +336,7 @@ unsigned reclaim_batch(struct space *space, unsigned target, uint64_t floor)
     unsigned leaving;
 
     spin_lock(&space->lock);
-    resident = space->where[WHERE_RESIDENT];
+    resident = space->where[PLACE_FRAME];
     if (resident > floor) {
         batch.target = (unsigned)MIN(MIN(target, BATCH_PAGES), resident - floor);
         choose_victims(&batch);
@@ -358,7 +355,7 @@ static bool find_evictable(struct space *space, gfn_t page, uint64_t **entry, pf
         return false;
     }
     *entry = table_leaf(&space->table, page, &level);
-    if (entry_kind(space, table_entry_get(*entry), level) != PAGE_FRAME) {
+    if (entry_kind(space, table_entry_get(*entry), level) != PLACE_FRAME) {
         return false;
     }
     *frame = entry_frame(space, table_entry_get(*entry), level);
@@ -366,7 +363,7 @@ static bool find_evictable(struct space *space, gfn_t page, uint64_t **entry, pf
         return false;
     }
     if (level > 1) {
-        if (!split_large(space, *frame)) {
+        if (!split_large(space, page, *frame)) {
             return false;
         }
         *entry = table_leaf(&space->table, page, &level);
@@ -383,8 +380,8 @@ bool space_evict(struct space *space, gfn_t page)
     pfn_t frame;
 
     spin_lock(&space->lock);
-    if (!space->closed && find_evictable(space, page, &entry, &frame)) {
-        take_victim(&batch, entry, frame);
+    if (!space->owner.closed && find_evictable(space, page, &entry, &frame)) {
+        take_victim(&batch, entry, page, frame);
         leaving = send_off(&batch);
     }
     spin_unlock(&space->lock);

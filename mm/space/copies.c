@@ -2,10 +2,11 @@
 /*
  * Copies: a resident page that came from the store keeps its slot there, so that it need not be
  * written if it leaves unchanged.  That only helps, and other pages may have been promised the
- * slot.  So while the store is tight no copies are kept (page_io.c), and when it becomes so, those
- * that are there go, from all spaces, whether they are at their min or not, until it is not tight
- * any more.  Then slots are held by pages that are nowhere else.
+ * slot.  So while the store is tight no copies are kept (mm/content/page_io.c), and when it becomes
+ * so, those that are there go, from all spaces, whether they are at their min or not, until it is
+ * not tight any more.  Then slots are held by pages that are nowhere else.
  */
+#include "mm/content/page_io.h"
 #include "mm/space/space_internal.h"
 
 #define SLICE_ENTRIES 4096u  /* leaves looked at */
@@ -24,7 +25,7 @@ static bool visit_leaf(struct table_scan *scan, gfn_t first, uint64_t *entry, un
 
     (void)first;
     if (!(frame->flags & FRAME_IO_WRITE)) {
-        space_drop_copy(space, frame);
+        page_io_drop_copy(&space->owner, frame);
     }
     return --slice->budget != 0;
 }
@@ -49,12 +50,12 @@ bool copies_step(struct space *space)
 {
     bool walks;
 
-    if (space->store == NULL || !store_is_tight(space->store)) {
+    if (space->owner.store == NULL || !store_is_tight(space->owner.store)) {
         return false;
     }
     spin_lock(&space->lock);
-    if (space->copies_tightened != store_tightened(space->store)) {
-        space->copies_tightened = store_tightened(space->store);
+    if (space->copies_tightened != store_tightened(space->owner.store)) {
+        space->copies_tightened = store_tightened(space->owner.store);
         space->copies_gfn = 0;
     }
     walks = space->copies_gfn != GFN_LIMIT;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The fault path: makes one guest page resident, or says what to wait for. */
+#include "mm/content/page_io.h"
 #include "mm/content/pattern.h"
+#include "mm/content/tier.h"
 #include "mm/env.h"
-#include "mm/space/page_io.h"
 #include "mm/space/space_internal.h"
 
 #define FILL_AHEAD_MAX 16u /* pages of a sequence filled per fault */
@@ -25,14 +26,9 @@ static bool memory_is_plenty(void)
     return frame_alloc_free_count() > PLENTY * frame_alloc_high() + REGION_PAGES;
 }
 
-static unsigned leaf_flags(unsigned how)
-{
-    return how & ACCESS_WRITE ? LEAF_ACCESSED | LEAF_DIRTY : LEAF_ACCESSED;
-}
-
 static enum mm_result wait_frame(const struct fault *fault)
 {
-    wait_for_frame(fault->waiter, fault->space);
+    wait_for_frame(fault->waiter);
     return MM_WAIT;
 }
 
@@ -48,7 +44,7 @@ static inline void bind_frame(const struct fault *fault, uint64_t page, pfn_t fr
 static enum mm_result take_frame(const struct fault *fault, pfn_t *out)
 {
     if (!space_may_grow(fault->space, fault->waiter)) {
-        wait_for_room(fault->waiter, fault->space);
+        wait_for_room(fault->waiter, &fault->space->room);
         return MM_WAIT;
     }
     if (!wait_take_frame(fault->waiter, ALLOC_GUEST, out)) {
@@ -69,8 +65,9 @@ static bool spare_frame(const struct fault *fault, uint64_t page, pfn_t *out)
     return true;
 }
 
-/* HOLE or PATTERN, or any page that is about to be overwritten: a frame of one repeated word. */
-static enum mm_result fill(const struct fault *fault, uint64_t word, enum page_where from)
+/* A page that is in a tier comes from there at once; from any tier, if it is about to be
+ * overwritten. */
+static enum mm_result fill(const struct fault *fault, struct place from)
 {
     struct space *space = fault->space;
     pfn_t frame;
@@ -82,10 +79,11 @@ static enum mm_result fill(const struct fault *fault, uint64_t word, enum page_w
     if (fault->content != NULL) {
         page_copy(mm_frame_ptr(frame), fault->content);
     } else {
-        page_fill(mm_frame_ptr(frame), word);
+        tier_fill(&space->owner, from, mm_frame_ptr(frame));
     }
-    space->faults_zero += from == WHERE_HOLE;
-    space_move(space, from, WHERE_RESIDENT, 1);
+    tier_drop(&space->owner, from);
+    space->faults_zero += from.kind == PLACE_HOLE;
+    space_move(space, from.kind, PLACE_FRAME, 1);
     space_map_frame(space, fault->entry, fault->page, frame, 1, leaf_flags(fault->how), 0);
     return MM_OK;
 }
@@ -103,7 +101,7 @@ static unsigned run_behind(const struct fault *fault, int64_t step)
     while (run < room) {
         uint64_t value = table_entry_get(fault->entry - step * (int64_t)(run + 1));
 
-        if (entry_kind(fault->space, value, 1) != PAGE_FRAME) {
+        if (entry_kind(fault->space, value, 1) != PLACE_FRAME) {
             break;
         }
         run++;
@@ -123,7 +121,7 @@ static bool fill_ahead(const struct fault *fault, int64_t offset)
         return false;
     }
     page_fill(mm_frame_ptr(frame), 0);
-    space_move(fault->space, WHERE_HOLE, WHERE_RESIDENT, 1);
+    space_move(fault->space, PLACE_HOLE, PLACE_FRAME, 1);
     space_map_frame(fault->space, entry, gfn(page), frame, 1, 0, 1);
     return true;
 }
@@ -146,7 +144,7 @@ static void fill_sequence(const struct fault *fault)
 
 static enum mm_result fill_hole(const struct fault *fault)
 {
-    enum mm_result result = fill(fault, 0, WHERE_HOLE);
+    enum mm_result result = fill(fault, place(PLACE_HOLE, 0));
 
     if (result == MM_OK && fault->content == NULL) {
         fill_sequence(fault);
@@ -197,33 +195,17 @@ static bool fill_large(const struct fault *fault)
     } else {
         generation_add(&space->generations, first, 0);
     }
-    space_move(space, WHERE_HOLE, WHERE_RESIDENT, REGION_PAGES);
+    space_move(space, PLACE_HOLE, PLACE_FRAME, REGION_PAGES);
     space->faults_zero++;
     space->large_maps++;
     return true;
 }
 
-/* What the slot holds is not wanted any more. */
-static enum mm_result overwrite_slot(const struct fault *fault, uint32_t slot)
-{
-    enum mm_result result = fill(fault, 0, WHERE_STORED);
-
-    if (result == MM_OK) {
-        store_slot_give(fault->space->store, slot);
-    }
-    return result;
-}
-
 /* ---- transit -------------------------------------------------------------------------------- */
 
-static enum mm_result wait_for_read(const struct fault *fault, pfn_t number)
+static enum mm_result wait_for_read(const struct fault *fault, pfn_t frame)
 {
-    struct page_io *io = page_io_of(frame_get(number));
-
-    if (fault->page.v == frame_get(pfn(io->io.frame[io->wanted]))->gfn) {
-        io->wanted_how |= fault->how;
-    }
-    wait_add(&io->waiters, fault->waiter, fault->space);
+    page_io_join(frame, fault->how, fault->waiter);
     return MM_WAIT;
 }
 
@@ -234,7 +216,7 @@ static enum mm_result take_back(const struct fault *fault, pfn_t frame)
     struct space *space = fault->space;
 
     space->taken_back++;
-    space_move(space, WHERE_TRANSIT, WHERE_RESIDENT, 1);
+    space_move(space, PLACE_WRITING, PLACE_FRAME, 1);
     space_map_frame(space, fault->entry, fault->page, frame, 1, leaf_flags(fault->how), 0);
     return MM_OK;
 }
@@ -250,7 +232,7 @@ static unsigned window_hits(struct space *space, const struct read_window *windo
     for (unsigned i = 0; level == 1 && i < window->pages; i++) {
         uint64_t value = table_entry_get(&entry[i]);
 
-        if (entry_kind(space, value, 1) == PAGE_FRAME) {
+        if (entry_kind(space, value, 1) == PLACE_FRAME) {
             struct frame *frame = frame_get(entry_frame(space, value, 1));
 
             if (entry_accessed(space, value)) {
@@ -288,7 +270,7 @@ static unsigned choose_window(struct space *space, uint64_t page)
     /* When others have gone, what was paged out comes back in few requests, wanted or not; but not
      * into a space that is at its own max, where it would drive out what is wanted. */
     if (memory_is_plenty() &&
-        space->where[WHERE_RESIDENT] + READ_WINDOW_MAX < space_own_limit(space)) {
+        space->where[PLACE_FRAME] + READ_WINDOW_MAX < space_own_limit(space)) {
         return READ_WINDOW_MAX;
     }
     return space->read_ahead;
@@ -304,65 +286,75 @@ static void remember_window(struct space *space, uint64_t first, unsigned pages)
     }
 }
 
+/* Pages that are read together: of entry[-down] to entry[up], and the frames for them. */
+struct run {
+    int64_t down, up;
+    pfn_t below[READ_WINDOW_MAX], above[READ_WINDOW_MAX]; /* of entry[-1 - i], entry[i] */
+};
+
 /* Is entry[offset] in the slot that lies `offset` beside this one?  Then give it a frame. */
 static bool join_read(const struct fault *fault, int64_t offset, uint32_t slot, pfn_t *frame)
 {
     const struct space *space = fault->space;
-    uint64_t value = table_entry_get(fault->entry + offset);
+    struct place at = entry_place(space, table_entry_get(fault->entry + offset), 1);
 
-    return entry_kind(space, value, 1) == PAGE_SLOT &&
-           FIELD_GET(SLOT_PAYLOAD_SLOT, entry_payload(space, value)) ==
-               (uint64_t)((int64_t)slot + offset) &&
+    return at.kind == PLACE_SLOT && place_slot(at) == (uint64_t)((int64_t)slot + offset) &&
            spare_frame(fault, (uint64_t)((int64_t)fault->page.v + offset), frame);
 }
 
-/* Frames for the run of neighbours around the page, in page order, into the request. */
-static void gather_run(const struct fault *fault, struct page_io *io, uint32_t slot, pfn_t frame)
+/* Frames for the neighbours around the page, which is in that slot. */
+static void gather_run(const struct fault *fault, uint32_t slot, pfn_t frame, struct run *run)
 {
     uint64_t window = choose_window(fault->space, fault->page.v);
     uint64_t low = ALIGN_DOWN(fault->page.v, window), high = low + window;
-    uint32_t below[READ_WINDOW_MAX];
-    int64_t down = 0, up = 0;
-    pfn_t other;
 
-    while (fault->page.v + (uint64_t)up + 1 < high && join_read(fault, up + 1, slot, &other)) {
-        io->io.frame[READ_WINDOW_MAX + up] = (uint32_t)other.v;
-        up++;
+    run->above[0] = frame;
+    run->down = 0;
+    run->up = 0;
+    while (fault->page.v + (uint64_t)run->up + 1 < high &&
+           join_read(fault, run->up + 1, slot, &run->above[run->up + 1])) {
+        run->up++;
     }
-    while (fault->page.v - (uint64_t)down > low && join_read(fault, -down - 1, slot, &other)) {
-        below[down++] = (uint32_t)other.v;
+    while (fault->page.v - (uint64_t)run->down > low &&
+           join_read(fault, -run->down - 1, slot, &run->below[run->down])) {
+        run->down++;
     }
-    for (int64_t i = 0; i < down; i++) {
-        io->io.frame[i] = below[down - 1 - i];
-    }
-    io->io.frame[down] = (uint32_t)frame.v;
-    for (int64_t i = 0; i < up; i++) {
-        io->io.frame[down + 1 + i] = io->io.frame[READ_WINDOW_MAX + i];
-    }
-    io->io.slot = slot - (uint32_t)down;
-    io->wanted = (uint32_t)down;
-    io->io.count = (uint32_t)(down + 1 + up);
 }
 
-_Static_assert(BLOCK_MAX_PAGES >= 2 * READ_WINDOW_MAX, "gather_run parks the upper half");
+_Static_assert(BLOCK_MAX_PAGES >= READ_WINDOW_MAX, "a window is one request");
 _Static_assert(REGION_PAGES % READ_WINDOW_MAX == 0, "a window never leaves its table page");
 
-static void count_read(struct space *space, const struct page_io *io, uint64_t payload)
+/* The run in page order into the request; the pages are READING. */
+static void add_run(const struct fault *fault, struct page_io *io, const struct run *run)
 {
-    uint64_t age = (space->eviction_clock - FIELD_GET(SLOT_PAYLOAD_STAMP, payload)) &
-                   (SLOT_PAYLOAD_STAMP >> SLOT_PAYLOAD_SHIFT);
+    struct space *space = fault->space;
+
+    for (int64_t i = -run->down; i <= run->up; i++) {
+        pfn_t frame = i < 0 ? run->below[-1 - i] : run->above[i];
+
+        page_io_add(io, frame);
+        entry_set_place(space, fault->entry + i, place(PLACE_READING, frame.v));
+    }
+    space_move(space, PLACE_SLOT, PLACE_READING, (uint64_t)(run->down + run->up + 1));
+}
+
+static void count_read(struct space *space, const struct run *run, struct place from)
+{
+    uint64_t age = (space->eviction_clock - FIELD_GET(PLACE_SLOT_OWNERS, from.payload)) &
+                   FIELD_GET(PLACE_SLOT_OWNERS, UINT64_MAX);
 
     /* With twice the frames the page would still be here (Linux mm/workingset.c, "Refault
      * Distance"). */
-    space->refaults += age <= space->where[WHERE_RESIDENT];
-    space->page_ins += io->io.count;
-    space->readahead += io->io.count - 1;
+    space->refaults += age <= space->where[PLACE_FRAME];
+    space->page_ins += (uint64_t)(run->down + run->up + 1);
+    space->readahead += (uint64_t)(run->down + run->up);
 }
 
-static enum mm_result page_in(const struct fault *fault, uint64_t payload)
+static enum mm_result page_in(const struct fault *fault, struct place from)
 {
     struct space *space = fault->space;
-    struct page_io *io = page_io_get(space, BLOCK_READ, fault->waiter);
+    struct page_io *io = page_io_get(&space->owner, BLOCK_READ, fault->waiter);
+    struct run run;
     pfn_t frame;
 
     if (io == NULL) {
@@ -372,46 +364,40 @@ static enum mm_result page_in(const struct fault *fault, uint64_t payload)
         page_io_put(io);
         return MM_WAIT;
     }
-    gather_run(fault, io, (uint32_t)FIELD_GET(SLOT_PAYLOAD_SLOT, payload), frame);
-    io->wanted_how = fault->how;
-    for (uint32_t i = 0; i < io->io.count; i++) {
-        entry_set_absent(space, fault->entry + i - io->wanted, PAGE_IN, io->io.frame[i]);
-    }
-    space_move(space, WHERE_STORED, WHERE_TRANSIT, io->io.count);
-    count_read(space, io, payload);
-    remember_window(space, fault->page.v - io->wanted, io->io.count);
-    wait_add(&io->waiters, fault->waiter, space);
+    gather_run(fault, place_slot(from), frame, &run);
+    page_io_start_at(io, place_slot(from) - (uint32_t)run.down);
+    add_run(fault, io, &run);
+    count_read(space, &run, from);
+    remember_window(space, fault->page.v - (uint64_t)run.down, (unsigned)(run.down + run.up + 1));
+    page_io_want(io, (uint32_t)run.down, fault->how, fault->waiter);
     page_io_submit(io);
     return MM_WAIT;
 }
 
 /* ---- entry ---------------------------------------------------------------------------------- */
 
-static enum mm_result bring_in(const struct fault *fault, uint64_t value)
+static enum mm_result bring_in(const struct fault *fault, struct place from)
 {
-    const struct space *space = fault->space;
-    uint64_t payload = entry_payload(space, value);
-
-    switch (entry_kind(space, value, 1)) {
-    case PAGE_HOLE:
-        return fill_hole(fault);
-    case PAGE_PATTERN:
-        return fill(fault, pattern_decode(payload), WHERE_PATTERN);
-    case PAGE_SLOT:
-        if (fault->content != NULL) {
-            return overwrite_slot(fault, (uint32_t)FIELD_GET(SLOT_PAYLOAD_SLOT, payload));
-        }
-        return page_in(fault, payload);
-    case PAGE_IN:
-        return wait_for_read(fault, pfn(payload));
-    case PAGE_OUT:
-        return take_back(fault, pfn(payload));
-    case PAGE_LOST:
-        return MM_LOST;
-    case PAGE_FRAME:
+    switch (from.kind) {
+    case PLACE_FRAME:
         return MM_OK; /* another CPU was faster, or an old translation */
+    case PLACE_HOLE:
+        return fill_hole(fault);
+    case PLACE_READING:
+        return wait_for_read(fault, place_frame(from));
+    case PLACE_WRITING:
+        return take_back(fault, place_frame(from));
+    case PLACE_LOST:
+        return MM_LOST;
+    default:
+        break;
     }
-    panic("space %s: entry 0x%llx of no known kind", space->name, (unsigned long long)value);
+    if (!tier_holds(from.kind)) {
+        panic("space %s: page 0x%llx in a place of no known kind, %d", fault->space->owner.name,
+              (unsigned long long)fault->page.v, from.kind);
+    }
+    return fault->content != NULL || tier_at_once(from.kind) ? fill(fault, from)
+                                                             : page_in(fault, from);
 }
 
 enum mm_result fault_page(struct space *space, gfn_t page, unsigned how, const void *content,
@@ -424,11 +410,11 @@ enum mm_result fault_page(struct space *space, gfn_t page, unsigned how, const v
     if (fault.slot == NULL) {
         return MM_NO_SLOT;
     }
-    if (space->closed) {
+    if (space->owner.closed) {
         return MM_LOST;
     }
     fault.entry = table_leaf(&space->table, page, level);
-    if (*level > 1 && entry_kind(space, table_entry_get(fault.entry), *level) != PAGE_FRAME) {
+    if (*level > 1 && entry_kind(space, table_entry_get(fault.entry), *level) != PLACE_FRAME) {
         if (large_possible(&fault, *level) && fill_large(&fault)) {
             *entry = table_leaf(&space->table, page, level);
             return MM_OK;
@@ -446,7 +432,7 @@ enum mm_result fault_page(struct space *space, gfn_t page, unsigned how, const v
     if (*level > 1) {
         return MM_OK;
     }
-    return bring_in(&fault, table_entry_get(fault.entry));
+    return bring_in(&fault, entry_place(space, table_entry_get(fault.entry), 1));
 }
 
 enum mm_result space_fault(struct space *space, gfn_t page, unsigned access,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "mm/content/pattern.h"
+#include "mm/content/tier.h"
 #include "mm/env.h"
 #include "mm/space/space_internal.h"
 
@@ -57,16 +58,16 @@ static bool peek(struct space *space, struct piece *piece)
 
     piece->word = 0;
     switch (entry_kind(space, value, level)) {
-    case PAGE_HOLE:
+    case PLACE_HOLE:
         return true;
-    case PAGE_PATTERN:
-        piece->word = pattern_decode(entry_payload(space, value));
+    case PLACE_WORD:
+        piece->word = pattern_decode(entry_place(space, value, level).payload);
         return true;
-    case PAGE_OUT:
-        piece->frame = pfn(entry_payload(space, value));
+    case PLACE_WRITING:
+        piece->frame = place_frame(entry_place(space, value, level));
         piece->resident = true;
         return true;
-    case PAGE_FRAME:
+    case PLACE_FRAME:
         piece->frame = frame_of(space, value, level, piece->page);
         piece->resident = true;
         return true;
@@ -183,7 +184,8 @@ enum mm_result space_write(struct space *space, gpa_t to, const void *from, size
     return result;
 }
 
-enum mm_result space_fill(struct space *space, gfn_t page, uint64_t word, struct mm_waiter *waiter)
+enum mm_result space_write_place(struct space *space, gfn_t page, const struct page_owner *owner,
+                                 struct place from, struct mm_waiter *waiter)
 {
     static const char zeroes[PAGE_SIZE]; /* any page will do: what is there now is not wanted */
     struct piece piece[COPY_MAX_PAGES];
@@ -193,7 +195,7 @@ enum mm_result space_fill(struct space *space, gfn_t page, uint64_t word, struct
     spin_lock(&space->lock);
     result = bring_for_write(space, piece, 1, zeroes, waiter);
     if (result == MM_OK) {
-        page_fill(writable(&piece[0]), word);
+        tier_fill(owner, from, writable(&piece[0]));
     }
     spin_unlock(&space->lock);
     return result;

@@ -49,10 +49,10 @@ enum mm_result space_lend_ones(struct space *space, gfn_t page, struct mm_waiter
     }
     ASSERT(!space_owns(space, page));
     spin_lock(&space->lock);
-    if (space->closed) {
+    if (space->owner.closed) {
         result = MM_LOST;
     } else if (!lend(space, page, waiter)) {
-        wait_for_frame(waiter, space);
+        wait_for_frame(waiter);
         result = MM_WAIT;
     }
     spin_unlock(&space->lock);
@@ -69,8 +69,8 @@ void space_take_ones(struct space *space, const gfn_t *pages, unsigned count)
         unsigned level;
         uint64_t *entry = table_leaf(&space->table, pages[i], &level);
 
-        if (level == 1 && entry_kind(space, table_entry_get(entry), 1) == PAGE_FRAME) {
-            table_entry_exchange(entry, space->table.format->make_absent(PAGE_HOLE, 0));
+        if (level == 1 && entry_kind(space, table_entry_get(entry), 1) == PLACE_FRAME) {
+            table_entry_exchange(entry, space->table.format->make_absent(PLACE_HOLE, 0));
         }
         table_prune(&space->table, pages[i], gfn(pages[i].v + 1), &trash);
     }

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "mm/content/page_io.h"
+#include "mm/content/tier.h"
 #include "mm/env.h"
 #include "mm/space/space_internal.h"
 
@@ -13,13 +15,18 @@
 
 /* ---- creation ------------------------------------------------------------------------------- */
 
+static bool room_is_free(struct wait_room *room, uint64_t others)
+{
+    return space_has_room(CONTAINER_OF(room, struct space, room), others);
+}
+
 static void init_space(struct space *space, const struct space_config *config, pfn_t self)
 {
     memset(space, 0, sizeof(*space));
     spin_init(&space->lock, RANK_SPACE, "space");
     space->self = self;
-    space->name = config->name;
-    space->store = config->store;
+    page_owner_init(&space->owner, &space_pages, config->name, config->store);
+    space->room.free = room_is_free;
     space->min_pages = config->min_pages;
     space->max_pages = config->max_pages;
     space->working_pages = config->working_pages;
@@ -125,7 +132,7 @@ static void insert_slot(struct space *space, const struct memory_slot *slot)
     }
     space->slot[at] = *slot;
     space->slots++;
-    space->where[WHERE_HOLE] += slot->pages;
+    space->where[PLACE_HOLE] += slot->pages;
 }
 
 bool space_add_slot(struct space *space, gfn_t base, uint64_t pages, uint32_t flags)
@@ -138,7 +145,7 @@ bool space_add_slot(struct space *space, gfn_t base, uint64_t pages, uint32_t fl
     }
     spin_lock(&space->lock);
     fits = space->slots < SPACE_MAX_SLOTS && !slot_overlaps(space, base.v, pages) &&
-           (space->store == NULL || alloc_clusters(&slot));
+           (space->owner.store == NULL || alloc_clusters(&slot));
     if (fits) {
         insert_slot(space, &slot);
     }
@@ -200,25 +207,29 @@ static uint64_t peek(const uint64_t *field)
     return __atomic_load_n(field, __ATOMIC_RELAXED);
 }
 
+uint64_t space_in_frames(const struct space *space)
+{
+    return peek(&space->where[PLACE_FRAME]) + peek(&space->where[PLACE_READING]) +
+           peek(&space->where[PLACE_WRITING]);
+}
+
 bool space_has_room(const struct space *space, uint64_t others)
 {
     uint64_t max = peek(&space->max_pages);
 
     /* If nothing can leave, for want of a slot, the limit has to give way: who waited for room
      * would wait for the others to bring their pages back. */
-    return max == 0 ||
-           peek(&space->where[WHERE_RESIDENT]) + peek(&space->where[WHERE_TRANSIT]) + others <
-               max ||
-           space->store == NULL || store_is_full(space->store);
+    return max == 0 || space_in_frames(space) + others < max || space->owner.store == NULL ||
+           store_is_full(space->owner.store);
 }
 
 bool space_may_grow_to_max(const struct space *space, const struct mm_waiter *waiter)
 {
-    if (waiter != NULL && waiter->room == space) {
+    if (waiter != NULL && waiter->has_room && waiter->room == &space->room) {
         return space_has_room(space, 0);
     }
-    return __atomic_load_n(&space->room_waiters, __ATOMIC_RELAXED) == 0 &&
-           space_has_room(space, __atomic_load_n(&space->room_promised, __ATOMIC_RELAXED));
+    return __atomic_load_n(&space->room.waiters, __ATOMIC_RELAXED) == 0 &&
+           space_has_room(space, __atomic_load_n(&space->room.promised, __ATOMIC_RELAXED));
 }
 
 uint64_t space_floor(const struct space *space)
@@ -237,8 +248,7 @@ void space_bind_frame(struct space *space, gfn_t page, pfn_t number)
 {
     struct frame *frame = frame_get(number);
 
-    frame->space = space->id;
-    frame->gfn = page.v;
+    rmap_set(frame, space->id, page.v);
     frame->slot = FRAME_NONE;
     frame->flags = 0;
     frame->map_count = 0;
@@ -249,20 +259,12 @@ void space_map_frame(struct space *space, uint64_t *entry, gfn_t page, pfn_t num
 {
     struct frame *frame = frame_get(number);
 
-    ASSERT(frame->gfn == page.v && frame->space == space->id);
+    ASSERT(rmap_first(frame).page == page.v && rmap_part(frame) == space->id);
     frame->map_count = 1;
     table_entry_set(
         entry, space->table.format->make_leaf(number, level, LEAF_WRITABLE | LEAF_EXEC | flags));
     if (!(frame->flags & FRAME_PINNED)) {
         generation_add(&space->generations, number, age);
-    }
-}
-
-void space_drop_copy(struct space *space, struct frame *frame)
-{
-    if (frame->slot != FRAME_NONE) {
-        store_slot_give(space->store, frame->slot);
-        frame->slot = FRAME_NONE;
     }
 }
 
@@ -289,14 +291,25 @@ static void fill_histogram(const struct generations *g, uint64_t histogram[8])
     }
 }
 
+/* Pages that are in memory and take no frame. */
+static uint64_t pages_at_once(const struct space *space)
+{
+    uint64_t pages = 0;
+
+    for (unsigned kind = PLACE_HOLE + 1; kind < PLACE_KINDS; kind++) {
+        pages += tier_at_once((enum place_kind)kind) ? space->where[kind] : 0;
+    }
+    return pages;
+}
+
 static void fill_stats(const struct space *space, struct space_stats *stats)
 {
     *stats = (struct space_stats){
-        .resident = space->where[WHERE_RESIDENT],
-        .hole = space->where[WHERE_HOLE],
-        .pattern = space->where[WHERE_PATTERN],
-        .stored = space->where[WHERE_STORED] + space->where[WHERE_LOST],
-        .transit = space->where[WHERE_TRANSIT],
+        .resident = space->where[PLACE_FRAME],
+        .hole = space->where[PLACE_HOLE],
+        .pattern = pages_at_once(space),
+        .stored = space->where[PLACE_SLOT] + space->where[PLACE_LOST],
+        .transit = space->where[PLACE_READING] + space->where[PLACE_WRITING],
         .wss = generation_pages(&space->generations, 0) + generation_pages(&space->generations, 1),
         .faults = space->faults,
         .faults_zero = space->faults_zero,
@@ -308,8 +321,8 @@ static void fill_stats(const struct space *space, struct space_stats *stats)
         .readahead_hits = space->readahead_hits,
         .table_pages = space->table.pages,
     };
-    for (unsigned i = 0; i < WHERE_COUNT; i++) {
-        stats->memory += space->where[i];
+    for (unsigned kind = 0; kind < PLACE_KINDS; kind++) {
+        stats->memory += space->where[kind];
     }
     fill_histogram(&space->generations, stats->age_histogram);
 }
@@ -327,7 +340,7 @@ void space_close(struct space *space)
 {
     pager_remove_space(space);
     spin_lock(&space->lock);
-    space->closed = true;
+    page_owner_close(&space->owner);
     spin_unlock(&space->lock);
 }
 
@@ -340,32 +353,30 @@ static void free_leaf(struct space *space, uint64_t value, unsigned level)
     if (!(frame->flags & FRAME_PINNED)) {
         generation_remove(&space->generations, number);
     }
-    space_drop_copy(space, frame);
-    space_move(space, WHERE_RESIDENT, WHERE_HOLE, pages);
+    page_io_drop_copy(&space->owner, frame);
+    space_move(space, PLACE_FRAME, PLACE_HOLE, pages);
     frame_free(number);
 }
 
-/* The page becomes a hole.  No I/O is in flight, so it is neither IN nor OUT. */
+/* The page becomes a hole.  No I/O is in flight, so it is neither READING nor WRITING. */
 static void free_page(struct space *space, uint64_t *entry, unsigned level)
 {
     uint64_t value = table_entry_get(entry);
-    enum page_kind kind = entry_kind(space, value, level);
+    struct place at = entry_place(space, value, level);
 
-    if (kind == PAGE_FRAME) {
-        free_leaf(space, value, level);
-    } else if (kind == PAGE_PATTERN) {
-        space_move(space, WHERE_PATTERN, WHERE_HOLE, 1);
-    } else if (kind == PAGE_SLOT) {
-        store_slot_give(space->store,
-                        (uint32_t)FIELD_GET(SLOT_PAYLOAD_SLOT, entry_payload(space, value)));
-        space_move(space, WHERE_STORED, WHERE_HOLE, 1);
-    } else if (kind == PAGE_LOST) {
-        space_move(space, WHERE_LOST, WHERE_HOLE, 1);
-    } else {
-        ASSERT(kind == PAGE_HOLE);
+    if (at.kind == PLACE_HOLE) {
         return;
     }
-    entry_set_absent(space, entry, PAGE_HOLE, 0);
+    if (at.kind == PLACE_FRAME) {
+        free_leaf(space, value, level);
+    } else {
+        ASSERT(tier_holds(at.kind) || at.kind == PLACE_LOST);
+        if (tier_holds(at.kind)) {
+            tier_drop(&space->owner, at);
+        }
+        space_move(space, at.kind, PLACE_HOLE, 1);
+    }
+    entry_set_place(space, entry, place(PLACE_HOLE, 0));
 }
 
 static void free_clusters(struct space *space, struct memory_slot *slot)
@@ -376,7 +387,7 @@ static void free_clusters(struct space *space, struct memory_slot *slot)
         uint32_t cluster = *space_cluster(slot, slot->base + (i << REGION_SHIFT));
 
         if (cluster != STORE_NONE) {
-            store_cluster_give(space->store, cluster);
+            store_cluster_give(space->owner.store, cluster);
         }
     }
     frame_array_free(&slot->clusters);
@@ -434,8 +445,8 @@ bool space_drain(struct space *space)
     bool empty;
 
     spin_lock(&space->lock);
-    ASSERT(space->closed);
-    empty = space->ios == 0 && drain_some(space);
+    ASSERT(space->owner.closed);
+    empty = page_owner_idle(&space->owner) && drain_some(space);
     spin_unlock(&space->lock);
     return empty;
 }
@@ -444,7 +455,8 @@ void space_free(struct space *space)
 {
     pfn_t self = space->self;
 
-    ASSERT(space->closed && space->ios == 0 && space->drain_slot == space->slots);
+    ASSERT(space->owner.closed && page_owner_idle(&space->owner));
+    ASSERT(space->drain_slot == space->slots);
     table_destroy(&space->table);
     if (space->has_ones) {
         frame_free(space->ones);

@@ -6,11 +6,7 @@
  *     space -> slots  [ base .. base+pages )  flags, backing
  *           -> table  leaf entry of a page = one of
  *                 FRAME    present: resident in a frame
- *                 HOLE     never touched: zero
- *                 PATTERN  one repeated 64-bit word
- *                 SLOT     in the paging store
- *                 IN       being read: the frame that it is read into
- *                 OUT      being written: the frame that still holds it; a fault takes it back
+ *                 a place elsewhere: mm/content/place.h
  *
  * Life: space_create, space_add_slot..., use, space_close (no new faults are answered), then
  * space_drain until it returns true (in-flight I/O has ended, everything is freed), space_free.
@@ -20,9 +16,8 @@
 #ifndef SPILLWAY_MM_SPACE_SPACE_H
 #define SPILLWAY_MM_SPACE_SPACE_H
 
-#include "base/list.h"
 #include "base/types.h"
-#include "mm/frame/frame_alloc.h"
+#include "mm/owner/waiter.h"
 
 struct space;
 struct store;
@@ -33,29 +28,6 @@ enum mm_result {
     MM_WAIT, /* nothing has changed; the waiter is registered and will be woken: try again then */
     MM_NO_SLOT, /* no memory slot owns that address */
     MM_LOST,    /* the page cannot be had any more (store error); the VM must be failed */
-};
-
-enum mm_waits_for {
-    MM_WAITS_NOT,
-    MM_WAITS_READ,  /* for a page to come from the store */
-    MM_WAITS_FRAME, /* for frames, or a request to read with */
-    MM_WAITS_ROOM,  /* for its space to be below its max */
-};
-
-/*
- * One thing that waits for memory: used by one thread at a time.  Woken at most once per MM_WAIT;
- * wake() is called with no lock held.  What it was waiting for is then kept for it, until it has
- * asked again and space_end_turn() says that this was it: mm/space/wait.h.
- */
-struct mm_waiter {
-    struct list link;
-    struct space *space;     /* set while queued ... */
-    enum mm_waits_for queue; /* ... there; others may look at it, as a hint */
-    bool served;             /* frames have been promised to it ... */
-    bool asked;              /* ... and it has come for them */
-    struct frame_promise promise;
-    struct space *room; /* in which it has been promised room for one page */
-    void (*wake)(struct mm_waiter *waiter);
 };
 
 struct space_config {
@@ -110,19 +82,10 @@ enum mm_result space_read(struct space *space, gpa_t from, void *to, size_t byte
                           struct mm_waiter *waiter);
 enum mm_result space_write(struct space *space, gpa_t to, const void *from, size_t bytes,
                            struct mm_waiter *waiter);
-/* Writes a whole page of one repeated word; as space_write. */
-enum mm_result space_fill(struct space *space, gfn_t page, uint64_t word, struct mm_waiter *waiter);
 /* Atomic compare-and-exchange of 4 or 8 aligned bytes of guest memory.  *expected gets the old
  * value; *done says whether it was exchanged.  For emulated locked instructions and A/D bits. */
 enum mm_result space_cmpxchg(struct space *space, gpa_t at, size_t bytes, uint64_t *expected,
                              uint64_t desired, bool *done, struct mm_waiter *waiter);
-/* Its own thread: whatever it waited for it has got, or does not want; others may have the rest. */
-void space_end_turn(struct mm_waiter *waiter);
-/* Any thread: takes the waiter out of any queue; after the return wake() is not called and is not
- * running. */
-void space_stop_waiting(struct mm_waiter *waiter);
-/* Both.  Its own thread, or there is none any more. */
-void space_cancel_wait(struct mm_waiter *waiter);
 /* Does the address belong to a memory slot? */
 bool space_owns(const struct space *space, gfn_t page);
 

@@ -3,18 +3,9 @@
  * An address space from the inside, for mm/space/ and for those who decide over its pages,
  * mm/policy/; for nobody else.
  *
- * How a page moves (all under the space's lock):
- *
- *          fault              reclaim                 write done
- *   HOLE ---------> FRAME ----------------> OUT -----------------------> SLOT
- *   PATTERN ------>   ^  \--- same words: PATTERN, HOLE                   |
- *                     |  \--- clean, valid slot: SLOT                     | fault: read
- *                     |       fault: taken back                           v
- *                     +<------------------- OUT        FRAME <---------- IN ---> LOST
- *                     +<-- write failed --- OUT           read done    read failed
- *
- * A frame whose write is in flight (FRAME_IO_WRITE) is never chosen for reclaim and never freed,
- * even if it has been taken back; frame->slot is the slot that is being written.
+ * The entry of a page says where it is: a leaf, or its place (mm/content/place.h has the drawing of
+ * how it moves).  A frame whose write is in flight (FRAME_IO_WRITE) is never chosen for reclaim and
+ * never freed, even if it has been taken back.
  */
 #ifndef SPILLWAY_MM_SPACE_SPACE_INTERNAL_H
 #define SPILLWAY_MM_SPACE_SPACE_INTERNAL_H
@@ -23,13 +14,16 @@
 
 #include "base/lock.h"
 #include "base/log.h"
+#include "mm/content/place.h"
 #include "mm/content/store_internal.h"
 #include "mm/frame/frame.h"
 #include "mm/frame/frame_alloc.h"
 #include "mm/frame/frame_array.h"
 #include "mm/frame/generation.h"
+#include "mm/owner/owner.h"
+#include "mm/owner/rmap.h"
+#include "mm/owner/wait.h"
 #include "mm/space/space.h"
-#include "mm/space/wait.h"
 #include "mm/table/format.h"
 #include "mm/table/table.h"
 
@@ -40,32 +34,6 @@
     TABLE_INDEX_BITS /* 2 MiB: one table page, one store cluster, one large page                   \
                       */
 #define REGION_PAGES (1u << REGION_SHIFT)
-
-/* What an entry says; the kinds of absent entries are the format's `kind`. */
-enum page_kind {
-    PAGE_HOLE = 0, /* an entry of 0 */
-    PAGE_PATTERN = 1,
-    PAGE_SLOT = 2, /* payload: slot, and the low bits of the eviction clock above it */
-    PAGE_IN = 3,   /* payload: frame */
-    PAGE_OUT = 4,  /* payload: frame */
-    PAGE_LOST = 5,
-    PAGE_FRAME = 16,
-};
-
-#define SLOT_PAYLOAD_SHIFT 32
-#define SLOT_PAYLOAD_SLOT  BITS(31, 0)
-#define SLOT_PAYLOAD_STAMP BITS(55, 32)
-
-/* Where the pages of a space are; their sum is the size of its memory. */
-enum page_where {
-    WHERE_RESIDENT,
-    WHERE_HOLE,
-    WHERE_PATTERN,
-    WHERE_STORED,
-    WHERE_TRANSIT,
-    WHERE_LOST,
-    WHERE_COUNT,
-};
 
 struct memory_slot {
     uint64_t base, pages;
@@ -87,27 +55,22 @@ struct read_window {
 struct space {
     struct spinlock lock; /* all of the rest, unless said otherwise */
     struct table table;
-    struct store *store; /* constant, may be NULL */
-    const char *name;    /* constant */
-    pfn_t self;          /* constant: the frame this struct is in */
-    uint16_t id;         /* constant: index in the pager's table, frame->space of its frames */
-    bool closed;
-    bool no_store_room; /* reported */
-    bool ignore_age;    /* nothing but accessed pages was found: take them nevertheless */
+    struct page_owner owner; /* of its pages */
+    pfn_t self;              /* constant: the frame this struct is in */
+    uint16_t id;             /* constant: index in the pager's table, part of its frames' rmap */
+    bool no_store_room;      /* reported */
+    bool ignore_age;         /* nothing but accessed pages was found: take them nevertheless */
 
     struct memory_slot slot[SPACE_MAX_SLOTS]; /* sorted by base */
     unsigned slots;
 
     struct generations generations;
-    uint64_t where[WHERE_COUNT];
+    uint64_t where[PLACE_KINDS]; /* pages; their sum is the size of its memory */
     uint64_t min_pages, max_pages;
     uint64_t working_pages; /* constant */
     uint32_t shares;
 
-    uint32_t room_waiters, room_promised; /* mm/space/wait.c, under its lock */
-
-    unsigned ios;       /* page I/O in flight */
-    uint64_t out_pages; /* pages of writes in flight that will free a frame */
+    struct wait_room room; /* below its max */
 
     /* Read-ahead (fault.c) */
     struct read_window window[READ_WINDOW_LOG];
@@ -144,19 +107,30 @@ _Static_assert(sizeof(struct space) <= PAGE_SIZE, "a space fits a frame");
 
 /* ---- entries -------------------------------------------------------------------------------- */
 
-static inline enum page_kind entry_kind(const struct space *space, uint64_t entry, unsigned level)
+static inline struct place entry_place(const struct space *space, uint64_t entry, unsigned level)
 {
     const struct table_format *format = space->table.format;
 
     if (format->classify(entry, level) == ENTRY_LEAF) {
-        return PAGE_FRAME;
+        return place(PLACE_FRAME, format->pfn(entry, level).v);
     }
-    return (enum page_kind)format->absent_kind(entry);
+    return place((enum place_kind)format->absent_kind(entry), format->absent_payload(entry));
 }
 
-static inline uint64_t entry_payload(const struct space *space, uint64_t entry)
+/* Of a page that is mapped for that access. */
+static inline unsigned leaf_flags(unsigned how)
 {
-    return space->table.format->absent_payload(entry);
+    return how & ACCESS_WRITE ? LEAF_ACCESSED | LEAF_DIRTY : how != 0 ? LEAF_ACCESSED : 0;
+}
+
+static inline enum place_kind entry_kind(const struct space *space, uint64_t entry, unsigned level)
+{
+    const struct table_format *format = space->table.format;
+
+    if (format->classify(entry, level) == ENTRY_LEAF) {
+        return PLACE_FRAME;
+    }
+    return (enum place_kind)format->absent_kind(entry);
 }
 
 static inline pfn_t entry_frame(const struct space *space, uint64_t entry, unsigned level)
@@ -169,16 +143,16 @@ static inline bool entry_accessed(const struct space *space, uint64_t entry)
     return space->table.format->flags(entry) & LEAF_ACCESSED;
 }
 
-static inline void entry_set_absent(struct space *space, uint64_t *entry, enum page_kind kind,
-                                    uint64_t payload)
+/* Not a frame: space_map_frame() does that. */
+static inline void entry_set_place(struct space *space, uint64_t *entry, struct place at)
 {
-    table_entry_set(entry, space->table.format->make_absent(kind, payload));
+    table_entry_set(entry, space->table.format->make_absent(at.kind, at.payload));
 }
 
-static inline uint64_t slot_payload(const struct space *space, uint32_t slot)
+/* Of a page that leaves now, with the time by which a refault is judged. */
+static inline struct place space_slot_place(const struct space *space, uint32_t slot)
 {
-    return FIELD_PREP(SLOT_PAYLOAD_STAMP, space->eviction_clock) |
-           FIELD_PREP(SLOT_PAYLOAD_SLOT, slot);
+    return place_of_slot(slot, space->eviction_clock);
 }
 
 /* ---- space.c -------------------------------------------------------------------------------- */
@@ -190,7 +164,7 @@ const struct memory_slot *space_slot_from(const struct space *space, uint64_t pa
  * The space has a store. */
 uint32_t *space_cluster(const struct memory_slot *slot, uint64_t page);
 
-static inline void space_move(struct space *space, enum page_where from, enum page_where to,
+static inline void space_move(struct space *space, enum place_kind from, enum place_kind to,
                               uint64_t pages)
 {
     ASSERT(space->where[from] >= pages);
@@ -207,13 +181,15 @@ static inline bool space_may_grow(const struct space *space, const struct mm_wai
 {
     /* Those who wait for room do so until the pager has seen that the max is gone. */
     return (__atomic_load_n(&space->max_pages, __ATOMIC_RELAXED) == 0 &&
-            __atomic_load_n(&space->room_waiters, __ATOMIC_RELAXED) == 0) ||
+            __atomic_load_n(&space->room.waiters, __ATOMIC_RELAXED) == 0) ||
            space_may_grow_to_max(space, waiter);
 }
 /* So many resident pages are its own when others want memory. */
 uint64_t space_floor(const struct space *space);
 /* Above so many resident pages its own max wants it to let some go; UINT64_MAX: it has none. */
 uint64_t space_own_limit(const struct space *space);
+/* Pages in frames, and on their way to or from one: what counts against its max. */
+uint64_t space_in_frames(const struct space *space);
 /* The frame, just allocated, is for that page: sets its rmap, no flags, no slot. */
 void space_bind_frame(struct space *space, gfn_t page, pfn_t frame);
 /* Makes `entry` a leaf of the frame and puts the frame on the list of that age. */
@@ -227,8 +203,10 @@ static inline void space_note_access(struct space *space, struct frame *frame)
         space->readahead_hits++;
     }
 }
-/* Gives the slot of which the frame is a copy back to the store, if it has one. */
-void space_drop_copy(struct space *space, struct frame *frame);
+
+/* ---- owner.c -------------------------------------------------------------------------------- */
+
+extern const struct page_owner_ops space_pages;
 
 /* ---- fault.c -------------------------------------------------------------------------------- */
 
@@ -239,6 +217,12 @@ void space_drop_copy(struct space *space, struct frame *frame);
  */
 enum mm_result fault_page(struct space *space, gfn_t page, unsigned how, const void *content,
                           struct mm_waiter *waiter, uint64_t **entry, unsigned *level);
+
+/* ---- guest_copy.c --------------------------------------------------------------------------- */
+
+/* Writes a whole page with what that owner has in a tier (tier_at_once()); as space_write(). */
+enum mm_result space_write_place(struct space *space, gfn_t page, const struct page_owner *owner,
+                                 struct place from, struct mm_waiter *waiter);
 
 /* ---- reclaim.c ------------------------------------------------------------------------------ */
 

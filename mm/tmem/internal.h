@@ -5,10 +5,9 @@
  *     tmem -> shard[hash] -> table of pages (tmem/table.c)          one lock per shard
  *                         -> age lists, oldest first: ephemeral pages; persistent pages in frames
  *
- * A frame belongs to its page.  frame->slot is a slot that holds the same bytes (a clean copy),
- * frame->io the request in flight, frame->gfn when it was read for a get that has not come yet.  A
- * page whose frame is being written or read and that goes away in the meantime is cut from its
- * request, which then frees frame and slot when it ends.
+ * A page's place is as of mm/content/place.h.  A frame belongs to its page, which it knows by its
+ * rmap: number of the shard, address of the descriptor.  frame->slot is a slot that holds the same
+ * bytes (a clean copy), frame->when_ns when it was read for a get that has not come yet; 0: never.
  *
  * A pointer to a page is good until the shard's lock is dropped, or a page of the shard is removed:
  * the last descriptor then moves.
@@ -21,29 +20,20 @@
 #include "base/block.h"
 #include "base/list.h"
 #include "base/lock.h"
-#include "mm/content/store_io.h"
+#include "mm/content/place.h"
 #include "mm/frame/frame.h"
 #include "mm/frame/frame_array.h"
+#include "mm/owner/owner.h"
+#include "mm/owner/rmap.h"
+#include "mm/owner/waiter.h"
 #include "mm/tmem/tmem.h"
 
-#define TMEM_SHARDS   32u
-#define TMEM_IOS      24u /* requests of one VM */
-#define TMEM_WRITES   8u  /* of them, at most so many for writes */
-#define TMEM_READS    8u  /* so many are kept for those who wait: one for each vCPU */
-#define TMEM_IO_PAGES 32u
+#define TMEM_SHARDS 32u
 
-enum tmem_where {
-    TMEM_AT_PATTERN, /* payload: as in mm/content/pattern.h */
-    TMEM_AT_FRAME,   /* payload: frame */
-    TMEM_AT_SLOT,    /* payload: slot */
-    TMEM_AT_READING, /* payload: frame */
-    TMEM_AT_LOST,
-};
-
-#define TMEM_VALUE_WHERE      BITS(63, 60)
+#define TMEM_VALUE_KIND       BITS(63, 60) /* of the place */
 #define TMEM_VALUE_PERSISTENT BIT(59)
-#define TMEM_VALUE_FIRST      BIT(58) /* of its object in the shard: tmem/table.c */
-#define TMEM_VALUE_PAYLOAD    BITS(55, 0)
+#define TMEM_VALUE_FIRST      BIT(58)     /* of its object in the shard: tmem/table.c */
+#define TMEM_VALUE_PAYLOAD    BITS(55, 0) /* of the place */
 
 struct tmem_page {
     struct tmem_page *chain;   /* next in the bucket */
@@ -85,6 +75,7 @@ struct tmem_shard {
     uint32_t buckets;                 /* in use ... */
     uint32_t bucket_mask;             /* ... and the bits that number so many, or more */
     uint32_t pages;
+    uint16_t number; /* constant */
     struct list age[TMEM_AGES];
     _Atomic uint64_t oldest[TMEM_AGES]; /* stamp of the first; TMEM_NEVER: none.  Read as a hint */
 } __attribute__((aligned(64)));
@@ -104,32 +95,15 @@ struct tmem_pool {
     _Atomic uint64_t count[TMEM_COUNTERS];
 };
 
-struct tmem_io {
-    struct store_io io;
-    struct list waiters; /* of a read */
-    struct tmem *tmem;
-    unsigned number; /* of the request */
-    struct tmem_shard *shard[TMEM_IO_PAGES];
-    struct tmem_page *page[TMEM_IO_PAGES]; /* under the shard's lock; NULL: gone in the meantime */
-};
-
 struct tmem {
-    const char *name; /* constant, as all down to `shard` */
-    struct space *space;
-    struct store *store;
+    struct page_owner owner; /* of its pages */
+    struct space *space;     /* constant, as all down to `shard` */
     uint64_t seed;
     uint64_t ephemeral_max;
     pfn_t self;
     struct frame_array parts; /* what the following are cut from */
-    struct tmem_io *io[TMEM_IOS];
     struct tmem_pool *pool[TMEM_POOLS];
     struct tmem_shard *shard[TMEM_SHARDS];
-
-    _Atomic uint32_t io_free;   /* bit per request */
-    _Atomic uint32_t ios;       /* in flight */
-    _Atomic uint32_t writes;    /* of them */
-    struct list io_waiters;     /* mm/space/wait.h: reads that found no request */
-    _Atomic uint64_t out_pages; /* being written, each will free a frame */
 
     _Atomic uint64_t quota, persistent, ephemeral, resident;
     _Atomic uint32_t shares;
@@ -142,7 +116,6 @@ struct tmem {
     bool no_store_room;                         /* reported */
     uint32_t copies_tightened, copies_position; /* as in struct space */
     /* Tear-down */
-    bool closed;
     uint32_t drain_position;
 };
 
@@ -150,14 +123,10 @@ _Static_assert(sizeof(struct tmem) <= PAGE_SIZE, "a tmem fits a frame");
 
 /* ---- values --------------------------------------------------------------------------------- */
 
-static inline enum tmem_where tmem_page_where(const struct tmem_page *page)
+static inline struct place tmem_page_place(const struct tmem_page *page)
 {
-    return (enum tmem_where)FIELD_GET(TMEM_VALUE_WHERE, page->value);
-}
-
-static inline uint64_t tmem_page_payload(const struct tmem_page *page)
-{
-    return page->value & TMEM_VALUE_PAYLOAD;
+    return place((enum place_kind)FIELD_GET(TMEM_VALUE_KIND, page->value),
+                 page->value & TMEM_VALUE_PAYLOAD);
 }
 
 static inline bool tmem_page_persistent(const struct tmem_page *page)
@@ -165,10 +134,17 @@ static inline bool tmem_page_persistent(const struct tmem_page *page)
     return page->value & TMEM_VALUE_PERSISTENT;
 }
 
-static inline void tmem_page_set(struct tmem_page *page, enum tmem_where where, uint64_t payload)
+static inline void tmem_page_set(struct tmem_page *page, struct place at)
 {
     page->value = (page->value & (TMEM_VALUE_PERSISTENT | TMEM_VALUE_FIRST)) |
-                  FIELD_PREP(TMEM_VALUE_WHERE, where) | (payload & TMEM_VALUE_PAYLOAD);
+                  FIELD_PREP(TMEM_VALUE_KIND, at.kind) | (at.payload & TMEM_VALUE_PAYLOAD);
+}
+
+/* The frame of a page holds that page. */
+static inline void tmem_page_bind(const struct tmem_shard *shard, struct tmem_page *page,
+                                  pfn_t frame)
+{
+    rmap_set(frame_get(frame), shard->number, (uint64_t)(uintptr_t)page);
 }
 
 static inline struct tmem_pool *tmem_pool_at(struct tmem *tmem, uint32_t id)
@@ -214,7 +190,7 @@ void tmem_table_free(struct tmem_shard *shard);
 struct tmem_page *tmem_table_add(struct tmem_shard *shard, uint64_t object_hash,
                                  const struct tmem_handle *handle, struct frame_promise *promise);
 /* Frees the descriptor, of a page without storage; the last one of the shard takes its place. */
-void tmem_table_remove(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page);
+void tmem_table_remove(struct tmem_shard *shard, struct tmem_page *page);
 /* Frames that the tables of a tmem with so many pages take at most. */
 uint64_t tmem_table_cost(uint64_t pages);
 
@@ -245,25 +221,12 @@ bool tmem_object_sweep(struct tmem *tmem, const struct tmem_handle *handle, uint
 
 /* ---- tmem/io.c ------------------------------------------------------------------------------ */
 
-/* Cuts the page from the request that works on its frame.  The shard's lock is held. */
-void tmem_io_cut(struct tmem *tmem, struct tmem_page *page);
-/* A request that works on the frame of `from`, if there is one, has it at `to` from now on.  The
- * shard's lock is held. */
-void tmem_io_moved(struct tmem *tmem, struct tmem_page *from, struct tmem_page *to);
-enum tmem_read {
-    TMEM_READ_STARTED,
-    TMEM_READ_NO_FRAME,
-    TMEM_READ_NO_IO,
-};
-/* SLOT -> READING, for that waiter, or ahead of one (NULL).  The shard's lock is held. */
-enum tmem_read tmem_io_read(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page,
-                            struct mm_waiter *waiter);
-/* The request that reads this page. */
-struct tmem_io *tmem_io_of(struct tmem *tmem, const struct tmem_page *page);
-/* Sets up the VM's request of that number, once. */
-void tmem_io_init(struct tmem *tmem, struct tmem_io *io, unsigned number);
-/* Queues on those who need a request. */
-void tmem_io_wait(struct tmem *tmem, struct mm_waiter *waiter);
+extern const struct page_owner_ops tmem_pages;
+
+/* SLOT -> READING, for that waiter, or ahead of one (NULL).  False: there is no frame or no
+ * request.  The shard's lock is held. */
+bool tmem_io_read(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page,
+                  struct mm_waiter *waiter);
 
 /* ---- for the pager: its lock is held -------------------------------------------------------- */
 

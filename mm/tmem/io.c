@@ -1,270 +1,109 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/*
- * tmem and the paging store: reading pages back, and what the pager does with tmem.
- *
- * Requests are a VM's own, fixed in number, found by a bit mask: no lock, and no allocation when
- * memory is short.  A page that cannot be written stays in its frame.
- */
+/* tmem as the owner of its pages: what becomes of one whose I/O has ended, reading pages back, and
+ * what the pager does with tmem.  A page that cannot be written stays in its frame. */
 #include "base/log.h"
+#include "mm/content/page_io.h"
+#include "mm/content/store_internal.h"
+#include "mm/content/tier.h"
 #include "mm/env.h"
 #include "mm/frame/frame_alloc.h"
+#include "mm/owner/wait.h"
 #include "mm/space/space_internal.h"
-#include "mm/space/wait.h"
 #include "mm/tmem/internal.h"
 
 #define EVICT_PAGES 512u         /* of one step, should they have no frames */
 #define GRACE_NS    100000000ull /* a page that was read for a get stays so long for it to come */
 
-/* ---- requests ------------------------------------------------------------------------------- */
+/* ---- pages whose I/O has ended (mm/owner/owner.h) -------------------------------------------- */
 
-static bool more_than(uint32_t bits, unsigned count)
+static struct tmem *tmem_of(struct page_owner *owner)
 {
-    while (count-- > 0) {
-        bits &= bits - 1;
-    }
-    return bits != 0;
+    return CONTAINER_OF(owner, struct tmem, owner);
 }
 
-/* `kept` are left to others. */
-static struct tmem_io *io_take(struct tmem *tmem, enum block_op op, unsigned kept)
+static struct spinlock *lock_of_page(struct page_owner *owner, const struct frame *frame)
 {
-    uint32_t vacant = atomic_load(&tmem->io_free);
-    unsigned index;
+    return &tmem_of(owner)->shard[rmap_part(frame)]->lock;
+}
 
-    do {
-        if (!more_than(vacant, kept)) {
-            return NULL;
+static struct tmem_page *page_at(const struct rmap_entry *user)
+{
+    return (struct tmem_page *)(uintptr_t)user->page;
+}
+
+static void lose_page(const struct tmem *tmem, struct tmem_page *page, const struct frame *frame)
+{
+    log_error("%s: a tmem page is lost: slot %u of %s cannot be read back", tmem->owner.name,
+              frame->slot, store_device_name(tmem->owner.store));
+    tmem_page_set(page, place(PLACE_LOST, 0));
+}
+
+static void page_has_come(struct page_owner *owner, pfn_t number, bool good, unsigned how)
+{
+    struct tmem *tmem = tmem_of(owner);
+    struct frame *frame = frame_get(number);
+
+    (void)how;
+    rmap_for_each (user, frame) {
+        struct tmem_page *page = page_at(&user);
+
+        if (!good) {
+            lose_page(tmem, page, frame);
+            continue;
         }
-        index = (unsigned)__builtin_ctz(vacant);
-    } while (!atomic_compare_exchange_weak(&tmem->io_free, &vacant, vacant & ~(1u << index)));
-
-    struct tmem_io *io = tmem->io[index];
-
-    atomic_fetch_add(&tmem->ios, 1);
-    io->io.request.op = op;
-    io->io.count = 0;
-    return io;
-}
-
-/* The last thing that is done with a request, and maybe with the tmem: no locks held. */
-static void io_give(struct tmem_io *io)
-{
-    struct tmem *tmem = io->tmem;
-    struct list readers = LIST_INIT(readers), starved = LIST_INIT(starved);
-
-    if (io->io.request.op == BLOCK_WRITE) {
-        atomic_fetch_sub(&tmem->writes, 1);
-    }
-    wait_move(&readers, &io->waiters);
-    atomic_fetch_or(&tmem->io_free, 1u << io->number);
-    wait_move(&starved, &tmem->io_waiters);
-    wait_wake_all(&readers);
-    wait_wake_all(&starved);
-    if (wait_anybody()) {
-        mm_pager_wake();
-    }
-    /* Release: who sees 0 may free all of it. */
-    atomic_fetch_sub_explicit(&tmem->ios, 1, memory_order_release);
-}
-
-struct tmem_io *tmem_io_of(struct tmem *tmem, const struct tmem_page *page)
-{
-    uint32_t index = frame_get(pfn(tmem_page_payload(page)))->io;
-
-    ASSERT(index < TMEM_IOS);
-    return tmem->io[index];
-}
-
-void tmem_io_wait(struct tmem *tmem, struct mm_waiter *waiter)
-{
-    struct list starved = LIST_INIT(starved);
-
-    wait_add(&tmem->io_waiters, waiter, tmem->space);
-    /* One that was given back before we were queued has woken nobody. */
-    if (atomic_load(&tmem->io_free) != 0) {
-        wait_move(&starved, &tmem->io_waiters);
-        wait_wake_all(&starved);
+        frame->when_ns = mm_clock_ns();
+        tmem_page_set(page, place(PLACE_FRAME, number.v));
+        tmem_page_age(tmem, tmem->shard[user.part], page);
     }
 }
 
-/* Where the request that works on the page's frame has the page. */
-static struct tmem_page **place_in_io(struct tmem *tmem, const struct tmem_page *page)
+static bool page_has_gone(struct page_owner *owner, pfn_t number, bool good)
 {
-    struct tmem_io *io = tmem_io_of(tmem, page);
+    struct tmem *tmem = tmem_of(owner);
 
-    for (uint32_t i = 0; i < io->io.count; i++) {
-        if (io->page[i] == page) {
-            return &io->page[i];
+    rmap_for_each (user, frame_get(number)) {
+        struct tmem_page *page = page_at(&user);
+
+        if (good) {
+            tmem_page_set(page, place_of_slot(frame_get(number)->slot, 0));
+        } else {
+            tmem_page_set(page, place(PLACE_FRAME, number.v));
+            tmem_page_age(tmem, tmem->shard[user.part], page);
         }
     }
-    panic("tmem %s: a page in flight is in no request", tmem->name);
+    return good;
 }
 
-void tmem_io_cut(struct tmem *tmem, struct tmem_page *page)
-{
-    *place_in_io(tmem, page) = NULL;
-}
-
-void tmem_io_moved(struct tmem *tmem, struct tmem_page *from, struct tmem_page *to)
-{
-    enum tmem_where where = tmem_page_where(from);
-
-    if ((where == TMEM_AT_FRAME || where == TMEM_AT_READING) &&
-        frame_get(pfn(tmem_page_payload(from)))->flags & (FRAME_IO_READ | FRAME_IO_WRITE)) {
-        *place_in_io(tmem, from) = to;
-    }
-}
-
-static void io_add(struct tmem_io *io, struct tmem_shard *shard, struct tmem_page *page,
-                   pfn_t number)
-{
-    struct frame *frame = frame_get(number);
-
-    frame->flags |= io->io.request.op == BLOCK_READ ? FRAME_IO_READ : FRAME_IO_WRITE;
-    frame->io = io->number;
-    frame->slot = io->io.slot + io->io.count;
-    io->io.frame[io->io.count] = (uint32_t)number.v;
-    io->shard[io->io.count] = shard;
-    io->page[io->io.count] = page;
-    io->io.count++;
-}
-
-/* ---- completion ----------------------------------------------------------------------------- */
-
-/* The request has ended badly for this frame: its slot holds nothing that is worth keeping. */
-static void disown_slot(struct tmem *tmem, struct frame *frame, enum store_answer answer)
-{
-    if (answer == STORE_BAD_SLOT) {
-        store_slot_retire(tmem->store, frame->slot);
-    } else {
-        store_slot_give(tmem->store, frame->slot);
-    }
-    frame->slot = FRAME_NONE;
-}
-
-static void free_with_slot(struct tmem *tmem, pfn_t number)
-{
-    struct frame *frame = frame_get(number);
-
-    if (frame->slot != FRAME_NONE) {
-        store_slot_give(tmem->store, frame->slot);
-    }
-    frame_free(number);
-}
-
-/* The shard's lock is held, the page is still wanted. */
-static void read_into_page(struct tmem_io *io, struct tmem_page *page, pfn_t number)
-{
-    struct tmem *tmem = io->tmem;
-    struct frame *frame = frame_get(number);
-
-    if (frame->slot == FRAME_NONE) {
-        log_error("%s: a tmem page is lost: slot %u of %s cannot be read back", tmem->name,
-                  io->io.slot, store_device_name(tmem->store));
-        frame_free(number);
-        tmem_page_set(page, TMEM_AT_LOST, 0);
-        return;
-    }
-    if (store_is_tight(tmem->store)) {
-        store_slot_give(tmem->store, frame->slot);
-        frame->slot = FRAME_NONE;
-    }
-    frame->gfn = mm_clock_ns();
-    tmem_page_set(page, TMEM_AT_FRAME, number.v);
-    tmem_page_age(tmem, io->shard[0], page);
-}
-
-/* The shard's lock is held, the page is still wanted. */
-static void written_page(struct tmem_io *io, uint32_t index, pfn_t number)
-{
-    struct tmem *tmem = io->tmem;
-    struct tmem_page *page = io->page[index];
-
-    if (frame_get(number)->slot == FRAME_NONE) { /* it stays */
-        tmem_page_age(tmem, io->shard[index], page);
-        return;
-    }
-    tmem_page_set(page, TMEM_AT_SLOT, frame_get(number)->slot);
-    frame_free(number);
-}
-
-static void finish_page(struct tmem_io *io, uint32_t index, enum store_answer answer)
-{
-    pfn_t number = pfn(io->io.frame[index]);
-    struct frame *frame = frame_get(number);
-    struct tmem_shard *shard = io->shard[index];
-    bool reading = io->io.request.op == BLOCK_READ;
-
-    if (!reading) {
-        atomic_fetch_sub(&io->tmem->out_pages, 1);
-    }
-    spin_lock(&shard->lock);
-    frame->flags &= (uint8_t) ~(FRAME_IO_READ | FRAME_IO_WRITE);
-    frame->io = FRAME_NONE;
-    if (answer != STORE_DONE) {
-        disown_slot(io->tmem, frame, answer);
-    }
-    if (io->page[index] == NULL) {
-        free_with_slot(io->tmem, number);
-    } else if (reading) {
-        read_into_page(io, io->page[index], number);
-    } else {
-        written_page(io, index, number);
-    }
-    io->page[index] = NULL;
-    spin_unlock(&shard->lock);
-}
-
-static void run_ended(struct store_io *run, uint64_t pages, enum store_answer answer)
-{
-    struct tmem_io *io = CONTAINER_OF(run, struct tmem_io, io);
-
-    for (uint32_t i = 0; i < run->count; i++) {
-        if (pages >> i & 1) {
-            finish_page(io, i, answer);
-        }
-    }
-    if (run->left == 0) {
-        io_give(io);
-    }
-}
-
-static bool run_unwanted(struct store_io *run)
-{
-    return __atomic_load_n(&CONTAINER_OF(run, struct tmem_io, io)->tmem->closed, __ATOMIC_RELAXED);
-}
-
-void tmem_io_init(struct tmem *tmem, struct tmem_io *io, unsigned number)
-{
-    static const struct store_io_owner owner = {.ended = run_ended, .unwanted = run_unwanted};
-
-    list_init(&io->waiters);
-    store_io_init_request(&io->io, &owner);
-    io->tmem = tmem;
-    io->number = number;
-}
+const struct page_owner_ops tmem_pages = {
+    .lock = lock_of_page,
+    .read_done = page_has_come,
+    .write_done = page_has_gone,
+};
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-enum tmem_read tmem_io_read(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page,
-                            struct mm_waiter *waiter)
+bool tmem_io_read(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page,
+                  struct mm_waiter *waiter)
 {
-    pfn_t number;
-
-    if (!wait_take_frame(waiter, ALLOC_TMEM, &number)) {
-        return TMEM_READ_NO_FRAME;
-    }
-    struct tmem_io *io = io_take(tmem, BLOCK_READ, waiter == NULL ? TMEM_READS : 0);
+    struct page_io *io = page_io_get(&tmem->owner, BLOCK_READ, waiter);
+    pfn_t frame;
 
     if (io == NULL) {
-        frame_free(number);
-        return TMEM_READ_NO_IO;
+        return false;
     }
-    io->io.slot = (uint32_t)tmem_page_payload(page);
-    io_add(io, shard, page, number);
-    tmem_page_set(page, TMEM_AT_READING, number.v);
-    store_io_submit(tmem->store, &io->io);
-    return TMEM_READ_STARTED;
+    if (!wait_take_frame(waiter, ALLOC_TMEM, &frame)) {
+        page_io_put(io);
+        return false;
+    }
+    page_io_start_at(io, place_slot(tmem_page_place(page)));
+    page_io_add(io, frame);
+    tmem_page_bind(shard, page, frame);
+    tmem_page_set(page, place(PLACE_READING, frame.v));
+    if (waiter != NULL) {
+        page_io_want(io, 0, ACCESS_READ, waiter);
+    }
+    page_io_submit(io);
+    return true;
 }
 
 /* ---- for the pager -------------------------------------------------------------------------- */
@@ -304,7 +143,7 @@ static bool evict_oldest(struct tmem *tmem, struct tmem_shard *shard, unsigned *
     if (page == NULL) {
         return false;
     }
-    *freed += tmem_page_where(page) == TMEM_AT_FRAME;
+    *freed += tmem_page_place(page).kind == PLACE_FRAME;
     tmem_count(tmem_pool_at(tmem, page->handle.pool), TMEM_EVICTIONS);
     tmem_page_remove(tmem, shard, page);
     *freed += before - shard->page_frames.frames;
@@ -346,21 +185,21 @@ static uint32_t next_slot(struct tmem *tmem)
     uint32_t slot;
 
     if (tmem->cluster != STORE_NONE && tmem->cluster_next == STORE_CLUSTER_SLOTS) {
-        store_cluster_give(tmem->store, tmem->cluster);
+        store_cluster_give(tmem->owner.store, tmem->cluster);
         tmem->cluster = STORE_NONE;
     }
     if (tmem->cluster == STORE_NONE) {
-        tmem->cluster = store_cluster_take(tmem->store);
+        tmem->cluster = store_cluster_take(tmem->owner.store);
         tmem->cluster_next = 0;
     }
-    slot = store_slot_take(tmem->store, tmem->cluster, tmem->cluster_next);
+    slot = store_slot_take(tmem->owner.store, tmem->cluster, tmem->cluster_next);
     if (tmem->cluster != STORE_NONE && slot != STORE_NONE) {
         tmem->cluster_next++;
     }
     if (slot == STORE_NONE && !tmem->no_store_room) {
         tmem->no_store_room = true;
-        log_warn("%s: the store %s is full: tmem pages stay in memory", tmem->name,
-                 store_device_name(tmem->store));
+        log_warn("%s: the store %s is full: tmem pages stay in memory", tmem->owner.name,
+                 store_device_name(tmem->owner.store));
     }
     return slot;
 }
@@ -368,31 +207,25 @@ static uint32_t next_slot(struct tmem *tmem)
 /* A write under construction. */
 struct writing {
     struct tmem *tmem;
-    struct tmem_io *io; /* NULL: none yet */
+    struct page_io *io; /* NULL: none yet */
     bool stuck;         /* no slot, or no request: enough for now */
 };
 
 static void submit_writing(struct writing *writing)
 {
     if (writing->io != NULL) {
-        store_io_submit(writing->tmem->store, &writing->io->io);
+        page_io_submit(writing->io);
         writing->io = NULL;
     }
 }
 
 static bool begin_writing(struct writing *writing, uint32_t slot)
 {
-    struct tmem *tmem = writing->tmem;
-
-    if (atomic_load(&tmem->writes) == TMEM_WRITES || !store_takes_writes(tmem->store)) {
-        return false;
-    }
-    writing->io = io_take(tmem, BLOCK_WRITE, TMEM_READS);
+    writing->io = page_io_get(&writing->tmem->owner, BLOCK_WRITE, NULL);
     if (writing->io == NULL) {
         return false;
     }
-    writing->io->io.slot = slot;
-    atomic_fetch_add(&tmem->writes, 1);
+    page_io_start_at(writing->io, slot);
     return true;
 }
 
@@ -407,22 +240,39 @@ static void write_page(struct writing *writing, struct tmem_shard *shard, struct
         writing->stuck = true;
         return;
     }
-    if (writing->io != NULL && (writing->io->io.count == TMEM_IO_PAGES ||
-                                slot != writing->io->io.slot + writing->io->io.count)) {
+    if (writing->io != NULL && !page_io_goes_on(writing->io, slot)) {
         submit_writing(writing);
     }
     if (writing->io == NULL && !begin_writing(writing, slot)) {
-        store_slot_give(tmem->store, slot);
+        store_slot_give(tmem->owner.store, slot);
         writing->stuck = true;
         return;
     }
     tmem_page_unage(tmem, shard, page);
-    store_slot_seal(tmem->store, slot, mm_frame_ptr(frame));
-    io_add(writing->io, shard, page, frame);
-    atomic_fetch_add(&tmem->out_pages, 1);
+    tmem_page_set(page, place(PLACE_WRITING, frame.v));
+    page_io_add(writing->io, frame);
 }
 
-/* The oldest page of the shard leaves, at once if it has a clean copy.  False: it did not. */
+/* What needs no write: it has a clean copy, or a tier takes it. */
+static bool leave_at_once(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page,
+                          pfn_t number)
+{
+    struct frame *frame = frame_get(number);
+    struct place at;
+
+    if (frame->slot != FRAME_NONE) {
+        at = place_of_slot(frame->slot, 0);
+        frame->slot = FRAME_NONE;
+    } else if (!tier_take(&tmem->owner, mm_frame_ptr(number), &at)) {
+        return false;
+    }
+    tmem_page_unage(tmem, shard, page);
+    tmem_page_set(page, at);
+    frame_free(number);
+    return true;
+}
+
+/* The oldest page of the shard leaves.  False: it did not. */
 static bool leave(struct writing *writing, struct tmem_shard *shard)
 {
     struct tmem_page *page = first_page(shard, TMEM_AGE_PERSISTENT);
@@ -430,23 +280,19 @@ static bool leave(struct writing *writing, struct tmem_shard *shard)
     if (page == NULL) {
         return false;
     }
-    pfn_t number = pfn(tmem_page_payload(page));
-    uint32_t copy = frame_get(number)->slot;
-    uint64_t read_ns = frame_get(number)->gfn;
+    pfn_t frame = place_frame(tmem_page_place(page));
+    uint64_t read_ns = frame_get(frame)->when_ns;
 
     /* Else memory that is short for long would take it again and again before it is fetched. */
     if (read_ns != 0 && mm_clock_ns() < read_ns + GRACE_NS) {
         writing->stuck = true;
         return false;
     }
-    if (copy == FRAME_NONE) {
-        write_page(writing, shard, page, number);
-        return !writing->stuck;
+    if (leave_at_once(writing->tmem, shard, page, frame)) {
+        return true;
     }
-    tmem_page_unage(writing->tmem, shard, page);
-    tmem_page_set(page, TMEM_AT_SLOT, copy);
-    frame_free(number);
-    return true;
+    write_page(writing, shard, page, frame);
+    return !writing->stuck;
 }
 
 unsigned tmem_write_out(struct tmem *tmem, unsigned target)
@@ -454,7 +300,8 @@ unsigned tmem_write_out(struct tmem *tmem, unsigned target)
     struct writing writing = {.tmem = tmem};
     unsigned leaving = 0;
 
-    for (unsigned tries = 0; tries < target && !writing.stuck && tmem->store != NULL; tries++) {
+    for (unsigned tries = 0; tries < target && !writing.stuck && tmem->owner.store != NULL;
+         tries++) {
         struct tmem_shard *shard = oldest_shard(tmem, TMEM_AGE_PERSISTENT);
 
         if (shard == NULL) {

@@ -6,11 +6,12 @@
  * of what the handle had: nobody ever sees half a page.  get copies out with the shard's lock held,
  * so that the page cannot go or be taken by another get before it has been delivered.
  */
-#include "mm/content/pattern.h"
+#include "mm/content/page_io.h"
+#include "mm/content/tier.h"
 #include "mm/env.h"
 #include "mm/frame/frame_alloc.h"
+#include "mm/owner/wait.h"
 #include "mm/space/space_internal.h"
-#include "mm/space/wait.h"
 #include "mm/tmem/internal.h"
 
 /* One operation on one handle, looked up once. */
@@ -121,7 +122,7 @@ static enum tmem_result no_memory(const struct operation *op)
     if (!is_persistent(op)) {
         return fail_put(op, TMEM_REFUSED);
     }
-    wait_for_frame(op->waiter, op->tmem->space);
+    wait_for_frame(op->waiter);
     return TMEM_WAIT;
 }
 
@@ -172,12 +173,12 @@ static enum tmem_result add_page(const struct operation *op, struct tmem_page **
         return TMEM_REFUSED;
     }
     atomic_fetch_sub(&op->tmem->persistent, 1);
-    wait_for_frame(op->waiter, op->tmem->space);
+    wait_for_frame(op->waiter);
     return TMEM_WAIT;
 }
 
 /* What the handle holds from now on. */
-static enum tmem_result install(const struct operation *op, enum tmem_where where, uint64_t payload)
+static enum tmem_result install(const struct operation *op, struct place at)
 {
     struct tmem_page *page = find(op);
     enum tmem_result result = TMEM_OK;
@@ -188,7 +189,10 @@ static enum tmem_result install(const struct operation *op, enum tmem_where wher
         result = add_page(op, &page);
     }
     if (result == TMEM_OK) {
-        tmem_page_set(page, where, payload);
+        tmem_page_set(page, at);
+        if (at.kind == PLACE_FRAME) {
+            tmem_page_bind(op->shard, page, place_frame(at));
+        }
         tmem_page_age(op->tmem, op->shard, page);
         tmem_count(op->pool, TMEM_PUTS);
     } else if (result == TMEM_REFUSED) {
@@ -200,20 +204,20 @@ static enum tmem_result install(const struct operation *op, enum tmem_where wher
 /* The frame holds the new data and is ours.  Takes the lock. */
 static enum tmem_result put_frame(const struct operation *op, pfn_t frame)
 {
-    enum tmem_where where = TMEM_AT_FRAME;
-    uint64_t payload = frame.v, word;
-    enum tmem_result result;
+    struct page_owner *owner = &op->tmem->owner;
+    struct place at = place(PLACE_FRAME, frame.v);
+    bool taken = tier_take(owner, mm_frame_ptr(frame), &at);
+    enum tmem_result result = TMEM_BAD_POOL;
 
-    if (pattern_find(mm_frame_ptr(frame), &word) && pattern_encode(word, &payload)) {
-        where = TMEM_AT_PATTERN;
+    frame_get(frame)->when_ns = 0;
+    if (lock_live(op)) {
+        result = install(op, at);
+        spin_unlock(&op->shard->lock);
     }
-    if (!lock_live(op)) {
-        frame_free(frame);
-        return TMEM_BAD_POOL;
+    if (taken && result != TMEM_OK) {
+        tier_drop(owner, at);
     }
-    result = install(op, where, payload);
-    spin_unlock(&op->shard->lock);
-    if (where == TMEM_AT_PATTERN || result != TMEM_OK) {
+    if (taken || result != TMEM_OK) {
         frame_free(frame);
     }
     return result;
@@ -242,19 +246,11 @@ enum tmem_result tmem_put(struct tmem *tmem, const struct tmem_handle *handle, g
 
 /* ---- get ------------------------------------------------------------------------------------ */
 
-/* The page is in the store.  *wait_io: the caller shall wait for a request, without the lock. */
-static enum tmem_result bring(const struct operation *op, struct tmem_page *page, bool *wait_io)
+/* The page is in the store. */
+static enum tmem_result bring(const struct operation *op, struct tmem_page *page)
 {
-    switch (tmem_io_read(op->tmem, op->shard, page, op->waiter)) {
-    case TMEM_READ_STARTED:
-        wait_add(&tmem_io_of(op->tmem, page)->waiters, op->waiter, op->tmem->space);
-        break;
-    case TMEM_READ_NO_FRAME:
-        wait_for_frame(op->waiter, op->tmem->space);
-        break;
-    case TMEM_READ_NO_IO:
-        *wait_io = true;
-        break;
+    if (!tmem_io_read(op->tmem, op->shard, page, op->waiter)) {
+        wait_for_frame(op->waiter);
     }
     return TMEM_WAIT;
 }
@@ -265,32 +261,32 @@ static enum tmem_result deliver_frame(const struct operation *op, pfn_t frame, g
         space_write(op->tmem->space, to, mm_frame_ptr(frame), PAGE_SIZE, op->waiter);
 
     if (result == MM_OK) {
-        frame_get(frame)->gfn = 0;
+        frame_get(frame)->when_ns = 0;
     }
     return tmem_of_memory(result);
 }
 
-static enum tmem_result deliver(const struct operation *op, struct tmem_page *page, gpa_t to,
-                                bool *wait_io)
+static enum tmem_result deliver(const struct operation *op, struct tmem_page *page, gpa_t to)
 {
-    struct space *space = op->tmem->space;
-    uint64_t payload = tmem_page_payload(page);
+    struct place at = tmem_page_place(page);
 
-    switch (tmem_page_where(page)) {
-    case TMEM_AT_PATTERN:
-        return tmem_of_memory(
-            space_fill(space, gpa_to_gfn(to), pattern_decode(payload), op->waiter));
-    case TMEM_AT_FRAME:
-        return deliver_frame(op, pfn(payload), to);
-    case TMEM_AT_SLOT:
-        return bring(op, page, wait_io);
-    case TMEM_AT_READING:
-        wait_add(&tmem_io_of(op->tmem, page)->waiters, op->waiter, space);
+    switch (at.kind) {
+    case PLACE_FRAME:
+    case PLACE_WRITING: /* the frame still holds it */
+        return deliver_frame(op, place_frame(at), to);
+    case PLACE_READING:
+        page_io_join(place_frame(at), ACCESS_READ, op->waiter);
         return TMEM_WAIT;
-    case TMEM_AT_LOST:
+    case PLACE_LOST:
+        return TMEM_BROKEN;
+    default:
         break;
     }
-    return TMEM_BROKEN;
+    if (!tier_at_once(at.kind)) {
+        return bring(op, page);
+    }
+    return tmem_of_memory(
+        space_write_place(op->tmem->space, gpa_to_gfn(to), &op->tmem->owner, at, op->waiter));
 }
 
 static void count_get(struct tmem_pool *pool, enum tmem_result result)
@@ -312,23 +308,19 @@ enum tmem_result tmem_get(struct tmem *tmem, const struct tmem_handle *handle, g
     enum tmem_result result = TMEM_MISS;
     struct operation op;
     struct tmem_page *page;
-    bool wait_io = false;
 
     if (!begin_locked(&op, tmem, handle, waiter)) {
         return TMEM_BAD_POOL;
     }
     page = find(&op);
     if (page != NULL) {
-        result = deliver(&op, page, to, &wait_io);
+        result = deliver(&op, page, to);
     }
     if (result == TMEM_OK && !(op.pool->flags & (TMEM_PERSISTENT | TMEM_SHARED_GET))) {
         remove_page(&op, page);
     }
     count_get(op.pool, result);
     spin_unlock(&op.shard->lock);
-    if (wait_io) {
-        tmem_io_wait(tmem, waiter);
-    }
     return result;
 }
 
@@ -341,7 +333,7 @@ void tmem_prefetch(struct tmem *tmem, const struct tmem_handle *handle)
         return;
     }
     page = find(&op);
-    if (page != NULL && tmem_page_where(page) == TMEM_AT_SLOT) {
+    if (page != NULL && tmem_page_place(page).kind == PLACE_SLOT) {
         tmem_io_read(tmem, op.shard, page, NULL);
     }
     spin_unlock(&op.shard->lock);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Pages of tmem: age lists, what they hold, and the sweeps over all of them. */
 #include "base/log.h"
+#include "mm/content/page_io.h"
 #include "mm/content/store_internal.h"
+#include "mm/content/tier.h"
 #include "mm/env.h"
 #include "mm/frame/frame_alloc.h"
-#include "mm/space/wait.h"
+#include "mm/owner/wait.h"
 #include "mm/tmem/internal.h"
 
 #define SWEEP_BUDGET 4096u /* pages and shards of one call */
@@ -27,7 +29,7 @@ void tmem_page_age(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page
     enum tmem_age which = tmem_page_persistent(page) ? TMEM_AGE_PERSISTENT : TMEM_AGE_EPHEMERAL;
 
     if (which == TMEM_AGE_PERSISTENT) {
-        if (tmem_page_where(page) != TMEM_AT_FRAME) {
+        if (tmem_page_place(page).kind != PLACE_FRAME) {
             return;
         }
         atomic_fetch_add_explicit(&tmem->resident, 1, memory_order_relaxed);
@@ -74,7 +76,7 @@ struct tmem_page *tmem_page_add(struct tmem *tmem, struct tmem_shard *shard, uin
         return NULL;
     }
     page->value |= persistent ? TMEM_VALUE_PERSISTENT : 0;
-    tmem_page_set(page, TMEM_AT_LOST, 0);
+    tmem_page_set(page, place(PLACE_LOST, 0));
     atomic_fetch_add(&tmem_pool_at(tmem, handle->pool)->pages, 1);
     if (!persistent) { /* of a persistent page the caller has taken quota */
         atomic_fetch_add(&tmem->ephemeral, 1);
@@ -82,37 +84,25 @@ struct tmem_page *tmem_page_add(struct tmem *tmem, struct tmem_shard *shard, uin
     return page;
 }
 
-static void release_frame(struct tmem *tmem, struct tmem_page *page)
+static void release_frame(struct tmem *tmem, pfn_t frame)
 {
-    pfn_t number = pfn(tmem_page_payload(page));
-    struct frame *frame = frame_get(number);
-
-    if (frame->flags & (FRAME_IO_WRITE | FRAME_IO_READ)) {
-        tmem_io_cut(tmem, page);
-        return;
+    if (!page_io_forget(frame)) {
+        page_io_drop_copy(&tmem->owner, frame_get(frame));
+        frame_free(frame);
     }
-    if (frame->slot != FRAME_NONE) {
-        store_slot_give(tmem->store, frame->slot);
-    }
-    frame_free(number);
 }
 
 void tmem_page_release(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page)
 {
+    struct place at = tmem_page_place(page);
+
     tmem_page_unage(tmem, shard, page);
-    switch (tmem_page_where(page)) {
-    case TMEM_AT_FRAME:
-    case TMEM_AT_READING:
-        release_frame(tmem, page);
-        break;
-    case TMEM_AT_SLOT:
-        store_slot_give(tmem->store, (uint32_t)tmem_page_payload(page));
-        break;
-    case TMEM_AT_PATTERN:
-    case TMEM_AT_LOST:
-        break;
+    if (place_has_frame(at.kind)) {
+        release_frame(tmem, place_frame(at));
+    } else if (tier_holds(at.kind)) {
+        tier_drop(&tmem->owner, at);
     }
-    tmem_page_set(page, TMEM_AT_LOST, 0);
+    tmem_page_set(page, place(PLACE_LOST, 0));
 }
 
 void tmem_page_remove(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page)
@@ -120,7 +110,7 @@ void tmem_page_remove(struct tmem *tmem, struct tmem_shard *shard, struct tmem_p
     tmem_page_release(tmem, shard, page);
     atomic_fetch_sub(held_count(tmem, tmem_page_persistent(page)), 1);
     atomic_fetch_sub(&tmem_pool_at(tmem, page->handle.pool)->pages, 1);
-    tmem_table_remove(tmem, shard, page);
+    tmem_table_remove(shard, page);
 }
 
 /* ---- sweeps --------------------------------------------------------------------------------- */
@@ -191,27 +181,22 @@ bool tmem_sweep(struct tmem *tmem, const struct tmem_match *match, uint32_t *pos
 static void drop_copy(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page,
                       const void *context)
 {
-    struct frame *frame;
+    struct place at = tmem_page_place(page);
 
     (void)shard;
     (void)context;
-    if (tmem_page_where(page) != TMEM_AT_FRAME) {
-        return;
-    }
-    frame = frame_get(pfn(tmem_page_payload(page)));
-    if (frame->slot != FRAME_NONE && !(frame->flags & FRAME_IO_WRITE)) {
-        store_slot_give(tmem->store, frame->slot);
-        frame->slot = FRAME_NONE;
+    if (at.kind == PLACE_FRAME) {
+        page_io_drop_copy(&tmem->owner, frame_get(place_frame(at)));
     }
 }
 
 bool tmem_copies_step(struct tmem *tmem)
 {
-    if (tmem->store == NULL || !store_is_tight(tmem->store)) {
+    if (tmem->owner.store == NULL || !store_is_tight(tmem->owner.store)) {
         return false;
     }
-    if (tmem->copies_tightened != store_tightened(tmem->store)) {
-        tmem->copies_tightened = store_tightened(tmem->store);
+    if (tmem->copies_tightened != store_tightened(tmem->owner.store)) {
+        tmem->copies_tightened = store_tightened(tmem->owner.store);
         tmem->copies_position = 0;
     }
     if (tmem->copies_position == UINT32_MAX) {

@@ -323,8 +323,7 @@ struct tmem_page *tmem_table_add(struct tmem_shard *shard, uint64_t object_hash,
 }
 
 /* The descriptor lies at `to` from now on. */
-static void move_page(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *from,
-                      struct tmem_page *to)
+static void move_page(struct tmem_shard *shard, struct tmem_page *from, struct tmem_page *to)
 {
     bool aged = !list_empty(&from->age);
 
@@ -337,8 +336,10 @@ static void move_page(struct tmem *tmem, struct tmem_shard *shard, struct tmem_p
     if (from->sibling != NULL) {
         from->sibling->sibled = &to->sibling;
     }
-    tmem_io_moved(tmem, from, to);
     *to = *from;
+    if (place_has_frame(tmem_page_place(to).kind)) {
+        tmem_page_bind(shard, to, place_frame(tmem_page_place(to)));
+    }
     if (aged) {
         to->age.prev->next = &to->age;
         to->age.next->prev = &to->age;
@@ -347,14 +348,14 @@ static void move_page(struct tmem *tmem, struct tmem_shard *shard, struct tmem_p
     }
 }
 
-void tmem_table_remove(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page *page)
+void tmem_table_remove(struct tmem_shard *shard, struct tmem_page *page)
 {
     struct tmem_page *last = tmem_page_at(shard, shard->pages - 1);
 
     *pointer_to_page(shard, page) = page->chain;
     unlink_from_object(shard, page);
     if (page != last) {
-        move_page(tmem, shard, last, page);
+        move_page(shard, last, page);
     }
     if (--shard->pages % TMEM_FRAME_PAGES == 0) {
         frame_array_shrink(&shard->page_frames);

@@ -38,8 +38,9 @@ static void *cut(struct cutter *cutter, size_t bytes)
     return piece;
 }
 
-static bool init_shard(struct tmem_shard *shard)
+static bool init_shard(struct tmem_shard *shard, unsigned number)
 {
+    shard->number = (uint16_t)number;
     spin_init(&shard->lock, RANK_TMEM, "tmem shard");
     for (unsigned i = 0; i < TMEM_AGES; i++) {
         list_init(&shard->age[i]);
@@ -55,7 +56,7 @@ static bool alloc_parts(struct tmem *tmem)
 
     for (unsigned i = 0; i < TMEM_SHARDS; i++) {
         tmem->shard[i] = cut(&cutter, sizeof(*tmem->shard[i]));
-        if (tmem->shard[i] == NULL || !init_shard(tmem->shard[i])) {
+        if (tmem->shard[i] == NULL || !init_shard(tmem->shard[i], i)) {
             return false;
         }
     }
@@ -66,14 +67,6 @@ static bool alloc_parts(struct tmem *tmem)
         }
         atomic_init(&tmem->pool[i]->state, POOL_FREE | (TMEM_POOLS + i));
     }
-    for (unsigned i = 0; i < TMEM_IOS; i++) {
-        tmem->io[i] = cut(&cutter, sizeof(*tmem->io[i]));
-        if (tmem->io[i] == NULL) {
-            return false;
-        }
-        tmem_io_init(tmem, tmem->io[i], i);
-    }
-    atomic_init(&tmem->io_free, (uint32_t)BITS(TMEM_IOS - 1, 0));
     return true;
 }
 
@@ -82,8 +75,8 @@ static bool alloc_parts(struct tmem *tmem)
 
 static uint64_t cost(uint64_t pages)
 {
-    uint64_t parts = FRAMES_OF(struct tmem_shard, TMEM_SHARDS) +
-                     FRAMES_OF(struct tmem_pool, TMEM_POOLS) + FRAMES_OF(struct tmem_io, TMEM_IOS);
+    uint64_t parts =
+        FRAMES_OF(struct tmem_shard, TMEM_SHARDS) + FRAMES_OF(struct tmem_pool, TMEM_POOLS);
 
     return tmem_table_cost(pages) + frame_array_cost(parts) + 1;
 }
@@ -110,16 +103,14 @@ static void free_parts(struct tmem *tmem)
 static void init_tmem(struct tmem *tmem, const struct tmem_config *config, pfn_t self)
 {
     tmem->self = self;
-    tmem->name = config->name;
+    page_owner_init(&tmem->owner, &tmem_pages, config->name, config->store);
     tmem->space = config->space;
-    tmem->store = config->store;
     tmem->seed = config->seed;
     tmem->ephemeral_max = config->ephemeral_max;
     tmem->cluster = STORE_NONE;
     tmem->copies_position = UINT32_MAX;
     atomic_init(&tmem->quota, config->quota);
     atomic_init(&tmem->shares, MAX(config->shares, 1u));
-    list_init(&tmem->io_waiters);
 }
 
 struct tmem *tmem_create(const struct tmem_config *config)
@@ -144,24 +135,23 @@ struct tmem *tmem_create(const struct tmem_config *config)
 void tmem_close(struct tmem *tmem)
 {
     pager_remove_tmem(tmem);
-    tmem->closed = true;
+    page_owner_close(&tmem->owner);
 }
 
 bool tmem_drain(struct tmem *tmem)
 {
     static const struct tmem_match everything = {.all = true};
 
-    ASSERT(tmem->closed);
-    /* Acquire: pairs with the release by which the last request ends. */
-    return atomic_load_explicit(&tmem->ios, memory_order_acquire) == 0 &&
-           tmem_sweep(tmem, &everything, &tmem->drain_position);
+    ASSERT(tmem->owner.closed);
+    return page_owner_idle(&tmem->owner) && tmem_sweep(tmem, &everything, &tmem->drain_position);
 }
 
 void tmem_free(struct tmem *tmem)
 {
-    ASSERT(tmem->closed && tmem->ios == 0 && tmem->persistent == 0 && tmem->ephemeral == 0);
+    ASSERT(tmem->owner.closed && page_owner_idle(&tmem->owner));
+    ASSERT(tmem->persistent == 0 && tmem->ephemeral == 0);
     if (tmem->cluster != STORE_NONE) {
-        store_cluster_give(tmem->store, tmem->cluster);
+        store_cluster_give(tmem->owner.store, tmem->cluster);
     }
     free_parts(tmem);
 }

@@ -22,7 +22,7 @@ FUZZ_COUNTED_hypercall := $(wildcard mm/*/*.c) base/lock_debug.c tests/unit/supp
                 tests/unit/fake_disk.c
 FUZZ_LINK_hypercall    := -Wl,--wrap=frame_alloc,--wrap=frame_alloc_zeroed,--wrap=frame_alloc_promised
 FUZZ_TRACED_decode     := tests/fuzz/fuzz_decode.c hv/run/hypercall_tmem_decode.c
-FUZZ_HEADERS := $(wildcard mm/*.h mm/*/*.h hv/*.h hv/*/*.h base/*.h guests/include/*.h tests/unit/*.h)
+FUZZ_HEADERS := $(wildcard mm/*.h mm/*/*.h hv/*.h hv/*/*.h hv/*/*/*.h base/*.h guests/include/*.h tests/unit/*.h)
 # Entropic scheduling (libFuzzer's default) books every edge of every run: a third of the time.
 FUZZ_FLAGS   := -entropic=0 -detect_leaks=0 -timeout=30 -print_final_stats=1 \
                 -artifact_prefix=$(FUZZ_DIR)/

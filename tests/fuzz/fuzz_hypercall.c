@@ -54,7 +54,7 @@ const struct vcpu_backend *machine_backend(void)
     return &backend;
 }
 
-void vm_fail(struct vm *vm, const char *format, ...)
+void vm_lose_page(struct vm *vm, const char *format, ...)
 {
     (void)vm;
     (void)format;

@@ -68,7 +68,7 @@ void model_wake(struct mm_waiter *waiter)
     struct model_vcpu *vcpu = CONTAINER_OF(waiter, struct model_vcpu, waiter);
 
     assert_true(vcpu->parked);
-    assert_null(waiter->space);
+    assert_int_equal(waiter->queue, MM_WAITS_NOT);
     vcpu->parked = false;
 }
 

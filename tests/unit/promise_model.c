@@ -22,7 +22,7 @@ static bool resident(const struct space *space, uint64_t page)
     unsigned level;
     uint64_t value = table_entry_get(table_leaf(&space->table, gfn(page), &level));
 
-    return entry_kind(space, value, level) == PAGE_FRAME;
+    return entry_kind(space, value, level) == PLACE_FRAME;
 }
 
 /* What the CPU does on its way to the page, which is resident: where it is. */
@@ -85,7 +85,7 @@ static enum mm_result touch(struct test_vcpu *vcpu)
 
 static uint64_t frames_of(const struct vm *vm)
 {
-    return vm->space->where[WHERE_RESIDENT] + vm->space->where[WHERE_TRANSIT];
+    return space_in_frames(vm->space);
 }
 
 static bool others_queue(const struct test_vcpu *than)

@@ -22,7 +22,7 @@ static unsigned woken;
 
 static void wake(struct mm_waiter *w)
 {
-    assert_null(w->space);
+    assert_int_equal(w->queue, MM_WAITS_NOT);
     woken++;
 }
 
@@ -276,12 +276,12 @@ struct tmem_stats stats_now(void)
     return stats;
 }
 
-enum tmem_where where(uint32_t pool, uint64_t object, uint32_t index)
+enum place_kind where(uint32_t pool, uint64_t object, uint32_t index)
 {
     struct tmem_handle h = handle(pool, object, index);
     uint64_t hash = tmem_hash(tmem, &h);
     struct tmem_page *page = tmem_find(tmem_shard_of(tmem, hash), hash, &h);
 
     assert_non_null(page);
-    return tmem_page_where(page);
+    return tmem_page_place(page).kind;
 }

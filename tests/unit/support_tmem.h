@@ -83,6 +83,6 @@ enum tmem_result flush_pool(uint32_t pool);
 
 struct tmem_stats stats_now(void);
 /* Of a page that is there. */
-enum tmem_where where(uint32_t pool, uint64_t object, uint32_t index);
+enum place_kind where(uint32_t pool, uint64_t object, uint32_t index);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SOURCES: tests/unit/disk_machine.c drivers/ata_command.c drivers/block.c drivers/block_queue.c
- * drivers/block_slots.c drivers/page_pool.c drivers/gpt.c */
+ * drivers/page_pool.c drivers/gpt.c */
 /*
  * The ATA driver against one IDE channel with one drive.  A drive that is slow to be ready, that
  * loses a command, that takes its time for a reset or never ends it: no poll waits for it, which is

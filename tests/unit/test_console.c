@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: hv/operator/console.c hv/operator/console_guest.c hv/operator/console_input.c */
+/* SOURCES: hv/operator/console.c hv/operator/console_guest.c hv/operator/console_input.c
+ *          hv/operator/serial_line.c hv/operator/emulator_port.c */
 /* The console between guests that mean no good and an operator who reads it. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,6 +16,9 @@
 #include "hv/loop.h"
 #include "hv/operator/console.h"
 #include "hv/operator/console_input.h"
+#include "hv/operator/emulator_port.h"
+#include "hv/operator/serial_line.h"
+#include "hv/operator/sink.h"
 #include "tests/unit/support.h"
 
 /* ---- a port that takes everything, when it is asked ---- */
@@ -106,6 +110,63 @@ uint64_t arch_clock_ns(void)
 {
     return now_ns;
 }
+
+/* What the emulator was told. */
+static char told[64];
+
+void arch_tell_emulator(const char *line)
+{
+    assert_string_equal(told, "");
+    snprintf(told, sizeof(told), "%s", line);
+}
+
+/* ---- another sink, which takes so many bytes at a time ---- */
+
+static struct {
+    size_t room;
+    char text[1 << 18];
+    size_t bytes;
+    bool more;
+    unsigned finishes;
+    const char *ended;
+} other;
+
+static size_t other_take(struct sink *sink, const char *text, size_t bytes,
+                         enum sink_patience patience)
+{
+    size_t taken = patience == SINK_NOW && other.room < bytes ? other.room : bytes;
+
+    (void)sink;
+    memcpy(other.text + other.bytes, text, taken);
+    other.bytes += taken;
+    other.room -= patience == SINK_NOW ? taken : 0;
+    return taken;
+}
+
+static void other_expect(struct sink *sink, bool more)
+{
+    (void)sink;
+    other.more = more;
+}
+
+static void other_finish(struct sink *sink)
+{
+    (void)sink;
+    other.finishes++;
+}
+
+static void other_end(struct sink *sink, const char *line)
+{
+    (void)sink;
+    other.ended = line;
+}
+
+static struct sink other_sink = {
+    .take = other_take,
+    .expect = other_expect,
+    .finish = other_finish,
+    .end = other_end,
+};
 
 /* ---- tests ---- */
 
@@ -339,8 +400,7 @@ static void input(void **state)
         text[i] = (char)(i * 7 % 251);
     }
     assert_int_equal(console_input_peek(), -1);
-    console_init(0x3f8, 115200);
-    console_enable_interrupts();
+    serial_line_enable_interrupts();
     typed = text;
     typed_bytes = sizeof(text);
     wakes = 0;
@@ -349,27 +409,83 @@ static void input(void **state)
     assert_int_equal(sizeof(text) - typed_bytes, CONSOLE_INPUT_BYTES);
     assert_false(ready); /* the other side has been asked to wait */
     for (; at < sizeof(text); at++) {
-        if (!console_input_waiting()) {
+        if (console_input_peek() < 0) {
             assert_true(ready);
-            console_poll();
+            serial_line_poll();
         }
         assert_int_equal(console_input_peek(), (unsigned char)text[at]);
         console_input_drop();
     }
-    assert_false(console_input_waiting());
+    assert_int_equal(console_input_peek(), -1);
     assert_true(ready);
     typed = "abc]def]";
     typed_bytes = 8;
     port_overruns++;
     support_log_watch("lost characters that were typed, 1 times");
-    console_poll();
-    console_poll();
+    serial_line_poll();
+    serial_line_poll();
     assert_int_equal(support_log_seen(), 1); /* told once */
     assert_false(console_input_skip_to('x'));
     assert_int_equal(console_input_peek(), 'a');
     assert_true(console_input_skip_to(']'));
     console_input_drop();
     assert_int_equal(console_input_peek(), 'd');
+}
+
+/* All sinks are shown the same.  A slow one is waited for only when the console is flushed, or when
+ * the ring is full of what it has yet to take: then nobody is shown what comes. */
+static void sinks(void **state)
+{
+    const char *line = "spillway: power off: all guests ok";
+
+    (void)state;
+    (void)shown();
+    console_add_sink(&other_sink);
+    console_printf("0123456789");
+    other.room = 4;
+    assert_true(console_drain()); /* the serial line has all of it */
+    assert_int_equal(port_bytes, 10);
+    assert_false(wants_transmit);
+    assert_int_equal(other.bytes, 4);
+    assert_true(other.more);
+    other.room = 100;
+    assert_false(console_drain());
+    assert_false(other.more);
+    assert_int_equal(other.bytes, 10);
+    for (unsigned i = 0; i < 20000; i++) { /* more than the ring holds, and `other` is full */
+        console_printf("line %05u\n", i);
+        console_drain();
+    }
+    assert_true(other.more);
+    console_flush();
+    assert_int_equal(other.finishes, 1);
+    assert_in_range(port_bytes, 131072, 20000 * 12);
+    assert_int_equal(port_bytes, other.bytes);
+    assert_memory_equal(port, other.text, other.bytes);
+    other.bytes = port_bytes = 0;
+    console_write_line(line);
+    console_end(line);
+    assert_string_equal(shown(), "spillway: power off: all guests ok\r\n");
+    assert_string_equal(told, line);
+    assert_ptr_equal(other.ended, line);
+    other.room = SIZE_MAX;
+}
+
+/* A panic: no lock, no attached guest, and every sink. */
+static void panicking(void **state)
+{
+    (void)state;
+    console_attach(&alpha);
+    (void)shown();
+    told[0] = '\0';
+    print(&alpha, "on its way");
+    console_panic_mode();
+    emulator_port_open();
+    serial_line_open_default(); /* both are there */
+    console_printf("panic\n");
+    console_end("panic");
+    assert_string_equal(shown(), "on its waypanic\r\n");
+    assert_string_equal(told, "panic");
 }
 
 int main(void)
@@ -380,7 +496,16 @@ int main(void)
         cmocka_unit_test(at_the_end),     cmocka_unit_test(attached),
         cmocka_unit_test(held),           cmocka_unit_test(unfinished),
         cmocka_unit_test(attached_waits), cmocka_unit_test(input),
+        cmocka_unit_test(sinks),          cmocka_unit_test(panicking),
     };
+
+    console_printf("before there was a port\n");
+    assert_true(console_drain());
+    emulator_port_open();
+    serial_line_open(0x3f8, 115200);
+    if (strcmp(shown(), "before there was a port\r\n") != 0) {
+        return 1;
+    }
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: drivers/block_queue.c drivers/block_slots.c drivers/nvme_ring.c drivers/virtio_ring.c
+/* SOURCES: drivers/block_queue.c drivers/block_tags.c drivers/nvme_ring.c drivers/virtio_ring.c
  * drivers/ata_command.c drivers/gpt.c */
 /* Disk drivers without disks: request queue, NVMe rings and PRPs, virtqueues, PRDs, GPT. */
 #include <setjmp.h>
@@ -12,7 +12,7 @@
 
 #include "drivers/ata_command.h"
 #include "drivers/block.h"
-#include "drivers/block_slots.h"
+#include "drivers/block_tags.h"
 #include "drivers/gpt.h"
 #include "drivers/nvme_ring.h"
 #include "drivers/virtio_ring.h"
@@ -171,46 +171,45 @@ static void test_queue_flush_and_fail_waiting(void **state)
     assert_int_equal(failed.status, BLOCK_TIMEOUT);
 }
 
-/* ---- block_slots ---- */
+/* ---- block_tags ---- */
 
-static void test_slots(void **state)
+static void test_tags(void **state)
 {
-    static struct block_slots slots;
+    static struct block_tags tags;
     struct block_device device = {.name = "d", .blocks = 1000};
     struct block_queue queue;
-    struct block_slice slice;
     struct answer answer;
     struct block_request request = make_request(BLOCK_READ, 0, 3, &answer);
 
     (void)state;
-    assert_int_equal(block_slots_for(1), BLOCK_SLOTS);
-    assert_int_equal(block_slots_for(8), BLOCK_SLOTS / 2);
+    assert_int_equal(block_tags_for(1), BLOCK_TAGS);
+    assert_int_equal(block_tags_for(8), BLOCK_TAGS / 2);
     block_queue_init(&queue);
-    block_slots_init(&slots, 3);
+    block_tags_init(&tags, 3);
     add(&queue, &device, &request);
     for (unsigned i = 0; i < 3; i++) {
-        assert_true(slots.free != 0);
-        assert_true(block_queue_take(&queue, 1, &slice));
-        assert_int_equal(block_slots_take(&slots, &slice), i);
-        slots.slot[i].deadline = 1000 + 100 * i;
+        assert_true(tags.free != 0);
+        assert_int_equal(block_tags_take(&tags), i);
+        assert_true(block_queue_take(&queue, 1, &tags.tag[i].slice));
+        tags.tag[i].deadline = 1000 + 100 * i;
     }
-    assert_int_equal(slots.free, 0);
-    assert_int_equal(block_slots_overdue(&slots, 999, 0), -1);
-    assert_int_equal(block_slots_overdue(&slots, 2000, 0), -1); /* it has just looked */
-    slots.next_check = 0;
-    assert_int_equal(block_slots_overdue(&slots, 1500, 501), -1);
-    slots.next_check = 0;
-    assert_int_equal(block_slots_overdue(&slots, 1500, 500), 0);
-    assert_int_equal(slots.next_check, 1500 + BLOCK_TIMEOUT_CHECK_NS);
+    assert_int_equal(tags.free, 0);
+    assert_int_equal(block_tags_overdue(&tags, 999, 0), -1);
+    assert_int_equal(block_tags_overdue(&tags, 2000, 0), -1); /* it has just looked */
+    tags.next_check = 0;
+    assert_int_equal(block_tags_overdue(&tags, 1500, 501), -1);
+    tags.next_check = 0;
+    assert_int_equal(block_tags_overdue(&tags, 1500, 500), 0);
+    assert_int_equal(tags.next_check, 1500 + BLOCK_TIMEOUT_CHECK_NS);
     for (unsigned i = 0; i < BLOCK_RETRIES; i++) {
-        assert_true(block_slots_retry(&slots, 1));
+        assert_true(block_tags_retry(&tags, 1));
     }
-    assert_false(block_slots_retry(&slots, 1));
-    block_slots_end(&slots, 1, &queue, BLOCK_TIMEOUT);
-    assert_int_equal(slots.free, BIT(1));
-    assert_int_equal(slots.used, BIT(0) | BIT(2));
-    assert_int_equal(block_slots_take(&slots, &slice), 1); /* with no retries behind it */
-    assert_true(block_slots_retry(&slots, 1));
+    assert_false(block_tags_retry(&tags, 1));
+    block_tags_end(&tags, 1, &queue, BLOCK_TIMEOUT);
+    assert_int_equal(tags.free, BIT(1));
+    assert_int_equal(tags.used, BIT(0) | BIT(2));
+    assert_int_equal(block_tags_take(&tags), 1); /* with no retries behind it */
+    assert_true(block_tags_retry(&tags, 1));
 }
 
 /* ---- NVMe ---- */
@@ -575,7 +574,7 @@ int main(void)
         cmocka_unit_test(test_queue_first_failure_stops_the_rest),
         cmocka_unit_test(test_queue_refuses),
         cmocka_unit_test(test_queue_flush_and_fail_waiting),
-        cmocka_unit_test(test_slots),
+        cmocka_unit_test(test_tags),
         cmocka_unit_test(test_nvme_command),
         cmocka_unit_test(test_nvme_prp),
         cmocka_unit_test(test_nvme_ring),

@@ -30,7 +30,7 @@ static uint64_t free_at_start;
 
 static void wake(struct mm_waiter *waiter)
 {
-    assert_null(waiter->space);
+    assert_int_equal(waiter->queue, MM_WAITS_NOT);
     woken++;
 }
 
@@ -77,7 +77,7 @@ static void machine_down(void)
     support_memory_free();
 }
 
-static enum page_kind kind_of(uint64_t page)
+static enum place_kind kind_of(uint64_t page)
 {
     unsigned level;
     uint64_t *entry = table_leaf(&space->table, gfn(page), &level);
@@ -90,7 +90,7 @@ static uint64_t *memory_of(uint64_t page)
     unsigned level;
     uint64_t *entry = table_leaf(&space->table, gfn(page), &level);
 
-    assert_int_equal(kind_of(page), PAGE_FRAME);
+    assert_int_equal(kind_of(page), PLACE_FRAME);
     assert_int_equal(level, 1);
     return mm_frame_ptr(entry_frame(space, table_entry_get(entry), 1));
 }
@@ -136,7 +136,7 @@ static void store_page(uint64_t page)
     touch(page, page + 1);
     evict_all();
     fake_disk_settle(&disk);
-    assert_int_equal(kind_of(page), PAGE_SLOT);
+    assert_int_equal(kind_of(page), PLACE_SLOT);
 }
 
 static struct space_stats stats_now(void)
@@ -192,7 +192,7 @@ static void sequence_takes_few_faults(void)
     unsigned faults = 0;
 
     for (uint64_t page = 0; page < 256; page++) {
-        if (kind_of(page) != PAGE_FRAME) {
+        if (kind_of(page) != PLACE_FRAME) {
             assert_int_equal(fault(page, ACCESS_WRITE), MM_OK);
             faults++;
         }
@@ -208,7 +208,7 @@ static void pattern_needs_no_disk(void)
     assert_int_equal(fault(7, ACCESS_WRITE), MM_OK);
     page_fill(memory_of(7), 0x7777777777777777);
     evict_all();
-    assert_int_equal(kind_of(7), PAGE_PATTERN);
+    assert_int_equal(kind_of(7), PLACE_WORD);
     assert_int_equal(disk.queued, 0);
     assert_int_equal(fault(7, ACCESS_READ), MM_OK);
     assert_int_equal(memory_of(7)[511], 0x7777777777777777);
@@ -218,7 +218,7 @@ static void page_comes_back_from_store(void)
 {
     store_page(9);
     assert_int_equal(fault(9, ACCESS_READ), MM_WAIT);
-    assert_int_equal(kind_of(9), PAGE_IN);
+    assert_int_equal(kind_of(9), PLACE_READING);
     assert_int_equal(woken, NOT_WOKEN);
     fake_disk_settle(&disk);
     assert_int_equal(woken, WOKEN);
@@ -230,7 +230,7 @@ static void clean_page_is_dropped(void)
 {
     page_comes_back_from_store();
     evict_all();
-    assert_int_equal(kind_of(9), PAGE_SLOT);
+    assert_int_equal(kind_of(9), PLACE_SLOT);
     assert_int_equal(disk.queued, 0);
     assert_int_equal(stats_now().clean_drops, 1);
 }
@@ -239,16 +239,16 @@ static void fault_takes_page_back(void)
 {
     touch(3, 33);
     evict_all();
-    assert_int_equal(kind_of(3), PAGE_OUT);
+    assert_int_equal(kind_of(3), PLACE_WRITING);
     assert_int_equal(fault(3, ACCESS_READ), MM_OK);
     assert_int_equal(memory_of(3)[0], 33);
     set_accessed(3, false);
     evict_all(); /* its write is in flight: not chosen */
-    assert_int_equal(kind_of(3), PAGE_FRAME);
+    assert_int_equal(kind_of(3), PLACE_FRAME);
     fake_disk_settle(&disk);
     set_accessed(3, false);
     evict_all(); /* the write has made it clean */
-    assert_int_equal(kind_of(3), PAGE_SLOT);
+    assert_int_equal(kind_of(3), PLACE_SLOT);
     assert_int_equal(stats_now().clean_drops, 1);
 }
 
@@ -261,7 +261,7 @@ static void failed_write_is_repeated(void)
     disk.fail_write_in = 1;
     evict_all();
     support_store_settle(&disk);
-    assert_int_equal(kind_of(3), PAGE_SLOT);
+    assert_int_equal(kind_of(3), PLACE_SLOT);
     store_get_stats(store, &stats);
     assert_int_equal(stats.retired, 0);
     assert_int_equal(stats.errors, 1);
@@ -275,7 +275,7 @@ static void bad_slot_keeps_page(void)
     disk.fail_write_permille = 1000;
     evict_all();
     support_store_settle(&disk);
-    assert_int_equal(kind_of(3), PAGE_FRAME);
+    assert_int_equal(kind_of(3), PLACE_FRAME);
     assert_int_equal(memory_of(3)[0], 33);
     store_get_stats(store, &stats);
     assert_int_equal(stats.retired, 1);
@@ -283,7 +283,7 @@ static void bad_slot_keeps_page(void)
     set_accessed(3, false);
     evict_all();
     support_store_settle(&disk);
-    assert_int_equal(kind_of(3), PAGE_SLOT);
+    assert_int_equal(kind_of(3), PLACE_SLOT);
 }
 
 static void failed_read_loses_one_page(void)
@@ -300,7 +300,7 @@ static void failed_read_loses_one_page(void)
     assert_int_equal(woken, WOKEN);
     assert_int_equal(fault(18, ACCESS_READ), MM_OK);
     assert_int_equal(memory_of(18)[0], 18);
-    assert_int_equal(kind_of(20), PAGE_LOST);
+    assert_int_equal(kind_of(20), PLACE_LOST);
     assert_int_equal(fault(20, ACCESS_READ), MM_LOST);
 }
 
@@ -323,7 +323,7 @@ static void neighbour_read_ahead_is_waited_for(void)
     fake_disk_settle(&disk);
     space->read_ahead = 8;
     assert_int_equal(fault(18, ACCESS_READ), MM_WAIT);
-    assert_int_equal(kind_of(21), PAGE_IN);
+    assert_int_equal(kind_of(21), PLACE_READING);
     assert_int_equal(disk.queued, 1);
     assert_int_equal(fault(21, ACCESS_READ), MM_WAIT); /* the waiter moves */
     assert_int_equal(disk.queued, 1);
@@ -361,7 +361,7 @@ static void closed_during_transit(void)
     touch(10, 11);
     assert_int_equal(fault(9, ACCESS_READ), MM_WAIT);
     evict_all();
-    assert_int_equal(kind_of(10), PAGE_OUT);
+    assert_int_equal(kind_of(10), PLACE_WRITING);
     space_close(space);
     assert_false(space_drain(space));
     assert_int_equal(fault(10, ACCESS_READ), MM_LOST);
@@ -375,7 +375,7 @@ static void pinned_pages_stay(void)
     assert_true(space_add_slot(space, gfn(DEVICE), 1, SLOT_PINNED));
     assert_int_equal(fault(DEVICE, ACCESS_WRITE), MM_OK);
     evict_all();
-    assert_int_equal(kind_of(DEVICE), PAGE_FRAME);
+    assert_int_equal(kind_of(DEVICE), PLACE_FRAME);
 }
 
 static void minimum_stays(void)
@@ -437,7 +437,7 @@ static void cleared_page_is_a_hole(void)
 
     evict_all();
     fake_disk_settle(&disk);
-    assert_int_equal(kind_of(7), PAGE_HOLE);
+    assert_int_equal(kind_of(7), PLACE_HOLE);
     assert_int_equal(stats_now().page_outs, written);
     assert_int_equal(stats_now().stored, 0);
 }

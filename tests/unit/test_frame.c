@@ -68,7 +68,7 @@ static void check_reset(pfn_t first, unsigned order, enum alloc_use use)
         const struct frame *f = frame_get(pfn(first.v + i));
 
         assert_true(f->next == FRAME_NONE && f->prev == FRAME_NONE && f->slot == FRAME_NONE);
-        assert_true(f->io == FRAME_NONE && f->gfn == 0 && f->space == 0 && f->map_count == 0);
+        assert_true(f->io == FRAME_NONE && f->page == 0 && f->part == 0 && f->map_count == 0);
         assert_true(f->flags == 0 && f->generation == 0 && f->state == state_for[use]);
         assert_int_equal(f->order, i == 0 ? order : FRAME_ORDER_TAIL);
     }
@@ -268,9 +268,9 @@ static void test_split_join(void **state)
     (void)state;
     support_memory_init(4096);
     assert_true(frame_alloc(FRAME_ORDER_2M, ALLOC_GUEST, 0, &got));
-    frame_get(got)->gfn = 7;
+    frame_get(got)->page = 7;
     frame_alloc_split(got);
-    assert_int_equal(frame_get(got)->gfn, 7);
+    assert_int_equal(frame_get(got)->page, 7);
     for (uint64_t i = 0; i < 512; i++) {
         assert_int_equal(frame_get(pfn(got.v + i))->order, 0);
         assert_int_equal(frame_get(pfn(got.v + i))->state, FRAME_STATE_GUEST);

@@ -375,7 +375,7 @@ static void test_refusals(void **state)
     }
     build_paged((const uint8_t *)"\x89\x07", 2);
     vcpu_inject_exception(&fake.vcpu, VECTOR_GP); /* delivery was cut short */
-    assert_int_equal(native_emulate(), EXIT_STOP);
+    assert_int_equal(native_emulate(), EXIT_FAIL);
     assert_int_equal(fake.triple_faults, 1);
 }
 
@@ -437,7 +437,7 @@ static void test_step(void **state)
     assert_int_equal(touch(0xd0001000, ACCESS_EXEC), EXIT_RESUME);
     assert_int_equal(fake.lent, 0);
     assert_false(fake.vcpu.event.valid);
-    assert_null(fake.vm.lent_to);
+    assert_null(fake.vm.run.lent_to);
 }
 
 /* Any bytes at all: never more than a failed VM, and never a device access with RIP unchanged but

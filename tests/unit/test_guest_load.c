@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SOURCES: tests/unit/vdev_fake.c hv/load/load.c hv/load/linux.c hv/load/elf.c
- * hv/load/multiboot.c hv/vdev/acpi.c hv/vdev/lapic.c hv/vdev/lapic_send.c
- * hv/vdev/lapic_lint.c hv/vdev/lapic_timer.c hv/vdev/ioapic.c hv/vdev/uart.c hv/vdev/platform_io.c
- * hv/vdev/pit.c hv/vdev/cmos.c hv/vdev/calendar.c hv/vdev/vpm.c hv/vdev/vpic.c hv/vdev/lines.c
- * hv/vdev/vhpet.c hv/vdev/vpci.c hv/vdev/devices.c hv/vdev/testdev_none.c hv/timer.c */
+ * hv/load/multiboot.c hv/timer.c */
 /* The guest loader: each format, what a guest finds in memory, waits at every call, hostile files.
  */
 #include <setjmp.h>

@@ -58,7 +58,7 @@ static uint8_t *mapped(gfn_t page)
     unsigned level;
     uint64_t entry = table_entry_get(table_leaf(&space->table, page, &level));
 
-    if (entry_kind(space, entry, level) != PAGE_FRAME) {
+    if (entry_kind(space, entry, level) != PLACE_FRAME) {
         return NULL;
     }
     assert_int_equal(level, 1);

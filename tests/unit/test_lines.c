@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: tests/unit/vdev_fake.c hv/vdev/lapic.c hv/vdev/lapic_send.c hv/vdev/lapic_lint.c
- * hv/vdev/lapic_timer.c hv/vdev/ioapic.c hv/vdev/uart.c hv/vdev/platform_io.c hv/vdev/pit.c
- * hv/vdev/cmos.c hv/vdev/calendar.c hv/vdev/vpm.c hv/vdev/vpic.c hv/vdev/lines.c hv/vdev/vhpet.c
- * hv/vdev/vpci.c hv/vdev/devices.c hv/vdev/testdev_none.c hv/vdev/bus.c hv/timer.c */
+/* SOURCES: tests/unit/vdev_fake.c hv/timer.c */
 /* Interrupt lines: 8259s and IOAPIC, INTR and LINT0, and whom the PIT's timer costs what. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,9 +9,9 @@
 
 #include "arch/x86/hw/msr.h"
 #include "hv/timer.h"
-#include "hv/vdev/bus.h"
-#include "hv/vdev/lines.h"
-#include "hv/vdev/pit.h"
+#include "hv/vdev/access.h"
+#include "hv/vdev/irq/lines.h"
+#include "hv/vdev/legacy/vpit.h"
 #include "tests/unit/vdev_fake.h"
 
 #define VECTOR       0x51
@@ -45,23 +42,23 @@ static uint8_t in8(uint16_t port)
 
 static bool extint(void)
 {
-    return lapic_extint_pending(vcpu()->lapic);
+    return vlapic_extint_pending(vcpu()->vlapic);
 }
 
 static int apic_vector(void)
 {
-    return lapic_highest_pending(vcpu()->lapic);
+    return vlapic_highest_pending(vcpu()->vlapic);
 }
 
 static void set_pin(unsigned pin, uint32_t low)
 {
-    bus_mmio_write(vcpu(), gpa(IOAPIC_BASE), 4, 0x10 + 2 * pin);
-    bus_mmio_write(vcpu(), gpa(IOAPIC_BASE + 0x10), 4, low);
+    bus_mmio_write(vcpu(), gpa(VIOAPIC_BASE), 4, 0x10 + 2 * pin);
+    bus_mmio_write(vcpu(), gpa(VIOAPIC_BASE + 0x10), 4, low);
 }
 
 static void set_lint0(uint32_t value)
 {
-    lapic_mmio_write(vcpu(), LVT_LINT0, 4, value);
+    vlapic_mmio_write(vcpu(), LVT_LINT0, 4, value);
 }
 
 /* Vectors 30h and 38h; the masks as given. */
@@ -83,7 +80,7 @@ static void start(void)
     for (unsigned i = 0; i < 2; i++) {
         vfake.vcpu[i].state = VCPU_SLEEPING;
     }
-    lapic_virtual_wire(vcpu()->lapic);
+    vlapic_virtual_wire(vcpu()->vlapic);
 }
 
 static void program_pit(unsigned count)
@@ -158,7 +155,7 @@ static void apic_switched_off(void **state)
     set_lint0(MASKED);
     out8(0x3f9, 0x02);
     assert_false(extint());
-    assert_true(lapic_msr_write(vcpu(), APIC_BASE, APIC_BASE_DEFAULT));
+    assert_true(vlapic_msr_write(vcpu(), APIC_BASE, APIC_BASE_DEFAULT));
     assert_true(extint());
     assert_int_equal(vm_devices_acknowledge(&vfake.vm), UART_VECTOR);
     vfake_stop();
@@ -243,8 +240,8 @@ static void ticks_by_ioapic(void **state)
     for (unsigned i = 0; i < 10000; i++) {
         vfake_advance(100000);
         if (apic_vector() == VECTOR) {
-            lapic_accept(vcpu()->lapic, VECTOR);
-            lapic_mmio_write(vcpu(), 0xb0, 4, 0);
+            vlapic_accept(vcpu()->vlapic, VECTOR);
+            vlapic_mmio_write(vcpu(), 0xb0, 4, 0);
             ticks++;
         }
     }
@@ -362,14 +359,14 @@ static void hpet_has_pins(void **state)
     hpet_out(0x128, 8, hpet_in(0xf0, 8) + 200000);
     vfake_advance(NS_PER_MS);
     assert_int_equal(apic_vector(), VECTOR);
-    lapic_accept(vcpu()->lapic, VECTOR);
-    lapic_mmio_write(vcpu(), 0xb0, 4, 0);
+    vlapic_accept(vcpu()->vlapic, VECTOR);
+    vlapic_mmio_write(vcpu(), 0xb0, 4, 0);
     vfake_advance(NS_PER_MS);
     for (unsigned i = 0; i < 2; i++) { /* as long as its bit is set */
         assert_int_equal(apic_vector(), VECTOR + 1);
-        lapic_accept(vcpu()->lapic, VECTOR + 1);
+        vlapic_accept(vcpu()->vlapic, VECTOR + 1);
         hpet_out(0x20, 4, i == 0 ? 0xd : 0x2);
-        lapic_mmio_write(vcpu(), 0xb0, 4, 0);
+        vlapic_mmio_write(vcpu(), 0xb0, 4, 0);
     }
     assert_int_equal(apic_vector(), -1);
     assert_int_equal(timer_next(), TIMER_NEVER);

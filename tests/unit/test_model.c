@@ -29,13 +29,8 @@ static uint64_t taken_back, large_maps, large_splits, clean_drops, readahead_hit
 
 static void check_sums(const struct model_space *in)
 {
-    uint64_t where[WHERE_COUNT] = {0};
+    uint64_t where[PLACE_KINDS] = {0};
     struct space_stats s;
-    static const enum page_where of_kind[] = {
-        [PAGE_HOLE] = WHERE_HOLE,      [PAGE_PATTERN] = WHERE_PATTERN, [PAGE_SLOT] = WHERE_STORED,
-        [PAGE_IN] = WHERE_TRANSIT,     [PAGE_OUT] = WHERE_TRANSIT,     [PAGE_LOST] = WHERE_LOST,
-        [PAGE_FRAME] = WHERE_RESIDENT,
-    };
 
     space_get_stats(in->space, &s);
     assert_int_equal(s.memory, PAGES);
@@ -45,9 +40,9 @@ static void check_sums(const struct model_space *in)
         unsigned level;
         uint64_t *entry = table_leaf(&in->space->table, model_gfn(i), &level);
 
-        where[of_kind[entry_kind(in->space, table_entry_get(entry), level)]]++;
+        where[entry_kind(in->space, table_entry_get(entry), level)]++;
     }
-    for (unsigned i = 0; i < WHERE_COUNT; i++) {
+    for (unsigned i = 0; i < PLACE_KINDS; i++) {
         assert_int_equal(where[i], in->space->where[i]);
     }
 }

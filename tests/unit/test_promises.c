@@ -145,9 +145,9 @@ static void describe(void)
                "%lu\n",
                v, (unsigned long)vm->terms.memory, (unsigned long)vm->terms.min,
                (unsigned long)vm->terms.max, (unsigned long)vm->terms.tmem,
-               (unsigned long)vm->space->where[WHERE_RESIDENT],
-               (unsigned long)vm->space->where[WHERE_TRANSIT],
-               (unsigned long)vm->space->where[WHERE_STORED]);
+               (unsigned long)vm->space->where[PLACE_FRAME],
+               (unsigned long)(space_in_frames(vm->space) - vm->space->where[PLACE_FRAME]),
+               (unsigned long)vm->space->where[PLACE_SLOT]);
         for (unsigned i = 0; i < vm->terms.vcpus; i++) {
             printf("  vCPU %u: access %d, %u turns, %s, queue %d\n", i,
                    (int)vm->vcpu[i].access.kind, vm->vcpu[i].watch.turns,

@@ -74,13 +74,13 @@ static void evict(uint64_t word, bool repeated)
     assert_int_equal(space_write(space, gpa(0), page, PAGE_SIZE, &waiter), MM_OK);
     entry = table_entry_get(table_leaf(&space->table, gfn(0), &level));
     stale = mm_frame_ptr(entry_frame(space, entry, level));
-    for (unsigned i = 0; i < 4 && space->where[WHERE_RESIDENT] != 0; i++) {
+    for (unsigned i = 0; i < 4 && space->where[PLACE_FRAME] != 0; i++) {
         reclaim_batch(space, 16, 0);
-        stale = space->where[WHERE_RESIDENT] != 0 ? stale : NULL;
+        stale = space->where[PLACE_FRAME] != 0 ? stale : NULL;
     }
     stale = NULL;
     fake_disk_settle(&disk);
-    assert_int_equal(space->where[WHERE_RESIDENT], 0);
+    assert_int_equal(space->where[PLACE_FRAME], 0);
     page[7] = 0x5eed;
     uint64_t content[WORDS];
 

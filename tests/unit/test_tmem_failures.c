@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "mm/content/page_io.h"
 #include "tests/unit/support_tmem.h"
 
 /* ---- the disk ------------------------------------------------------------------------------- */
@@ -66,32 +67,34 @@ static void ignore(struct mm_waiter *unused)
 static void reads_wait_when_there_is_no_request(void **state)
 {
     uint32_t pool = new_pool(TMEM_PERSISTENT);
-    struct mm_waiter waiters[TMEM_READS + 1] = {0};
+    struct mm_waiter waiters[PAGE_IO_RESERVE + 1] = {0};
 
     (void)state;
-    for (uint32_t i = 0; i < 100; i++) {
+    for (uint32_t i = 0; i < 200; i++) {
         assert_int_equal(put(pool, 1, i, 2 * i + 1), TMEM_OK);
     }
     squeeze(20);
-    for (uint32_t i = 0; i < 80; i++) {
+    for (uint32_t i = 0; i < 120; i++) {
         struct tmem_handle h = handle(pool, 1, i);
 
         tmem_prefetch(tmem, &h);
     }
-    assert_int_equal(disk.queued, TMEM_IOS - TMEM_READS);
-    for (uint32_t i = 0; i <= TMEM_READS; i++) {
-        struct tmem_handle h = handle(pool, 1, 80 + i);
+    assert_int_equal(disk.queued, PAGE_IO_REQUESTS - PAGE_IO_RESERVE);
+    for (uint32_t i = 0; i <= PAGE_IO_RESERVE; i++) {
+        struct tmem_handle h = handle(pool, 1, 120 + i);
 
         waiters[i].wake = ignore;
         list_init(&waiters[i].link);
         assert_int_equal(tmem_get(tmem, &h, gpa(0), &waiters[i]), TMEM_WAIT);
     }
-    assert_int_equal(disk.queued, TMEM_IOS);
-    assert_int_equal(get(pool, 1, 99, 199), TMEM_OK);
+    assert_int_equal(disk.queued, PAGE_IO_REQUESTS);
+    assert_int_equal(waiters[PAGE_IO_RESERVE].queue, MM_WAITS_FRAME);
+    assert_int_equal(get(pool, 1, 199, 399), TMEM_OK);
     assert_int_equal(get(pool, 1, 0, 1), TMEM_OK);
     fake_disk_settle(&disk);
-    for (uint32_t i = 0; i <= TMEM_READS; i++) {
-        assert_null(waiters[i].space);
+    for (uint32_t i = 0; i <= PAGE_IO_RESERVE; i++) {
+        assert_int_equal(waiters[i].queue, MM_WAITS_NOT);
+        space_cancel_wait(&waiters[i]);
     }
 }
 

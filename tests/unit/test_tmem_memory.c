@@ -54,7 +54,7 @@ static void rule8_a_page_of_one_word_takes_no_frame(void **state)
 
     (void)state;
     assert_int_equal(put(pool, 1, 1, 8), TMEM_OK);
-    assert_int_equal(where(pool, 1, 1), TMEM_AT_PATTERN);
+    assert_int_equal(where(pool, 1, 1), PLACE_WORD);
     assert_int_equal(frame_stats_get().tmem, 0);
     assert_int_equal(get(pool, 1, 1, 8), TMEM_OK);
 }
@@ -245,7 +245,7 @@ static void rule8_oldest_persistent_pages_are_written_first(void **state)
     assert_int_equal(tmem_write_out(tmem, 20), 20);
     fake_disk_settle(&disk);
     for (uint32_t i = 0; i < 50; i++) {
-        assert_int_equal(where(pool, 1, i), i < 20 ? TMEM_AT_SLOT : TMEM_AT_FRAME);
+        assert_int_equal(where(pool, 1, i), i < 20 ? PLACE_SLOT : PLACE_FRAME);
     }
 }
 
@@ -270,6 +270,47 @@ static void rule8_a_promised_put_waits_for_a_frame(void **state)
     assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
 }
 
+/* The disk has one request, and this is it; it is done. */
+static void expect_request(enum block_op op, bool urgent)
+{
+    const struct block_request *request;
+
+    assert_int_equal(disk.queued, 1);
+    request = LIST_ENTRY(disk.queue.next, struct block_request, link);
+    assert_int_equal(request->op, op);
+    assert_int_equal(request->urgent, urgent);
+    fake_disk_settle(&disk);
+}
+
+/* Of guest memory and of tmem: not what is written back, nor what is read ahead of need. */
+static void reads_that_a_vcpu_waits_for_are_urgent(void **state)
+{
+    uint32_t pool = new_pool(TMEM_PERSISTENT);
+    struct tmem_handle h = handle(pool, 1, 1);
+    uint64_t content[WORDS];
+
+    (void)state;
+    watermarks_off();
+    make_page(7, content);
+    guest_write(3, content);
+    assert_int_equal(reclaim_batch(space, 1, 0), 1);
+    expect_request(BLOCK_WRITE, false);
+    assert_int_equal(space_read(space, gpa(3 * PAGE_SIZE), content, PAGE_SIZE, &waiter), MM_WAIT);
+    expect_request(BLOCK_READ, true);
+    wait_woken();
+
+    assert_int_equal(put(pool, 1, 1, 5), TMEM_OK);
+    assert_int_equal(tmem_write_out(tmem, 1), 1);
+    expect_request(BLOCK_WRITE, false);
+    assert_int_equal(tmem_get(tmem, &h, gpa(2 * PAGE_SIZE), &waiter), TMEM_WAIT);
+    expect_request(BLOCK_READ, true);
+    wait_woken();
+    support_clock_advance(1000000000);
+    assert_int_equal(tmem_write_out(tmem, 1), 1); /* it has a clean copy */
+    tmem_prefetch(tmem, &h);
+    expect_request(BLOCK_READ, false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -284,6 +325,7 @@ int main(void)
         cmocka_unit_test(rule8_memory_in_pieces_is_enough),
         TMEM_CASE(rule8_oldest_persistent_pages_are_written_first),
         TMEM_CASE(rule8_a_promised_put_waits_for_a_frame),
+        TMEM_CASE(reads_that_a_vcpu_waits_for_are_urgent),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -70,11 +70,11 @@ static void rule2_clean_copy_is_dropped_and_read_again(void **state)
     (void)state;
     assert_int_equal(put(pool, 1, 1, 5), TMEM_OK);
     squeeze(20);
-    assert_int_equal(where(pool, 1, 1), TMEM_AT_SLOT);
+    assert_int_equal(where(pool, 1, 1), PLACE_SLOT);
     assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
-    assert_int_equal(where(pool, 1, 1), TMEM_AT_FRAME);
+    assert_int_equal(where(pool, 1, 1), PLACE_FRAME);
     assert_int_equal(tmem_write_out(tmem, 1), 1);
-    assert_int_equal(where(pool, 1, 1), TMEM_AT_SLOT);
+    assert_int_equal(where(pool, 1, 1), PLACE_SLOT);
     store_get_stats(store, &before);
     assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
     store_get_stats(store, &after);
@@ -127,14 +127,14 @@ static void what_was_read_for_a_get_stays_until_it_comes(void **state)
     (void)state;
     assert_int_equal(put(pool, 1, 1, 5), TMEM_OK);
     squeeze(20);
-    assert_int_equal(where(pool, 1, 1), TMEM_AT_SLOT);
+    assert_int_equal(where(pool, 1, 1), PLACE_SLOT);
     assert_int_equal(tmem_get(tmem, &h, gpa(2 * PAGE_SIZE), &waiter), TMEM_WAIT);
     wait_woken();
     assert_int_equal(tmem_write_out(tmem, 1), 0);
-    assert_int_equal(where(pool, 1, 1), TMEM_AT_FRAME);
+    assert_int_equal(where(pool, 1, 1), PLACE_FRAME);
     assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
     assert_int_equal(tmem_write_out(tmem, 1), 1);
-    assert_int_equal(where(pool, 1, 1), TMEM_AT_SLOT);
+    assert_int_equal(where(pool, 1, 1), PLACE_SLOT);
     /* Nobody comes: it goes nevertheless. */
     assert_int_equal(tmem_get(tmem, &h, gpa(2 * PAGE_SIZE), &waiter), TMEM_WAIT);
     wait_woken();
@@ -154,7 +154,7 @@ static void rule2_get_while_it_is_written(void **state)
     assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
     assert_int_equal(disk.queued, 1);
     fake_disk_settle(&disk);
-    assert_int_equal(where(pool, 1, 1), TMEM_AT_SLOT);
+    assert_int_equal(where(pool, 1, 1), PLACE_SLOT);
     assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
 }
 
@@ -227,7 +227,7 @@ static void rule4_put_replaces_while_io_is_in_flight(void **state)
     assert_int_equal(get(pool, 1, 1, 6), TMEM_OK);
     squeeze(10);
     tmem_prefetch(tmem, &h);
-    assert_int_equal(where(pool, 1, 1), TMEM_AT_READING);
+    assert_int_equal(where(pool, 1, 1), PLACE_READING);
     assert_int_equal(put(pool, 1, 1, 7), TMEM_OK);
     fake_disk_settle(&disk);
     assert_int_equal(get(pool, 1, 1, 7), TMEM_OK);

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: hv/vdev/vhpet.c */
 /* The HPET's counter and comparators, against one that is asked of each value of the counter. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +9,7 @@
 
 #include "hv/arch.h"
 #include "hv/timer.h"
-#include "hv/vdev/vhpet.h"
+#include "hv/vdev/legacy/vhpet.h"
 #include "tests/unit/xorshift.h"
 
 #define CLOCK_NS 10u

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SOURCES: tests/unit/disk_machine.c drivers/virtio_blk.c drivers/virtio_blk_queue.c
  * drivers/virtio_pci.c drivers/virtio_ring.c drivers/block.c drivers/block_queue.c
- * drivers/block_slots.c drivers/page_pool.c drivers/gpt.c */
+ * drivers/block_tags.c drivers/disk_queue.c drivers/page_pool.c drivers/gpt.c */
 /*
  * virtio-blk against devices whose registers are plain memory: they see what the driver has written
  * when time passes.  A device that takes its time for a reset, or never ends it, or for which there
@@ -46,6 +46,7 @@ struct device {
 static struct {
     struct device *device;
     struct pci_device pci[DEVICES];
+    bool direct;         /* no indirect descriptors are offered */
     bool lose;           /* requests are taken and never answered */
     uint64_t reset_ns;   /* a reset takes so long */
     bool reset_too_soon; /* the driver went on before the reset was over */
@@ -163,6 +164,24 @@ static void perform(struct device *d, const struct virtio_descriptor *table, uns
     *(uint8_t *)(uintptr_t)table[count - 1].address = 0;
 }
 
+/* The request whose chain begins at `head`: in a table of its own, or in the ring. */
+static void perform_chain(struct device *d, const struct virtio_descriptor *ring, uint16_t head)
+{
+    struct virtio_descriptor table[RING];
+    unsigned count = 0;
+
+    if (ring[head].flags & VIRTIO_DESC_INDIRECT) {
+        perform(d, (const void *)(uintptr_t)ring[head].address,
+                ring[head].bytes / sizeof(struct virtio_descriptor));
+        return;
+    }
+    do {
+        table[count] = ring[head];
+        head = ring[head].next;
+    } while (table[count++].flags & VIRTIO_DESC_NEXT);
+    perform(d, table, count);
+}
+
 static void device_serve(struct device *d)
 {
     volatile struct virtio_common *common = common_of(d);
@@ -180,8 +199,7 @@ static void device_serve(struct device *d)
         if (model.lose) {
             continue;
         }
-        perform(d, (const void *)(uintptr_t)descriptors[head].address,
-                descriptors[head].bytes / sizeof(struct virtio_descriptor));
+        perform_chain(d, descriptors, head);
         used->ring[d->used++ % RING].id = head;
         used->index = d->used;
     }
@@ -241,7 +259,8 @@ static void device_init(unsigned number)
         put32(cap + 8, 1024 * i);
         put32(cap + 12, 1024);
     }
-    common_of(d)->device_feature = (uint32_t)(BIT(0) | VIRTIO_BLK_F_FLUSH | VIRTIO_F_INDIRECT);
+    common_of(d)->device_feature =
+        (uint32_t)(BIT(0) | VIRTIO_BLK_F_FLUSH | (model.direct ? 0 : VIRTIO_F_INDIRECT));
     common_of(d)->queues = 1;
     common_of(d)->queue_size = RING;
     put32(d->bar + 2048, BLOCKS * 8);
@@ -269,11 +288,11 @@ static void note_done(struct block_request *request, enum block_status status)
     t.ended++;
 }
 
-/* The `fail`-th allocation of memory fails; 0: none. */
-static void boot(unsigned fail)
+static void boot_model(unsigned fail, bool direct)
 {
     memset(&t, 0, sizeof(t));
     memset(&model, 0, sizeof(model));
+    model.direct = direct;
     model.device = aligned_alloc(4096, DEVICES * sizeof(*model.device));
     assert_non_null(model.device);
     memset(model.device, 0, DEVICES * sizeof(*model.device));
@@ -285,6 +304,12 @@ static void boot(unsigned fail)
     disk_machine_fail_dma(fail, false);
     block_init();
     t.boot_delays = disk_machine_delays();
+}
+
+/* The `fail`-th allocation of memory fails; 0: none. */
+static void boot(unsigned fail)
+{
+    boot_model(fail, false);
 }
 
 static void finish(void)
@@ -411,12 +436,40 @@ static void test_memory_fails_once(void **state)
     assert_int_equal(lost, 2 * DEVICES); /* each device and its queue */
 }
 
+/* Each request of a page needs three descriptors of the ring itself: what has no room waits, also
+ * behind a reset. */
+static void test_ring_is_full(void **state)
+{
+    const unsigned at_once = RING / 3;
+    const struct virtio_avail *avail;
+    unsigned before;
+
+    (void)state;
+    boot_model(0, true);
+    avail = pointer(common_of(&model.device[0])->queue_avail);
+    before = avail->index;
+    model.lose = true;
+    submit(block_find("vd0"), REQUESTS);
+    assert_int_equal(avail->index, before + at_once);
+    assert_int_equal(pass(11 * SECOND), 0);
+    assert_int_equal(model.resets, 1);
+    assert_int_equal(avail->index, at_once);
+    model.lose = false;
+    assert_int_equal(pass(12 * SECOND), REQUESTS);
+    expect_all(BLOCK_OK);
+    for (unsigned i = 1; i < REQUESTS; i += 2) {
+        assert_memory_equal(model.device[0].disk + i * 4096, pages[i], 4096);
+    }
+    finish();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reset_of_5_seconds),
         cmocka_unit_test(test_device_that_never_ends_its_reset),
         cmocka_unit_test(test_memory_fails_once),
+        cmocka_unit_test(test_ring_is_full),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: hv/vdev/vpic.c */
 /*
  * The pair of 8259s: what the datasheet says of each mode, then random operations against a model
  * that is written differently: inputs one by one, and the order of priority as a list.
@@ -12,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "hv/vdev/vpic.h"
+#include "hv/vdev/irq/vpic.h"
 #include "tests/unit/xorshift.h"
 
 #define MASTER VPIC_MASTER_PORT

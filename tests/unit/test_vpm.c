@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: tests/unit/vdev_fake.c hv/vdev/lapic.c hv/vdev/lapic_send.c hv/vdev/lapic_lint.c
- * hv/vdev/lapic_timer.c hv/vdev/ioapic.c hv/vdev/uart.c hv/vdev/platform_io.c hv/vdev/pit.c
- * hv/vdev/cmos.c hv/vdev/calendar.c hv/vdev/vpm.c hv/vdev/vpic.c hv/vdev/lines.c hv/vdev/vhpet.c
- * hv/vdev/vpci.c hv/vdev/devices.c hv/vdev/testdev_none.c hv/vdev/bus.c hv/timer.c hv/vm/stop.c */
+/* SOURCES: tests/unit/vdev_fake.c hv/timer.c hv/vm/stop.c */
 /* ACPI fixed hardware as a guest sees it, and `stop` as the operator does. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
 #include "hv/loop.h"
 #include "hv/timer.h"
-#include "hv/vdev/bus.h"
+#include "hv/vdev/access.h"
 #include "hv/vm/control.h"
 #include "hv/vm/internal.h"
 #include "tests/unit/vdev_fake.h"
@@ -24,6 +22,7 @@
 /* ---- what hv/vm/stop.c calls ---- */
 
 static unsigned wakes, cuts;
+static struct vm_answer answer;
 
 void loop_wake_vms(void)
 {
@@ -38,9 +37,15 @@ void vm_set_ending(struct vm *vm, enum vm_outcome outcome, uint32_t code)
     cuts++;
 }
 
+bool vm_refuse(struct vm_answer *to, const char *format, ...)
+{
+    strcpy(to->text, format); /* those of `stop` have no arguments */
+    return false;
+}
+
 bool vm_stay_off(struct vm *vm)
 {
-    return vm->state == VM_ENDING && vm->restart;
+    return vm->state == VM_ENDING && vm->run.restart;
 }
 
 /* ---- the device ---- */
@@ -67,26 +72,26 @@ static uint32_t events(void)
 
 static void route_interrupt(uint32_t low)
 {
-    bus_mmio_write(&vfake.vcpu[0], gpa(IOAPIC_BASE), 4, 0x10 + 2 * VPM_SCI);
-    bus_mmio_write(&vfake.vcpu[0], gpa(IOAPIC_BASE + 0x10), 4, low);
+    bus_mmio_write(&vfake.vcpu[0], gpa(VIOAPIC_BASE), 4, 0x10 + 2 * VPM_SCI);
+    bus_mmio_write(&vfake.vcpu[0], gpa(VIOAPIC_BASE + 0x10), 4, low);
 }
 
 static int pending(void)
 {
-    return lapic_highest_pending(vfake.vcpu[0].lapic);
+    return vlapic_highest_pending(vfake.vcpu[0].vlapic);
 }
 
 /* Takes the interrupt and ends it, as the handler does when its work is done. */
 static void handle(bool acknowledged)
 {
-    struct lapic *lapic = vfake.vcpu[0].lapic;
+    struct vlapic *vlapic = vfake.vcpu[0].vlapic;
 
     assert_int_equal(pending(), VECTOR);
-    lapic_accept(lapic, VECTOR);
+    vlapic_accept(vlapic, VECTOR);
     if (acknowledged) {
         out(STATUS, 2, events());
     }
-    lapic_mmio_write(&vfake.vcpu[0], 0xb0, 4, 0);
+    vlapic_mmio_write(&vfake.vcpu[0], 0xb0, 4, 0);
 }
 
 static void press_and_answer(void **state)
@@ -219,7 +224,7 @@ static void start_vm(unsigned vcpus)
     vfake_start(vcpus);
     spin_init(&vfake.vm.lock, RANK_VM, "vm");
     vfake.vm.state = VM_RUNNING;
-    vfake.vm.stop_ns = 0;
+    vfake.vm.run.stop_ns = 0;
     for (unsigned i = 0; i < vcpus; i++) {
         vfake.vcpu[i].state = VCPU_SLEEPING;
     }
@@ -242,7 +247,7 @@ static void grace_ends(void **state)
 {
     (void)state;
     start_vm(1);
-    assert_null(vm_stop(&vfake.vm));
+    assert_true(vm_stop(&vfake.vm, &answer));
     assert_int_equal(events(), VPM_EVENT_PRESS);
     out(STATUS, 2, events());
     pass(2 * NS_PER_S);
@@ -252,7 +257,7 @@ static void grace_ends(void **state)
     out(STATUS, 2, events());
     pass(5 * NS_PER_S);
     assert_int_equal(cuts, 0);
-    assert_non_null(vm_stop(&vfake.vm));
+    assert_false(vm_stop(&vfake.vm, &answer));
     assert_int_equal(events(), 0); /* not pressed a second time */
     pass(NS_PER_S);
     assert_int_equal(cuts, 1);
@@ -263,7 +268,7 @@ static void only_its_own_time_counts(void **state)
 {
     (void)state;
     start_vm(2);
-    assert_null(vm_stop(&vfake.vm));
+    assert_true(vm_stop(&vfake.vm, &answer));
     vfake.vm.state = VM_PAUSED;
     pass(100 * NS_PER_S);
     vfake.vm.state = VM_RUNNING;
@@ -290,7 +295,7 @@ static void late_polls(void **state)
 {
     (void)state;
     start_vm(1);
-    assert_null(vm_stop(&vfake.vm));
+    assert_true(vm_stop(&vfake.vm, &answer));
     for (unsigned i = 0; i < 49; i++) { /* two ticks each, of ten seconds */
         vfake_advance(60 * NS_PER_S);
         vm_poll_stop(&vfake.vm);
@@ -318,9 +323,9 @@ static void stop_in_each_state(void **state)
     for (unsigned i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
         start_vm(1);
         vfake.vm.state = expected[i].state;
-        assert_int_equal(vm_stop(&vfake.vm) != NULL, expected[i].answered);
+        assert_int_equal(!vm_stop(&vfake.vm, &answer), expected[i].answered);
         assert_int_equal(cuts, expected[i].cuts);
-        assert_int_equal(vfake.vm.stop_ns != 0, expected[i].state == VM_RUNNING);
+        assert_int_equal(vfake.vm.run.stop_ns != 0, expected[i].state == VM_RUNNING);
         assert_int_equal(events(), expected[i].state == VM_RUNNING ? VPM_EVENT_PRESS : 0);
         vfake_stop();
     }

@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: tests/unit/vdev_fake.c hv/vdev/lapic.c hv/vdev/lapic_send.c hv/vdev/lapic_lint.c
- * hv/vdev/lapic_timer.c hv/vdev/ioapic.c hv/vdev/uart.c hv/vdev/platform_io.c hv/vdev/pit.c
- * hv/vdev/cmos.c hv/vdev/calendar.c hv/vdev/vpm.c hv/vdev/vpic.c hv/vdev/lines.c hv/vdev/vhpet.c
- * hv/vdev/vpci.c hv/vdev/devices.c hv/vdev/testdev_none.c hv/vdev/bus.c hv/vdev/kvmclock.c
- * hv/timer.c */
+/* SOURCES: tests/unit/vdev_fake.c hv/timer.c */
 /* Port devices: 16550, PIT, CMOS clock, reset and power; and kvmclock. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "hv/vdev/bus.h"
+#include "hv/vdev/access.h"
 #include "hv/vdev/kvmclock.h"
 #include "tests/unit/vdev_fake.h"
 
@@ -309,7 +305,7 @@ static void clock_at(uint64_t epoch, const char *expected)
     assert_string_equal(text, expected);
 }
 
-static void cmos_clock(void **state)
+static void vcmos_clock(void **state)
 {
     (void)state;
     vfake_start(1);
@@ -491,7 +487,7 @@ int main(void)
         cmocka_unit_test(unowned),
         cmocka_unit_test(empty_pci_bus),
         cmocka_unit_test(endings),
-        cmocka_unit_test(cmos_clock),
+        cmocka_unit_test(vcmos_clock),
         cmocka_unit_test(pit_channel2),
         cmocka_unit_test(scales),
         cmocka_unit_test(kvmclock),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Unit tests on the host.  `make unit`, or `make -f tests/unit/unit.mk unit` from the root.
 #
-# Each tests/unit/test_*.c is a program.  It is linked with mm/, base/, the table formats and the
+# Each tests/unit/test_*.c is a program.  It is linked with mm/, base/, hv/vdev/, the table formats and the
 # support files of tests/unit (an archive, so that only what it calls comes in), and with
 #     /* SOURCES: file.c ... */     more files of the tree
 #     /* LIBS: -lfoo ... */         more libraries
@@ -24,8 +24,9 @@ UNIT_LINK     := -Wl,--wrap=frame_alloc,--wrap=frame_alloc_zeroed,--wrap=frame_a
 UNIT_TIMEOUT  ?= 600
 
 UNIT_LIBRARY := $(sort $(wildcard mm/*/*.c base/*.c tests/unit/support*.c)) arch/x86/vmx/ept_format.c \
-                arch/x86/svm/npt_format.c tests/unit/fake_format.c tests/unit/fake_disk.c
-UNIT_HEX     := $(patsubst %.asl,$(UNIT_DIR)/%.hex,$(wildcard hv/vdev/*.asl))
+                arch/x86/svm/npt_format.c tests/unit/fake_format.c tests/unit/fake_disk.c \
+                $(filter-out hv/vdev/testdev.c,$(wildcard hv/vdev/*.c hv/vdev/*/*.c))
+UNIT_HEX     := $(patsubst %.asl,$(UNIT_DIR)/%.hex,$(wildcard hv/vdev/legacy/*.asl))
 
 # Words behind "NAME:" in the comments at the top of a test.
 unit-words = $(shell sed -n '1,12p' tests/unit/$(2).c | tr '\n' ' ' | \

@@ -178,17 +178,17 @@ void vfake_start(unsigned vcpus)
 
         vcpu->vm = &vfake.vm;
         vcpu->index = i;
-        vcpu->lapic = lapic_create(vcpu);
+        vcpu->vlapic = vlapic_create(vcpu);
         vfake.vm.vcpu[i] = vcpu;
-        lapic_mmio_write(vcpu, 0xf0, 4, 0x1ff);
-        lapic_begin_run(vcpu->lapic);
+        vlapic_mmio_write(vcpu, 0xf0, 4, 0x1ff);
+        vlapic_begin_run(vcpu->vlapic);
     }
 }
 
 void vfake_stop(void)
 {
     for (unsigned i = 0; i < vfake.vm.vcpu_count; i++) {
-        lapic_destroy(vfake.vcpu[i].lapic);
+        vlapic_destroy(vfake.vcpu[i].vlapic);
     }
     vm_devices_destroy(&vfake.vm);
     free(vfake.memory);

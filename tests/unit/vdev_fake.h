@@ -9,15 +9,15 @@
 
 #include "hv/guest/vcpu.h"
 #include "hv/guest/vm.h"
-#include "hv/vdev/cmos.h"
 #include "hv/vdev/devices.h"
-#include "hv/vdev/lapic.h"
+#include "hv/vdev/irq/vlapic.h"
+#include "hv/vdev/legacy/vcmos.h"
 
 #define VFAKE_TSC_KHZ 2000000ull /* two ticks a nanosecond */
 
 struct vdev_fake {
     struct vm vm;
-    struct cmos cmos;
+    struct vcmos cmos;
     struct vcpu vcpu[VM_VCPUS_MAX];
     uint64_t clock_ns; /* TSC = 2 * clock_ns */
     uint64_t epoch;

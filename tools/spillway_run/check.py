@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What the machine would say of a spillway.conf."""
+"""The check of a spillway.conf, as the machine would make it."""
 import os
 import subprocess
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What all commands share."""
+"""Shared by all commands."""
 import os
 import re
 import shutil
@@ -13,7 +13,7 @@ EXIT_OK, EXIT_GUEST, EXIT_USAGE, EXIT_PANIC, EXIT_TIMEOUT = 0, 1, 2, 3, 124
 
 
 class Problem(Exception):
-    """What went wrong, for the user; exit status 2."""
+    """An error for the user; exit status 2."""
 
 
 def parse_size(text):

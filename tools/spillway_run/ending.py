@@ -9,7 +9,7 @@ LAST_LINE = re.compile(r"spillway: (power off: all guests ok|power off: \d+ gues
 
 
 class DebugPort:
-    """What the machine says to us by port 0xe9, which no guest reaches: a file that the emulator
+    """The machine's words to us by port 0xe9, which no guest reaches: a file that the emulator
     writes.  The serial line is not believed: a guest whose console is attached may print anything."""
 
     def __init__(self, path):

@@ -234,6 +234,24 @@ static struct action frame_action(const struct instruction *in)
     return a;
 }
 
+/* 80-85, 88-8B, C6, C7: with an immediate, TEST, MOV. */
+static struct action alu_or_move(const struct instruction *in)
+{
+    switch (in->opcode) {
+    case 0x80 ... 0x83:
+        return alu_action(in, (enum alu_op)((in->modrm >> 3) & 7), width(in), SOURCE_IMMEDIATE);
+    case 0x84 ... 0x85:
+        return alu_action(in, ALU_TEST, width(in), SOURCE_REGISTER);
+    case 0x88 ... 0x89:
+        return alu_action(in, ALU_MOV, width(in), SOURCE_REGISTER);
+    case 0x8a ... 0x8b:
+        return alu_action(in, ALU_MOV, width(in), SOURCE_MEMORY);
+    default: /* C6, C7 */
+        return in->modrm & 0x38 ? (struct action){.kind = ACTION_NONE}
+                                : alu_action(in, ALU_MOV, width(in), SOURCE_IMMEDIATE);
+    }
+}
+
 static struct action primary_action(const struct instruction *in)
 {
     uint8_t opcode = in->opcode;
@@ -258,35 +276,24 @@ static struct action primary_action(const struct instruction *in)
     case 0x69: /* IMUL */
     case 0x6b:
         return imul_action(in, true);
-    case 0x80 ... 0x83:
-        return alu_action(in, (enum alu_op)((in->modrm >> 3) & 7), width(in), SOURCE_IMMEDIATE);
-    case 0x84 ... 0x85:
-        return alu_action(in, ALU_TEST, width(in), SOURCE_REGISTER);
+    case 0x80 ... 0x85:
+    case 0x88 ... 0x8b:
+    case 0xc6 ... 0xc7:
+        return alu_or_move(in);
     case 0x86 ... 0x87:
         return exchange_action(in, ACTION_EXCHANGE);
-    case 0x88 ... 0x89:
-        return alu_action(in, ALU_MOV, width(in), SOURCE_REGISTER);
-    case 0x8a ... 0x8b:
-        return alu_action(in, ALU_MOV, width(in), SOURCE_MEMORY);
     case 0x8c:
         return segment_store(in);
     case 0x8e:
         return segment_load(in);
     case 0x8f:
-        if (in->modrm & 0x38) {
-            break;
-        }
-        return other_action(in, ACTION_POP, stack_width(in));
+        return in->modrm & 0x38 ? (struct action){.kind = ACTION_NONE}
+                                : other_action(in, ACTION_POP, stack_width(in));
     case 0xa0 ... 0xa3:
         return moffs_action(in);
     case 0xa4 ... 0xa7:
     case 0xaa ... 0xaf:
         return (struct action){.kind = ACTION_STRING, .size = width(in)};
-    case 0xc6 ... 0xc7:
-        if (in->modrm & 0x38) {
-            break;
-        }
-        return alu_action(in, ALU_MOV, width(in), SOURCE_IMMEDIATE);
     case 0xc0 ... 0xc1:
     case 0xd0 ... 0xd3:
         return shift_action(in, ACTION_SHIFT, width(in), (in->modrm >> 3) & 7,

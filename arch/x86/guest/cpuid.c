@@ -24,7 +24,7 @@
 #define SPILLWAY_FEATURE_VMCALL  (1u << 1)
 #define SPILLWAY_FEATURE_VMMCALL (1u << 2)
 
-#define APIC_BUS_KHZ 1000000u /* hv/vdev/lapic counts nanoseconds */
+#define APIC_BUS_KHZ 1000000u /* hv/vdev/irq/vlapic counts nanoseconds */
 
 /* Smallest n with 1 << n >= count. */
 static unsigned log2_ceil(unsigned count)

@@ -7,7 +7,7 @@
 #include "arch/x86/guest/guest.h"
 #include "arch/x86/guest/paging.h"
 #include "arch/x86/guest/policy.h"
-#include "hv/vdev/lapic.h"
+#include "hv/vdev/irq/vlapic.h"
 
 #define CR0_VALID                                                                                  \
     (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD |     \
@@ -203,7 +203,7 @@ static enum guest_result read_register(struct guest_context *g, const struct cr_
         value = state->cr4;
         break;
     case 8:
-        value = lapic_get_tpr(g->vcpu->lapic);
+        value = vlapic_get_tpr(g->vcpu->vlapic);
         break;
     default:
         return guest_raise_ud(g->vcpu);
@@ -235,7 +235,7 @@ static enum guest_result write_register(struct guest_context *g, unsigned number
         if (value >> 4) {
             return guest_raise_gp(vcpu);
         }
-        lapic_set_tpr(vcpu->lapic, value);
+        vlapic_set_tpr(vcpu->vlapic, value);
         return GUEST_OK;
     default:
         return guest_raise_ud(vcpu);

@@ -66,8 +66,8 @@ enum guest_result guest_memory_result(struct vcpu *vcpu, enum mm_result result, 
     case MM_LOST:
         break;
     }
-    vm_fail(vcpu->vm, "vCPU %u: %s at guest-physical 0x%lx is lost: the store could not return it",
-            vcpu->index, what, (unsigned long)at.v);
+    vm_lose_page(vcpu->vm, "vCPU %u: %s at guest-physical 0x%lx", vcpu->index, what,
+                 (unsigned long)at.v);
     return GUEST_FAIL;
 }
 

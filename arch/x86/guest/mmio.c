@@ -10,7 +10,7 @@
 #include "arch/x86/guest/perform.h"
 #include "arch/x86/guest/step.h"
 #include "arch/x86/guest/string.h"
-#include "hv/vdev/bus.h"
+#include "hv/vdev/access.h"
 
 /* BTx m, r: the register's upper bits, signed, choose the word. */
 static int64_t bit_displacement(const struct guest_context *g, const struct action *a)
@@ -117,7 +117,7 @@ static enum exit_result let_cpu(struct vcpu *vcpu, const struct vcpu_exit *exit)
     enum guest_result result = guest_step_over(vcpu, exit->memory.address);
 
     if (result == GUEST_FAIL) {
-        if (!atomic_exchange(&vcpu->vm->mmio_refused, true)) {
+        if (!atomic_exchange(&vcpu->vm->run.mmio_refused, true)) {
             vm_log(vcpu->vm, LOG_WARN,
                    "vm %s: vCPU %u: instruction at RIP 0x%lx accesses a device at guest-physical "
                    "0x%lx in a way that is not emulated: #UD, also of others like it",
@@ -173,7 +173,7 @@ enum exit_result arch_guest_mmio(struct vcpu *vcpu, const struct vcpu_exit *exit
                vcpu->vm->name, vcpu->index, vcpu->event.vector,
                (unsigned long)exit->memory.address.v);
         vm_triple_fault(vcpu->vm, vcpu->index, vcpu->regs.rip);
-        return EXIT_STOP;
+        return EXIT_FAIL;
     }
     if (exit->memory.access & ACCESS_EXEC) {
         return let_cpu(vcpu, exit);

@@ -8,8 +8,8 @@
 #include "arch/x86/guest/paging.h"
 #include "arch/x86/guest/policy.h"
 #include "base/log.h"
+#include "hv/vdev/irq/vlapic.h"
 #include "hv/vdev/kvmclock.h"
-#include "hv/vdev/lapic.h"
 
 #define UCODE_REVISION    (1ull << 32)
 #define MTRR_CAP_VALUE    0x508ull /* 8 variable ranges, fixed ranges, write combining */
@@ -217,8 +217,8 @@ static bool read_fixed(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 
 static bool msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
-    if (lapic_owns_msr(msr)) {
-        return lapic_msr_read(vcpu, msr, value);
+    if (vlapic_owns_msr(msr)) {
+        return vlapic_msr_read(vcpu, msr, value);
     }
     switch (msr) {
     case MSR_EFER:
@@ -269,7 +269,7 @@ static enum mm_result tsc_move(struct vcpu *vcpu, uint64_t delta)
     }
     vcpu->msr_tsc_offset = offset;
     vcpu->msr_tsc_adjust += delta;
-    lapic_tsc_changed(vcpu);
+    vlapic_tsc_changed(vcpu);
     return MM_OK;
 }
 
@@ -305,8 +305,8 @@ static enum mm_result msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
     if (msr == MSR_IA32_APIC_BASE && value >> guest_physical_bits()) {
         return MM_NO_SLOT;
     }
-    if (lapic_owns_msr(msr)) {
-        return gp_unless(lapic_msr_write(vcpu, msr, value));
+    if (vlapic_owns_msr(msr)) {
+        return gp_unless(vlapic_msr_write(vcpu, msr, value));
     }
     switch (msr) {
     case MSR_EFER:
@@ -395,6 +395,6 @@ enum exit_result arch_guest_wrmsr(struct vcpu *vcpu, const struct vcpu_exit *exi
     case MM_LOST:
         break;
     }
-    vm_fail(vcpu->vm, "vCPU %u: page that MSR 0x%x points to is lost", vcpu->index, msr);
+    vm_lose_page(vcpu->vm, "vCPU %u: page that MSR 0x%x points to", vcpu->index, msr);
     return EXIT_FAIL;
 }

@@ -4,7 +4,7 @@
 
 #include "arch/x86/guest/guest.h"
 #include "base/log.h"
-#include "hv/vdev/bus.h"
+#include "hv/vdev/access.h"
 
 /* ---- registers ---- */
 

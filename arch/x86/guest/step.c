@@ -15,7 +15,7 @@
  */
 #include "arch/x86/guest/step.h"
 #include "arch/x86/guest/guest.h"
-#include "hv/vdev/bus.h"
+#include "hv/vdev/access.h"
 
 static bool is_absent(struct vcpu *vcpu, gpa_t at)
 {
@@ -26,7 +26,7 @@ void arch_guest_step_end(struct vcpu *vcpu)
 {
     space_take_ones(vcpu->space, vcpu->lent, vcpu->lent_pages);
     vcpu->lent_pages = 0;
-    atomic_store(&vcpu->vm->lent_to, NULL);
+    atomic_store(&vcpu->vm->run.lent_to, NULL);
 }
 
 void arch_guest_step_exit(struct vcpu *vcpu, const struct vcpu_exit *exit)
@@ -40,7 +40,7 @@ static bool take_turn(struct vcpu *vcpu)
 {
     struct vcpu *holder = NULL;
 
-    return atomic_compare_exchange_strong(&vcpu->vm->lent_to, &holder, vcpu) || holder == vcpu;
+    return atomic_compare_exchange_strong(&vcpu->vm->run.lent_to, &holder, vcpu) || holder == vcpu;
 }
 
 static bool is_lent(const struct vcpu *vcpu, gfn_t page)

@@ -12,7 +12,7 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest/alu.h"
-#include "hv/vdev/bus.h"
+#include "hv/vdev/access.h"
 
 /* Bounds the time in one exit: other vCPUs and interrupts wait meanwhile. */
 #define ELEMENTS_PER_EXIT 64

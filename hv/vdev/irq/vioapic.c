@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "hv/vdev/irq/vioapic.h"
+
+#include "base/log.h"
+
+/* Window registers: 82093AA datasheet, "I/O APIC Registers". */
+#define OFFSET_SELECT 0x00
+#define OFFSET_WINDOW 0x10
+#define OFFSET_EOI    0x40
+
+#define INDEX_ID          0x00
+#define INDEX_VERSION     0x01
+#define INDEX_ARBITRATION 0x02
+#define INDEX_REDIRECTION 0x10
+
+#define VERSION (0x20u | (VIOAPIC_PINS - 1) << 16)
+#define ID_MASK 0x0f000000u
+
+#define RTE_VECTOR      BITS(7, 0)
+#define RTE_DELIVERY    BITS(10, 8)
+#define RTE_LOGICAL     BIT(11)
+#define RTE_STATUS      BIT(12)
+#define RTE_REMOTE_IRR  BIT(14)
+#define RTE_LEVEL       BIT(15)
+#define RTE_MASKED      BIT(16)
+#define RTE_DESTINATION BITS(63, 56)
+#define RTE_READ_ONLY   (RTE_STATUS | RTE_REMOTE_IRR)
+#define RTE_WRITABLE    (RTE_DESTINATION | (BITS(16, 0) & ~RTE_READ_ONLY))
+
+/* Sends what is pending at the pin, unless masked or a level still in service. */
+static void service(struct vioapic *ioapic, unsigned pin)
+{
+    uint64_t *entry = &ioapic->redirection[pin];
+    struct vlapic_message m = {
+        .destination = FIELD_GET(RTE_DESTINATION, *entry),
+        .vector = FIELD_GET(RTE_VECTOR, *entry),
+        .delivery = FIELD_GET(RTE_DELIVERY, *entry),
+        .logical = (*entry & RTE_LOGICAL) != 0,
+        .level = (*entry & RTE_LEVEL) != 0,
+    };
+    unsigned targets;
+
+    if (!(ioapic->irr & BIT(pin)) || (*entry & (RTE_MASKED | RTE_REMOTE_IRR))) {
+        return;
+    }
+    if (m.delivery == VLAPIC_STARTUP || (m.delivery <= VLAPIC_LOWEST && m.vector < 16)) {
+        return; /* not a message that an IOAPIC can send */
+    }
+    targets = vlapic_send(ioapic->vm, &m);
+    if (!m.level) {
+        ioapic->irr &= ~(uint32_t)BIT(pin);
+    } else if (targets != 0) {
+        *entry |= RTE_REMOTE_IRR;
+    }
+}
+
+void vioapic_set_pin(struct vioapic *ioapic, unsigned pin, bool level)
+{
+    uint32_t bit;
+
+    ASSERT(pin < VIOAPIC_PINS);
+    bit = (uint32_t)BIT(pin);
+    if (((ioapic->level & bit) != 0) == level) {
+        return;
+    }
+    if (level) {
+        ioapic->level |= bit;
+        ioapic->irr |= bit;
+        service(ioapic, pin);
+    } else {
+        ioapic->level &= ~bit;
+        ioapic->irr &= ~bit;
+    }
+}
+
+bool vioapic_is_open(const struct vioapic *ioapic, unsigned pin)
+{
+    ASSERT(pin < VIOAPIC_PINS);
+    return !(ioapic->redirection[pin] & RTE_MASKED);
+}
+
+static void end_of_interrupt(struct vioapic *ioapic, unsigned pin)
+{
+    ioapic->redirection[pin] &= ~RTE_REMOTE_IRR;
+    service(ioapic, pin);
+}
+
+void vioapic_eoi(struct vioapic *ioapic, unsigned vector)
+{
+    for (unsigned pin = 0; pin < VIOAPIC_PINS; pin++) {
+        uint64_t entry = ioapic->redirection[pin];
+
+        if ((entry & RTE_REMOTE_IRR) && FIELD_GET(RTE_VECTOR, entry) == vector) {
+            end_of_interrupt(ioapic, pin);
+        }
+    }
+}
+
+static void write_redirection(struct vioapic *ioapic, unsigned pin, bool high, uint32_t value)
+{
+    uint64_t *entry = &ioapic->redirection[pin];
+    uint64_t mask = high ? RTE_WRITABLE & BITS(63, 32) : RTE_WRITABLE & BITS(31, 0);
+    uint64_t written = high ? (uint64_t)value << 32 : value;
+
+    *entry = (*entry & ~mask) | (written & mask);
+    if (!(*entry & RTE_LEVEL)) {
+        *entry &= ~RTE_REMOTE_IRR;
+    } else if (ioapic->level & BIT(pin)) {
+        ioapic->irr |= (uint32_t)BIT(pin); /* a level is pending as long as it is asserted */
+    }
+    service(ioapic, pin);
+}
+
+static uint32_t read_window(const struct vioapic *ioapic)
+{
+    uint32_t index = ioapic->select;
+
+    if (index >= INDEX_REDIRECTION && index < INDEX_REDIRECTION + 2 * VIOAPIC_PINS) {
+        uint64_t entry = ioapic->redirection[(index - INDEX_REDIRECTION) / 2];
+
+        return (uint32_t)(index & 1 ? entry >> 32 : entry);
+    }
+    switch (index) {
+    case INDEX_ID:
+    case INDEX_ARBITRATION:
+        return ioapic->id;
+    case INDEX_VERSION:
+        return VERSION;
+    default:
+        return 0;
+    }
+}
+
+uint32_t vioapic_read(struct vioapic *ioapic, unsigned offset)
+{
+    switch (offset) {
+    case OFFSET_SELECT:
+        return ioapic->select;
+    case OFFSET_WINDOW:
+        return read_window(ioapic);
+    default:
+        return 0;
+    }
+}
+
+void vioapic_write(struct vioapic *ioapic, unsigned offset, uint32_t value)
+{
+    uint32_t index = ioapic->select;
+
+    switch (offset) {
+    case OFFSET_SELECT:
+        ioapic->select = value & 0xff;
+        break;
+    case OFFSET_WINDOW:
+        if (index == INDEX_ID) {
+            ioapic->id = value & ID_MASK;
+        } else if (index >= INDEX_REDIRECTION && index < INDEX_REDIRECTION + 2 * VIOAPIC_PINS) {
+            write_redirection(ioapic, (index - INDEX_REDIRECTION) / 2, index & 1, value);
+        }
+        break;
+    case OFFSET_EOI:
+        vioapic_eoi(ioapic, value & 0xff);
+        break;
+    default:
+        break;
+    }
+}
+
+void vioapic_reset(struct vioapic *ioapic)
+{
+    ioapic->select = 0;
+    ioapic->id = 0;
+    ioapic->level = 0;
+    ioapic->irr = 0;
+    for (unsigned pin = 0; pin < VIOAPIC_PINS; pin++) {
+        ioapic->redirection[pin] = RTE_MASKED;
+    }
+}
+
+void vioapic_init(struct vioapic *ioapic, struct vm *vm)
+{
+    ioapic->vm = vm;
+    vioapic_reset(ioapic);
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Shared by the files of the local APIC (lapic.c, vlapic_send.c, vlapic_timer.c) and nobody else.
+ */
+#ifndef SPILLWAY_HV_VDEV_IRQ_VLAPIC_INTERNAL_H
+#define SPILLWAY_HV_VDEV_IRQ_VLAPIC_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "base/lock.h"
+#include "hv/timer.h"
+#include "hv/vdev/irq/vlapic.h"
+
+/* Register numbers: MMIO offset / 16, MSR - 0x800.  Intel SDM vol. 3, "Local APIC Register Address
+ * Map" and "x2APIC Register Address Space". */
+enum vlapic_register {
+    REG_ID = 0x02,
+    REG_VERSION = 0x03,
+    REG_TPR = 0x08,
+    REG_APR = 0x09,
+    REG_PPR = 0x0a,
+    REG_EOI = 0x0b,
+    REG_RRD = 0x0c,
+    REG_LDR = 0x0d,
+    REG_DFR = 0x0e,
+    REG_SVR = 0x0f,
+    REG_ISR = 0x10, /* 8 registers each */
+    REG_TMR = 0x18,
+    REG_IRR = 0x20,
+    REG_ESR = 0x28,
+    REG_ICR = 0x30,
+    REG_ICR_HIGH = 0x31,
+    REG_LVT_TIMER = 0x32,
+    REG_LVT_THERMAL = 0x33,
+    REG_LVT_PERF = 0x34,
+    REG_LVT_LINT0 = 0x35,
+    REG_LVT_LINT1 = 0x36,
+    REG_LVT_ERROR = 0x37,
+    REG_INITIAL_COUNT = 0x38,
+    REG_CURRENT_COUNT = 0x39,
+    REG_DIVIDE = 0x3e,
+    REG_SELF_IPI = 0x3f,
+};
+
+enum vlapic_lvt {
+    LVT_TIMER,
+    LVT_THERMAL,
+    LVT_PERF,
+    LVT_LINT0,
+    LVT_LINT1,
+    LVT_ERROR,
+    LVT_COUNT,
+};
+
+#define LVT_VECTOR     BITS(7, 0)
+#define LVT_DELIVERY   BITS(10, 8)
+#define LVT_LEVEL      BIT(15)
+#define LVT_MASKED     BIT(16)
+#define LVT_TIMER_MODE BITS(18, 17)
+
+enum vlapic_timer_mode {
+    TIMER_ONE_SHOT = 0,
+    TIMER_PERIODIC = 1,
+    TIMER_TSC_DEADLINE = 2,
+};
+
+#define SVR_ENABLE BIT(8)
+
+#define ESR_SEND_ILLEGAL     BIT(5)
+#define ESR_RECEIVE_ILLEGAL  BIT(6)
+#define ESR_ILLEGAL_REGISTER BIT(7)
+
+/* What IA32_APIC_BASE says. */
+enum vlapic_mode {
+    VLAPIC_MODE_OFF,
+    VLAPIC_MODE_XAPIC,
+    VLAPIC_MODE_X2APIC,
+};
+
+#define VLAPIC_WORDS 8 /* 256 vectors in 32-bit registers */
+
+struct vlapic {
+    struct vcpu *vcpu;
+
+    /* Set by anyone, cleared by the own CPU. */
+    _Atomic uint32_t irr[VLAPIC_WORDS];
+    _Atomic uint32_t tmr[VLAPIC_WORDS];
+    _Atomic uint32_t esr_pending; /* errors since the last write to ESR */
+
+    /* Written by the own CPU, read by senders to find out who is meant. */
+    _Atomic uint32_t mode; /* enum vlapic_mode */
+    _Atomic uint32_t ldr, dfr, svr, tpr;
+    _Atomic uint32_t lvt[LVT_COUNT];
+
+    /* Own CPU only. */
+    uint32_t isr[VLAPIC_WORDS];
+    uint32_t ppr;
+    uint32_t esr;
+    uint32_t icr_low, icr_high;
+
+    _Atomic bool timer_held; /* its last interrupt has to be taken first; written under the lock */
+
+    struct spinlock lock; /* what follows */
+    struct timer timer;
+    bool present;          /* the vCPU runs, or sleeps until an interrupt comes */
+    uint64_t target_ns;    /* when the timer comes due next; TIMER_NEVER: stopped */
+    uint64_t period_ns;    /* of the initial count */
+    uint64_t tsc_deadline; /* of the guest's TSC; 0: not armed */
+    uint32_t initial_count;
+    uint32_t divide;
+};
+
+static inline uint32_t vlapic_load(const _Atomic uint32_t *word)
+{
+    return atomic_load_explicit(word, memory_order_relaxed);
+}
+
+static inline void vlapic_store(_Atomic uint32_t *word, uint32_t value)
+{
+    atomic_store_explicit(word, value, memory_order_relaxed);
+}
+
+/* Software- and hardware-enabled: takes fixed interrupts. */
+static inline bool vlapic_is_enabled(const struct vlapic *vlapic)
+{
+    return vlapic_load(&vlapic->mode) != VLAPIC_MODE_OFF &&
+           (vlapic_load(&vlapic->svr) & SVR_ENABLE);
+}
+
+/* Is that vector pending? */
+static inline bool vlapic_irr_is_set(const struct vlapic *vlapic, uint32_t vector)
+{
+    return atomic_load(&vlapic->irr[vector / 32 % VLAPIC_WORDS]) >> (vector % 32) & 1;
+}
+
+/* lapic.c: what a local source delivers, unless masked. */
+void vlapic_fire_lvt(struct vlapic *vlapic, enum vlapic_lvt entry);
+/* lapic.c: notes an error and raises the error interrupt. */
+void vlapic_error(struct vlapic *vlapic, uint32_t bit);
+/* lapic.c: sets a vector pending; true: it was not before, so the vCPU has to be told. */
+bool vlapic_set_irr(struct vlapic *vlapic, unsigned vector, bool level);
+
+/* vlapic_send.c: the guest wrote the ICR.  Own CPU. */
+void vlapic_send_icr(struct vlapic *vlapic, uint32_t low, uint32_t destination);
+
+/* vlapic_timer.c; own CPU, no locks held. */
+void vlapic_timer_init(struct vlapic *vlapic);
+void vlapic_timer_reset(struct vlapic *vlapic);
+void vlapic_timer_set_mode(struct vlapic *vlapic, uint32_t lvt);
+void vlapic_timer_set_count(struct vlapic *vlapic, uint32_t count);
+void vlapic_timer_set_divide(struct vlapic *vlapic, uint32_t divide);
+uint32_t vlapic_timer_count(struct vlapic *vlapic);
+void vlapic_timer_set_deadline(struct vlapic *vlapic, uint64_t guest_tsc);
+/* A vector was taken while timer_held: the next period may come. */
+void vlapic_timer_accepted(struct vlapic *vlapic);
+
+#endif

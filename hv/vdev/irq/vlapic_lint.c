@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* LINT0, to which a PC wires INTR of its 8259s: Intel SDM vol. 3, "Local Vector Table". */
+#include "hv/guest/vcpu.h"
+#include "hv/vdev/irq/vlapic_internal.h"
+
+static bool takes_extint(const struct vlapic *vlapic)
+{
+    uint32_t lvt = vlapic_load(&vlapic->lvt[LVT_LINT0]);
+
+    return vlapic_load(&vlapic->mode) == VLAPIC_MODE_OFF ||
+           (!(lvt & LVT_MASKED) && FIELD_GET(LVT_DELIVERY, lvt) == VLAPIC_EXTINT);
+}
+
+bool vlapic_extint_pending(const struct vlapic *vlapic)
+{
+    uint32_t interrupts = atomic_load_explicit(&vlapic->vcpu->interrupts, memory_order_acquire);
+
+    return (interrupts & VCPU_INTERRUPT_INTR) && takes_extint(vlapic);
+}
+
+void vlapic_set_intr(struct vcpu *vcpu, bool level)
+{
+    struct vlapic *vlapic = vcpu->vlapic;
+    uint32_t lvt = vlapic_load(&vlapic->lvt[LVT_LINT0]);
+
+    if (!level) {
+        atomic_fetch_and(&vcpu->interrupts, ~(uint32_t)VCPU_INTERRUPT_INTR);
+        return;
+    }
+    atomic_fetch_or(&vcpu->interrupts, VCPU_INTERRUPT_INTR);
+    if (takes_extint(vlapic)) {
+        vcpu_notify(vcpu);
+    } else if (!(lvt & LVT_MASKED) && FIELD_GET(LVT_DELIVERY, lvt) == VLAPIC_NMI) {
+        vcpu_request(vcpu, VCPU_REQUEST_NMI);
+    } else if (FIELD_GET(LVT_DELIVERY, lvt) == VLAPIC_FIXED) {
+        vlapic_fire_lvt(vlapic, LVT_LINT0);
+    }
+}
+
+void vlapic_virtual_wire(struct vlapic *vlapic)
+{
+    vlapic_store(&vlapic->svr, SVR_ENABLE | 0xff);
+    vlapic_store(&vlapic->lvt[LVT_LINT0], LVT_LEVEL | FIELD_PREP(LVT_DELIVERY, VLAPIC_EXTINT));
+    vlapic_store(&vlapic->lvt[LVT_LINT1], LVT_LEVEL | FIELD_PREP(LVT_DELIVERY, VLAPIC_NMI));
+}

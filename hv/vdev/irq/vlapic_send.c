@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Interrupt messages: who is meant, and delivery.  Intel SDM vol. 3, "Issuing Interprocessor
+ * Interrupts" and "Determining IPI Destination". */
+#include "hv/guest/vcpu.h"
+#include "hv/guest/vm.h"
+#include "hv/vdev/irq/vlapic_internal.h"
+
+#define ICR_VECTOR    BITS(7, 0)
+#define ICR_DELIVERY  BITS(10, 8)
+#define ICR_LOGICAL   BIT(11)
+#define ICR_ASSERT    BIT(14)
+#define ICR_LEVEL     BIT(15)
+#define ICR_SHORTHAND BITS(19, 18)
+
+enum icr_shorthand {
+    SHORTHAND_NONE = 0,
+    SHORTHAND_SELF = 1,
+    SHORTHAND_ALL = 2,
+    SHORTHAND_OTHERS = 3,
+};
+
+#define DFR_FLAT_MODEL 0xf
+
+/* Logical destination against an APIC in xAPIC mode: flat or cluster model by its DFR. */
+static bool match_logical_xapic(const struct vlapic *target, uint32_t destination)
+{
+    uint32_t ldr = vlapic_load(&target->ldr) >> 24;
+
+    if (vlapic_load(&target->dfr) >> 28 == DFR_FLAT_MODEL) {
+        return (ldr & destination) != 0;
+    }
+    return ((ldr >> 4) == (destination >> 4) || destination >> 4 == 0xf) &&
+           (ldr & destination & 0xf) != 0;
+}
+
+/* x2APIC: cluster in bits 31:16, one bit of 16 in the lower half, both from the APIC id. */
+static bool match_logical_x2apic(const struct vlapic *target, uint32_t destination)
+{
+    unsigned id = target->vcpu->index;
+
+    return (destination >> 16) == (id >> 4) && (destination & BIT(id & 0xf)) != 0;
+}
+
+static bool match(const struct vlapic *target, const struct vlapic_message *m)
+{
+    uint32_t everyone = m->x2apic ? 0xffffffff : 0xff;
+
+    if (vlapic_load(&target->mode) == VLAPIC_MODE_OFF) {
+        return false;
+    }
+    if (m->destination == everyone) {
+        return true;
+    }
+    if (!m->logical) {
+        return m->destination == target->vcpu->index;
+    }
+    if (vlapic_load(&target->mode) == VLAPIC_MODE_X2APIC) {
+        return match_logical_x2apic(target, m->destination);
+    }
+    return m->destination <= 0xff && match_logical_xapic(target, m->destination);
+}
+
+void vlapic_deliver(struct vcpu *vcpu, unsigned vector, bool level)
+{
+    if (vector < 16 || vector > 255) {
+        vlapic_error(vcpu->vlapic, ESR_RECEIVE_ILLEGAL);
+        return;
+    }
+    if (vlapic_is_enabled(vcpu->vlapic) && vlapic_set_irr(vcpu->vlapic, vector, level)) {
+        vcpu_notify(vcpu);
+    }
+}
+
+static void deliver(struct vcpu *vcpu, const struct vlapic_message *m)
+{
+    switch (m->delivery) {
+    case VLAPIC_FIXED:
+    case VLAPIC_LOWEST:
+        vlapic_deliver(vcpu, m->vector, m->level);
+        break;
+    case VLAPIC_NMI:
+        vcpu_request(vcpu, VCPU_REQUEST_NMI);
+        break;
+    case VLAPIC_INIT:
+        vcpu_request(vcpu, VCPU_REQUEST_INIT);
+        break;
+    case VLAPIC_STARTUP:
+        __atomic_store_n(&vcpu->sipi_vector, m->vector, __ATOMIC_RELAXED);
+        vcpu_request(vcpu, VCPU_REQUEST_SIPI);
+        break;
+    default:
+        break; /* SMI and ExtINT: this machine has neither */
+    }
+}
+
+/* Lowest priority: the enabled target with the lowest TPR; of equals the first. */
+static struct vcpu *choose_lowest(struct vm *vm, const struct vlapic_message *m)
+{
+    struct vcpu *best = NULL;
+
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        struct vcpu *vcpu = vm->vcpu[i];
+
+        if (vcpu != NULL && match(vcpu->vlapic, m) && vlapic_is_enabled(vcpu->vlapic) &&
+            (best == NULL || vlapic_load(&vcpu->vlapic->tpr) < vlapic_load(&best->vlapic->tpr))) {
+            best = vcpu;
+        }
+    }
+    return best;
+}
+
+unsigned vlapic_send(struct vm *vm, const struct vlapic_message *message)
+{
+    unsigned targets = 0;
+
+    if (message->delivery == VLAPIC_LOWEST) {
+        struct vcpu *vcpu = choose_lowest(vm, message);
+
+        if (vcpu != NULL) {
+            deliver(vcpu, message);
+        }
+        return vcpu != NULL;
+    }
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        struct vcpu *vcpu = vm->vcpu[i];
+
+        if (vcpu != NULL && match(vcpu->vlapic, message)) {
+            deliver(vcpu, message);
+            targets++;
+        }
+    }
+    return targets;
+}
+
+/* All, or all but the sender.  Lowest priority with a shorthand behaves as fixed. */
+static void send_shorthand(struct vlapic *vlapic, const struct vlapic_message *m, bool self)
+{
+    struct vm *vm = vlapic->vcpu->vm;
+
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        struct vcpu *vcpu = vm->vcpu[i];
+
+        if (vcpu != NULL && (self || vcpu != vlapic->vcpu) &&
+            vlapic_load(&vcpu->vlapic->mode) != VLAPIC_MODE_OFF) {
+            deliver(vcpu, m);
+        }
+    }
+}
+
+void vlapic_send_icr(struct vlapic *vlapic, uint32_t low, uint32_t destination)
+{
+    bool x2apic = vlapic_load(&vlapic->mode) == VLAPIC_MODE_X2APIC;
+    struct vlapic_message m = {
+        .destination = destination,
+        .vector = FIELD_GET(ICR_VECTOR, low),
+        .delivery = FIELD_GET(ICR_DELIVERY, low),
+        .logical = (low & ICR_LOGICAL) != 0,
+        .level = false, /* an IPI is edge-triggered whatever bit 15 says */
+        .x2apic = x2apic,
+    };
+
+    if (m.delivery == VLAPIC_INIT && (low & ICR_LEVEL) && !(low & ICR_ASSERT)) {
+        return; /* INIT level de-assert: has no effect on processors since the Pentium 4 */
+    }
+    if (m.delivery <= VLAPIC_LOWEST && m.vector < 16) {
+        vlapic_error(vlapic, ESR_SEND_ILLEGAL);
+        return;
+    }
+    switch (FIELD_GET(ICR_SHORTHAND, low)) {
+    case SHORTHAND_NONE:
+        (void)vlapic_send(vlapic->vcpu->vm, &m);
+        break;
+    case SHORTHAND_SELF:
+        if (m.delivery == VLAPIC_FIXED) {
+            vlapic_deliver(vlapic->vcpu, m.vector, false);
+        }
+        break;
+    case SHORTHAND_ALL:
+        send_shorthand(vlapic, &m, true);
+        break;
+    case SHORTHAND_OTHERS:
+        send_shorthand(vlapic, &m, false);
+        break;
+    }
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A 16550A for the guest: COM1, ports 0x3F8-0x3FF, IRQ 4.
+ *
+ * Output leaves at once; the transmitter is empty but for when whoever takes it says that he is
+ * busy. Input waits in a queue until the guest reads it; what finds the queue full is not taken,
+ * and its sender is told when it has room.  All under the VM's device lock (RANK_VDEV); the host's
+ * functions are called with it held (RANK_CONSOLE is above).
+ */
+#ifndef SPILLWAY_HV_VDEV_LEGACY_VUART_H
+#define SPILLWAY_HV_VDEV_LEGACY_VUART_H
+
+#include "arch/x86/hw/ports.h"
+#include "base/types.h"
+
+#define VUART_PORT       IOPORT_COM1
+#define VUART_PORTS      8
+#define VUART_IRQ        4
+#define VUART_QUEUE_SIZE 512 /* power of two */
+
+/* All get the owner. */
+struct vuart_host {
+    void (*output)(void *owner, char c);
+    bool (*busy)(void *owner); /* shall the guest wait?  True: vuart_output_ready() follows */
+    void (*room)(void *owner); /* after a vuart_input() that was false: try again */
+    void (*set_irq)(void *owner, bool level); /* called at changes only */
+};
+
+struct vuart {
+    void *owner;
+    const struct vuart_host *host;
+    uint8_t ier, lcr, mcr, fcr, scr;
+    uint8_t msr_delta;  /* MSR bits 3:0: changed since the last read */
+    uint8_t lsr_errors; /* LSR bits 4:1, cleared by reading */
+    uint16_t divisor;
+    bool thre_pending; /* "transmitter empty" has not been read from IIR yet */
+    bool waits;        /* the transmitter is not empty: vuart_output_ready() will say when it is */
+    bool refused;      /* an input that was not taken */
+    bool irq_level;
+    uint32_t head, tail; /* input: next to read, next to write */
+    char queue[VUART_QUEUE_SIZE];
+};
+
+void vuart_init(struct vuart *uart, void *owner, const struct vuart_host *host);
+/* Power-on state; what was typed and not read is gone. */
+void vuart_reset(struct vuart *uart);
+/* reg: 0..7. */
+uint8_t vuart_read(struct vuart *uart, unsigned reg);
+void vuart_write(struct vuart *uart, unsigned reg, uint8_t value);
+/* False: not now; host->room() follows. */
+bool vuart_input(struct vuart *uart, char c);
+/* Output is taken again. */
+void vuart_output_ready(struct vuart *uart);
+
+#endif
