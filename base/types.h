@@ -17,6 +17,8 @@
 #define PAGE_SIZE  4096ull
 #define PAGE_MASK  (~(PAGE_SIZE - 1))
 
+#define NS_PER_S 1000000000ull
+
 typedef struct {
     uint64_t v;
 } hpa_t; /* host-physical byte address */
@@ -81,5 +83,11 @@ static inline gpa_t gfn_to_gpa(gfn_t g)
 {
     return (gpa_t){g.v << PAGE_SHIFT};
 }
+
+/* How a guest's memory is accessed; the bits are those of the exit qualification for EPT violations
+ * (SDM Vol. 3C table 27-7). */
+#define ACCESS_READ  1u
+#define ACCESS_WRITE 2u
+#define ACCESS_EXEC  4u
 
 #endif

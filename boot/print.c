@@ -8,22 +8,15 @@
 
 #include <stdarg.h>
 
+#include "arch/x86/hw/ports.h"
+#include "arch/x86/hw/uart16550.h"
+
 #define SCREENS_MAX 4
 
-#define COM1        0x3f8
-#define UART_LCR    3
-#define UART_LSR    5
-#define LSR_DATA    0x01
-#define LSR_THRE    0x20
-#define LSR_TEMT    0x40
-#define LCR_8N1     0x03
-#define LCR_DLAB    0x80
 #define WAIT_ROUNDS 100000 /* a UART that is not there must not stop the boot */
 
 #define WAIT_SECONDS 60u /* for a key */
 #define WAIT_STEP_MS 10u
-
-#define DEBUG_PORT 0xe9 /* of an emulator; a read gives its number */
 
 /* Device path nodes, UEFI 2.10 section 10.3, Device Path Nodes */
 #define NODE_MESSAGING 3
@@ -51,18 +44,18 @@ static inline uint8_t in8(uint16_t port)
 
 static void com1_init(void)
 {
-    debug_port_present = in8(DEBUG_PORT) == DEBUG_PORT;
-    com1_present = in8(COM1 + UART_LSR) != 0xff;
+    debug_port_present = in8(IOPORT_DEBUG) == IOPORT_DEBUG;
+    com1_present = in8(IOPORT_COM1 + UART_LSR) != 0xff;
     if (!com1_present) {
         return;
     }
-    out8(COM1 + 1, 0); /* no interrupts */
-    out8(COM1 + UART_LCR, LCR_DLAB);
-    out8(COM1 + 0, 1); /* 115200 */
-    out8(COM1 + 1, 0);
-    out8(COM1 + UART_LCR, LCR_8N1);
-    out8(COM1 + 2, 0x01); /* FIFO on, kept */
-    out8(COM1 + 4, 0x0b); /* DTR, RTS, OUT2 */
+    out8(IOPORT_COM1 + UART_IER, 0); /* no interrupts */
+    out8(IOPORT_COM1 + UART_LCR, LCR_DLAB);
+    out8(IOPORT_COM1 + 0, 1); /* 115200 */
+    out8(IOPORT_COM1 + 1, 0);
+    out8(IOPORT_COM1 + UART_LCR, LCR_8N1);
+    out8(IOPORT_COM1 + 2, 0x01); /* FIFO on, kept */
+    out8(IOPORT_COM1 + 4, 0x0b); /* DTR, RTS, OUT2 */
 }
 
 static void com1_put(char c)
@@ -70,16 +63,16 @@ static void com1_put(char c)
     if (!com1_present) {
         return;
     }
-    for (unsigned i = 0; i < WAIT_ROUNDS && !(in8(COM1 + UART_LSR) & LSR_THRE); i++) {
+    for (unsigned i = 0; i < WAIT_ROUNDS && !(in8(IOPORT_COM1 + UART_LSR) & LSR_THRE); i++) {
     }
-    out8(COM1, (uint8_t)c);
+    out8(IOPORT_COM1, (uint8_t)c);
 }
 
 /* The last line must be on the wire before the power goes. */
 static void com1_drain(void)
 {
-    for (unsigned i = 0; i < WAIT_ROUNDS && com1_present && !(in8(COM1 + UART_LSR) & LSR_TEMT);
-         i++) {
+    for (unsigned i = 0;
+         i < WAIT_ROUNDS && com1_present && !(in8(IOPORT_COM1 + UART_LSR) & LSR_TEMT); i++) {
     }
 }
 
@@ -140,7 +133,7 @@ static void put(char c)
     }
     com1_put(c);
     if (debug_port_present) {
-        out8(DEBUG_PORT, (uint8_t)c);
+        out8(IOPORT_DEBUG, (uint8_t)c);
     }
     for (unsigned i = 0; i < screen_count; i++) {
         screen[i]->OutputString(screen[i], wide);
@@ -224,7 +217,7 @@ static bool key_pressed(void)
     SIMPLE_INPUT_INTERFACE *keyboard = loader.system->ConIn;
     EFI_INPUT_KEY key;
 
-    if (com1_present && in8(COM1 + UART_LSR) & LSR_DATA) {
+    if (com1_present && in8(IOPORT_COM1 + UART_LSR) & LSR_DATA) {
         return true;
     }
     return keyboard != NULL && keyboard->ReadKeyStroke(keyboard, &key) == EFI_SUCCESS;

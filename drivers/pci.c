@@ -2,14 +2,11 @@
 /* PCI configuration space.  PCI Local Bus Specification 3.0, chapter 6 "Configuration Space". */
 #include "drivers/pci.h"
 
+#include "arch/x86/hw/ports.h"
 #include "base/bits.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "drivers/platform.h"
-
-#define PCI_PORT_ADDRESS 0xcf8
-#define PCI_PORT_DATA    0xcfc
-#define PCI_ADDRESS_ON   0x80000000u
 
 enum {
     PCI_VENDOR = 0x00,
@@ -48,16 +45,16 @@ static struct spinlock config_lock = SPINLOCK_INIT(RANK_BLOCK, "pci configuratio
 /* The lock is held. */
 static void config_select(const struct pci_device *dev, unsigned offset)
 {
-    port_out32(PCI_PORT_ADDRESS, PCI_ADDRESS_ON | (uint32_t)dev->bus << 16 |
-                                     (uint32_t)dev->slot << 11 | (uint32_t)dev->function << 8 |
-                                     (offset & 0xfcu));
+    port_out32(IOPORT_PCI_ADDRESS, (uint32_t)PCI_ADDRESS_ENABLE | (uint32_t)dev->bus << 16 |
+                                       (uint32_t)dev->slot << 11 | (uint32_t)dev->function << 8 |
+                                       (offset & 0xfcu));
 }
 
 uint32_t pci_read32(const struct pci_device *dev, unsigned offset)
 {
     spin_lock(&config_lock);
     config_select(dev, offset);
-    uint32_t value = port_in32(PCI_PORT_DATA);
+    uint32_t value = port_in32(IOPORT_PCI_DATA);
     spin_unlock(&config_lock);
     return value;
 }
@@ -76,7 +73,7 @@ void pci_write32(const struct pci_device *dev, unsigned offset, uint32_t value)
 {
     spin_lock(&config_lock);
     config_select(dev, offset);
-    port_out32(PCI_PORT_DATA, value);
+    port_out32(IOPORT_PCI_DATA, value);
     spin_unlock(&config_lock);
 }
 
@@ -84,7 +81,7 @@ void pci_write16(const struct pci_device *dev, unsigned offset, uint16_t value)
 {
     spin_lock(&config_lock);
     config_select(dev, offset);
-    port_out16((uint16_t)(PCI_PORT_DATA + (offset & 2)), value);
+    port_out16((uint16_t)(IOPORT_PCI_DATA + (offset & 2)), value);
     spin_unlock(&config_lock);
 }
 

@@ -1,51 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* 16550 UART.  PC16550D data sheet, "8.0 Registers". */
+/* 16550 UART of the machine. */
 #include "drivers/uart.h"
 
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "arch/x86/hw/ports.h"
+#include "arch/x86/hw/uart16550.h"
 #include "base/bits.h"
 
-/* Register offsets; DLL and DLM are behind LCR.DLAB. */
-enum {
-    UART_RBR = 0, /* read: received byte */
-    UART_THR = 0, /* write: byte to send */
-    UART_DLL = 0,
-    UART_IER = 1,
-    UART_DLM = 1,
-    UART_IIR = 2, /* read */
-    UART_FCR = 2, /* write */
-    UART_LCR = 3,
-    UART_MCR = 4,
-    UART_LSR = 5,
-};
-
-#define IER_RECEIVE  0x01
-#define IER_TRANSMIT 0x02
-#define IIR_FIFO     0xc0 /* both set: working FIFOs */
-#define FCR_ENABLE   0x01
-#define FCR_CLEAR    0x06
-#define LCR_8N1      0x03
-#define LCR_DLAB     0x80
-#define MCR_DTR      0x01
-#define MCR_RTS      0x02
-#define MCR_OUT2     0x08 /* connects the interrupt line on a PC */
-#define LSR_DATA     0x01
-#define LSR_OVERRUN  0x02
-#define LSR_THRE     0x20
-#define LSR_TEMT     0x40 /* FIFO and shift register are empty */
-
-#define UART_CLOCK      115200 /* 1.8432 MHz / 16 */
-#define UART_FIFO_BYTES 16
 /* Reads of LSR, about 1 us each on hardware: longer than a full FIFO takes at 1200 baud. */
 #define UART_WAIT_READS 200000
 
 static const struct {
     uint16_t port;
     uint8_t irq;
-} com_ports[] = {{0x3f8, 4}, {0x2f8, 3}, {0x3e8, 4}, {0x2e8, 3}};
+} com_ports[] = {{IOPORT_COM1, 4}, {IOPORT_COM2, 3}, {IOPORT_COM3, 4}, {IOPORT_COM4, 3}};
 
 bool uart_parse(const char *text, uint16_t *port, unsigned *baud)
 {
@@ -94,7 +65,7 @@ bool uart_init(struct uart *uart, uint16_t port, unsigned baud)
     uart_set(uart, UART_DLL, (uint8_t)divisor);
     uart_set(uart, UART_DLM, (uint8_t)(divisor >> 8));
     uart_set(uart, UART_LCR, LCR_8N1);
-    uart_set(uart, UART_FCR, FCR_ENABLE | FCR_CLEAR);
+    uart_set(uart, UART_FCR, FCR_ENABLE | FCR_CLEAR_RECEIVE | FCR_CLEAR_TRANSMIT);
     uart_set(uart, UART_MCR, MCR_DTR | MCR_RTS | MCR_OUT2);
     uart->fifo = (uart_read(uart, UART_IIR) & IIR_FIFO) == IIR_FIFO ? UART_FIFO_BYTES : 1;
     /* An absent port floats high; reserved bits of LCR and IER read as written or as zero. */
@@ -131,7 +102,7 @@ void uart_write_unlocked(struct uart *uart, const char *data, size_t size)
     for (size_t i = 0; i < size; i++) {
         if (uart_wait_room(uart)) {
             uart->room--;
-            uart_set(uart, UART_THR, (uint8_t)data[i]);
+            uart_set(uart, UART_DATA, (uint8_t)data[i]);
         }
     }
 }
@@ -166,7 +137,7 @@ size_t uart_write_ready(struct uart *uart, const char *data, size_t size)
             uart->room = uart->fifo;
         }
         uart->room--;
-        uart_set(uart, UART_THR, (uint8_t)data[sent++]);
+        uart_set(uart, UART_DATA, (uint8_t)data[sent++]);
     }
     /* A port that is not there takes everything: nobody will ever read it. */
     sent = uart->present ? sent : size;
@@ -182,9 +153,9 @@ int uart_get(struct uart *uart)
     if (uart->present) {
         uint8_t status = uart_read(uart, UART_LSR);
 
-        uart->overruns += (status & LSR_OVERRUN) != 0; /* reading it has cleared it */
+        uart->overruns += (status & LSR_OVER) != 0; /* reading it has cleared it */
         if (status & LSR_DATA) {
-            c = uart_read(uart, UART_RBR);
+            c = uart_read(uart, UART_DATA);
         }
     }
     spin_unlock(&uart->lock);
@@ -193,7 +164,7 @@ int uart_get(struct uart *uart)
 
 static void set_interrupts(struct uart *uart)
 {
-    uint8_t ier = (uart->ready ? IER_RECEIVE : 0) | (uart->sending ? IER_TRANSMIT : 0);
+    uint8_t ier = (uart->ready ? IER_DATA : 0) | (uart->sending ? IER_THRE : 0);
 
     if (uart->interrupts && uart->ier != ier) {
         uart->ier = ier;

@@ -25,19 +25,6 @@ struct guest_segment {
     uint16_t selector;
 };
 
-enum guest_segment_index {
-    /* x86 instruction encoding order */
-    SEG_ES,
-    SEG_CS,
-    SEG_SS,
-    SEG_DS,
-    SEG_FS,
-    SEG_GS,
-    SEG_LDTR,
-    SEG_TR,
-    SEG_COUNT,
-};
-
 struct guest_table_register {
     uint64_t base;
     uint32_t limit;
@@ -85,10 +72,6 @@ enum exit_kind {
     EXIT_KIND_COUNT,
 };
 
-#define ACCESS_READ  1u
-#define ACCESS_WRITE 2u
-#define ACCESS_EXEC  4u
-
 /* As in the exit qualification for task switches. */
 enum task_switch_reason {
     TASK_CALL,
@@ -120,7 +103,7 @@ struct vcpu_exit {
         } task;
         struct {
             uint8_t number; /* 0, 3, 4, 8 */
-            uint8_t gpr;    /* encoding order; for SVM without decode assist: 0xff, decode it */
+            uint8_t gpr;    /* encoding order; SVM without decode assists: GPR_NONE, decode it */
             bool write;
             bool clts, lmsw;
             uint16_t lmsw_source;
@@ -186,8 +169,9 @@ struct vcpu_backend {
     /*
      * Enters the guest and returns at its next exit.  vcpu loaded, vcpu->regs current.  Injects
      * vcpu->event if it is valid (and clears it); an event whose delivery was cut short by the exit
-     * is put back into vcpu->event.  Brings this CPU's translations up to date before entering
-     * (tlb.h).  Fills *exit.
+     * is put back into vcpu->event.  vcpu->regs.cr8 is the guest's task priority, and behind the
+     * exit what the guest has made of it (SVM).  Brings this CPU's translations up to date before
+     * entering (tlb.h).  Fills *exit.
      */
     void (*run)(struct vcpu *vcpu, struct vcpu_exit *exit);
 };

@@ -9,27 +9,6 @@
 
 #define TABLE_MAX (1u << 20) /* longer than any that we read */
 
-/* FADT offsets: ACPI table 5.33 "FADT Format". */
-#define FADT_DSDT        40
-#define FADT_PM1A_CNT    64
-#define FADT_PM1B_CNT    68
-#define FADT_PM_TMR      76
-#define FADT_FLAGS       112
-#define FADT_RESET_REG   116
-#define FADT_RESET_VALUE 128
-#define FADT_X_DSDT      140
-
-#define FADT_FLAG_TMR_VAL_EXT   BIT(8)
-#define FADT_FLAG_RESET_REG_SUP BIT(10)
-#define FADT_FLAG_HW_REDUCED    BIT(20)
-
-/* MADT: ACPI 5.2.12 "Multiple APIC Description Table". */
-#define MADT_ENTRIES        44
-#define MADT_TYPE_IOAPIC    1
-#define MADT_TYPE_OVERRIDE  2
-#define MADT_IOAPIC_BYTES   12
-#define MADT_OVERRIDE_BYTES 10
-
 static const struct acpi_header *root; /* XSDT or RSDT */
 static unsigned root_entry_bytes;
 
@@ -83,6 +62,10 @@ static uint64_t field(const struct acpi_header *t, uint32_t offset, unsigned byt
     return value;
 }
 
+/* That field of a FADT. */
+#define FADT(t, member)                                                                            \
+    field(t, offsetof(struct acpi_fadt, member), sizeof(((struct acpi_fadt *)0)->member))
+
 const struct acpi_header *acpi_find(const char *signature)
 {
     if (root == NULL) {
@@ -103,23 +86,23 @@ uint16_t acpi_pm_timer_port(unsigned *bits)
 {
     const struct acpi_header *fadt = acpi_find("FACP");
 
-    if (fadt == NULL || field(fadt, FADT_FLAGS, 4) & FADT_FLAG_HW_REDUCED) {
+    if (fadt == NULL || FADT(fadt, flags) & FADT_HW_REDUCED) {
         return 0;
     }
-    *bits = field(fadt, FADT_FLAGS, 4) & FADT_FLAG_TMR_VAL_EXT ? 32 : 24;
-    return (uint16_t)field(fadt, FADT_PM_TMR, 4);
+    *bits = FADT(fadt, flags) & FADT_TIMER_32 ? 32 : 24;
+    return (uint16_t)FADT(fadt, pm_timer);
 }
 
 bool acpi_reset_register(struct acpi_register *out, uint8_t *value)
 {
     const struct acpi_header *fadt = acpi_find("FACP");
 
-    if (fadt == NULL || fadt->length <= FADT_RESET_VALUE ||
-        !(field(fadt, FADT_FLAGS, 4) & FADT_FLAG_RESET_REG_SUP)) {
+    if (fadt == NULL || fadt->length <= offsetof(struct acpi_fadt, reset_value) ||
+        !(FADT(fadt, flags) & FADT_RESET_REGISTER)) {
         return false;
     }
-    memcpy(out, (const uint8_t *)fadt + FADT_RESET_REG, sizeof(*out));
-    *value = (uint8_t)field(fadt, FADT_RESET_VALUE, 1);
+    memcpy(out, &((const struct acpi_fadt *)fadt)->reset_register, sizeof(*out));
+    *value = (uint8_t)FADT(fadt, reset_value);
     return true;
 }
 
@@ -164,19 +147,19 @@ bool acpi_power_off(uint16_t ports[2], uint8_t types[2])
     const struct acpi_header *dsdt;
     uint64_t address;
 
-    if (fadt == NULL || field(fadt, FADT_FLAGS, 4) & FADT_FLAG_HW_REDUCED) {
+    if (fadt == NULL || FADT(fadt, flags) & FADT_HW_REDUCED) {
         return false;
     }
-    address = field(fadt, FADT_X_DSDT, 8);
-    dsdt = table_at(address != 0 ? address : field(fadt, FADT_DSDT, 4));
-    ports[0] = (uint16_t)field(fadt, FADT_PM1A_CNT, 4);
-    ports[1] = (uint16_t)field(fadt, FADT_PM1B_CNT, 4);
+    address = FADT(fadt, x_dsdt);
+    dsdt = table_at(address != 0 ? address : FADT(fadt, dsdt));
+    ports[0] = (uint16_t)FADT(fadt, pm1a_control);
+    ports[1] = (uint16_t)FADT(fadt, pm1b_control);
     return dsdt != NULL && ports[0] != 0 && find_s5(dsdt, types);
 }
 
 /* Next MADT entry of `type` with at least `bytes`; *at is the offset to go on from. */
-static const uint8_t *madt_next(const struct acpi_header *madt, uint32_t *at, uint8_t type,
-                                uint8_t bytes)
+static const void *madt_next(const struct acpi_header *madt, uint32_t *at, uint8_t type,
+                             size_t bytes)
 {
     while (*at + 2 <= madt->length) {
         const uint8_t *entry = (const uint8_t *)madt + *at;
@@ -195,13 +178,12 @@ static const uint8_t *madt_next(const struct acpi_header *madt, uint32_t *at, ui
 bool acpi_ioapic(struct acpi_ioapic *out)
 {
     const struct acpi_header *madt = acpi_find("APIC");
-    uint32_t at = MADT_ENTRIES;
-    const uint8_t *entry;
+    uint32_t at = sizeof(struct acpi_madt);
+    const struct madt_ioapic *entry;
 
-    while (madt != NULL &&
-           (entry = madt_next(madt, &at, MADT_TYPE_IOAPIC, MADT_IOAPIC_BYTES)) != NULL) {
-        memcpy(&out->address, entry + 4, 4);
-        memcpy(&out->first_gsi, entry + 8, 4);
+    while (madt != NULL && (entry = madt_next(madt, &at, MADT_IOAPIC, sizeof(*entry))) != NULL) {
+        out->address = entry->address;
+        out->first_gsi = entry->gsi_base;
         if (out->first_gsi == 0) {
             return true;
         }
@@ -212,16 +194,15 @@ bool acpi_ioapic(struct acpi_ioapic *out)
 uint32_t acpi_isa_override(unsigned irq, uint16_t *flags)
 {
     const struct acpi_header *madt = acpi_find("APIC");
-    uint32_t at = MADT_ENTRIES;
-    const uint8_t *entry;
+    uint32_t at = sizeof(struct acpi_madt);
+    const struct madt_override *entry;
     uint32_t gsi = irq;
 
     *flags = 0;
-    while (madt != NULL &&
-           (entry = madt_next(madt, &at, MADT_TYPE_OVERRIDE, MADT_OVERRIDE_BYTES)) != NULL) {
-        if (entry[2] == 0 && entry[3] == irq) {
-            memcpy(&gsi, entry + 4, 4);
-            memcpy(flags, entry + 8, 2);
+    while (madt != NULL && (entry = madt_next(madt, &at, MADT_OVERRIDE, sizeof(*entry))) != NULL) {
+        if (entry->bus == 0 && entry->source == irq) {
+            gsi = entry->gsi;
+            *flags = entry->flags;
             break;
         }
     }

@@ -8,7 +8,7 @@
 #ifndef SPILLWAY_ARCH_X86_ACPI_H
 #define SPILLWAY_ARCH_X86_ACPI_H
 
-#include "base/acpi.h"
+#include "arch/x86/hw/acpi.h"
 
 /* Looks at the RSDP; hpa 0: there is none. */
 void acpi_init(hpa_t rsdp);

@@ -116,7 +116,8 @@ uint32_t apic_enable_cpu(void)
     apic_write(APIC_TIMER_DIVIDE, APIC_DIVIDE_BY_1);
     apic_write(APIC_TIMER_INITIAL, 0);
     apic_write(APIC_ESR, 0);
-    /* What was in service when the firmware let go: at most one interrupt per priority class. */
+    /* Ends what was in service when the firmware let go: at most one interrupt per priority class.
+     */
     for (unsigned i = 0; i < 16; i++) {
         apic_eoi();
     }

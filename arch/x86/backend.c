@@ -12,7 +12,7 @@ static const struct vcpu_backend *choose(void)
     if (cpuid(1, 0).ecx & CPUID_1_ECX_VMX) {
         return &vmx_backend;
     }
-    if (cpuid_checked(0x80000001, 0).ecx & CPUID_81_ECX_SVM) {
+    if (cpuid_checked(CPUID_LEAF_FEATURES_81, 0).ecx & CPUID_81_ECX_SVM) {
         return &svm_backend;
     }
     log_error("neither VMX (CPUID 1 ECX bit 5) nor SVM (CPUID 80000001 ECX bit 2)");

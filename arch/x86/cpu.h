@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Access to the CPU's registers and its privileged instructions, inline.  No state.  What
- * registers, bits and numbers there are stands in arch/x86/hw/, VMCS fields and VMCB offsets in the
- * backends.
+ * Access to the CPU's registers and its privileged instructions, inline.  No state.  Registers,
+ * their bits and numbers stand in arch/x86/hw/, VMCS fields and VMCB offsets in the backends.
  */
 #ifndef SPILLWAY_ARCH_X86_CPU_H
 #define SPILLWAY_ARCH_X86_CPU_H
@@ -142,7 +141,7 @@ static inline uint64_t rdtsc(void)
     return (uint64_t)high << 32 | low;
 }
 
-/* Not before everything that stands before it: LFENCE waits for all earlier instructions. */
+/* Reads the TSC behind all earlier instructions: LFENCE waits for them. */
 static inline uint64_t rdtsc_ordered(void)
 {
     __asm__ volatile("lfence" : : : "memory");

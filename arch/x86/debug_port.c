@@ -4,18 +4,17 @@
  * reach whoever started the emulator, and no guest reaches it.  A read gives the port's own number;
  * on a PC nothing answers there, and nothing is written.
  */
+#include "arch/x86/hw/ports.h"
 #include "drivers/platform.h"
 #include "hv/arch.h"
 
-#define DEBUG_PORT 0xe9
-
 void arch_tell_emulator(const char *line)
 {
-    if (port_in8(DEBUG_PORT) != DEBUG_PORT) {
+    if (port_in8(IOPORT_DEBUG) != IOPORT_DEBUG) {
         return;
     }
     for (; *line != '\0'; line++) {
-        port_out8(DEBUG_PORT, (uint8_t)*line);
+        port_out8(IOPORT_DEBUG, (uint8_t)*line);
     }
-    port_out8(DEBUG_PORT, '\n');
+    port_out8(IOPORT_DEBUG, '\n');
 }

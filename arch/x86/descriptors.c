@@ -2,10 +2,9 @@
 #include "arch/x86/descriptors.h"
 
 #include "arch/x86/cpu.h"
+#include "arch/x86/hw/segment.h"
 
-#define DESCRIPTOR_CODE64 0x00af9b000000ffffull /* L, P, DPL 0, execute/read, accessed */
-#define DESCRIPTOR_DATA   0x00cf93000000ffffull /* P, DPL 0, read/write, accessed */
-#define DESCRIPTOR_TSS    0x0000890000000000ull /* P, DPL 0, available 64-bit TSS */
+#define DESCRIPTOR_TSS 0x0000890000000000ull /* P, DPL 0, available 64-bit TSS */
 
 static void fill_tss_descriptor(uint64_t gdt[2], const struct tss *tss)
 {

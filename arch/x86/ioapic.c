@@ -2,6 +2,7 @@
 #include "arch/x86/ioapic.h"
 
 #include "arch/x86/acpi.h"
+#include "arch/x86/hw/ports.h"
 #include "arch/x86/idt.h"
 #include "base/bits.h"
 #include "base/log.h"
@@ -21,17 +22,6 @@
 #define REDIRECTION_LEVEL       BIT(15)
 #define REDIRECTION_MASKED      BIT(16)
 #define REDIRECTION_DESTINATION BITS(63, 56)
-
-/* MPS INTI flags of an interrupt source override: ACPI table 5.26. */
-#define INTI_POLARITY   BITS(1, 0)
-#define INTI_TRIGGER    BITS(3, 2)
-#define INTI_ACTIVE_LOW 3
-#define INTI_LEVEL      3
-
-#define PIC1_COMMAND 0x20
-#define PIC1_DATA    0x21
-#define PIC2_COMMAND 0xa0
-#define PIC2_DATA    0xa1
 
 static volatile uint32_t *ioapic; /* NULL: none */
 static unsigned pins;
@@ -60,16 +50,16 @@ static void write_pin(unsigned pin, uint64_t entry)
  */
 static void mask_pics(void)
 {
-    port_out8(PIC1_COMMAND, 0x11); /* ICW1: edge, cascade, ICW4 follows */
-    port_out8(PIC2_COMMAND, 0x11);
-    port_out8(PIC1_DATA, VECTOR_PIC); /* ICW2: vector base */
-    port_out8(PIC2_DATA, VECTOR_PIC + 8);
-    port_out8(PIC1_DATA, 4); /* ICW3: slave on input 2 */
-    port_out8(PIC2_DATA, 2);
-    port_out8(PIC1_DATA, 1); /* ICW4: 8086 mode */
-    port_out8(PIC2_DATA, 1);
-    port_out8(PIC1_DATA, 0xff);
-    port_out8(PIC2_DATA, 0xff);
+    port_out8(IOPORT_PIC_MASTER, 0x11); /* ICW1: edge, cascade, ICW4 follows */
+    port_out8(IOPORT_PIC_SLAVE, 0x11);
+    port_out8(IOPORT_PIC_MASTER + 1, VECTOR_PIC); /* ICW2: vector base */
+    port_out8(IOPORT_PIC_SLAVE + 1, VECTOR_PIC + 8);
+    port_out8(IOPORT_PIC_MASTER + 1, 4); /* ICW3: slave on input 2 */
+    port_out8(IOPORT_PIC_SLAVE + 1, 2);
+    port_out8(IOPORT_PIC_MASTER + 1, 1); /* ICW4: 8086 mode */
+    port_out8(IOPORT_PIC_SLAVE + 1, 1);
+    port_out8(IOPORT_PIC_MASTER + 1, 0xff);
+    port_out8(IOPORT_PIC_SLAVE + 1, 0xff);
 }
 
 void ioapic_setup(void)

@@ -6,7 +6,7 @@
  * the next machine check would shut the CPU down.  In a panic only: #MC comes while any lock is
  * held, the log's too. */
 void machine_check_report(void);
-/* A guest's exit says that #MC came while it ran, which is the host's: the panic shows the banks.
+/* An exit says that #MC came while a guest ran.  It is the host's: panics, which shows the banks.
  */
 _Noreturn void machine_check_exit(void);
 

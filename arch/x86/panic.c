@@ -3,6 +3,7 @@
 
 #include "arch/x86/apic.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/hw/ports.h"
 #include "arch/x86/machine_check.h"
 #include "arch/x86/paging.h"
 #include "arch/x86/percpu.h"
@@ -17,10 +18,6 @@
 #define STOP_NS       100000000ull /* for all CPUs to answer the NMI */
 #define BACKTRACE_MAX 24
 
-#define PORT_B         0x61 /* NMI status and control; ICH data sheet, "NMI_SC" */
-#define PORT_B_PARITY  0x80 /* SERR#, or memory parity on older machines */
-#define PORT_B_CHANNEL 0x40 /* IOCHK# */
-
 /* Not asked for, and not told yet: an NMI may come while any lock is held. */
 static _Atomic uint32_t nmis_new;
 static _Atomic uint8_t nmi_source;
@@ -34,7 +31,7 @@ void panic_nmi(const struct interrupt_frame *frame)
 
     if (who == NOBODY || who == cpu->id) {
         cpu->nmis++;
-        atomic_store(&nmi_source, port_in8(PORT_B));
+        atomic_store(&nmi_source, port_in8(IOPORT_SYSTEM_B));
         atomic_fetch_add(&nmis_new, 1);
         return;
     }
@@ -56,9 +53,9 @@ void arch_report_nmis(void)
     count = atomic_exchange(&nmis_new, 0);
     log_warn("%u NMI%s that nobody asked for; port 61h says %02x: %s", count, count == 1 ? "" : "s",
              source,
-             source & PORT_B_PARITY    ? "SERR# or memory parity"
-             : source & PORT_B_CHANNEL ? "an I/O channel check"
-                                       : "no source");
+             source & SYSTEM_B_PARITY    ? "SERR# or memory parity"
+             : source & SYSTEM_B_CHANNEL ? "an I/O channel check"
+                                         : "no source");
 }
 
 static bool all_stopped(unsigned self)

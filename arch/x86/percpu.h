@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What every CPU has of its own.  GS points at it whenever hypervisor code runs (a backend restores
- * it at every exit), and so does FS: library code compiled for Linux reads the stack protector's
- * canary at %fs:0x28.
+ * Data of each CPU's own.  GS points at it whenever hypervisor code runs (a backend restores it at
+ * every exit), and so does FS: library code compiled for Linux reads the stack protector's canary
+ * at %fs:0x28.
  *
  * Life cycle: the boot CPU's is static; the others' are in frames that arch/x86/smp.c allocates and
  * never frees.  Only the CPU itself writes to it, except for the fields marked otherwise.

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* drivers/platform.h by what arch/x86 has. */
+/* Implements drivers/platform.h by what arch/x86 has. */
 #include "drivers/platform.h"
 
 #include <stdatomic.h>
@@ -33,7 +33,7 @@ volatile void *platform_map(hpa_t address, uint64_t bytes)
     return arch_map_mmio(address, bytes);
 }
 
-/* Smallest power of two of frames, and what of it is too much is given back. */
+/* Takes the smallest power of two of frames, and gives back what is too much of it. */
 void *platform_dma_alloc(uint64_t bytes, hpa_t *address)
 {
     uint64_t pages = ALIGN_UP(bytes, PAGE_SIZE) / PAGE_SIZE;

@@ -5,6 +5,7 @@
 
 #include "arch/x86/acpi.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/hw/ports.h"
 #include "arch/x86/panic.h"
 #include "arch/x86/percpu.h"
 #include "base/log.h"
@@ -17,13 +18,7 @@
 #define EFI_RESET_COLD       0
 #define EFI_RESET_SHUTDOWN   2
 
-#define PM1_SLP_TYP BITS(12, 10)
-#define PM1_SLP_EN  BIT(13)
-
-#define RESET_CONTROL      0xcf9 /* PIIX3, ICH: reset control register */
-#define RESET_CONTROL_FULL 0x06
-#define KEYBOARD_COMMAND   0x64
-#define KEYBOARD_RESET     0xfe
+#define KEYBOARD_RESET 0xfe
 
 #define SETTLE_US 100000
 
@@ -97,9 +92,9 @@ void arch_reset(void)
     stop_machine();
     try_firmware(EFI_RESET_COLD);
     try_acpi_reset();
-    port_out8(RESET_CONTROL, RESET_CONTROL_FULL);
+    port_out8(IOPORT_RESET_CONTROL, RESET_CONTROL_RESET);
     settle();
-    port_out8(KEYBOARD_COMMAND, KEYBOARD_RESET);
+    port_out8(IOPORT_KBC_COMMAND, KEYBOARD_RESET);
     settle();
     /* No IDT: the exception becomes a triple fault. */
     lidt(&none);

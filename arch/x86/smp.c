@@ -42,7 +42,7 @@ static _Atomic bool released; /* all are up and the identity map is gone */
 
 static void on_kick(void *owner)
 {
-    (void)owner; /* being interrupted is all */
+    (void)owner; /* to be interrupted is all that was wanted */
 }
 
 /*

@@ -14,14 +14,12 @@
 #include "base/log.h"
 #include "hv/main.h"
 
-#define MXCSR_RESET 0x1f80
-
 extern uintptr_t __stack_chk_guard;
 extern uint8_t boot_stack_bottom[], boot_stack_top[]; /* hypervisor.ld */
 
 static struct percpu boot_cpu __attribute__((aligned(4096)));
 
-/* What of CR4 this CPU has and we want. */
+/* The bits of CR4 that this CPU has and we want. */
 static uint64_t wanted_cr4(void)
 {
     struct cpuid_result f1 = cpuid(1, 0), f7 = cpuid_checked(7, 0);

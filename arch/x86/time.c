@@ -4,28 +4,20 @@
 #include "arch/x86/acpi.h"
 #include "arch/x86/apic.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/hw/ports.h"
 #include "arch/x86/idt.h"
 #include "arch/x86/percpu.h"
 #include "base/log.h"
 #include "drivers/platform.h"
 #include "hv/arch.h"
 
-#define PM_TIMER_HZ 3579545u /* ACPI 4.8.2.1 "Power Management Timer" */
-#define PIT_HZ      1193182u /* Intel 8254 data sheet; 14.31818 MHz / 12 */
-
-#define PIT_CHANNEL2     0x42
-#define PIT_COMMAND      0x43
 #define PIT_LOAD2        0xb0 /* channel 2, low byte then high byte, mode 0, binary */
 #define PIT_LATCH2       0x80
-#define PORT_B           0x61
-#define PORT_B_GATE2     0x01
-#define PORT_B_SPEAKER   0x02
 #define WINDOWS          3
 #define WINDOWS_A_SECOND 100 /* each lasts 10 ms */
 #define SNAPSHOT_TRIES   5
 #define READS_MAX        20000000u /* the reference stands still */
 
-#define NS_PER_S 1000000000ull
 /* A timer counts so long; it is armed again until the deadline is reached.  Not shorter, since it
  * goes on until the next one is armed. */
 #define TIMER_MAX_NS NS_PER_S
@@ -62,10 +54,11 @@ static uint64_t scale(uint64_t value, uint64_t mult)
 
 static void pit_start(void)
 {
-    port_out8(PORT_B, (uint8_t)((port_in8(PORT_B) & ~PORT_B_SPEAKER) | PORT_B_GATE2));
-    port_out8(PIT_COMMAND, PIT_LOAD2);
-    port_out8(PIT_CHANNEL2, 0xff);
-    port_out8(PIT_CHANNEL2, 0xff);
+    port_out8(IOPORT_SYSTEM_B,
+              (uint8_t)((port_in8(IOPORT_SYSTEM_B) & ~SYSTEM_B_SPEAKER) | SYSTEM_B_GATE2));
+    port_out8(IOPORT_PIT_COMMAND, PIT_LOAD2);
+    port_out8(IOPORT_PIT + 2, 0xff);
+    port_out8(IOPORT_PIT + 2, 0xff);
 }
 
 static uint32_t reference_read(const struct reference *r)
@@ -75,9 +68,9 @@ static uint32_t reference_read(const struct reference *r)
     if (r->port != 0) {
         return port_in32(r->port) & r->mask;
     }
-    port_out8(PIT_COMMAND, PIT_LATCH2);
-    low = port_in8(PIT_CHANNEL2);
-    high = port_in8(PIT_CHANNEL2);
+    port_out8(IOPORT_PIT_COMMAND, PIT_LATCH2);
+    low = port_in8(IOPORT_PIT + 2);
+    high = port_in8(IOPORT_PIT + 2);
     return -(high << 8 | low) & r->mask; /* it counts down */
 }
 
@@ -128,7 +121,7 @@ static void wait_reference(const struct reference *r, uint32_t start, uint32_t c
     }
 }
 
-/* Of a few windows the one whose ends are known best. */
+/* Takes, of a few windows, the one whose ends are known best. */
 static void calibrate(const struct reference *r, uint64_t *tsc, uint64_t *apic)
 {
     uint64_t best_width = UINT64_MAX;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arch/x86/hw/ports.h"
 #include "base/bits.h"
 #include "base/config_text.h"
 #include "drivers/uart.h"
@@ -15,7 +16,6 @@
 #define POOL_MIN      (16 * MIB)
 #define VM_MEMORY_MAX (1024 * 1024 * MIB)
 #define VCPUS_MAX     8
-#define SHARES_MAX    10000
 
 static bool set_yes_no(struct config_parser *p, const char *value, bool *out)
 {
@@ -128,12 +128,12 @@ static bool set_vcpus(struct config_parser *p, const char *value)
 
 static bool set_shares(struct config_parser *p, const char *value)
 {
-    return config_value_number(p, value, 1, SHARES_MAX, &p->vm->shares);
+    return config_value_number(p, value, 1, CONFIG_SHARES_MAX, &p->vm->shares);
 }
 
 static bool set_cpu_shares(struct config_parser *p, const char *value)
 {
-    return config_value_number(p, value, 1, SHARES_MAX, &p->vm->cpu_shares);
+    return config_value_number(p, value, 1, CONFIG_SHARES_MAX, &p->vm->cpu_shares);
 }
 
 static bool set_autostart(struct config_parser *p, const char *value)
@@ -368,7 +368,7 @@ static void set_defaults(struct config *config)
 {
     memset(config, 0, sizeof(*config));
     strcpy(config->store, "auto");
-    config->console_port = 0x3f8;
+    config->console_port = IOPORT_COM1;
     config->console_baud = 115200;
     config->idle_poweroff = true;
 }

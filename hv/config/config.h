@@ -19,6 +19,7 @@
 #define CONFIG_CMDLINE_MAX 4096 /* with the NUL; each kernel says how many of them it takes */
 #define CONFIG_STORE_MAX   64
 #define CONFIG_ERROR_MAX   320
+#define CONFIG_SHARES_MAX  10000u
 
 struct vm_config {
     char name[CONFIG_NAME_MAX];

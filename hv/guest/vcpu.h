@@ -12,6 +12,7 @@
 
 #include <stdatomic.h>
 
+#include "arch/x86/hw/registers.h"
 #include "base/list.h"
 #include "base/types.h"
 #include "hv/arch.h"
@@ -22,33 +23,13 @@
 struct vlapic;
 struct vm;
 
-enum gpr {
-    /* x86 instruction encoding order */
-    GPR_RAX,
-    GPR_RCX,
-    GPR_RDX,
-    GPR_RBX,
-    GPR_RSP,
-    GPR_RBP,
-    GPR_RSI,
-    GPR_RDI,
-    GPR_R8,
-    GPR_R9,
-    GPR_R10,
-    GPR_R11,
-    GPR_R12,
-    GPR_R13,
-    GPR_R14,
-    GPR_R15,
-    GPR_COUNT,
-};
-
 /* Current after every exit, loaded before every entry. */
 struct guest_registers {
     uint64_t gpr[GPR_COUNT];
     uint64_t rip;
     uint64_t rflags;
     uint64_t cr2;
+    uint64_t cr8;   /* the local APIC's TPR at the entry; SVM: and as the guest has left it */
     uint64_t dr[4]; /* DR0-DR3, valid while the vCPU is not loaded */
     uint64_t dr6;
 };
@@ -102,7 +83,7 @@ struct vcpu {
 
     struct guest_event event; /* written by this vCPU's own CPU only */
 
-    /* Requests from other CPUs; hv/run/vcpu.c.  Looked at before every entry. */
+    /* Requests from other CPUs; hv/run/vcpu_request.c.  Looked at before every entry. */
     _Atomic uint32_t requests;   /* VCPU_REQUEST_* */
     _Atomic uint32_t nmis_sent;  /* with VCPU_REQUEST_NMI */
     _Atomic uint32_t interrupts; /* VCPU_INTERRUPT_*; written by hv/vdev/irq/vlapic*.c */
@@ -184,19 +165,35 @@ static inline bool vcpu_may_have_interrupt(const struct vcpu *vcpu)
     return atomic_load_explicit(&vcpu->interrupts, memory_order_acquire) != 0;
 }
 
+static inline struct guest_event event_exception(uint8_t vector)
+{
+    return (struct guest_event){.valid = true, .vector = vector, .type = EVENT_EXCEPTION};
+}
+
+static inline struct guest_event event_fault(uint8_t vector, uint32_t error_code)
+{
+    return (struct guest_event){.valid = true,
+                                .vector = vector,
+                                .type = EVENT_EXCEPTION,
+                                .has_error_code = true,
+                                .error_code = error_code};
+}
+
+/* INT n, ICEBP, INT3 and INTO: the event comes from an instruction and has its length. */
+static inline bool event_is_software(unsigned type)
+{
+    return type >= EVENT_SOFTWARE_INTERRUPT && type <= EVENT_SOFTWARE_EXCEPTION;
+}
+
 /* Queue an exception for the next entry.  Own CPU only, nothing else pending. */
 static inline void vcpu_inject_exception(struct vcpu *vcpu, uint8_t vector)
 {
-    vcpu->event = (struct guest_event){.valid = true, .vector = vector, .type = EVENT_EXCEPTION};
+    vcpu->event = event_exception(vector);
 }
 
 static inline void vcpu_inject_fault(struct vcpu *vcpu, uint8_t vector, uint32_t error_code)
 {
-    vcpu->event = (struct guest_event){.valid = true,
-                                       .vector = vector,
-                                       .type = EVENT_EXCEPTION,
-                                       .has_error_code = true,
-                                       .error_code = error_code};
+    vcpu->event = event_fault(vector, error_code);
 }
 
 #endif

@@ -8,6 +8,7 @@
 #include "arch/x86/hw/msr.h"
 #include "arch/x86/hw/paging.h"
 #include "arch/x86/hw/registers.h"
+#include "arch/x86/hw/segment.h"
 #include "hv/load/internal.h"
 #include "hv/machine.h"
 #include "hv/vdev/irq/vlapic.h"
@@ -155,10 +156,7 @@ bool load_add_cmdline(struct guest_load *load, size_t limit, char *error)
 
 /* ---- the boot vCPU ---- */
 
-#define DESCRIPTOR_CODE32 0x00cf9b000000ffffull
-#define DESCRIPTOR_CODE64 0x00af9b000000ffffull
-#define DESCRIPTOR_DATA   0x00cf93000000ffffull
-#define GDT_ENTRIES       4
+#define GDT_ENTRIES 4
 
 #define IDENTITY_GIB 4
 #define PD_ENTRIES   512
@@ -237,12 +235,12 @@ void load_set_entry64(struct guest_load *load, uint64_t rip)
 
 static const uint8_t reset_vector[] = {
     0xb0,
-    RESET_CONTROL_VALUE, /* mov al, value */
+    RESET_CONTROL_RESET, /* mov al, value */
     0xba,
-    RESET_CONTROL_PORT & 0xff,
-    RESET_CONTROL_PORT >> 8, /* mov dx, port */
-    0xee,                    /* out dx, al */
-    0xf4,                    /* hlt */
+    IOPORT_RESET_CONTROL & 0xff,
+    IOPORT_RESET_CONTROL >> 8, /* mov dx, port */
+    0xee,                      /* out dx, al */
+    0xf4,                      /* hlt */
     0xeb,
     0xfd, /* jmp to the hlt */
 };

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arch/x86/hw/ports.h"
 #include "base/bits.h"
 #include "base/lock.h"
 #include "hv/arch.h"

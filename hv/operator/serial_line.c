@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "hv/operator/serial_line.h"
 
+#include "arch/x86/hw/ports.h"
 #include "base/log.h"
 #include "drivers/uart.h"
 #include "hv/operator/console.h"
 #include "hv/operator/console_input.h"
 #include "hv/operator/sink.h"
 
-#define COM1      0x3f8
 #define COM1_BAUD 115200
 
 static struct uart uart;
@@ -68,7 +68,7 @@ void serial_line_open(uint16_t port, unsigned baud)
 void serial_line_open_default(void)
 {
     if (!open) {
-        serial_line_open(COM1, COM1_BAUD);
+        serial_line_open(IOPORT_COM1, COM1_BAUD);
     }
 }
 

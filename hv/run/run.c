@@ -147,10 +147,23 @@ static bool shall_poll(enum exit_kind kind, unsigned *untimed)
     return true;
 }
 
+/* One stay in the guest.  The guest may change its task priority without an exit: SVM. */
+static void enter(struct vcpu *vcpu, struct vcpu_exit *exit)
+{
+    uint64_t tpr = vlapic_get_tpr(vcpu->vlapic);
+
+    vcpu->pause_exits = sched_sibling_waits(vcpu);
+    vcpu->regs.cr8 = tpr;
+    machine_backend()->run(vcpu, exit);
+    if (vcpu->regs.cr8 != tpr) {
+        vlapic_set_tpr(vcpu->vlapic, vcpu->regs.cr8);
+    }
+    vcpu->exits[exit->kind]++;
+}
+
 /* Runs the loaded vCPU until it has a reason to leave. */
 static enum leave run_loaded(struct vcpu *vcpu)
 {
-    const struct vcpu_backend *backend = machine_backend();
     uint64_t slice_end = sched_slice_end(); /* who shortens it kicks this CPU */
     unsigned untimed = 0;
 
@@ -162,9 +175,7 @@ static enum leave run_loaded(struct vcpu *vcpu)
             return leave;
         }
         loop_arm_timer(slice_end);
-        vcpu->pause_exits = sched_sibling_waits(vcpu);
-        backend->run(vcpu, &exit);
-        vcpu->exits[exit.kind]++;
+        enter(vcpu, &exit);
         if (vcpu->lent_pages != 0) {
             arch_guest_step_exit(vcpu, &exit);
         }

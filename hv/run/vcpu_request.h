@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Requests of other CPUs to a vCPU, which its own CPU takes before an entry; and its making. */
+/* Requests of other CPUs to a vCPU (vcpu_request() in hv/guest/vcpu.h), which its own CPU takes
+ * before an entry. */
 #ifndef SPILLWAY_HV_RUN_VCPU_REQUEST_H
 #define SPILLWAY_HV_RUN_VCPU_REQUEST_H
 
@@ -7,11 +8,5 @@
 
 /* Acts on all requests.  True: VCPU_REQUEST_STOP was among them.  The vCPU is loaded. */
 bool vcpu_take_requests(struct vcpu *vcpu);
-
-/* Makes a vCPU of the VM with its backend and local APIC, STOPPED, in reset state.  NULL: no
- * memory.
- */
-struct vcpu *vcpu_create(struct vm *vm, unsigned index);
-void vcpu_destroy(struct vcpu *vcpu);
 
 #endif

@@ -6,8 +6,6 @@
 #include "hv/guest/vm.h"
 #include "hv/vdev/devices.h"
 
-#define NS_PER_S 1000000000ull
-
 #define ADDRESS_LIMIT BIT(52)
 
 /* struct pvclock_vcpu_time_info */

@@ -11,7 +11,7 @@
 #include "hv/guest/serial.h"
 #include "hv/load/load.h"
 #include "hv/loop.h"
-#include "hv/run/vcpu_request.h"
+#include "hv/run/vcpu.h"
 #include "hv/vdev/devices.h"
 #include "hv/vm/control.h"
 

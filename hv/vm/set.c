@@ -9,8 +9,6 @@
 #include "hv/vm/internal.h"
 #include "hv/vm/tmem.h"
 
-#define SHARES_MAX 10000u
-
 /* Puts the settings that are stored into force. */
 static bool apply(struct vm *vm)
 {
@@ -64,7 +62,7 @@ static bool parse_shares(const char *value, uint64_t least, uint32_t *shares)
 
     /* A number, not a size: no unit. */
     if (strspn(value, "0123456789") != strlen(value) || !config_parse_size(value, &number) ||
-        number < least || number > SHARES_MAX) {
+        number < least || number > CONFIG_SHARES_MAX) {
         return false;
     }
     *shares = (uint32_t)number;
@@ -97,7 +95,8 @@ static bool set_max(struct vm *vm, const char *value, struct vm_answer *answer)
 static bool set_shares(struct vm *vm, const char *value, struct vm_answer *answer)
 {
     if (!parse_shares(value, 1, &vm->shares)) {
-        return vm_refuse(answer, "shares = %s: expected a number, 1 to %u", value, SHARES_MAX);
+        return vm_refuse(answer, "shares = %s: expected a number, 1 to %u", value,
+                         CONFIG_SHARES_MAX);
     }
     return apply(vm);
 }
@@ -106,7 +105,7 @@ static bool set_cpu_shares(struct vm *vm, const char *value, struct vm_answer *a
 {
     if (!parse_shares(value, 0, &vm->cpu_shares)) {
         return vm_refuse(answer, "cpu-shares = %s: expected a number, 1 to %u, or 0: as shares",
-                         value, SHARES_MAX);
+                         value, CONFIG_SHARES_MAX);
     }
     return apply(vm);
 }

@@ -12,7 +12,7 @@
 #include "hv/loop.h"
 #include "hv/machine.h"
 #include "hv/run/sched.h"
-#include "hv/run/vcpu_request.h"
+#include "hv/run/vcpu.h"
 #include "hv/vdev/devices.h"
 #include "hv/vm/control.h"
 #include "hv/vm/tmem.h"

@@ -19,10 +19,9 @@
 #include "hv/vm/control.h"
 #include "hv/vm/internal.h"
 
-#define NS_PER_S 1000000000ull
-#define GRACE_S  10u
-#define AGAIN_S  3u /* after so many of them the button is pressed a second time */
-#define TICK_NS  100000000ull
+#define GRACE_S 10u
+#define AGAIN_S 3u /* after so many of them the button is pressed a second time */
+#define TICK_NS 100000000ull
 
 /* Both under the list's lock; fire() uses neither. */
 static struct timer tick;

@@ -41,11 +41,12 @@ void buddy_init(void);
 
 /* ---- buddy.lock is held ---- */
 
-/* A block that nobody has any more: it is joined with its free neighbours. */
+/* Takes a block that nobody has any more, and joins it with its free neighbours. */
 void buddy_give(uint32_t number, unsigned order);
 /* False: there is no block as large. */
 bool buddy_take(unsigned order, uint32_t *number);
-/* At most so many single frames, as many as there are, for a cache: how many; now CACHED. */
+/* Gives a cache as many single frames as there are, at most `most`: how many.  They are CACHED
+ * now. */
 unsigned buddy_take_singles(uint32_t *numbers, unsigned most);
 /* Frames that may be taken now; flags: ALLOC_*. */
 uint64_t buddy_allowance(unsigned flags);
@@ -56,7 +57,7 @@ void buddy_unlock(void);
 
 /* Sets aside, of `most` frames, as many as there are, but not less than `least`: then none. */
 uint32_t buddy_promise(uint32_t least, uint32_t most);
-/* What is left is below the low watermark?  A hint. */
+/* Is the rest below the low watermark?  A hint. */
 static inline bool buddy_is_short(void)
 {
     return __atomic_load_n(&buddy.left, __ATOMIC_RELAXED) <

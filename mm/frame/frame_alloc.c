@@ -167,7 +167,7 @@ static bool alloc(unsigned order, enum alloc_use use, unsigned flags, struct fra
         return false;
     }
     if (!take(order, use, flags, promise, &number)) {
-        /* What other CPUs keep may be what is missing. */
+        /* Other CPUs may keep the missing frames. */
         frame_alloc_drain();
         if (!take(order, use, flags, promise, &number)) {
             mm_pager_wake();
@@ -211,7 +211,7 @@ bool frame_promise_make(struct frame_promise *to, uint32_t frames)
     ASSERT(to->frames == 0);
     to->frames = buddy_promise(frames, frames);
     if (to->frames == 0) {
-        frame_alloc_drain(); /* what CPUs keep may be what is missing */
+        frame_alloc_drain(); /* CPUs may keep the missing frames */
         to->frames = buddy_promise(frames, frames);
     }
     return to->frames == frames;

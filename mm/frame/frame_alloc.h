@@ -72,14 +72,14 @@ void frame_alloc_ready(void);
 bool frame_alloc(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out);
 /* The same, filled with zeroes. */
 bool frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out);
-/* So many frames, free and above the reserve, are set aside; false: there are not so many. */
+/* Sets so many frames aside, free and above the reserve; false: there are not so many. */
 bool frame_promise_make(struct frame_promise *promise, uint32_t frames);
-/* Makes it as much as can be now, `frames` in all; false: call again, the pager is at it. */
+/* Raises it towards `frames`, as far as can be now; false: call again, the pager is at it. */
 bool frame_promise_gather(struct frame_promise *promise, uint32_t frames);
 /* From now on this CPU has that promise for each single frame that it allocates; NULL: not any
  * more.  For code that allocates here and there without waiting. */
 void frame_promise_use(struct frame_promise *promise);
-/* What has not been taken of it is anybody's again. */
+/* Ends it: what has not been taken of it is anybody's again. */
 void frame_promise_end(struct frame_promise *promise);
 /* A single frame, as frame_alloc(); of the promise (NULL: none) when there is no other. */
 bool frame_alloc_promised(struct frame_promise *promise, enum alloc_use use, pfn_t *out);

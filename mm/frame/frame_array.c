@@ -41,7 +41,7 @@ void *frame_array_at_depth(const struct frame_array *array, uint32_t index)
     return mm_frame_ptr(pfn(find(array, index)));
 }
 
-/* How many directories the data frame of that index needs that the ones before it do not: a new
+/* Counts the directories that the data frame of that index needs and those before it do not: a new
  * root, and those on the way to it of which it is the first. */
 static unsigned new_directories(const struct frame_array *array, uint32_t index)
 {
@@ -108,7 +108,7 @@ void frame_array_shrink(struct frame_array *array)
 {
     uint32_t index = --array->frames, number = array->root, below;
 
-    /* Whatever has this frame as its only one goes with it. */
+    /* Directories that have this frame as their only one go with it. */
     for (unsigned depth = array->depth; depth > 0; depth--) {
         below = directory(number)[index / reach(depth) % FANOUT];
         if (depth < array->depth && index % reach(depth + 1) == 0) {

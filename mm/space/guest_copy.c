@@ -129,7 +129,7 @@ enum mm_result space_read(struct space *space, gpa_t from, void *to, size_t byte
     }
     for (unsigned i = 0; i < pieces && result == MM_OK; i++) {
         if (!peek(space, &piece[i])) {
-            result = bring(space, &piece[i], FAULT_READ, NULL, waiter);
+            result = bring(space, &piece[i], ACCESS_READ, NULL, waiter);
         }
     }
     for (unsigned i = 0; i < pieces && result == MM_OK; i++) {
@@ -149,7 +149,7 @@ static enum mm_result bring_for_write(struct space *space, struct piece *piece, 
     }
     for (unsigned i = 0; i < pieces; i++) {
         const void *content = piece[i].bytes == PAGE_SIZE ? from : NULL;
-        enum mm_result result = bring(space, &piece[i], FAULT_WRITE, content, waiter);
+        enum mm_result result = bring(space, &piece[i], ACCESS_WRITE, content, waiter);
 
         if (result != MM_OK) {
             return result;

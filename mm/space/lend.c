@@ -72,7 +72,7 @@ void space_take_ones(struct space *space, const gfn_t *pages, unsigned count)
         if (level == 1 && entry_kind(space, table_entry_get(entry), 1) == PLACE_FRAME) {
             table_entry_exchange(entry, space->table.format->make_absent(PLACE_HOLE, 0));
         }
-        table_prune_page(&space->table, pages[i], &trash);
+        table_prune(&space->table, pages[i], gfn(pages[i].v + 1), &trash);
     }
     mm_tlb_shootdown(space);
     table_trash_free(&trash);

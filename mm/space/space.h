@@ -68,7 +68,7 @@ pfn_t space_root(const struct space *space);
 _Atomic uint64_t *space_flush_gen(struct space *space);
 
 /*
- * A guest access (ACCESS_* of hv/backend.h: 1 read, 2 write, 4 execute) at that page faulted.
+ * A guest access (ACCESS_*) at that page faulted.
  * MM_OK: the access will succeed when it is tried again.
  */
 enum mm_result space_fault(struct space *space, gfn_t page, unsigned access,

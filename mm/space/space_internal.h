@@ -35,11 +35,6 @@
                       */
 #define REGION_PAGES (1u << REGION_SHIFT)
 
-/* As ACCESS_* of hv/backend.h. */
-#define FAULT_READ  BIT(0)
-#define FAULT_WRITE BIT(1)
-#define FAULT_EXEC  BIT(2)
-
 struct memory_slot {
     uint64_t base, pages;
     uint32_t flags;
@@ -125,7 +120,7 @@ static inline struct place entry_place(const struct space *space, uint64_t entry
 /* Of a page that is mapped for that access. */
 static inline unsigned leaf_flags(unsigned how)
 {
-    return how & FAULT_WRITE ? LEAF_ACCESSED | LEAF_DIRTY : how != 0 ? LEAF_ACCESSED : 0;
+    return how & ACCESS_WRITE ? LEAF_ACCESSED | LEAF_DIRTY : how != 0 ? LEAF_ACCESSED : 0;
 }
 
 static inline enum place_kind entry_kind(const struct space *space, uint64_t entry, unsigned level)

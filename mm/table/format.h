@@ -42,7 +42,7 @@ struct table_format {
     unsigned levels;       /* TABLE_LEVELS */
     unsigned large_levels; /* highest level that may hold a LEAF */
     bool nonleaf_accessed; /* hardware sets the accessed flag of TABLE entries too */
-    /* The flags that hardware sets, one bit each, set: yes.  Level and class do not matter. */
+    /* The bit of each flag that hardware sets, the same at all levels, in a TABLE and in a LEAF. */
     uint64_t accessed_bit;
     uint64_t dirty_bit;
 

@@ -48,33 +48,14 @@ bool table_init(struct table *table, const struct table_format *format)
     return true;
 }
 
-static void free_tables(const struct table *table, pfn_t self, unsigned level)
-{
-    const uint64_t *entries = entries_of(self);
-
-    for (unsigned i = 0; level > 1 && i < TABLE_ENTRIES; i++) {
-        uint64_t value = table_entry_get(&entries[i]);
-
-        if (class_of(table, value, level) == ENTRY_TABLE) {
-            free_tables(table, table->format->pfn(value, level), level - 1);
-        }
-    }
-    frame_free(self);
-}
-
-void table_destroy(struct table *table)
-{
-    free_tables(table, table->root, table->format->levels);
-    table->pages = 0;
-}
-
-uint64_t *table_leaf(const struct table *table, gfn_t page, unsigned *level)
+/* The way down to one page: its entry at level `down`, or the one above that decides it. */
+static uint64_t *descend(const struct table *table, gfn_t page, unsigned down, unsigned *level)
 {
     const struct table_format *format = table->format;
     pfn_t self = table->root;
 
     ASSERT(page.v < TABLE_GFN_LIMIT);
-    for (unsigned at = format->levels; at > 1; at--) {
+    for (unsigned at = format->levels; at > down; at--) {
         uint64_t *entry = &entries_of(self)[index_of(page.v, at)];
         uint64_t value = table_entry_get(entry);
 
@@ -84,8 +65,13 @@ uint64_t *table_leaf(const struct table *table, gfn_t page, unsigned *level)
         }
         self = format->pfn(value, at);
     }
-    *level = 1;
-    return &entries_of(self)[index_of(page.v, 1)];
+    *level = down;
+    return &entries_of(self)[index_of(page.v, down)];
+}
+
+uint64_t *table_leaf(const struct table *table, gfn_t page, unsigned *level)
+{
+    return descend(table, page, 1, level);
 }
 
 /*
@@ -196,22 +182,6 @@ bool table_map_large(struct table *table, gfn_t page, pfn_t first, unsigned flag
     return true;
 }
 
-/* The level-2 entry of the page, or NULL if something larger decides it. */
-static uint64_t *level2_entry(const struct table *table, gfn_t page)
-{
-    pfn_t self = table->root;
-
-    for (unsigned at = table->format->levels; at > 2; at--) {
-        uint64_t value = table_entry_get(&entries_of(self)[index_of(page.v, at)]);
-
-        if (class_of(table, value, at) != ENTRY_TABLE) {
-            return NULL;
-        }
-        self = table->format->pfn(value, at);
-    }
-    return &entries_of(self)[index_of(page.v, 2)];
-}
-
 /* Do the 512 leaves map one block?  *flags: its permissions, and A and D if any has them. */
 static bool is_one_block(const struct table *table, const uint64_t *entries, unsigned *flags)
 {
@@ -240,10 +210,10 @@ static bool is_one_block(const struct table *table, const uint64_t *entries, uns
 bool table_collapse(struct table *table, gfn_t page, pfn_t *old)
 {
     const struct table_format *format = table->format;
-    uint64_t *entry = level2_entry(table, page);
-    unsigned flags;
+    unsigned level, flags;
+    uint64_t *entry = descend(table, page, 2, &level);
 
-    if (entry == NULL || class_of(table, table_entry_get(entry), 2) != ENTRY_TABLE) {
+    if (level != 2 || class_of(table, table_entry_get(entry), 2) != ENTRY_TABLE) {
         return false;
     }
     *old = format->pfn(table_entry_get(entry), 2);
@@ -257,10 +227,11 @@ bool table_collapse(struct table *table, gfn_t page, pfn_t *old)
 void table_collapse_end(struct table *table, gfn_t page, pfn_t old)
 {
     const struct table_format *format = table->format;
-    uint64_t *entry = level2_entry(table, page);
+    unsigned level;
+    uint64_t *entry = descend(table, page, 2, &level);
     uint64_t late = 0;
 
-    ASSERT(entry != NULL && class_of(table, table_entry_get(entry), 2) == ENTRY_LEAF);
+    ASSERT(level == 2 && class_of(table, table_entry_get(entry), 2) == ENTRY_LEAF);
     for (unsigned i = 0; i < TABLE_ENTRIES; i++) {
         late |= table_entry_get(&entries_of(old)[i]);
     }
@@ -294,17 +265,18 @@ static bool scan_entries(struct walk *walk, pfn_t self, unsigned level)
 
         if (class == ENTRY_TABLE &&
             (scan->enter == NULL || scan->enter(scan, gfn(walk->next), entry, level))) {
-            if (!scan_entries(walk, format->pfn(value, level), level - 1)) {
-                return false;
+            go_on = scan_entries(walk, format->pfn(value, level), level - 1);
+        } else {
+            if (class == ENTRY_LEAF) {
+                go_on = scan->leaf(scan, gfn(first), entry, level);
             }
-            continue;
+            walk->next = first + span;
         }
-        if (class == ENTRY_LEAF) {
-            go_on = scan->leaf(scan, gfn(first), entry, level);
-        }
-        walk->next = first + span;
         if (!go_on) {
             return false;
+        }
+        if (class == ENTRY_TABLE && scan->leave != NULL) {
+            scan->leave(scan, entry, level);
         }
     }
     return true;
@@ -321,7 +293,7 @@ gfn_t table_scan(struct table *table, gfn_t first, gfn_t end, struct table_scan 
     return gfn(MIN(walk.next, end.v));
 }
 
-/* If one entry decides pages on both sides of `page`: no more. */
+/* Splits an entry that decides pages on both sides of `page`. */
 static bool cut_before(struct table *table, gfn_t page)
 {
     unsigned level;
@@ -374,69 +346,63 @@ static bool is_empty(const uint64_t *entries)
 
 struct prune {
     struct table *table;
-    uint64_t first, end;
     struct table_trash *trash;
 };
 
-/* `base`: first page that the table decides. */
-static void prune_entries(const struct prune *prune, pfn_t self, unsigned level, uint64_t base)
+/* Level-1 tables are looked at as a whole, by is_empty(). */
+static bool enter_tables(struct table_scan *scan, gfn_t first, uint64_t *entry, unsigned level)
 {
-    const struct table_format *format = prune->table->format;
-    uint64_t span = table_level_pages(level);
+    (void)scan;
+    (void)first;
+    (void)entry;
+    return level > 2;
+}
 
-    for (unsigned i = 0; level > 1 && i < TABLE_ENTRIES; i++) {
-        uint64_t *entry = &entries_of(self)[i];
-        uint64_t value = table_entry_get(entry), page = base + i * span;
+static bool pass_leaf(struct table_scan *scan, gfn_t first, uint64_t *entry, unsigned level)
+{
+    (void)scan;
+    (void)first;
+    (void)entry;
+    (void)level;
+    return true;
+}
 
-        if (page >= prune->end || page + span <= prune->first ||
-            format->classify(value, level) != ENTRY_TABLE) {
-            continue;
-        }
-        pfn_t lower = format->pfn(value, level);
+static void prune_leave(struct table_scan *scan, uint64_t *entry, unsigned level)
+{
+    const struct prune *prune = scan->owner;
+    pfn_t lower = prune->table->format->pfn(table_entry_get(entry), level);
 
-        prune_entries(prune, lower, level - 1, page);
-        if (page >= prune->first && page + span <= prune->end && is_empty(entries_of(lower))) {
-            table_entry_exchange(entry, HOLE);
-            trash_push(prune->trash, lower);
-            prune->table->pages--;
-        }
+    if (is_empty(entries_of(lower))) {
+        table_entry_exchange(entry, HOLE);
+        trash_push(prune->trash, lower);
+        prune->table->pages--;
     }
 }
 
 void table_prune(struct table *table, gfn_t first, gfn_t end, struct table_trash *trash)
 {
-    struct prune prune = {.table = table, .first = first.v, .end = end.v, .trash = trash};
+    struct prune prune = {.table = table, .trash = trash};
+    struct table_scan scan = {
+        .enter = enter_tables, .leaf = pass_leaf, .leave = prune_leave, .owner = &prune};
 
-    prune_entries(&prune, table->root, table->format->levels, 0);
+    table_scan(table, first, end, &scan);
 }
 
-void table_prune_page(struct table *table, gfn_t page, struct table_trash *trash)
+static void free_leave(struct table_scan *scan, uint64_t *entry, unsigned level)
 {
-    const struct table_format *format = table->format;
-    uint64_t *link[TABLE_LEVELS + 1]; /* [n]: the entry that links the table of level n */
-    pfn_t self = table->root;
-    unsigned level = format->levels;
+    const struct table *table = scan->owner;
 
-    while (level > 1) {
-        uint64_t *entry = &entries_of(self)[index_of(page.v, level)];
-        uint64_t value = table_entry_get(entry);
+    frame_free(table->format->pfn(table_entry_get(entry), level));
+}
 
-        if (format->classify(value, level) != ENTRY_TABLE) {
-            break;
-        }
-        self = format->pfn(value, level);
-        link[--level] = entry;
-    }
-    for (; level < format->levels; level++) {
-        pfn_t lower = format->pfn(table_entry_get(link[level]), level + 1);
+void table_destroy(struct table *table)
+{
+    struct table_scan scan = {
+        .enter = enter_tables, .leaf = pass_leaf, .leave = free_leave, .owner = table};
 
-        if (!is_empty(entries_of(lower))) {
-            return;
-        }
-        table_entry_exchange(link[level], HOLE);
-        trash_push(trash, lower);
-        table->pages--;
-    }
+    table_scan(table, gfn(0), gfn(TABLE_GFN_LIMIT), &scan);
+    frame_free(table->root);
+    table->pages = 0;
 }
 
 void table_trash_free(struct table_trash *trash)

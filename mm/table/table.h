@@ -123,6 +123,9 @@ struct table_scan {
     bool (*enter)(struct table_scan *scan, gfn_t first, uint64_t *entry, unsigned level);
     /* A LEAF; `first` is the first page that it maps.  False ends the scan. */
     bool (*leaf)(struct table_scan *scan, gfn_t first, uint64_t *entry, unsigned level);
+    /* A TABLE entry again, behind the entries of its table, or if it was not entered.  May take the
+     * table away.  NULL: nothing to do. */
+    void (*leave)(struct table_scan *scan, uint64_t *entry, unsigned level);
     void *owner; /* the caller's */
 };
 
@@ -133,18 +136,15 @@ struct table_scan {
  */
 gfn_t table_scan(struct table *table, gfn_t first, gfn_t end, struct table_scan *scan);
 
-/* What table_unmap takes away: every entry that was not a HOLE. */
+/* Gets each entry that table_unmap takes away: all that were not a HOLE. */
 typedef void table_unmapped(void *owner, gfn_t first, uint64_t entry, unsigned level);
 
 /* Makes all of [first, end) holes; large leaves that straddle its ends are split first.  False:
  * out of memory, only splits may have been made. */
 bool table_unmap(struct table *table, gfn_t first, gfn_t end, table_unmapped *unmapped,
                  void *owner);
-/* Unlinks the tables below the root that lie in [first, end) and hold only holes. */
+/* Unlinks the tables below the root that decide pages of [first, end) and hold only holes. */
 void table_prune(struct table *table, gfn_t first, gfn_t end, struct table_trash *trash);
-
-/* Unlinks the tables below the root that decide the page, as far as they hold only holes. */
-void table_prune_page(struct table *table, gfn_t page, struct table_trash *trash);
 
 static inline void table_trash_init(struct table_trash *trash)
 {

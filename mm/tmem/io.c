@@ -100,7 +100,7 @@ bool tmem_io_read(struct tmem *tmem, struct tmem_shard *shard, struct tmem_page 
     tmem_page_bind(shard, page, frame);
     tmem_page_set(page, place(PLACE_READING, frame.v));
     if (waiter != NULL) {
-        page_io_want(io, 0, FAULT_READ, waiter);
+        page_io_want(io, 0, ACCESS_READ, waiter);
     }
     page_io_submit(io);
     return true;

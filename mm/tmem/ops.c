@@ -275,7 +275,7 @@ static enum tmem_result deliver(const struct operation *op, struct tmem_page *pa
     case PLACE_WRITING: /* the frame still holds it */
         return deliver_frame(op, place_frame(at), to);
     case PLACE_READING:
-        page_io_join(place_frame(at), FAULT_READ, op->waiter);
+        page_io_join(place_frame(at), ACCESS_READ, op->waiter);
         return TMEM_WAIT;
     case PLACE_LOST:
         return TMEM_BROKEN;

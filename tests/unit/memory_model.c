@@ -118,7 +118,7 @@ static enum mm_result translate(struct model_vcpu *vcpu, unsigned page, bool wri
     if (t == NULL) {
         while (!walk(space, model_gfn(page), write, &frame)) {
             enum mm_result result = space_fault(space, model_gfn(page),
-                                                write ? FAULT_WRITE : FAULT_READ, &vcpu->waiter);
+                                                write ? ACCESS_WRITE : ACCESS_READ, &vcpu->waiter);
 
             if (result != MM_OK) {
                 return result;

@@ -59,7 +59,7 @@ static enum mm_result touch(struct test_vcpu *vcpu)
 
         if (!resident(vm->space, access->page[i])) {
             result = space_fault(vm->space, gfn(access->page[i]),
-                                 access->write ? FAULT_WRITE : FAULT_READ, &vcpu->waiter);
+                                 access->write ? ACCESS_WRITE : ACCESS_READ, &vcpu->waiter);
         }
         if (result != MM_OK) {
             return result;

@@ -315,7 +315,7 @@ static void test_addressing(void **state)
     /* mov -8(%bp,%si), %al in 16-bit mode: stack segment */
     const uint8_t bp[] = {0x8a, 0x42, 0xf8};
     assert_int_equal(decode_instruction(bp, sizeof(bp), DECODE_16, &in), DECODE_OK);
-    assert_int_equal(in.segment, DECODE_SEGMENT_SS);
+    assert_int_equal(in.segment, SEG_SS);
     assert_int_equal(in.base, 5);
     assert_int_equal(in.index, 6);
     assert_int_equal(in.displacement, -8);

@@ -117,7 +117,7 @@ static void set_accessed(uint64_t page, bool accessed)
 /* As the guest would: fault, write, and the D bit. */
 static void touch(uint64_t page, uint64_t value)
 {
-    assert_int_equal(fault(page, FAULT_WRITE), MM_OK);
+    assert_int_equal(fault(page, ACCESS_WRITE), MM_OK);
     memory_of(page)[0] = value;
     *entry_of(page) |= space->table.format->dirty_bit;
 }
@@ -153,11 +153,11 @@ static struct space_stats stats_now(void)
 
 static void hole_is_zero_and_resident(void)
 {
-    assert_int_equal(fault(5, FAULT_READ), MM_OK);
+    assert_int_equal(fault(5, ACCESS_READ), MM_OK);
     for (unsigned i = 0; i < PAGE_SIZE / 8; i++) {
         assert_int_equal(memory_of(5)[i], 0);
     }
-    assert_int_equal(fault(5, FAULT_READ), MM_OK); /* spurious */
+    assert_int_equal(fault(5, ACCESS_READ), MM_OK); /* spurious */
     assert_int_equal(stats_now().resident, 1);
     assert_int_equal(stats_now().faults_zero, 1);
 }
@@ -166,9 +166,9 @@ static void address_nobody_owns(void)
 {
     uint64_t word = 1;
 
-    assert_int_equal(fault(DEVICE, FAULT_READ), MM_NO_SLOT);
-    assert_int_equal(fault(BIT(52), FAULT_READ), MM_NO_SLOT);
-    assert_int_equal(fault(~0ull, FAULT_READ), MM_NO_SLOT);
+    assert_int_equal(fault(DEVICE, ACCESS_READ), MM_NO_SLOT);
+    assert_int_equal(fault(BIT(52), ACCESS_READ), MM_NO_SLOT);
+    assert_int_equal(fault(~0ull, ACCESS_READ), MM_NO_SLOT);
     assert_int_equal(space_read(space, gpa(~7ull), &word, 8, &waiter), MM_NO_SLOT);
     assert_false(space_owns(space, gfn(PAGES)));
     assert_true(space_owns(space, gfn(PAGES - 1)));
@@ -193,7 +193,7 @@ static void sequence_takes_few_faults(void)
 
     for (uint64_t page = 0; page < 256; page++) {
         if (kind_of(page) != PLACE_FRAME) {
-            assert_int_equal(fault(page, FAULT_WRITE), MM_OK);
+            assert_int_equal(fault(page, ACCESS_WRITE), MM_OK);
             faults++;
         }
     }
@@ -205,24 +205,24 @@ static void sequence_takes_few_faults(void)
 
 static void pattern_needs_no_disk(void)
 {
-    assert_int_equal(fault(7, FAULT_WRITE), MM_OK);
+    assert_int_equal(fault(7, ACCESS_WRITE), MM_OK);
     page_fill(memory_of(7), 0x7777777777777777);
     evict_all();
     assert_int_equal(kind_of(7), PLACE_WORD);
     assert_int_equal(disk.queued, 0);
-    assert_int_equal(fault(7, FAULT_READ), MM_OK);
+    assert_int_equal(fault(7, ACCESS_READ), MM_OK);
     assert_int_equal(memory_of(7)[511], 0x7777777777777777);
 }
 
 static void page_comes_back_from_store(void)
 {
     store_page(9);
-    assert_int_equal(fault(9, FAULT_READ), MM_WAIT);
+    assert_int_equal(fault(9, ACCESS_READ), MM_WAIT);
     assert_int_equal(kind_of(9), PLACE_READING);
     assert_int_equal(woken, NOT_WOKEN);
     fake_disk_settle(&disk);
     assert_int_equal(woken, WOKEN);
-    assert_int_equal(fault(9, FAULT_READ), MM_OK);
+    assert_int_equal(fault(9, ACCESS_READ), MM_OK);
     assert_int_equal(memory_of(9)[0], 10);
 }
 
@@ -240,7 +240,7 @@ static void fault_takes_page_back(void)
     touch(3, 33);
     evict_all();
     assert_int_equal(kind_of(3), PLACE_WRITING);
-    assert_int_equal(fault(3, FAULT_READ), MM_OK);
+    assert_int_equal(fault(3, ACCESS_READ), MM_OK);
     assert_int_equal(memory_of(3)[0], 33);
     set_accessed(3, false);
     evict_all(); /* its write is in flight: not chosen */
@@ -294,24 +294,24 @@ static void failed_read_loses_one_page(void)
     evict_all();
     fake_disk_settle(&disk);
     space->read_ahead = 8;
-    assert_int_equal(fault(18, FAULT_READ), MM_WAIT);
+    assert_int_equal(fault(18, ACCESS_READ), MM_WAIT);
     disk.bad_block = 1 + *space_cluster(&space->slot[0], 20) * STORE_CLUSTER_SLOTS + 20;
     support_store_settle(&disk);
     assert_int_equal(woken, WOKEN);
-    assert_int_equal(fault(18, FAULT_READ), MM_OK);
+    assert_int_equal(fault(18, ACCESS_READ), MM_OK);
     assert_int_equal(memory_of(18)[0], 18);
     assert_int_equal(kind_of(20), PLACE_LOST);
-    assert_int_equal(fault(20, FAULT_READ), MM_LOST);
+    assert_int_equal(fault(20, ACCESS_READ), MM_LOST);
 }
 
 static void corrupt_page_is_noticed(void)
 {
     store_page(9);
     disk.corrupt_permille = 1000;
-    assert_int_equal(fault(9, FAULT_READ), MM_WAIT);
+    assert_int_equal(fault(9, ACCESS_READ), MM_WAIT);
     support_store_settle(&disk);
     assert_int_equal(woken, WOKEN);
-    assert_int_equal(fault(9, FAULT_READ), MM_LOST);
+    assert_int_equal(fault(9, ACCESS_READ), MM_LOST);
 }
 
 static void neighbour_read_ahead_is_waited_for(void)
@@ -322,10 +322,10 @@ static void neighbour_read_ahead_is_waited_for(void)
     evict_all();
     fake_disk_settle(&disk);
     space->read_ahead = 8;
-    assert_int_equal(fault(18, FAULT_READ), MM_WAIT);
+    assert_int_equal(fault(18, ACCESS_READ), MM_WAIT);
     assert_int_equal(kind_of(21), PLACE_READING);
     assert_int_equal(disk.queued, 1);
-    assert_int_equal(fault(21, FAULT_READ), MM_WAIT); /* the waiter moves */
+    assert_int_equal(fault(21, ACCESS_READ), MM_WAIT); /* the waiter moves */
     assert_int_equal(disk.queued, 1);
     fake_disk_settle(&disk);
     assert_int_equal(woken, WOKEN);
@@ -336,7 +336,7 @@ static void neighbour_read_ahead_is_waited_for(void)
 static void cancelled_waiter_is_not_woken(void)
 {
     store_page(9);
-    assert_int_equal(fault(9, FAULT_READ), MM_WAIT);
+    assert_int_equal(fault(9, ACCESS_READ), MM_WAIT);
     space_cancel_wait(&waiter);
     space_cancel_wait(&waiter);
     fake_disk_settle(&disk);
@@ -359,12 +359,12 @@ static void closed_during_transit(void)
 {
     store_page(9);
     touch(10, 11);
-    assert_int_equal(fault(9, FAULT_READ), MM_WAIT);
+    assert_int_equal(fault(9, ACCESS_READ), MM_WAIT);
     evict_all();
     assert_int_equal(kind_of(10), PLACE_WRITING);
     space_close(space);
     assert_false(space_drain(space));
-    assert_int_equal(fault(10, FAULT_READ), MM_LOST);
+    assert_int_equal(fault(10, ACCESS_READ), MM_LOST);
     fake_disk_settle(&disk);
     assert_int_equal(woken, WOKEN);
     assert_true(space_drain(space));
@@ -373,7 +373,7 @@ static void closed_during_transit(void)
 static void pinned_pages_stay(void)
 {
     assert_true(space_add_slot(space, gfn(DEVICE), 1, SLOT_PINNED));
-    assert_int_equal(fault(DEVICE, FAULT_WRITE), MM_OK);
+    assert_int_equal(fault(DEVICE, ACCESS_WRITE), MM_OK);
     evict_all();
     assert_int_equal(kind_of(DEVICE), PLACE_FRAME);
 }
@@ -419,10 +419,10 @@ static void no_large_read_at_the_max(void)
     }
     frame_alloc_set_watermarks(4, 8, 12); /* plenty */
     space_set_limits(space, 0, 120, 100);
-    settle_until(20, FAULT_READ);
+    settle_until(20, ACCESS_READ);
     assert_in_range(stats_now().readahead, 0, READ_WINDOW_START - 1);
     space_set_limits(space, 0, 0, 100);
-    settle_until(50, FAULT_READ);
+    settle_until(50, ACCESS_READ);
     assert_in_range(stats_now().readahead, READ_WINDOW_START, 2 * READ_WINDOW_MAX);
 }
 
@@ -430,7 +430,7 @@ static void no_large_read_at_the_max(void)
 static void cleared_page_is_a_hole(void)
 {
     store_page(7);
-    settle_until(7, FAULT_WRITE);
+    settle_until(7, ACCESS_WRITE);
     memset(memory_of(7), 0, PAGE_SIZE);
     *entry_of(7) |= space->table.format->dirty_bit;
     uint64_t written = stats_now().page_outs;
@@ -454,14 +454,14 @@ static void no_frame_no_harm(void)
     while (frame_alloc(0, ALLOC_META, 0, &taken[count])) {
         count++;
     }
-    assert_int_equal(fault(900, FAULT_READ), MM_WAIT);
+    assert_int_equal(fault(900, ACCESS_READ), MM_WAIT);
     for (unsigned i = 0; i < 50 && woken == NOT_WOKEN; i++) {
         support_clock_advance(10000000);
         pager_run();
         fake_disk_settle(&disk);
     }
     assert_int_equal(woken, WOKEN);
-    assert_int_equal(fault(900, FAULT_READ), MM_OK);
+    assert_int_equal(fault(900, ACCESS_READ), MM_OK);
     while (count > 0) {
         frame_free(taken[--count]);
     }
@@ -501,7 +501,7 @@ static void full_store_keeps_pages(void)
     for (uint64_t page = 0; page < 200; page++) {
         enum mm_result result;
 
-        while ((result = fault(page, FAULT_READ)) == MM_WAIT) {
+        while ((result = fault(page, ACCESS_READ)) == MM_WAIT) {
             fake_disk_settle(&disk);
         }
         assert_int_equal(result, MM_OK);
@@ -598,7 +598,7 @@ static void sweep_scenario(void)
     create_somehow();
     for (unsigned round = 0; round < 2; round++) {
         for (unsigned i = 0; i < ARRAY_SIZE(pages); i++) {
-            settle_until(pages[i], FAULT_WRITE);
+            settle_until(pages[i], ACCESS_WRITE);
             if (round == 0) {
                 memory_of(pages[i])[0] = pages[i] + 1;
                 *entry_of(pages[i]) |= space->table.format->dirty_bit;

@@ -382,7 +382,7 @@ static void test_cr_decoded(void **state)
     struct vcpu_exit exit = {.kind = EXIT_KIND_CR};
 
     (void)state;
-    exit.cr.gpr = 0xff;
+    exit.cr.gpr = GPR_NONE;
     exit.cr.write = true;
     fake_reset();
     fake_code("\x0f\x22\xc3", 3); /* mov %rbx, %cr0 */
@@ -398,6 +398,65 @@ static void test_cr_decoded(void **state)
     assert_int_equal(arch_guest_cr_access(&fake.vcpu, &exit), EXIT_RESUME);
     assert_true(fake.state.cr0 == (CR0_PE | CR0_ET));
     assert_int_equal(fake.vcpu.regs.rip, 0x1008);
+}
+
+/* What waits for its operand or faults on it has changed nothing, and is done when it comes again.
+ */
+static void test_msw_in_memory(void **state)
+{
+    static const struct vcpu_exit exit = {.kind = EXIT_KIND_CR, .cr.gpr = GPR_NONE};
+
+    (void)state;
+    fake_reset();
+    fake_code("\x0f\x01\x20", 3); /* smsw (%rax) */
+    fake.vcpu.regs.gpr[GPR_RAX] = 0x5000;
+    fake.wait_at = 2; /* not the code: the operand */
+    assert_int_equal(arch_guest_cr_access(&fake.vcpu, &exit), EXIT_PARK);
+    assert_int_equal(fake.vcpu.regs.rip, 0x1000);
+    assert_int_equal(fake.ram[0x5000], 0);
+    assert_int_equal(arch_guest_cr_access(&fake.vcpu, &exit), EXIT_RESUME);
+    assert_int_equal(fake.vcpu.regs.rip, 0x1003);
+    assert_int_equal(fake.ram[0x5000], fake.state.cr0 & 0xff);
+
+    fake_reset();
+    fake_code("\x0f\x01\xe3", 3); /* smsw %ebx */
+    assert_int_equal(arch_guest_cr_access(&fake.vcpu, &exit), EXIT_RESUME);
+    assert_int_equal(fake.vcpu.regs.gpr[GPR_RBX], fake.state.cr0);
+
+    fake_reset();
+    fake_code("\x0f\x01\x30", 3); /* lmsw (%rax) */
+    fake.vcpu.regs.gpr[GPR_RAX] = 0x5000;
+    fake.ram[0x5000] = CR0_TS;
+    fake.wait_at = 2;
+    assert_int_equal(arch_guest_cr_access(&fake.vcpu, &exit), EXIT_PARK);
+    assert_false(fake.state.cr0 & CR0_TS);
+    assert_int_equal(arch_guest_cr_access(&fake.vcpu, &exit), EXIT_RESUME);
+    assert_true(fake.state.cr0 & CR0_TS);
+
+    fake_reset();
+    fake_code("\x0f\x01\x20", 3);
+    fake.vcpu.regs.gpr[GPR_RAX] = 0x8000000000000000; /* not canonical */
+    assert_int_equal(arch_guest_cr_access(&fake.vcpu, &exit), EXIT_RESUME);
+    assert_true(fake.vcpu.event.valid);
+    assert_int_equal(fake.vcpu.regs.rip, 0x1000);
+}
+
+/* 0F 01 /7 is INVLPG: not what can exit as an access to a control register. */
+static void test_cr_undefined(void **state)
+{
+    static const struct vcpu_exit exit = {.kind = EXIT_KIND_CR, .cr.gpr = GPR_NONE};
+
+    (void)state;
+    fake_reset();
+    fake_code("\x0f\x01\x38", 3);
+    assert_int_equal(arch_guest_cr_access(&fake.vcpu, &exit), EXIT_RESUME);
+    assert_int_equal(fake.vcpu.event.vector, VECTOR_UD);
+
+    fake_reset();
+    fake_code("\x0f\xa2", 2); /* the code has changed: the guest tries again */
+    assert_int_equal(arch_guest_cr_access(&fake.vcpu, &exit), EXIT_RESUME);
+    assert_false(fake.vcpu.event.valid);
+    assert_int_equal(fake.vcpu.regs.rip, 0x1000);
 }
 
 static bool set_xcr0(uint64_t value)
@@ -488,6 +547,7 @@ int main(void)
         cmocka_unit_test(test_cpuid_topology),   cmocka_unit_test(test_cpuid_xsave),
         cmocka_unit_test(test_cpuid_hypervisor), cmocka_unit_test(test_cpuid_frequencies),
         cmocka_unit_test(test_cr_checks),        cmocka_unit_test(test_cr_decoded),
+        cmocka_unit_test(test_msw_in_memory),    cmocka_unit_test(test_cr_undefined),
         cmocka_unit_test(test_xsetbv),           cmocka_unit_test(test_dump_is_quiet),
     };
 

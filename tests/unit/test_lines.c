@@ -20,7 +20,6 @@
 #define LINT_NMI     0x400
 #define MASKED       0x10000
 #define NS_PER_MS    1000000ull
-#define NS_PER_S     1000000000ull
 #define UART_VECTOR  0x34
 #define TICK_VECTOR  0x30
 #define PERIOD_COUNT 4773 /* 250 Hz */

@@ -177,7 +177,7 @@ static void one_access(struct cpu *cpu)
             result = hypervisor_access(cpu, s, page, write, value);
         } else if (!guest_access(cpu, s, page, write, value)) {
             result =
-                space_fault(spaces[s], gfn(page), write ? FAULT_WRITE : FAULT_READ, &cpu->waiter);
+                space_fault(spaces[s], gfn(page), write ? ACCESS_WRITE : ACCESS_READ, &cpu->waiter);
             if (result == MM_OK) {
                 continue;
             }

@@ -345,6 +345,36 @@ static void test_clear_accessed(void **state)
     }
 }
 
+/* ---- prune ---- */
+
+/* The tables that decide one page go, if there are only holes in them, and no others. */
+static void test_prune_page(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(formats); i++) {
+        struct table_trash trash;
+
+        begin(formats[i]);
+        for (unsigned region = 0; region < 2; region++) {
+            assert_non_null(table_leaf_alloc(&table, gfn(region_base[region]), NULL));
+        }
+        set_page(REGION_PAGES, model_random_leaf());
+        assert_int_equal(table.pages, 5);
+        table_trash_init(&trash);
+        table_prune(&table, gfn(region_base[1]), gfn(region_base[1] + 1), &trash);
+        assert_int_equal(trash.count, 0);
+        table_prune(&table, gfn(region_base[0] + 7), gfn(region_base[0] + 8), &trash);
+        assert_int_equal(trash.count, 1);
+        assert_int_equal(table.pages, 4);
+        set_page(REGION_PAGES, (struct page_model){0});
+        table_prune(&table, gfn(region_base[1] + 3), gfn(region_base[1] + 4), &trash);
+        assert_int_equal(trash.count, 4); /* all but the root */
+        table_trash_free(&trash);
+        check_pages();
+        end();
+    }
+}
+
 /* ---- 1 GiB ---- */
 
 static void put_gigabyte(void)
@@ -353,8 +383,9 @@ static void put_gigabyte(void)
     unsigned level;
     uint64_t *entry;
 
-    /* Makes the level-3 table, then takes what is below it away. */
+    /* Makes the level-3 table, then takes what is below it away; the third gigabyte keeps it. */
     set_page(0, model_random_leaf());
+    table_entry_set(table_leaf_alloc(&table, gfn(0x80000), NULL), table.format->make_absent(5, 1));
     assert_true(table_unmap(&table, gfn(0), gfn(0x40000), count_unmapped, &(uint64_t){0}));
     table_trash_init(&trash);
     table_prune(&table, gfn(0), gfn(0x40000), &trash);
@@ -508,8 +539,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model),          cmocka_unit_test(test_scan),
-        cmocka_unit_test(test_clear_accessed), cmocka_unit_test(test_gigabyte),
-        cmocka_unit_test(test_failures),       cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_clear_accessed), cmocka_unit_test(test_prune_page),
+        cmocka_unit_test(test_gigabyte),       cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_reserve),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

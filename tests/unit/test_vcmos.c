@@ -16,7 +16,6 @@
 #include "hv/vdev/legacy/vcmos.h"
 #include "tests/unit/xorshift.h"
 
-#define NS_PER_S  1000000000ull
 #define NS_PER_MS 1000000ull
 #define EPOCH     1709164800ull /* 2024-02-29 00:00:00, a Thursday */
 #define A_RUN     0x26

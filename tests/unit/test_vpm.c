@@ -16,7 +16,6 @@
 
 #define VECTOR    0x51
 #define RTE_LEVEL 0x8000
-#define NS_PER_S  1000000000ull
 #define TICK_NS   100000000ull
 
 /* ---- what hv/vm/stop.c calls ---- */

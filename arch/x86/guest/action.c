@@ -34,7 +34,7 @@ static struct action alu_action(const struct instruction *in, enum alu_op op, ui
     };
 }
 
-/* Something is done with what memory has. */
+/* The action works on what memory holds. */
 static struct action load_kind(const struct instruction *in, enum action_kind kind, uint8_t size,
                                bool sign)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the instructions that are emulated on devices do, as data (guest/action.c); guest/mmio.c
+/* Describes, as data, instructions that are emulated on devices (guest/action.c); guest/mmio.c
  * performs them. */
 #ifndef SPILLWAY_ARCH_X86_GUEST_ACTION_H
 #define SPILLWAY_ARCH_X86_GUEST_ACTION_H

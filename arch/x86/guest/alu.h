@@ -65,7 +65,7 @@ uint64_t alu_shift(enum alu_shift op, unsigned size, uint64_t value, unsigned co
 /* SHLD, SHRD: `filler` shifts in. */
 uint64_t alu_double_shift(bool right, unsigned size, uint64_t value, uint64_t filler,
                           unsigned count, uint64_t *rflags);
-/* What goes to the register. */
+/* Returns what goes to the register. */
 uint64_t alu_scan(enum alu_scan op, unsigned size, uint64_t destination, uint64_t source,
                   uint64_t *rflags);
 /* product[0] is the low half.  SF, ZF, AF and PF, which are undefined, stay. */

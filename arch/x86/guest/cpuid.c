@@ -26,8 +26,6 @@
 
 #define APIC_BUS_KHZ 1000000u /* hv/vdev/irq/vlapic counts nanoseconds */
 
-#define XSAVE_HEADER_END 576u
-
 /* Smallest n with 1 << n >= count. */
 static unsigned log2_ceil(unsigned count)
 {
@@ -215,7 +213,7 @@ static struct cpuid_result extended(const struct vcpu *vcpu, uint32_t leaf)
         return out;
     }
     out = policy->extended[leaf - 0x80000000u];
-    if (leaf == 0x80000001u && policy->amd) {
+    if (leaf == CPUID_LEAF_FEATURES_81 && policy->amd) {
         out.ecx |= count > 1 ? CPUID_81_ECX_CMP_LEGACY : 0;
         hide_apic(vcpu, &out);
     } else if (leaf == 0x80000008u && policy->amd) {

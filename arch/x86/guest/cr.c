@@ -18,8 +18,6 @@
 
 #define XCR0_REGISTER 0u
 
-#define GPR_DECODE 0xff
-
 void guest_flush_translations(struct vcpu *vcpu)
 {
     vcpu->tlb_cpu = UINT32_MAX; /* "nowhere": tlb_enter asks for a flush */
@@ -112,75 +110,79 @@ static bool set_cr4(struct vcpu *vcpu, struct guest_state *state, uint64_t value
 
 /* ---- the access as an instruction ---- */
 
-/* What the guest asks for, whether the backend or our decoder said so. */
-struct cr_access {
-    unsigned number;
-    unsigned gpr;
-    bool write, clts, lmsw, smsw;
-    uint16_t lmsw_source;
-    unsigned length;
+enum cr_operation {
+    CR_READ,
+    CR_WRITE,
+    CR_CLTS,
+    CR_LMSW,
+    CR_SMSW,
+    CR_UNDEFINED, /* not an access to a control register */
+    CR_CHANGED,   /* the instruction at RIP is not the one that has exited */
 };
 
-/* LMSW m, SMSW m: two bytes. */
-static enum guest_result move_msw(struct guest_context *g, const struct instruction *in,
-                                  struct cr_access *a)
-{
-    unsigned access = a->lmsw ? ACCESS_READ : ACCESS_WRITE;
-    struct guest_span span;
-    uint64_t value = g->state.cr0;
-    gva_t linear;
-    enum guest_result result =
-        guest_linear(g, in->segment, guest_operand_offset(g->vcpu, in), 2, access, &linear);
+/* What the guest asks for, whether the backend or our decoder said so. */
+struct cr_access {
+    enum cr_operation operation;
+    unsigned number; /* CR_READ, CR_WRITE: CR0 ... */
+    unsigned gpr;    /* ... and the other operand */
+    bool has_source; /* CR_LMSW: the backend knows the operand ... */
+    uint16_t source; /* ... which is this */
+    unsigned length;
+    struct instruction in; /* CR_LMSW and CR_SMSW without it */
+};
 
-    if (result == GUEST_OK) {
-        result = guest_span_prepare(g, linear, 2, access, &span);
+static struct cr_access access_of_exit(const struct vcpu_exit *exit)
+{
+    struct cr_access a = {
+        .operation = exit->cr.write ? CR_WRITE : CR_READ,
+        .number = exit->cr.number,
+        .gpr = exit->cr.gpr,
+        .has_source = exit->cr.lmsw,
+        .source = exit->cr.lmsw_source,
+        .length = exit->length,
+    };
+
+    if (exit->cr.clts || exit->cr.lmsw) {
+        a.operation = exit->cr.clts ? CR_CLTS : CR_LMSW;
     }
-    if (result == GUEST_OK) {
-        result = a->lmsw ? guest_span_read(g, &span, &value) : guest_span_write(g, &span, value);
-    }
-    a->lmsw_source = (uint16_t)value;
-    return result;
+    return a;
 }
 
-/* SVM without decode assists: MOV CR, CLTS, LMSW and SMSW from the bytes. */
-static enum guest_result decode_access(struct guest_context *g, struct cr_access *a)
+static enum cr_operation operation_of(const struct instruction *in)
 {
-    struct instruction in;
-    enum guest_result result = guest_fetch(g, &in);
-
-    if (result != GUEST_OK) {
-        return result;
+    if (in->encoding != DECODE_LEGACY || in->map != DECODE_MAP_0F) {
+        return CR_CHANGED;
     }
-    a->length = in.length;
-    if (in.encoding != DECODE_LEGACY || in.map != DECODE_MAP_0F) {
-        return GUEST_RETRY; /* the code has changed since the exit */
+    switch (in->opcode) {
+    case 0x01:
+        if ((in->modrm & 0x38) == 0x30) {
+            return CR_LMSW;
+        }
+        return (in->modrm & 0x38) == 0x20 ? CR_SMSW : CR_UNDEFINED;
+    case 0x06:
+        return CR_CLTS;
+    case 0x20:
+        return CR_READ;
+    case 0x22:
+        return CR_WRITE;
+    default:
+        return CR_CHANGED;
     }
-    if (in.opcode == 0x06) {
-        a->clts = true;
-        return GUEST_OK;
-    }
-    if (in.opcode == 0x20 || in.opcode == 0x22) {
-        a->number = in.reg | (in.lock ? 8 : 0); /* AMD: LOCK MOV CR0 is CR8 */
-        a->gpr = in.rm;
-        a->write = in.opcode == 0x22;
-        return GUEST_OK;
-    }
-    if (in.opcode != 0x01) {
-        return GUEST_RETRY;
-    }
-    a->lmsw = (in.modrm & 0x38) == 0x30;
-    a->smsw = (in.modrm & 0x38) == 0x20;
-    if (a->lmsw && in.mod == 3) {
-        a->lmsw_source = (uint16_t)g->vcpu->regs.gpr[in.rm];
-    } else if (a->lmsw || (a->smsw && in.memory)) {
-        result = move_msw(g, &in, a);
-    } else if (a->smsw && in.mod == 3) {
-        guest_register_write(g->vcpu, &in, in.rm, in.operand_size, g->state.cr0);
-    } else {
-        return guest_raise_ud(g->vcpu);
-    }
-    return result;
 }
+
+/* For SVM without decode assists. */
+static struct cr_access access_of_instruction(const struct instruction *in)
+{
+    return (struct cr_access){
+        .operation = operation_of(in),
+        .number = in->reg | (in->lock ? 8 : 0), /* AMD: LOCK MOV CR0 is CR8 */
+        .gpr = in->rm,
+        .length = in->length,
+        .in = *in,
+    };
+}
+
+/* ---- performing it ---- */
 
 static enum guest_result read_register(struct guest_context *g, const struct cr_access *a)
 {
@@ -253,48 +255,90 @@ enum guest_result guest_write_msw(struct guest_context *g, uint16_t source)
     return write_register(g, 0, (cr0 & ~(uint64_t)CR0_LMSW) | (source & CR0_LMSW) | (cr0 & CR0_PE));
 }
 
-static enum guest_result perform_access(struct guest_context *g, const struct cr_access *a)
+/* The operand of LMSW m and SMSW m: two bytes. */
+static enum guest_result msw_span(struct guest_context *g, const struct instruction *in,
+                                  unsigned access, struct guest_span *span)
 {
-    uint64_t cr0 = g->state.cr0, value;
+    gva_t linear;
+    enum guest_result result =
+        guest_linear(g, in->segment, guest_operand_offset(g->vcpu, in), 2, access, &linear);
 
-    if (a->smsw) {
-        return GUEST_OK; /* done while decoding */
+    return result == GUEST_OK ? guest_span_prepare(g, linear, 2, access, span) : result;
+}
+
+static enum guest_result perform_lmsw(struct guest_context *g, const struct cr_access *a)
+{
+    uint64_t source = a->has_source ? a->source : g->vcpu->regs.gpr[a->in.rm];
+    enum guest_result result = GUEST_OK;
+    struct guest_span span;
+
+    if (!a->has_source && a->in.memory) {
+        result = msw_span(g, &a->in, ACCESS_READ, &span);
+        if (result == GUEST_OK) {
+            result = guest_span_read(g, &span, &source);
+        }
     }
-    if (a->clts) {
-        return write_register(g, 0, cr0 & ~(uint64_t)CR0_TS);
+    return result == GUEST_OK ? guest_write_msw(g, (uint16_t)source) : result;
+}
+
+static enum guest_result perform_smsw(struct guest_context *g, const struct instruction *in)
+{
+    struct guest_span span;
+    enum guest_result result;
+
+    if (!in->memory) {
+        guest_register_write(g->vcpu, in, in->rm, in->operand_size, g->state.cr0);
+        return GUEST_OK;
     }
-    if (a->lmsw) {
-        return guest_write_msw(g, a->lmsw_source);
+    result = msw_span(g, in, ACCESS_WRITE, &span);
+    return result == GUEST_OK ? guest_span_write(g, &span, g->state.cr0) : result;
+}
+
+static enum guest_result perform_move(struct guest_context *g, const struct cr_access *a)
+{
+    uint64_t value;
+
+    if (a->gpr >= GPR_COUNT) {
+        return guest_raise_ud(g->vcpu);
     }
-    if (!a->write) {
+    if (a->operation == CR_READ) {
         return read_register(g, a);
     }
     value = g->vcpu->regs.gpr[a->gpr];
     return write_register(g, a->number, g->mode == DECODE_64 ? value : (value & 0xffffffff));
 }
 
+static enum guest_result perform_access(struct guest_context *g, const struct cr_access *a)
+{
+    switch (a->operation) {
+    case CR_READ:
+    case CR_WRITE:
+        return perform_move(g, a);
+    case CR_CLTS:
+        return write_register(g, 0, g->state.cr0 & ~(uint64_t)CR0_TS);
+    case CR_LMSW:
+        return perform_lmsw(g, a);
+    case CR_SMSW:
+        return perform_smsw(g, &a->in);
+    case CR_UNDEFINED:
+        return guest_raise_ud(g->vcpu);
+    case CR_CHANGED:
+        break;
+    }
+    return GUEST_RETRY;
+}
+
 enum exit_result arch_guest_cr_access(struct vcpu *vcpu, const struct vcpu_exit *exit)
 {
-    struct cr_access a = {
-        .number = exit->cr.number,
-        .gpr = exit->cr.gpr,
-        .write = exit->cr.write,
-        .clts = exit->cr.clts,
-        .lmsw = exit->cr.lmsw,
-        .lmsw_source = exit->cr.lmsw_source,
-        .length = exit->length,
-    };
+    struct cr_access a = access_of_exit(exit);
     enum guest_result result = GUEST_OK;
     struct guest_context g;
+    struct instruction in;
 
     guest_context_init(&g, vcpu);
-    if (a.gpr == GPR_DECODE || a.length == 0) {
-        a.clts = false;
-        a.lmsw = false;
-        result = decode_access(&g, &a);
-    }
-    if (result == GUEST_OK && a.gpr >= GPR_COUNT && !a.clts && !a.lmsw && !a.smsw) {
-        result = guest_raise_ud(vcpu);
+    if (a.gpr == GPR_NONE || a.length == 0) {
+        result = guest_fetch(&g, &in);
+        a = result == GUEST_OK ? access_of_instruction(&in) : a;
     }
     if (result == GUEST_OK) {
         result = perform_access(&g, &a);

@@ -7,7 +7,7 @@
 
 #include "arch/x86/guest/decode_tables.h"
 
-/* What is left to read, and how reading has failed. */
+/* The bytes left to read, and how reading has failed. */
 struct cursor {
     const uint8_t *bytes;
     size_t count; /* readable, at most DECODE_MAX_LENGTH */
@@ -302,10 +302,10 @@ static void take_address16(struct cursor *c, struct instruction *in)
     in->index = index[rm];
     in->displacement_bytes = in->mod;
     if (in->mod == 0 && rm == 6) {
-        in->base = DECODE_NO_REGISTER;
+        in->base = GPR_NONE;
         in->displacement_bytes = 2;
     }
-    set_default_segment(in, in->base == 5 ? DECODE_SEGMENT_SS : DECODE_SEGMENT_DS);
+    set_default_segment(in, in->base == 5 ? SEG_SS : SEG_DS);
     in->displacement = sign_extend(take(c, in->displacement_bytes), in->displacement_bytes);
 }
 
@@ -316,11 +316,11 @@ static void take_sib(struct cursor *c, struct instruction *in)
     in->scale = (uint8_t)(1u << (in->sib >> 6));
     in->index = ((in->sib >> 3) & 7) | ((in->rex & DECODE_REX_X) ? 8 : 0);
     if (in->index == 4) {
-        in->index = DECODE_NO_REGISTER; /* no index; R12 with REX.X is one */
+        in->index = GPR_NONE; /* no index; R12 with REX.X is one */
     }
     in->base = (in->sib & 7) | ((in->rex & DECODE_REX_B) ? 8 : 0);
     if ((in->sib & 7) == 5 && in->mod == 0) {
-        in->base = DECODE_NO_REGISTER;
+        in->base = GPR_NONE;
         in->displacement_bytes = 4;
     }
 }
@@ -339,7 +339,7 @@ static void take_address32(struct cursor *c, struct instruction *in)
     } else {
         in->base = in->rm;
     }
-    set_default_segment(in, in->base == 4 || in->base == 5 ? DECODE_SEGMENT_SS : DECODE_SEGMENT_DS);
+    set_default_segment(in, in->base == 4 || in->base == 5 ? SEG_SS : SEG_DS);
     in->displacement = sign_extend(take(c, in->displacement_bytes), in->displacement_bytes);
 }
 
@@ -410,7 +410,7 @@ static void take_immediates(struct cursor *c, struct instruction *in, uint16_t f
         in->displacement_bytes = in->address_size;
         in->displacement = (int64_t)take(c, in->address_size);
         in->memory = true;
-        set_default_segment(in, DECODE_SEGMENT_DS);
+        set_default_segment(in, SEG_DS);
     }
     in->immediate_bytes = (uint8_t)immediate_bytes(in, flags);
     in->immediate = (uint64_t)sign_extend(take(c, in->immediate_bytes), in->immediate_bytes);
@@ -436,9 +436,9 @@ enum decode_result decode_instruction(const uint8_t *bytes, size_t count, enum d
     }
     *out = (struct instruction){
         .mode = (uint8_t)mode,
-        .segment = DECODE_SEGMENT_DS,
-        .base = DECODE_NO_REGISTER,
-        .index = DECODE_NO_REGISTER,
+        .segment = SEG_DS,
+        .base = GPR_NONE,
+        .index = GPR_NONE,
         .scale = 1,
     };
     take_prefixes(&c, out);

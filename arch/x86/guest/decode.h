@@ -13,6 +13,8 @@
 #ifndef SPILLWAY_ARCH_X86_GUEST_DECODE_H
 #define SPILLWAY_ARCH_X86_GUEST_DECODE_H
 
+#include "arch/x86/hw/registers.h"
+#include "arch/x86/hw/segment.h"
 #include "base/types.h"
 
 #define DECODE_MAX_LENGTH 15
@@ -49,12 +51,6 @@ enum decode_encoding {
     DECODE_XOP,
 };
 
-/* Segment numbers are those of the encoding: ES CS SS DS FS GS. */
-#define DECODE_SEGMENT_SS 2
-#define DECODE_SEGMENT_DS 3
-
-#define DECODE_NO_REGISTER 0xff
-
 /* REX bits; for VEX, EVEX and XOP their equivalents, not inverted. */
 #define DECODE_REX_B 1u
 #define DECODE_REX_X 2u
@@ -90,7 +86,7 @@ struct instruction {
     uint8_t reg;  /* with REX.R */
     uint8_t rm;   /* with REX.B; a register if mod == 3 */
     bool memory;  /* the ModRM operand is memory: address = base + index * scale + displacement */
-    uint8_t base; /* register number or DECODE_NO_REGISTER; 16-bit forms too */
+    uint8_t base; /* register number or GPR_NONE; 16-bit forms too */
     uint8_t index;
     uint8_t scale;     /* 1, 2, 4, 8 */
     bool rip_relative; /* displacement counts from the end of the instruction */

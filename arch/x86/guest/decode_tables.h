@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What follows each opcode; private to the decoder (decode.c, decode_tables.c). */
+/* Tables of what follows each opcode; private to the decoder (decode.c, decode_tables.c). */
 #ifndef SPILLWAY_ARCH_X86_GUEST_DECODE_TABLES_H
 #define SPILLWAY_ARCH_X86_GUEST_DECODE_TABLES_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What both backends do to an event before it is injected. */
+/* Prepares an event for its injection, for both backends. */
 #ifndef SPILLWAY_ARCH_X86_GUEST_EVENT_H
 #define SPILLWAY_ARCH_X86_GUEST_EVENT_H
 
@@ -12,8 +12,8 @@
      BIT(VECTOR_NP) | BIT(VECTOR_SS) | BIT(VECTOR_GP) | BIT(VECTOR_PF) | BIT(VECTOR_MF) |          \
      BIT(VECTOR_AC) | BIT(VECTOR_XM) | BIT(VECTOR_VE) | BIT(VECTOR_CP))
 
-/* The flags that a fault pushes have RF set, which entries do not do, so that a breakpoint at the
- * instruction does not stop it once more when the handler returns: SDM Vol. 3B 17.3.1.1
+/* Sets RF in the flags that a fault pushes, since an entry does not.  Else a breakpoint at the
+ * instruction would stop it once more when the handler returns: SDM Vol. 3B 17.3.1.1
  * "Instruction-Breakpoint Exception Condition". */
 static inline void guest_set_resume_flag(struct vcpu *vcpu)
 {

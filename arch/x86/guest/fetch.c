@@ -218,7 +218,7 @@ enum guest_result guest_fetch(struct guest_context *g, struct instruction *in)
     return decoded == DECODE_OK ? GUEST_OK : guest_raise_ud(g->vcpu);
 }
 
-/* What exits without operands, as everybody writes it: no prefixes. */
+/* Instructions that exit and have no operands, as everybody writes them: without prefixes. */
 static const struct plain {
     uint8_t length; /* 0: has to be decoded */
     uint8_t bytes[3];

@@ -10,11 +10,8 @@
 #include "mm/env.h"
 #include "mm/frame/frame_alloc.h"
 
-#define FCW_RESET   0x0040u
-#define FTW_RESET   0x00ffu /* abridged: every register is valid, as 5555H of the full word */
-#define MXCSR_RESET 0x1f80u
-
-#define FXSAVE_BYTES 512u
+#define FCW_RESET 0x0040u
+#define FTW_RESET 0x00ffu /* abridged: every register is valid, as 5555H of the full word */
 
 /*
  * SDM Vol. 1 13.4 "XSAVE Area".  FXSAVE and XSAVE leave bytes 464..511 to software.
@@ -36,8 +33,9 @@ struct guest_xstate {
 };
 _Static_assert(offsetof(struct guest_xstate, mxcsr) == 24, "SDM 13.4.1 Legacy Region");
 _Static_assert(offsetof(struct guest_xstate, frame) == 464, "SDM 13.4.1 Legacy Region");
-_Static_assert(offsetof(struct guest_xstate, xstate_bv) == 512, "SDM 13.4.2 XSAVE Header");
-_Static_assert(sizeof(struct guest_xstate) == 576, "SDM 13.4.2 XSAVE Header");
+_Static_assert(offsetof(struct guest_xstate, xstate_bv) == XSAVE_LEGACY_BYTES,
+               "SDM 13.4.2 XSAVE Header");
+_Static_assert(sizeof(struct guest_xstate) == XSAVE_HEADER_END, "SDM 13.4.2 XSAVE Header");
 
 static void xsave(struct guest_xstate *area, uint64_t mask)
 {
@@ -86,7 +84,7 @@ void fpu_cpu_enable(void)
 
 static unsigned area_order(void)
 {
-    return frame_order(components() == 0 ? FXSAVE_BYTES : guest_policy()->xsave[0].ecx);
+    return frame_order(components() == 0 ? XSAVE_LEGACY_BYTES : guest_policy()->xsave[0].ecx);
 }
 
 bool fpu_create(struct vcpu *vcpu)

@@ -33,7 +33,7 @@ void fpu_put(struct vcpu *vcpu);
  */
 void fpu_get_register(struct vcpu *vcpu, bool mmx, unsigned number, uint8_t bytes[32]);
 void fpu_set_register(struct vcpu *vcpu, bool mmx, unsigned number, const uint8_t bytes[32]);
-/* What a ZMM register has above these 32 bytes becomes 0. */
+/* Clears what a ZMM register has above these 32 bytes. */
 void fpu_clear_above(struct vcpu *vcpu, unsigned number);
 /* Its XCR0; 0: the CPU has none. */
 uint64_t fpu_xcr0(struct vcpu *vcpu);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the guest_*.c files share: the state of a vCPU while one of its instructions is emulated,
+ * Shared by the files of this room: the state of a vCPU while one of its instructions is emulated,
  * translation of its addresses, and access to its memory and devices.
  *
  * A guest_context lives on the stack of one exit handler.  The vCPU is loaded on this CPU.  No
@@ -42,7 +42,7 @@ struct guest_context {
 uint8_t guest_privilege_level(const struct guest_state *state, uint64_t rflags);
 /* Reads the vCPU's state from the backend. */
 void guest_context_init(struct guest_context *g, struct vcpu *vcpu);
-/* What an exit handler returns for a result other than GUEST_OK. */
+/* An exit handler's answer to a result other than GUEST_OK. */
 enum exit_result guest_exit_result(enum guest_result result);
 /* Maps the outcome of a space operation; names `what` if the VM has to be failed. */
 enum guest_result guest_memory_result(struct vcpu *vcpu, enum mm_result result, gpa_t at,

@@ -16,8 +16,7 @@ void guest_load_tsc_aux(struct vcpu *vcpu)
 }
 
 /*
- * QEMU's TCG does not intercept XSETBV, so that what the guest has in XCR0 is known to the CPU
- * only.
+ * QEMU's TCG does not intercept XSETBV: only the CPU knows what the guest has in XCR0.
  */
 void guest_store_xcr0(struct vcpu *vcpu)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Instructions whose memory operand is a device: the instruction is decoded, described as an
- * `action`, checked and translated, and only then performed.  What is not in the tables of
- * guest/action.c is #UD.
+ * `action`, checked and translated, and only then performed.  An instruction that is not in the
+ * tables of guest/action.c raises #UD.
  */
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest/action.h"
@@ -41,7 +41,7 @@ static bool is_misaligned(const struct action *a, gva_t linear)
     return aligned && (linear.v & (a->size - 1u)) != 0;
 }
 
-/* What is wrong with the instruction whatever its operand is. */
+/* Raises what is wrong with the instruction, whatever its operand is. */
 static enum guest_result check_instruction(struct guest_context *g, const struct instruction *in,
                                            const struct action *a)
 {

@@ -55,10 +55,10 @@ uint64_t guest_operand_offset(const struct vcpu *vcpu, const struct instruction 
 {
     uint64_t offset = (uint64_t)in->displacement;
 
-    if (in->base != DECODE_NO_REGISTER) {
+    if (in->base != GPR_NONE) {
         offset += vcpu->regs.gpr[in->base];
     }
-    if (in->index != DECODE_NO_REGISTER) {
+    if (in->index != GPR_NONE) {
         offset += vcpu->regs.gpr[in->index] * in->scale;
     }
     if (in->rip_relative) {
@@ -117,7 +117,7 @@ bool guest_span_device(const struct guest_span *span)
     return false;
 }
 
-/* The bus takes 1, 2, 4 and 8 bytes; what a page boundary has cut goes byte by byte. */
+/* The bus takes 1, 2, 4 and 8 bytes; a piece that a page boundary has cut goes byte by byte. */
 static unsigned device_step(unsigned bytes)
 {
     if (bytes % 8 == 0) {

@@ -284,7 +284,7 @@ static enum guest_result perform_store(struct guest_context *g, const struct act
     return guest_span_write(g, span, value);
 }
 
-/* What only reads its operand, and that whole. */
+/* These only read their operand, and all of it. */
 static enum guest_result perform_with_value(struct guest_context *g, const struct instruction *in,
                                             const struct action *a, const struct guest_span *span)
 {

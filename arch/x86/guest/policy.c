@@ -62,9 +62,8 @@
 #define EXT8_EBX_AMD (BIT(0) | BIT(2)) /* CLZERO, XSAVEERPTR */
 #define LINEAR_BITS  48u
 
-#define XSAVE_HEADER_END 576u
-#define XSAVE1_EAX       (CPUID_D_1_EAX_XSAVEOPT | CPUID_D_1_EAX_XSAVEC | CPUID_D_1_EAX_XGETBV1)
-#define XSAVE_ALIGN      BIT(1) /* ECX of a component: aligned in compact form */
+#define XSAVE1_EAX  (CPUID_D_1_EAX_XSAVEOPT | CPUID_D_1_EAX_XSAVEC | CPUID_D_1_EAX_XGETBV1)
+#define XSAVE_ALIGN BIT(1) /* ECX of a component: aligned in compact form */
 
 static struct guest_policy policy;
 enum { POLICY_NONE, POLICY_BUILDING, POLICY_READY };
@@ -182,7 +181,7 @@ static void build_basic(struct guest_policy *p)
 
 static void build_extended1(struct guest_policy *p)
 {
-    struct cpuid_result host = cpuid_checked(0x80000001, 0);
+    struct cpuid_result host = cpuid_checked(CPUID_LEAF_FEATURES_81, 0);
     struct cpuid_result *out = &p->extended[1];
     uint64_t ecx = EXT1_ECX;
 
@@ -244,7 +243,7 @@ static void build(struct guest_policy *p)
 
     p->amd = is_amd(&vendor);
     p->xcr0_allowed = xcr0_of_host();
-    p->has_tsc_aux = (cpuid_checked(0x80000001, 0).edx & CPUID_81_EDX_RDTSCP) != 0;
+    p->has_tsc_aux = (cpuid_checked(CPUID_LEAF_FEATURES_81, 0).edx & CPUID_81_EDX_RDTSCP) != 0;
     build_basic(p);
     build_extended(p);
     build_control_bits(p);

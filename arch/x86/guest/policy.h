@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What CPU our guests have: host features, cut down to what works on both backends.
+ * The CPU that our guests have: host features, cut down to what works on both backends.
  *
  * Computed once, at the first use, from the host's CPUID; the same for every guest.  Pure
  * functions afterwards, any context.

@@ -38,8 +38,8 @@ enum guest_result guest_descriptor_read(struct guest_context *g, uint16_t select
                                         struct guest_segment *out, uint64_t *at);
 
 /*
- * What loading `selector` into segment register `segment` (ES..GS) at privilege level `cpl` gives,
- * in protected mode: SDM volume 3, "Type Checking" and "Privilege Checking".  Faults other than #NP
+ * Loads `selector` for segment register `segment` (ES..GS) at privilege level `cpl` into *out, in
+ * protected mode: SDM volume 3, "Type Checking" and "Privilege Checking".  Faults other than #NP
  * and #SS have the vector `vector`: fault->vector is 0 if there is none.  *accessed is the linear
  * address of the descriptor if its accessed bit has to be set, else 0.
  */

@@ -149,7 +149,7 @@ static enum guest_result element_cmps(struct string_run *run)
     if (result == GUEST_OK && !guest_span_device(&left) && !guest_span_device(&right)) {
         return GUEST_RETRY;
     }
-    /* What is memory first: it may park. */
+    /* Memory first: it may park. */
     if (result == GUEST_OK && guest_span_device(&left)) {
         result = guest_span_read(run->g, &right, &values[1]);
     }

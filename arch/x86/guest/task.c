@@ -4,18 +4,17 @@
  * of Task Switches".
  *
  *     read     new TSS, LDT and segment descriptors, where the error code goes: all that may have
- * to wait for memory, or fault in the old task.  Faults of the new task are kept write    link, old
- * TSS, accessed bits, error code, busy bits.  Each of them may wait, and is then written again with
- * the same bytes; what makes the switch impossible a second time, the new task's busy bit, comes
- * last commit   registers; the event has been delivered, a kept fault is pending
+ *              to wait for memory, or fault in the old task.  Faults of the new task are kept
+ *     write    link, old TSS, accessed bits, error code, busy bits.  Each of them may wait, and is
+ *              then written again with the same bytes.  The new task's busy bit comes last: with
+ *              it set, the switch could not be made again
+ *     commit   registers; the event has been delivered, a kept fault is pending
  */
 #include "arch/x86/guest/task.h"
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest/event.h"
 #include "arch/x86/guest/paging.h"
-
-#define DR6_TASK BIT(15)
 
 /* ---- faults of the old task ---- */
 

@@ -61,8 +61,8 @@ static inline uint32_t task_external(const struct guest_event *event)
     return event->valid && event->type < EVENT_SOFTWARE_INTERRUPT ? ERROR_EXTERNAL : 0;
 }
 
-/* The new task's registers, segments and paging, and where the error code goes.  What faults in
- * there is in t->fault; GUEST_OK or GUEST_PARK, GUEST_RETRY, GUEST_FAIL. */
+/* The new task's registers, segments and paging, and where the error code goes.  A fault of theirs
+ * is in t->fault; GUEST_OK or GUEST_PARK, GUEST_RETRY, GUEST_FAIL. */
 enum guest_result task_read_new(struct task_switch *t);
 
 #endif

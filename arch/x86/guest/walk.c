@@ -7,7 +7,7 @@
 #include "arch/x86/guest/policy.h"
 
 #define MAX_LEVELS 5
-/* A guest that changes its tables as fast as we set A and D bits runs again instead. */
+/* Then the guest runs again: it changes its tables as fast as we set A and D bits. */
 #define MAX_ATTEMPTS 4
 
 /* One paging mode: how many levels, how wide an entry. */

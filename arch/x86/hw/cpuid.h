@@ -7,6 +7,9 @@
 
 #include "base/bits.h"
 
+#define CPUID_LEAF_FEATURES_81 0x80000001u
+#define CPUID_LEAF_SVM         0x8000000au
+
 struct cpuid_result {
     uint32_t eax, ebx, ecx, edx;
 };

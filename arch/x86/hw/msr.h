@@ -101,6 +101,9 @@
 #define MSR_MC0_STATUS  0x401u /* of bank 0; each bank has four MSRs: CTL, STATUS, ADDR, MISC */
 #define MSR_MC_PER_BANK 4u
 
+/* The maps of MSRs that guests may access cover so many, from 0 and from c0000000H. */
+#define MSR_MAP_RANGE 0x2000u
+
 /* IA32_APIC_BASE: SDM Vol. 3A 10.4.4 "Local APIC Status and Location" */
 #define APIC_BASE_DEFAULT 0xfee00000ull
 #define APIC_BASE_BSP     BIT(8)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Entries of page tables and what a #PF says: SDM Vol. 3A 4.5 "4-Level Paging and 5-Level Paging".
- */
+/* Entries of page tables, and the error code of #PF: SDM Vol. 3A 4.5 "4-Level Paging and 5-Level
+ * Paging". */
 #ifndef SPILLWAY_ARCH_X86_HW_PAGING_H
 #define SPILLWAY_ARCH_X86_HW_PAGING_H
 
@@ -17,7 +17,10 @@
 #define PTE_ADDRESS BITS(51, 12)
 #define PTE_NX      BIT(63)
 
-/* Error code of #PF. */
+/* A memory type, as in EPT entries and EPTPs: SDM Vol. 3A 11.3 "Methods of Caching Available". */
+#define MEMORY_TYPE_WB 6u
+
+/* Error code of #PF, and of a nested page fault. */
 #define PF_PRESENT  BIT(0)
 #define PF_WRITE    BIT(1)
 #define PF_USER     BIT(2)

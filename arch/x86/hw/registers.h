@@ -1,12 +1,35 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Control registers, EFER, XCR0, RFLAGS, debug registers and their bits: SDM Vol. 3A 2.5 "Control
- * Registers", Vol. 1 3.4.3 "EFLAGS Register", Vol. 3B 18.2 "Debug Registers".
+ * Numbers of the general registers; control registers, EFER, XCR0, RFLAGS, debug registers and
+ * their bits: SDM Vol. 1 3.4.1 "General-Purpose Registers", 3.4.3 "EFLAGS Register", Vol. 3A 2.5
+ * "Control Registers", Vol. 3B 18.2 "Debug Registers".
  */
 #ifndef SPILLWAY_ARCH_X86_HW_REGISTERS_H
 #define SPILLWAY_ARCH_X86_HW_REGISTERS_H
 
 #include "base/bits.h"
+
+enum gpr {
+    /* instruction encoding order */
+    GPR_RAX,
+    GPR_RCX,
+    GPR_RDX,
+    GPR_RBX,
+    GPR_RSP,
+    GPR_RBP,
+    GPR_RSI,
+    GPR_RDI,
+    GPR_R8,
+    GPR_R9,
+    GPR_R10,
+    GPR_R11,
+    GPR_R12,
+    GPR_R13,
+    GPR_R14,
+    GPR_R15,
+    GPR_COUNT,
+    GPR_NONE = 0xff, /* in place of a number: there is none, or it is not known */
+};
 
 #define CR0_PE BIT(0)
 #define CR0_MP BIT(1)
@@ -74,7 +97,18 @@
 /* 0 but for bit 1, which is RFLAGS_FIXED */
 #define RFLAGS_RESERVED (BITS(63, 22) | BIT(15) | BIT(5) | BIT(3) | BIT(1))
 
-#define DR6_FIXED 0xffff0ff0ull
-#define DR7_FIXED 0x400ull
+#define MXCSR_RESET 0x1f80u
+
+/* SDM Vol. 1 13.4 "XSAVE Area". */
+#define XSAVE_LEGACY_BYTES 512u /* the FXSAVE area */
+#define XSAVE_HEADER_END   576u
+
+#define DR6_BREAKPOINTS BITS(3, 0)
+#define DR6_ACCESS      BIT(13) /* of a debug register while DR7_GD was set */
+#define DR6_STEP        BIT(14)
+#define DR6_TASK        BIT(15) /* a TSS with T */
+#define DR6_FIXED       0xffff0ff0ull
+#define DR7_GD          BIT(13)
+#define DR7_FIXED       0x400ull
 
 #endif

@@ -8,6 +8,19 @@
 
 #include "base/bits.h"
 
+enum segment_index {
+    /* instruction encoding order */
+    SEG_ES,
+    SEG_CS,
+    SEG_SS,
+    SEG_DS,
+    SEG_FS,
+    SEG_GS,
+    SEG_LDTR,
+    SEG_TR,
+    SEG_COUNT,
+};
+
 #define SEGMENT_TYPE     BITS(3, 0)
 #define SEGMENT_ACCESSED BIT(0)
 #define SEGMENT_RW       BIT(1) /* data: writable; code: readable */
@@ -35,6 +48,11 @@
 #define TYPE_TSS_16 1u
 #define TYPE_TSS_32 9u
 #define TYPE_BUSY   2u /* with either TSS */
+
+/* Descriptors of flat segments, ring 0, accessed. */
+#define DESCRIPTOR_CODE32 0x00cf9b000000ffffull
+#define DESCRIPTOR_CODE64 0x00af9b000000ffffull
+#define DESCRIPTOR_DATA   0x00cf93000000ffffull
 
 #define SEGMENT_TSS_BUSY (SEGMENT_PRESENT | TYPE_TSS_32 | TYPE_BUSY)
 

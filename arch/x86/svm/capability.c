@@ -2,17 +2,15 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/svm/vcpu.h"
 
-#define LEAF_FEATURES 0x80000001u
-#define LEAF_SVM      0x8000000au
-#define ASIDS_MIN     2u /* the host's and one */
+#define ASIDS_MIN 2u /* the host's and one */
 
 /* APM 15.4 "Enabling SVM": whether the firmware has locked it away is in VM_CR. */
 bool svm_check(void (*missing)(const char *feature))
 {
-    struct cpuid_result leaf = cpuid_checked(LEAF_SVM, 0);
+    struct cpuid_result leaf = cpuid_checked(CPUID_LEAF_SVM, 0);
     bool good = true;
 
-    if (!(cpuid_checked(LEAF_FEATURES, 0).ecx & CPUID_81_ECX_SVM)) {
+    if (!(cpuid_checked(CPUID_LEAF_FEATURES_81, 0).ecx & CPUID_81_ECX_SVM)) {
         missing("SVM (CPUID 80000001 ECX bit 2)");
         return false;
     }
@@ -36,7 +34,7 @@ static struct svm_features features;
 /* Every CPU finds the same: the race between two that fill it in is harmless. */
 static void find_features(void)
 {
-    struct cpuid_result leaf = cpuid_checked(LEAF_SVM, 0);
+    struct cpuid_result leaf = cpuid_checked(CPUID_LEAF_SVM, 0);
 
     features.next_rip = (leaf.edx & CPUID_8A_EDX_NRIPS) != 0;
     features.decode_assists = (leaf.edx & CPUID_8A_EDX_DECODE_ASSIST) != 0;

@@ -2,18 +2,13 @@
 /* VMCBs: what is intercepted, and making a vCPU current on a CPU. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest/fpu.h"
+#include "arch/x86/guest/intercept.h"
 #include "arch/x86/guest/paging.h"
 #include "arch/x86/guest/policy.h"
 #include "arch/x86/reset.h"
 #include "arch/x86/svm/vcpu.h"
 #include "mm/env.h"
 #include "mm/frame/frame_alloc.h"
-
-/*
- * #DB and #AC although their guest gets them: delivering one can raise the next, for ever, without
- * an interrupt being taken in between.
- */
-#define EXCEPTIONS (BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_MC))
 
 /* Not task switches: this hardware does them by itself. */
 #define INTERCEPTS_1                                                                               \
@@ -28,10 +23,9 @@
 #define INTERCEPTS_3                                                                               \
     (INTERCEPT_3_INVLPGB | INTERCEPT_3_INVLPGB_2 | INTERCEPT_3_MCOMMIT | INTERCEPT_3_TLBSYNC)
 
-/* A guest that executes so many PAUSEs, none further from the last than the threshold in clocks,
- * waits for a lock whose holder may not be running: APM 15.14.4 "Pause Intercept Filtering". */
-#define PAUSE_COUNT     3000u
-#define PAUSE_THRESHOLD 128u
+/* A guest that executes so many PAUSEs in a loop waits for a lock whose holder may not be running:
+ * APM 15.14.4 "Pause Intercept Filtering". */
+#define PAUSE_COUNT 3000u
 
 static void set_pause_filter(struct vmcb_control *control)
 {
@@ -42,14 +36,14 @@ static void set_pause_filter(struct vmcb_control *control)
     }
     control->intercept_1 |= INTERCEPT_1_PAUSE;
     control->pause_count = PAUSE_COUNT;
-    control->pause_threshold = features->pause_threshold ? PAUSE_THRESHOLD : 0;
+    control->pause_threshold = features->pause_threshold ? INTERCEPT_PAUSE_GAP : 0;
 }
 
 static void set_controls(struct vcpu *vcpu, struct vmcb_control *control)
 {
     /* CR3 is the guest's own under nested paging; CR0 and CR4 have bits that it must not have. */
     control->intercept_cr_write = INTERCEPT_CR4;
-    control->intercept_exception = EXCEPTIONS;
+    control->intercept_exception = INTERCEPT_EXCEPTIONS;
     control->intercept_1 = INTERCEPTS_1;
     control->intercept_2 = INTERCEPTS_2;
     control->intercept_3 = INTERCEPTS_3;
@@ -120,7 +114,7 @@ void svm_vcpu_reset(struct vcpu *vcpu)
     svm->nmi = SVM_NMI_OPEN;
     svm->virq = false;
     svm->step = false;
-    svm->vmcb->control.intercept_exception = EXCEPTIONS;
+    svm->vmcb->control.intercept_exception = INTERCEPT_EXCEPTIONS;
     svm->vmcb->save.dr6 = vcpu->regs.dr6;
     if (svm->loaded) {
         load_debug(vcpu, svm);

@@ -5,6 +5,7 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest/fpu.h"
+#include "arch/x86/guest/intercept.h"
 #include "arch/x86/svm/vcpu.h"
 #include "base/log.h"
 #include "mm/env.h"
@@ -14,7 +15,6 @@
 #define IO_MAP_ORDER  2u
 #define MSR_MAP_ORDER 1u
 
-#define MSR_RANGE_COUNT 0x2000u /* MSRs of each of the map's ranges */
 #define MSR_RANGE_BYTES 0x800u
 
 static struct svm_cpu cpus[MAX_CPUS];
@@ -38,31 +38,18 @@ hpa_t svm_msr_map(void)
 /* Lets guests read and write an MSR.  Two bits each: read, write. */
 static void msr_pass_through(uint8_t *map, uint32_t msr)
 {
-    uint32_t range = msr < MSR_RANGE_COUNT ? 0 : 1; /* 0.. and c0000000.. */
-    uint32_t bit = (msr & (MSR_RANGE_COUNT - 1)) * 2;
+    uint32_t range = msr < MSR_MAP_RANGE ? 0 : 1; /* 0.. and c0000000.. */
+    uint32_t bit = (msr & (MSR_MAP_RANGE - 1)) * 2;
 
     map[range * MSR_RANGE_BYTES + bit / 8] &= (uint8_t) ~(3u << (bit % 8));
 }
 
-/* What VMRUN, VMLOAD and VMSAVE switch.  EFER is not here: guests must not see SVME. */
+/* Lets through what VMRUN, VMLOAD and VMSAVE switch.  EFER is not here: guests must not see SVME.
+ */
 static void fill_msr_map(uint8_t *map)
 {
-    static const uint32_t passed[] = {
-        MSR_FS_BASE,
-        MSR_GS_BASE,
-        MSR_KERNEL_GS_BASE,
-        MSR_STAR,
-        MSR_LSTAR,
-        MSR_CSTAR,
-        MSR_SFMASK,
-        MSR_IA32_PAT,
-        MSR_IA32_SYSENTER_CS,
-        MSR_IA32_SYSENTER_ESP,
-        MSR_IA32_SYSENTER_EIP,
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(passed); i++) {
-        msr_pass_through(map, passed[i]);
+    for (unsigned i = 0; i < INTERCEPT_MSRS_PASSED; i++) {
+        msr_pass_through(map, intercept_msrs_passed[i]);
     }
 }
 

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Events: APM 15.20 "Event Injection" and 15.21 "Interrupt and Local APIC Support". */
-#include "arch/x86/guest/event.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/guest/intercept.h"
 #include "arch/x86/svm/vcpu.h"
-
-#define DR6_BREAKPOINTS BITS(3, 0)
-#define DR6_STEP        BIT(14)
 
 static bool shadow(const struct svm_vcpu *svm)
 {
@@ -36,9 +33,6 @@ bool svm_nmi_allowed(struct vcpu *vcpu)
 
 /* ---- one instruction ---- */
 
-/* What it may raise, but for #AC, which always exits. */
-#define STEP_EXCEPTIONS (VECTORS_FAULTS & ~BIT(VECTOR_AC))
-
 /* The next entry ends behind one instruction, by a trap or a fault.  If the guest steps anyway, the
  * trap is its own. */
 static void begin_step(struct vcpu *vcpu, struct svm_vcpu *svm)
@@ -52,7 +46,7 @@ static void begin_step(struct vcpu *vcpu, struct svm_vcpu *svm)
     svm->step = true;
     svm->step_guest = (vcpu->regs.rflags & RFLAGS_TF) != 0;
     svm->clean = 0;
-    vmcb->control.intercept_exception |= (uint32_t)STEP_EXCEPTIONS;
+    vmcb->control.intercept_exception |= INTERCEPT_STEP;
     if (svm->step_guest) {
         return;
     }
@@ -68,14 +62,14 @@ static bool is_step(const struct vmcb *vmcb)
            ((vmcb->save.dr6 & DR6_STEP) || !(vmcb->save.dr6 & DR6_BREAKPOINTS));
 }
 
-/* IRET has loaded a TF of the guest's own, whatever else was stepped has not. */
+/* If IRET was stepped, it has loaded a TF of the guest's own; no other instruction has. */
 void svm_event_end_step(struct vcpu *vcpu, struct svm_vcpu *svm)
 {
     struct vmcb *vmcb = svm->vmcb;
     bool done = is_step(vmcb);
 
     svm->step = false;
-    vmcb->control.intercept_exception &= ~(uint32_t)STEP_EXCEPTIONS;
+    vmcb->control.intercept_exception &= ~INTERCEPT_STEP;
     svm->clean = 0;
     if (svm->step_guest) {
         return;
@@ -103,8 +97,8 @@ bool svm_request_step(struct vcpu *vcpu)
 
 /* ---- windows ---- */
 
-/* IF is 1: a window behind the event of this entry or behind the shadow, where V_IRQ alone may be
- * held (see give_interrupt()). */
+/* IF is 1: opens a window behind the event of this entry, or behind the shadow, where V_IRQ alone
+ * may be held (see give_interrupt()). */
 static void open_at_once(struct vcpu *vcpu, struct svm_vcpu *svm)
 {
     if (vcpu->event.valid) {
@@ -115,10 +109,10 @@ static void open_at_once(struct vcpu *vcpu, struct svm_vcpu *svm)
 }
 
 /*
- * For interrupts a virtual one that is intercepted when the guest would take it.  There is no such
- * thing for NMIs.  While one is handled, the next IRET exits; from there, and in the shadow of MOV
- * SS, it is one instruction.  Behind an event that this entry delivers it is none: an interrupt of
- * our own waits for it.
+ * An interrupt gets its window by a virtual interrupt, which exits when the guest would take it.
+ * NMIs have nothing like it.  While one is handled, the next IRET exits; from there, and in the
+ * shadow of MOV SS, the guest runs for one instruction.  Behind an event that this entry delivers
+ * it runs for none: an interrupt of our own waits for it.
  */
 void svm_request_window(struct vcpu *vcpu, bool interrupt, bool nmi)
 {
@@ -224,21 +218,21 @@ static void give_interrupt(struct vcpu *vcpu, struct svm_vcpu *svm)
 }
 
 /*
- * Has the CPU taken it?  The type of one whose delivery ended in this exit is put right: QEMU calls
- * it an exception, and leaves V_IRQ set.
+ * Has the CPU taken it?  Returns EXITINTINFO, with the type put right of an interrupt whose
+ * delivery ended in this exit: QEMU calls it an exception, and leaves V_IRQ set.
  */
-static void collect_interrupt(struct vcpu *vcpu, struct svm_vcpu *svm)
+static uint64_t collect_interrupt(struct vcpu *vcpu, struct svm_vcpu *svm)
 {
-    struct vmcb_control *control = &svm->vmcb->control;
+    const struct vmcb_control *control = &svm->vmcb->control;
     uint64_t word = control->exit_int_info;
 
     if (!svm->virq) {
-        return;
+        return word;
     }
     if ((word & SVM_EVENT_VALID) && FIELD_GET(SVM_EVENT_VECTOR, word) == svm->virq_vector &&
         FIELD_GET(SVM_EVENT_TYPE, word) != SVM_EVENT_TYPE_SOFTWARE) {
-        control->exit_int_info = SVM_EVENT_VALID | FIELD_PREP(SVM_EVENT_TYPE, EVENT_INTERRUPT) |
-                                 FIELD_PREP(SVM_EVENT_VECTOR, svm->virq_vector);
+        word = SVM_EVENT_VALID | FIELD_PREP(SVM_EVENT_TYPE, EVENT_INTERRUPT) |
+               FIELD_PREP(SVM_EVENT_VECTOR, svm->virq_vector);
         svm->virq = false;
     } else if (!(control->vintr & VINTR_IRQ)) {
         svm->virq = false;
@@ -247,6 +241,7 @@ static void collect_interrupt(struct vcpu *vcpu, struct svm_vcpu *svm)
         vcpu->event = (struct guest_event){
             .valid = true, .vector = svm->virq_vector, .type = EVENT_INTERRUPT};
     }
+    return word;
 }
 
 void svm_event_inject(struct vcpu *vcpu, struct svm_vcpu *svm)
@@ -288,13 +283,10 @@ static bool happens_again(unsigned type, unsigned vector)
 void svm_event_collect(struct vcpu *vcpu, struct svm_vcpu *svm)
 {
     struct vmcb_control *control = &svm->vmcb->control;
-    uint64_t word;
-    unsigned type, vector;
+    uint64_t word = collect_interrupt(vcpu, svm);
+    unsigned type = FIELD_GET(SVM_EVENT_TYPE, word);
+    unsigned vector = FIELD_GET(SVM_EVENT_VECTOR, word);
 
-    collect_interrupt(vcpu, svm);
-    word = control->exit_int_info;
-    type = FIELD_GET(SVM_EVENT_TYPE, word);
-    vector = FIELD_GET(SVM_EVENT_VECTOR, word);
     control->vintr &= ~VINTR_IRQ;
     control->intercept_1 &= ~(uint32_t)INTERCEPT_1_VINTR;
     if (!(word & SVM_EVENT_VALID) || happens_again(type, vector)) {

@@ -1,28 +1,30 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Exit codes into struct vcpu_exit.  A value that the hardware does not tell stays 0. */
+/*
+ * Exit codes into struct vcpu_exit, and what this backend has to do itself into struct svm_due.
+ * Changes nothing, neither of the guest nor of the CPU.  A value that the hardware does not tell
+ * stays 0.
+ */
 #include "arch/x86/cpu.h"
-#include "arch/x86/machine_check.h"
+#include "arch/x86/guest/decode.h"
 #include "arch/x86/svm/vcpu.h"
-
-#define INSTRUCTION_MAX 15u
-#define GPR_UNKNOWN     0xffu /* decode the instruction */
 
 static unsigned length_to(const struct vcpu *vcpu, uint64_t next_rip)
 {
     uint64_t length = next_rip - vcpu->regs.rip;
 
-    return length >= 1 && length <= INSTRUCTION_MAX ? (unsigned)length : 0;
+    return length >= 1 && length <= DECODE_MAX_LENGTH ? (unsigned)length : 0;
 }
 
 /* An exit because of an instruction. */
-static void instruction(struct vcpu *vcpu, const struct vmcb_control *control,
+static void instruction(const struct vcpu *vcpu, const struct vmcb_control *control,
                         struct vcpu_exit *exit, enum exit_kind kind)
 {
     exit->kind = kind;
     exit->length = svm_features()->next_rip ? length_to(vcpu, control->next_rip) : 0;
 }
 
-static void decode_cr(struct vcpu *vcpu, const struct vmcb_control *control, struct vcpu_exit *exit)
+static void decode_cr(const struct vcpu *vcpu, const struct vmcb_control *control,
+                      struct vcpu_exit *exit)
 {
     bool known = svm_features()->decode_assists && (control->exit_info_1 & MOV_CR_VALID);
 
@@ -34,13 +36,14 @@ static void decode_cr(struct vcpu *vcpu, const struct vmcb_control *control, str
         exit->cr.number = control->exit_code & 0xf;
     }
     exit->cr.write = control->exit_code >= SVM_EXIT_CR_WRITE;
-    exit->cr.gpr = known ? FIELD_GET(MOV_CR_GPR, control->exit_info_1) : GPR_UNKNOWN;
+    exit->cr.gpr = known ? FIELD_GET(MOV_CR_GPR, control->exit_info_1) : GPR_NONE;
     exit->cr.clts = false;
     exit->cr.lmsw = false;
     exit->cr.lmsw_source = 0;
 }
 
-static void decode_io(struct vcpu *vcpu, const struct vmcb_control *control, struct vcpu_exit *exit)
+static void decode_io(const struct vcpu *vcpu, const struct vmcb_control *control,
+                      struct vcpu_exit *exit)
 {
     uint64_t info = control->exit_info_1;
 
@@ -52,46 +55,47 @@ static void decode_io(struct vcpu *vcpu, const struct vmcb_control *control, str
     exit->io.string = (info & IOIO_STRING) != 0;
 }
 
+/* EXITINFO1 is the error code of #PF: APM 15.25.6 "Nested versus Guest Page Faults, Fault
+ * Ordering". */
 static void decode_memory(const struct vmcb_control *control, struct vcpu_exit *exit)
 {
     uint64_t info = control->exit_info_1;
 
-    if (info & NPF_RESERVED) {
+    if (info & PF_RESERVED) {
         return; /* a table entry of ours is wrong: unknown */
     }
     exit->kind = EXIT_KIND_MEMORY;
     exit->memory.address = gpa(control->exit_info_2);
     exit->memory.access = ACCESS_READ;
-    if (info & NPF_WRITE) {
+    if (info & PF_WRITE) {
         exit->memory.access = ACCESS_WRITE;
-    } else if (info & NPF_FETCH) {
+    } else if (info & PF_FETCH) {
         exit->memory.access = ACCESS_EXEC;
     }
 }
 
-/* Hands the exception on to the guest.  #DB and #AC always exit, the others while we step one
- * instruction.  The CPU has set DR6 and DR7 already. */
-static void decode_exception(struct vcpu *vcpu, struct svm_vcpu *svm, uint8_t vector,
-                             struct vcpu_exit *exit)
+/* They go on to the guest: #DB and #AC always exit, the others while we step one instruction.  The
+ * CPU has set DR6 and DR7 already. */
+static void decode_exception(const struct svm_vcpu *svm, uint8_t vector, struct vcpu_exit *exit,
+                             struct svm_due *due)
 {
     const struct vmcb_control *control = &svm->vmcb->control;
 
-    if (vector == VECTOR_MC) {
-        machine_check_exit();
-    }
     exit->kind = EXIT_KIND_RETRY;
-    if (vector == VECTOR_PF) {
-        vcpu->regs.cr2 = control->exit_info_2;
+    if (vector == VECTOR_MC) {
+        due->kind = SVM_DUE_MACHINE_CHECK;
+    } else if (vector == VECTOR_DB && svm->step_done) {
+        due->kind = SVM_DUE_STEPPED;
+    } else {
+        due->kind = SVM_DUE_EXCEPTION;
+        due->event = BIT(vector) & VECTORS_WITH_ERROR_CODE
+                         ? event_fault(vector, (uint32_t)control->exit_info_1)
+                         : event_exception(vector);
+        due->cr2 = control->exit_info_2;
     }
-    if (BIT(vector) & VECTORS_WITH_ERROR_CODE) {
-        vcpu_inject_fault(vcpu, vector, (uint32_t)control->exit_info_1);
-    } else if (vector != VECTOR_DB || !svm->step_done) {
-        vcpu_inject_exception(vcpu, vector);
-    }
-    svm->step_done = false;
 }
 
-/* Instructions without operands that matter, by exit code - SVM_EXIT_RDPMC. */
+/* Instructions without operands that matter. */
 static enum exit_kind simple_kind(uint64_t code)
 {
     switch (code) {
@@ -130,9 +134,9 @@ static enum exit_kind simple_kind(uint64_t code)
 }
 
 /* Interrupts, NMIs, and what this backend deals with alone.  False: something else. */
-static bool decode_asynchronous(struct vcpu *vcpu, struct svm_vcpu *svm, struct vcpu_exit *exit)
+static bool decode_asynchronous(uint64_t code, struct vcpu_exit *exit, struct svm_due *due)
 {
-    switch (svm->vmcb->control.exit_code) {
+    switch (code) {
     case SVM_EXIT_INTR:
         exit->kind = EXIT_KIND_INTERRUPT;
         return true;
@@ -144,14 +148,15 @@ static bool decode_asynchronous(struct vcpu *vcpu, struct svm_vcpu *svm, struct 
         exit->kind = EXIT_KIND_WINDOW;
         return true;
     case SVM_EXIT_IRET:
-        svm_event_iret(vcpu, svm);
+        due->kind = SVM_DUE_IRET;
         exit->kind = EXIT_KIND_RETRY;
         return true;
     case SVM_EXIT_SHUTDOWN:
         exit->kind = EXIT_KIND_TRIPLE_FAULT;
         return true;
     case SVM_EXIT_RDPMC: /* no counters: SDM Vol. 2B "RDPMC", #GP */
-        vcpu_inject_fault(vcpu, VECTOR_GP, 0);
+        due->kind = SVM_DUE_EXCEPTION;
+        due->event = event_fault(VECTOR_GP, 0);
         exit->kind = EXIT_KIND_RETRY;
         return true;
     default:
@@ -159,11 +164,13 @@ static bool decode_asynchronous(struct vcpu *vcpu, struct svm_vcpu *svm, struct 
     }
 }
 
-void svm_exit_decode(struct vcpu *vcpu, struct svm_vcpu *svm, struct vcpu_exit *exit)
+void svm_exit_decode(const struct vcpu *vcpu, struct vcpu_exit *exit, struct svm_due *due)
 {
+    const struct svm_vcpu *svm = svm_of(vcpu);
     const struct vmcb_control *control = &svm->vmcb->control;
     uint64_t code = control->exit_code;
 
+    *due = (struct svm_due){.kind = SVM_DUE_NOTHING};
     exit->kind = EXIT_KIND_UNKNOWN;
     exit->length = 0;
     exit->raw[0] = code;
@@ -180,8 +187,8 @@ void svm_exit_decode(struct vcpu *vcpu, struct svm_vcpu *svm, struct vcpu_exit *
     } else if (code <= SVM_EXIT_CR_LAST || code == SVM_EXIT_CR0_SELECTIVE) {
         decode_cr(vcpu, control, exit);
     } else if (code - SVM_EXIT_EXCEPTION < VECTOR_EXCEPTIONS) {
-        decode_exception(vcpu, svm, (uint8_t)(code - SVM_EXIT_EXCEPTION), exit);
-    } else if (!decode_asynchronous(vcpu, svm, exit)) {
+        decode_exception(svm, (uint8_t)(code - SVM_EXIT_EXCEPTION), exit, due);
+    } else if (!decode_asynchronous(code, exit, due)) {
         instruction(vcpu, control, exit, simple_kind(code));
         exit->pause.in_loop = svm_features()->pause_filter;
     }

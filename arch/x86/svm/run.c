@@ -3,9 +3,9 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/svm/vcpu.h"
 #include "hv/tlb.h"
-#include "hv/vdev/irq/vlapic.h"
 
-/* CPU and VMCB agree about the ASID, and its translations are as new as tlb_enter() wants them. */
+/* Makes CPU and VMCB agree about the ASID; its translations are as new as tlb_enter() wants them.
+ */
 static void prepare_asid(struct svm_vcpu *svm, struct vmcb_control *control, bool flush)
 {
     struct svm_cpu *cpu = svm_cpu_self();
@@ -82,10 +82,10 @@ void svm_run(struct vcpu *vcpu, struct vcpu_exit *exit)
 {
     struct svm_vcpu *svm = svm_of(vcpu);
     struct vmcb_control *control = &svm->vmcb->control;
-    uint64_t tpr = vlapic_get_tpr(vcpu->vlapic);
+    struct svm_due due;
 
     svm_event_inject(vcpu, svm);
-    prepare_tpr(control, tpr);
+    prepare_tpr(control, vcpu->regs.cr8);
     prepare_pause(vcpu, control);
     put_registers(vcpu, svm, &svm->vmcb->save);
     control->tsc_offset = vcpu->msr_tsc_offset;
@@ -97,12 +97,11 @@ void svm_run(struct vcpu *vcpu, struct vcpu_exit *exit)
 
     svm->clean = CLEAN_ALL;
     get_registers(vcpu, svm, &svm->vmcb->save);
-    if (FIELD_GET(VINTR_TPR, control->vintr) != tpr) {
-        vlapic_set_tpr(vcpu->vlapic, FIELD_GET(VINTR_TPR, control->vintr));
-    }
+    vcpu->regs.cr8 = FIELD_GET(VINTR_TPR, control->vintr);
     if (svm->step) {
         svm_event_end_step(vcpu, svm);
     }
     svm_event_collect(vcpu, svm);
-    svm_exit_decode(vcpu, svm, exit);
+    svm_exit_decode(vcpu, exit, &due);
+    svm_perform(vcpu, &due);
 }

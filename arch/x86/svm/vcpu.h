@@ -6,6 +6,7 @@
  *     cpu.c         per-CPU enable, ASIDs      event.c  injection, windows, vectoring
  *     control.c     create, reset, load, put   exit.c   exit code -> struct vcpu_exit
  *     run.c         entry and exit             entry.asm
+ *     perform.c     what exit.c leaves to us
  *
  * A struct svm_vcpu belongs to the CPU that has the vCPU loaded; before the first load to whoever
  * creates it.
@@ -51,6 +52,21 @@ struct svm_features {
     bool next_rip, decode_assists, flush_by_asid, vmcb_clean, pause_filter, pause_threshold;
     bool inject_interrupts; /* by event injection, not by V_IRQ: event.c says why */
     uint32_t asids;         /* 0 is the host's */
+};
+
+enum svm_due_kind {
+    SVM_DUE_NOTHING,
+    SVM_DUE_MACHINE_CHECK,
+    SVM_DUE_EXCEPTION, /* the guest gets `event`; #PF: and `cr2` */
+    SVM_DUE_STEPPED,   /* the exit was the trap of a step of ours, and nothing else */
+    SVM_DUE_IRET,      /* the guest is about to execute it */
+};
+
+/* What an exit leaves to this backend to do, whatever hv/ does about it. */
+struct svm_due {
+    enum svm_due_kind kind;
+    struct guest_event event;
+    uint64_t cr2;
 };
 
 /* Of one CPU; written by that CPU only. */
@@ -109,8 +125,11 @@ void svm_event_end_step(struct vcpu *vcpu, struct svm_vcpu *svm);
 /* The guest is about to execute IRET. */
 void svm_event_iret(struct vcpu *vcpu, struct svm_vcpu *svm);
 
-/* exit.c */
-void svm_exit_decode(struct vcpu *vcpu, struct svm_vcpu *svm, struct vcpu_exit *exit);
+/* exit.c.  The same VMCB gives the same answer, however often. */
+void svm_exit_decode(const struct vcpu *vcpu, struct vcpu_exit *exit, struct svm_due *due);
+
+/* perform.c.  Once for each exit, after it was decoded and before it is handled. */
+void svm_perform(struct vcpu *vcpu, const struct svm_due *due);
 
 /* run.c */
 void svm_run(struct vcpu *vcpu, struct vcpu_exit *exit);

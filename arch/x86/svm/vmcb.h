@@ -221,11 +221,4 @@ enum svm_exit_code {
 #define MOV_CR_VALID BIT(63)
 #define MOV_CR_GPR   BITS(3, 0)
 
-/* EXITINFO1 of a nested page fault: APM 15.25.6 "Nested versus Guest Page Faults, Fault Ordering"
- */
-#define NPF_PRESENT  BIT(0)
-#define NPF_WRITE    BIT(1)
-#define NPF_RESERVED BIT(3)
-#define NPF_FETCH    BIT(4)
-
 #endif

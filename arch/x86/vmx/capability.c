@@ -187,7 +187,7 @@ static uint32_t fit(uint32_t msr, uint64_t wanted)
     return (uint32_t)((wanted & may_be_one(msr)) | must_be_one(msr));
 }
 
-/* What guests are told that they have in CPUID, they get; all else raises #UD. */
+/* Guests get what CPUID tells them that they have; all else raises #UD. */
 static uint64_t secondary_wanted(void)
 {
     const struct guest_policy *policy = guest_policy();

@@ -2,6 +2,7 @@
 /* VMCSs: what exits, the host's side, and making a vCPU current on a CPU. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest/fpu.h"
+#include "arch/x86/guest/intercept.h"
 #include "arch/x86/guest/paging.h"
 #include "arch/x86/guest/policy.h"
 #include "arch/x86/reset.h"
@@ -11,16 +12,8 @@
 
 #define NOWHERE UINT32_MAX
 
-/*
- * #DB and #AC although their guest gets them: delivering one can raise the next, for ever, without
- * an interrupt being taken in between.
- */
-#define EXCEPTIONS (BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_MC))
-
-/* A guest that stays in a loop of PAUSEs, none further from the last than the gap in clocks, for
- * longer than the window waits for a lock whose holder may not be running: SDM Vol. 3C 25.1.3
- * "Instructions That Cause VM Exits Conditionally". */
-#define PLE_GAP    128u
+/* A guest that stays in a loop of PAUSEs for so many clocks waits for a lock whose holder may not
+ * be running: SDM Vol. 3C 25.1.3 "Instructions That Cause VM Exits Conditionally". */
 #define PLE_WINDOW 4096u
 
 #define LINK_NONE ~0ull
@@ -34,7 +27,7 @@ static void set_controls(const struct vcpu *vcpu, struct vmx_vcpu *vmx)
     vmcs_write32(VMCS_SECONDARY_CONTROLS, features->secondary);
     vmcs_write32(VMCS_EXIT_CONTROLS, features->exit);
     vmcs_write32(VMCS_ENTRY_CONTROLS, features->entry);
-    vmcs_write32(VMCS_EXCEPTION_BITMAP, EXCEPTIONS);
+    vmcs_write32(VMCS_EXCEPTION_BITMAP, INTERCEPT_EXCEPTIONS);
     vmcs_write32(VMCS_PAGE_FAULT_MASK, 0);
     vmcs_write32(VMCS_PAGE_FAULT_MATCH, 0);
     vmcs_write32(VMCS_CR3_TARGET_COUNT, 0);
@@ -43,7 +36,7 @@ static void set_controls(const struct vcpu *vcpu, struct vmx_vcpu *vmx)
     vmcs_write32(VMCS_ENTRY_MSR_LOAD_COUNT, 0);
     vmcs_write32(VMCS_ENTRY_INTERRUPTION, 0);
     if (features->secondary & SECONDARY_PAUSE_LOOP) {
-        vmcs_write32(VMCS_PLE_GAP, PLE_GAP);
+        vmcs_write32(VMCS_PLE_GAP, INTERCEPT_PAUSE_GAP);
         vmcs_write32(VMCS_PLE_WINDOW, PLE_WINDOW);
     }
     /* Exits do not save the timer, so each entry loads this again. */
@@ -84,8 +77,9 @@ bool vmx_vcpu_create(struct vcpu *vcpu)
     vmx->self = self;
     vmx->vmcs = pfn_to_hpa(vmcs);
     vmx->host_cpu = NOWHERE;
-    vmx->ept_pointer =
-        pfn_to_hpa(space_root(vcpu->space)).v | EPTP_MEMORY_WB | EPTP_WALK_4 | EPTP_ACCESSED_DIRTY;
+    vmx->ept_pointer = pfn_to_hpa(space_root(vcpu->space)).v |
+                       FIELD_PREP(EPTP_MEMORY_TYPE, MEMORY_TYPE_WB) | EPTP_WALK_4 |
+                       EPTP_ACCESSED_DIRTY;
     *(uint32_t *)mm_frame_ptr(hpa_to_pfn(vmx->vmcs)) = vmx_features()->revision;
     vmx_clear(vmx->vmcs);
     borrowed = vmx_borrow(vmx);
@@ -144,7 +138,7 @@ void vmx_vcpu_reset(struct vcpu *vcpu)
     vmcs_write32(VMCS_GUEST_SYSENTER_CS, 0);
     vmcs_write(VMCS_GUEST_SYSENTER_ESP, 0);
     vmcs_write(VMCS_GUEST_SYSENTER_EIP, 0);
-    vmcs_write32(VMCS_EXCEPTION_BITMAP, EXCEPTIONS);
+    vmcs_write32(VMCS_EXCEPTION_BITMAP, INTERCEPT_EXCEPTIONS);
     vmx->step = false;
     if (vmx->loaded) {
         load_debug(vcpu);
@@ -203,11 +197,9 @@ void vmx_load(struct vcpu *vcpu)
     }
     vmcs_write(VMCS_HOST_CR3, read_cr3());
     vmcs_write(VMCS_HOST_CR4, read_cr4());
-    wrmsr(MSR_STAR, vmx->star);
-    wrmsr(MSR_LSTAR, vmx->lstar);
-    wrmsr(MSR_CSTAR, vmx->cstar);
-    wrmsr(MSR_SFMASK, vmx->sfmask);
-    wrmsr(MSR_KERNEL_GS_BASE, vmx->kernel_gs_base);
+    for (unsigned i = 0; i < INTERCEPT_MSRS_LOADED; i++) {
+        wrmsr(intercept_msrs_passed[i], vmx->msr[i]);
+    }
     if (guest_policy()->has_tsc_aux) {
         guest_load_tsc_aux(vcpu);
     }
@@ -221,11 +213,9 @@ void vmx_put(struct vcpu *vcpu)
 
     fpu_put(vcpu);
     put_debug(vcpu);
-    vmx->star = rdmsr(MSR_STAR);
-    vmx->lstar = rdmsr(MSR_LSTAR);
-    vmx->cstar = rdmsr(MSR_CSTAR);
-    vmx->sfmask = rdmsr(MSR_SFMASK);
-    vmx->kernel_gs_base = rdmsr(MSR_KERNEL_GS_BASE);
+    for (unsigned i = 0; i < INTERCEPT_MSRS_LOADED; i++) {
+        vmx->msr[i] = rdmsr(intercept_msrs_passed[i]);
+    }
     /* So that another CPU may load it: SDM Vol. 3C 24.11.1 "Software Use of Virtual-Machine Control
      * Structures". */
     vmx_clear(vmx->vmcs);

@@ -6,6 +6,7 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest/fpu.h"
+#include "arch/x86/guest/intercept.h"
 #include "arch/x86/vmx/vcpu.h"
 #include "base/log.h"
 #include "mm/env.h"
@@ -13,7 +14,6 @@
 
 /* SDM Vol. 3C 24.6.9 "MSR-Bitmap Address": 1 KiB each for reads of 0.., reads of c0000000.., writes
  * of both; a bit that is 0 lets the guest through. */
-#define MSR_RANGE_COUNT  0x2000u
 #define MSR_RANGE_BYTES  0x400u
 #define MSR_WRITE_OFFSET 0x800u
 
@@ -85,32 +85,18 @@ void vmx_return(struct vmx_vcpu *vmx, bool borrowed)
 
 static void msr_let_through(uint8_t *map, uint32_t msr, bool write)
 {
-    uint32_t range = msr < MSR_RANGE_COUNT ? 0 : MSR_RANGE_BYTES;
-    uint32_t bit = msr & (MSR_RANGE_COUNT - 1);
+    uint32_t range = msr < MSR_MAP_RANGE ? 0 : MSR_RANGE_BYTES;
+    uint32_t bit = msr & (MSR_MAP_RANGE - 1);
 
     map[(write ? MSR_WRITE_OFFSET : 0) + range + bit / 8] &= (uint8_t) ~(1u << (bit % 8));
 }
 
-/* What entries and exits, or load and put, switch. */
+/* Lets through what entries and exits, or load and put, switch. */
 static void fill_msr_map(uint8_t *map)
 {
-    static const uint32_t passed[] = {
-        MSR_FS_BASE,
-        MSR_GS_BASE,
-        MSR_KERNEL_GS_BASE,
-        MSR_STAR,
-        MSR_LSTAR,
-        MSR_CSTAR,
-        MSR_SFMASK,
-        MSR_IA32_PAT,
-        MSR_IA32_SYSENTER_CS,
-        MSR_IA32_SYSENTER_ESP,
-        MSR_IA32_SYSENTER_EIP,
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(passed); i++) {
-        msr_let_through(map, passed[i], false);
-        msr_let_through(map, passed[i], true);
+    for (unsigned i = 0; i < INTERCEPT_MSRS_PASSED; i++) {
+        msr_let_through(map, intercept_msrs_passed[i], false);
+        msr_let_through(map, intercept_msrs_passed[i], true);
     }
     msr_let_through(map, MSR_EFER, false);
 }

@@ -2,12 +2,13 @@
 /* Intel SDM volume 3C, "EPT Translation Mechanism", tables "Format of an EPT ... Entry". */
 #include "arch/x86/vmx/ept_format.h"
 
+#include "arch/x86/hw/paging.h"
+
 #define EPT_READ     BIT(0)
 #define EPT_WRITE    BIT(1)
 #define EPT_EXEC     BIT(2)
 #define EPT_PRESENT  (EPT_READ | EPT_WRITE | EPT_EXEC)
 #define EPT_TYPE     BITS(5, 3) /* memory type of a leaf */
-#define EPT_TYPE_WB  6u
 #define EPT_LARGE    BIT(7)
 #define EPT_ACCESSED BIT(8)
 #define EPT_DIRTY    BIT(9)
@@ -24,7 +25,7 @@ static uint64_t make_table(pfn_t table)
 
 static uint64_t make_leaf(pfn_t frame, unsigned level, unsigned flags)
 {
-    uint64_t entry = pfn_to_hpa(frame).v | EPT_READ | FIELD_PREP(EPT_TYPE, EPT_TYPE_WB);
+    uint64_t entry = pfn_to_hpa(frame).v | EPT_READ | FIELD_PREP(EPT_TYPE, MEMORY_TYPE_WB);
 
     entry |= level > 1 ? EPT_LARGE : 0;
     entry |= flags & LEAF_WRITABLE ? EPT_WRITE : 0;

@@ -5,10 +5,6 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/vmx/vcpu.h"
 
-/* SDM Vol. 3C table 24-4 "Format of Pending-Debug-Exceptions" */
-#define PENDING_BREAKPOINT BIT(12) /* at least one of B0 to B3 is enabled */
-#define PENDING_STEP       BIT(14)
-
 static uint32_t blocking(void)
 {
     return vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY);
@@ -76,11 +72,6 @@ void vmx_clear_shadow(struct vcpu *vcpu)
     }
 }
 
-static bool is_software(unsigned type)
-{
-    return type >= EVENT_SOFTWARE_INTERRUPT && type <= EVENT_SOFTWARE_EXCEPTION;
-}
-
 void vmx_event_inject(struct vcpu *vcpu)
 {
     struct guest_event *event = &vcpu->event;
@@ -97,7 +88,7 @@ void vmx_event_inject(struct vcpu *vcpu)
         word |= (uint32_t)INTERRUPTION_ERROR_VALID;
         vmcs_write32(VMCS_ENTRY_ERROR_CODE, event->error_code & 0xffff);
     }
-    if (is_software(event->type)) {
+    if (event_is_software(event->type)) {
         vmcs_write32(VMCS_ENTRY_INSTRUCTION_LENGTH, event->length);
     }
     vmcs_write32(VMCS_ENTRY_INTERRUPTION, word);
@@ -111,31 +102,15 @@ static void unblock_nmi(void)
     vmcs_write32(VMCS_GUEST_INTERRUPTIBILITY, blocking() & ~(uint32_t)BLOCKED_NMI);
 }
 
-void vmx_event_collect(struct vcpu *vcpu, bool nmi_unblocked)
+void vmx_event_resume(struct vcpu *vcpu, const struct vmx_due *due)
 {
-    uint32_t word = vmcs_read32(VMCS_VECTORING);
-    unsigned type = FIELD_GET(INTERRUPTION_TYPE, word);
-
-    if (!(word & INTERRUPTION_VALID)) {
-        if (nmi_unblocked) {
-            /* IRET has ended it, and will be executed again. */
-            vmcs_write32(VMCS_GUEST_INTERRUPTIBILITY, blocking() | (uint32_t)BLOCKED_NMI);
-        }
+    if (!due->interrupted.valid) {
+        /* IRET has ended the blocking, and will be executed again. */
+        vmcs_write32(VMCS_GUEST_INTERRUPTIBILITY, blocking() | (uint32_t)BLOCKED_NMI);
         return;
     }
-    vcpu->event = (struct guest_event){
-        .valid = true,
-        .vector = (uint8_t)FIELD_GET(INTERRUPTION_VECTOR, word),
-        .type = (uint8_t)type,
-        .has_error_code = (word & INTERRUPTION_ERROR_VALID) != 0,
-    };
-    if (vcpu->event.has_error_code) {
-        vcpu->event.error_code = vmcs_read32(VMCS_VECTORING_ERROR_CODE);
-    }
-    if (is_software(type)) {
-        vcpu->event.length = (uint8_t)vmcs_read32(VMCS_EXIT_INSTRUCTION_LENGTH);
-    }
-    if (type == EVENT_NMI) {
+    vcpu->event = due->interrupted;
+    if (due->interrupted.type == EVENT_NMI) {
         unblock_nmi();
     }
 }

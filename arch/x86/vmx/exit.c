@@ -1,18 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Exit reasons into struct vcpu_exit.  Reads only the fields that a reason needs. */
+/*
+ * Exit reasons into struct vcpu_exit, and what this backend has to do itself into struct vmx_due.
+ * Changes nothing, neither of the guest nor of the CPU; reads only the fields that a reason needs.
+ */
 #include "arch/x86/cpu.h"
 #include "arch/x86/guest/policy.h"
-#include "arch/x86/idt.h"
-#include "arch/x86/machine_check.h"
 #include "arch/x86/vmx/vcpu.h"
-
-/* Qualification of #DB: SDM Vol. 3C table 27-1 "Exit Qualification for Debug Exceptions". */
-#define DEBUG_BREAKPOINTS BITS(3, 0)
-#define DEBUG_ACCESS      BIT(13)
-#define DEBUG_STEP        BIT(14)
-#define DR7_GD            BIT(13)
-
-#define PENDING_STEP BIT(14)
 
 static void instruction(struct vcpu_exit *exit, enum exit_kind kind)
 {
@@ -24,6 +17,28 @@ static uint64_t qualification(struct vcpu_exit *exit)
 {
     exit->raw[1] = vmcs_read(VMCS_EXIT_QUALIFICATION);
     return exit->raw[1];
+}
+
+/* An event whose delivery the exit has cut short: IDT-vectoring information. */
+static void find_interrupted(struct vmx_due *due)
+{
+    uint32_t word = vmcs_read32(VMCS_VECTORING);
+
+    if (!(word & INTERRUPTION_VALID)) {
+        return;
+    }
+    due->interrupted = (struct guest_event){
+        .valid = true,
+        .vector = (uint8_t)FIELD_GET(INTERRUPTION_VECTOR, word),
+        .type = (uint8_t)FIELD_GET(INTERRUPTION_TYPE, word),
+        .has_error_code = (word & INTERRUPTION_ERROR_VALID) != 0,
+    };
+    if (due->interrupted.has_error_code) {
+        due->interrupted.error_code = vmcs_read32(VMCS_VECTORING_ERROR_CODE);
+    }
+    if (event_is_software(due->interrupted.type)) {
+        due->interrupted.length = (uint8_t)vmcs_read32(VMCS_EXIT_INSTRUCTION_LENGTH);
+    }
 }
 
 /* ---- control registers ---- */
@@ -40,24 +55,26 @@ static uint64_t operand(const struct vcpu *vcpu, unsigned gpr)
 }
 
 /*
- * A write that differs from the shadow in bits that we keep to ourselves: the guest shall read what
- * it wrote, so the shadow takes them, and the instruction is executed again, this time by the CPU
- * with all of its checks and effects.  False: it has to raise #GP.
+ * The guest writes bits that we keep to ourselves.  It shall read what it wrote, so the shadow
+ * takes them, and the CPU executes the instruction again, with all of its checks and effects.
+ * False: it has to raise #GP.
  */
-static bool accept_write(unsigned number, uint64_t value)
+static bool find_shadow(unsigned number, uint64_t value, struct vmx_due *due)
 {
     if (number == 0 && (value & (CR0_NW | CR0_CD)) != CR0_NW) {
-        vmcs_write(VMCS_CR0_SHADOW, value & vmx_cr0_mask());
+        due->kind = VMX_DUE_CR0_SHADOW;
+        due->value = value & vmx_cr0_mask();
         return true;
     }
     if (number == 4 && !(value & ~guest_policy()->cr4_allowed)) {
-        vmcs_write(VMCS_CR4_SHADOW, value & vmx_cr4_mask());
+        due->kind = VMX_DUE_CR4_SHADOW;
+        due->value = value & vmx_cr4_mask();
         return true;
     }
     return false;
 }
 
-static void decode_cr(struct vcpu *vcpu, struct vcpu_exit *exit)
+static void decode_cr(const struct vcpu *vcpu, struct vcpu_exit *exit, struct vmx_due *due)
 {
     uint64_t word = qualification(exit);
     unsigned type = FIELD_GET(QUALIFICATION_CR_TYPE, word);
@@ -69,77 +86,64 @@ static void decode_cr(struct vcpu *vcpu, struct vcpu_exit *exit)
     exit->cr.clts = type == CR_TYPE_CLTS;
     exit->cr.lmsw = type == CR_TYPE_LMSW;
     exit->cr.lmsw_source = (uint16_t)FIELD_GET(QUALIFICATION_CR_LMSW, word);
-    if (exit->cr.write && accept_write(exit->cr.number, operand(vcpu, exit->cr.gpr))) {
+    if (exit->cr.write && find_shadow(exit->cr.number, operand(vcpu, exit->cr.gpr), due)) {
         exit->kind = EXIT_KIND_RETRY;
     }
 }
 
 /* ---- exceptions ---- */
 
-/* What delivering it would have done to DR6, DR7 and the pending debug exceptions.  ICEBP's comes
- * from an instruction, behind which its handler returns. */
-static void debug_exception(struct vcpu *vcpu, unsigned type, struct vcpu_exit *exit)
+/* ICEBP's #DB comes from an instruction, and its handler returns behind that. */
+static void decode_debug(const struct vcpu *vcpu, unsigned type, struct vcpu_exit *exit,
+                         struct vmx_due *due)
 {
-    uint64_t causes = qualification(exit) & (DEBUG_BREAKPOINTS | DEBUG_ACCESS | DEBUG_STEP);
-    uint32_t shadow = vmcs_read32(VMCS_GUEST_INTERRUPTIBILITY) & (SHADOW_STI | SHADOW_MOV_SS);
+    uint64_t causes = qualification(exit) & (DR6_BREAKPOINTS | DR6_ACCESS | DR6_STEP);
 
-    exit->kind = EXIT_KIND_RETRY;
-    if (vmx_of(vcpu)->step_done && (causes & DEBUG_STEP)) {
-        causes &= ~DEBUG_STEP; /* that one is ours */
+    if (vmx_of(vcpu)->step_done && (causes & DR6_STEP)) {
+        causes &= ~DR6_STEP; /* that one is ours */
         if (causes == 0) {
             return;
         }
     }
-    write_dr6((read_dr6() & ~DEBUG_BREAKPOINTS) | causes);
-    vmcs_write(VMCS_GUEST_DR7, vmcs_read(VMCS_GUEST_DR7) & ~DR7_GD);
-    if (shadow && (vcpu->regs.rflags & RFLAGS_TF)) {
-        /* SDM Vol. 3C 26.3.1.5 "Checks on Guest Non-Register State" */
-        vmcs_write(VMCS_GUEST_PENDING_DEBUG, vmcs_read(VMCS_GUEST_PENDING_DEBUG) | PENDING_STEP);
-    }
+    due->kind = VMX_DUE_DEBUG;
+    due->value = causes;
+    due->event = event_exception(VECTOR_DB);
     if (type == EVENT_PRIVILEGED_EXCEPTION) {
-        vcpu->event = (struct guest_event){
-            .valid = true,
-            .vector = VECTOR_DB,
-            .type = EVENT_PRIVILEGED_EXCEPTION,
-            .length = (uint8_t)vmcs_read32(VMCS_EXIT_INSTRUCTION_LENGTH),
-        };
-    } else {
-        vcpu_inject_exception(vcpu, VECTOR_DB);
+        due->event.type = EVENT_PRIVILEGED_EXCEPTION;
+        due->event.length = (uint8_t)vmcs_read32(VMCS_EXIT_INSTRUCTION_LENGTH);
     }
 }
 
 /* They go on to the guest: #AC always exits, others in a step of ours. */
-static void other_exception(struct vcpu *vcpu, uint32_t word, struct vcpu_exit *exit)
+static void decode_fault(uint32_t word, struct vcpu_exit *exit, struct vmx_due *due)
 {
-    uint8_t vector = FIELD_GET(INTERRUPTION_VECTOR, word);
-
-    if (vector == VECTOR_PF) {
-        vcpu->regs.cr2 = qualification(exit);
-    }
+    due->kind = VMX_DUE_EXCEPTION;
+    due->event = event_exception((uint8_t)FIELD_GET(INTERRUPTION_VECTOR, word));
     if (word & INTERRUPTION_ERROR_VALID) {
-        vcpu_inject_fault(vcpu, vector, vmcs_read32(VMCS_EXIT_INTERRUPTION_ERROR));
-    } else {
-        vcpu_inject_exception(vcpu, vector);
+        due->event = event_fault(due->event.vector, vmcs_read32(VMCS_EXIT_INTERRUPTION_ERROR));
     }
-    exit->kind = EXIT_KIND_RETRY;
+    if (due->event.vector == VECTOR_PF) {
+        due->value = qualification(exit);
+    }
 }
 
-static void decode_exception(struct vcpu *vcpu, struct vcpu_exit *exit)
+static void decode_exception(const struct vcpu *vcpu, struct vcpu_exit *exit, struct vmx_due *due)
 {
     uint32_t word = vmcs_read32(VMCS_EXIT_INTERRUPTION);
     unsigned vector = FIELD_GET(INTERRUPTION_VECTOR, word);
 
+    exit->kind = EXIT_KIND_RETRY;
     exit->raw[2] = word;
-    vmx_event_collect(vcpu, vector != VECTOR_DF && (word & INTERRUPTION_NMI_UNBLOCKED));
+    due->nmi_unblocked = vector != VECTOR_DF && (word & INTERRUPTION_NMI_UNBLOCKED);
+    find_interrupted(due);
     if (FIELD_GET(INTERRUPTION_TYPE, word) == EVENT_NMI) {
-        interrupt_take_nmi();
-        exit->kind = EXIT_KIND_RETRY;
+        due->kind = VMX_DUE_HOST_NMI;
     } else if (vector == VECTOR_DB) {
-        debug_exception(vcpu, FIELD_GET(INTERRUPTION_TYPE, word), exit);
+        decode_debug(vcpu, FIELD_GET(INTERRUPTION_TYPE, word), exit, due);
     } else if (vector == VECTOR_MC) {
-        machine_check_exit();
+        due->kind = VMX_DUE_MACHINE_CHECK;
     } else {
-        other_exception(vcpu, word, exit);
+        decode_fault(word, exit, due);
     }
 }
 
@@ -156,34 +160,35 @@ static void decode_io(struct vcpu_exit *exit)
     exit->io.string = (word & QUALIFICATION_IO_STRING) != 0;
 }
 
-static void decode_memory(struct vcpu *vcpu, struct vcpu_exit *exit)
+static void decode_memory(struct vcpu_exit *exit, struct vmx_due *due)
 {
     uint64_t word = qualification(exit);
 
     exit->kind = EXIT_KIND_MEMORY;
     exit->memory.address = gpa(vmcs_read64(VMCS_GUEST_PHYSICAL_ADDRESS));
     exit->memory.access = (unsigned)FIELD_GET(QUALIFICATION_EPT_ACCESS, word);
-    vmx_event_collect(vcpu, (word & INTERRUPTION_NMI_UNBLOCKED) != 0);
+    due->nmi_unblocked = (word & INTERRUPTION_NMI_UNBLOCKED) != 0;
+    find_interrupted(due);
 }
 
-static void decode_task_switch(struct vcpu *vcpu, struct vcpu_exit *exit)
+static void decode_task_switch(struct vcpu_exit *exit, struct vmx_due *due)
 {
     uint64_t word = qualification(exit);
 
     instruction(exit, EXIT_KIND_TASK_SWITCH);
     exit->task.selector = (uint16_t)FIELD_GET(QUALIFICATION_TASK_SELECTOR, word);
     exit->task.reason = (uint8_t)FIELD_GET(QUALIFICATION_TASK_REASON, word);
-    vmx_event_collect(vcpu, false);
+    find_interrupted(due);
 }
 
 /* Stops the guest: everything that the dump shows. */
-static void decode_unknown(struct vcpu *vcpu, struct vcpu_exit *exit)
+static void decode_unknown(struct vcpu_exit *exit, struct vmx_due *due)
 {
     exit->kind = EXIT_KIND_UNKNOWN;
     qualification(exit);
     exit->raw[2] = vmcs_read64(VMCS_GUEST_PHYSICAL_ADDRESS);
     exit->raw[3] = vmcs_read32(VMCS_VECTORING);
-    vmx_event_collect(vcpu, false);
+    find_interrupted(due);
 }
 
 /* Instructions that this guest's CPU does not have. */
@@ -210,7 +215,7 @@ static bool is_undefined(uint32_t reason)
     }
 }
 
-static void decode_rare(struct vcpu *vcpu, uint32_t reason, struct vcpu_exit *exit)
+static void decode_rare(uint32_t reason, struct vcpu_exit *exit, struct vmx_due *due)
 {
     switch (reason) {
     case VMX_EXIT_TRIPLE_FAULT:
@@ -221,14 +226,15 @@ static void decode_rare(struct vcpu *vcpu, uint32_t reason, struct vcpu_exit *ex
         exit->kind = EXIT_KIND_RETRY;
         break;
     case VMX_EXIT_TASK_SWITCH:
-        decode_task_switch(vcpu, exit);
+        decode_task_switch(exit, due);
         break;
     case VMX_EXIT_INVD:
     case VMX_EXIT_WBINVD:
         instruction(exit, EXIT_KIND_WBINVD);
         break;
     case VMX_EXIT_RDPMC: /* no counters: SDM Vol. 2B "RDPMC", #GP */
-        vcpu_inject_fault(vcpu, VECTOR_GP, 0);
+        due->kind = VMX_DUE_EXCEPTION;
+        due->event = event_fault(VECTOR_GP, 0);
         exit->kind = EXIT_KIND_RETRY;
         break;
     case VMX_EXIT_XSETBV:
@@ -238,20 +244,22 @@ static void decode_rare(struct vcpu *vcpu, uint32_t reason, struct vcpu_exit *ex
         if (is_undefined(reason)) {
             instruction(exit, EXIT_KIND_UNDEFINED);
         } else {
-            decode_unknown(vcpu, exit);
+            decode_unknown(exit, due);
         }
         break;
     }
 }
 
-void vmx_exit_decode(struct vcpu *vcpu, uint32_t reason, struct vcpu_exit *exit)
+void vmx_exit_decode(const struct vcpu *vcpu, uint32_t reason, struct vcpu_exit *exit,
+                     struct vmx_due *due)
 {
+    *due = (struct vmx_due){.kind = VMX_DUE_NOTHING};
     exit->kind = EXIT_KIND_UNKNOWN;
     exit->length = 0;
     exit->raw[0] = reason;
     switch (reason) { /* with EXIT_REASON_ENTRY_FAILED: the default */
     case VMX_EXIT_EXCEPTION:
-        decode_exception(vcpu, exit);
+        decode_exception(vcpu, exit, due);
         break;
     case VMX_EXIT_INTERRUPT:
         exit->kind = EXIT_KIND_INTERRUPT;
@@ -273,7 +281,7 @@ void vmx_exit_decode(struct vcpu *vcpu, uint32_t reason, struct vcpu_exit *exit)
         instruction(exit, EXIT_KIND_HYPERCALL);
         break;
     case VMX_EXIT_CR:
-        decode_cr(vcpu, exit);
+        decode_cr(vcpu, exit, due);
         break;
     case VMX_EXIT_IO:
         decode_io(exit);
@@ -289,10 +297,10 @@ void vmx_exit_decode(struct vcpu *vcpu, uint32_t reason, struct vcpu_exit *exit)
         exit->pause.in_loop = (vmx_features()->secondary & SECONDARY_PAUSE_LOOP) != 0;
         break;
     case VMX_EXIT_EPT_VIOLATION:
-        decode_memory(vcpu, exit);
+        decode_memory(exit, due);
         break;
     default:
-        decode_rare(vcpu, reason, exit);
+        decode_rare(reason, exit, due);
         break;
     }
 }

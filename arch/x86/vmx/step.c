@@ -4,14 +4,10 @@
  * monitor trap flag would do it too, but not every CPU has it (the Bochs emulator, 2.7).
  */
 #include "arch/x86/cpu.h"
-#include "arch/x86/guest/event.h"
+#include "arch/x86/guest/intercept.h"
 #include "arch/x86/vmx/vcpu.h"
 
-#define PENDING_STEP BIT(14)
-#define SHADOWS      ((uint32_t)(SHADOW_STI | SHADOW_MOV_SS))
-
-/* What it may raise, but for #AC, which always exits. */
-#define STEP_EXCEPTIONS ((uint32_t)(VECTORS_FAULTS & ~BIT(VECTOR_AC)))
+#define SHADOWS ((uint32_t)(SHADOW_STI | SHADOW_MOV_SS))
 
 /* In the shadow of STI or MOV SS the trap would come one instruction late: the shadow goes, and is
  * there again if the instruction has not been executed. */
@@ -29,7 +25,7 @@ bool vmx_request_step(struct vcpu *vcpu)
     vmx->step_shadow = blocking & SHADOWS;
     vmcs_write32(VMCS_GUEST_INTERRUPTIBILITY, blocking & ~SHADOWS);
     vmcs_write(VMCS_GUEST_PENDING_DEBUG, vmcs_read(VMCS_GUEST_PENDING_DEBUG) & ~PENDING_STEP);
-    vmcs_write32(VMCS_EXCEPTION_BITMAP, vmcs_read32(VMCS_EXCEPTION_BITMAP) | STEP_EXCEPTIONS);
+    vmcs_write32(VMCS_EXCEPTION_BITMAP, vmcs_read32(VMCS_EXCEPTION_BITMAP) | INTERCEPT_STEP);
     vcpu->regs.rflags |= RFLAGS_TF;
     return true;
 }
@@ -40,7 +36,7 @@ void vmx_step_end(struct vcpu *vcpu)
 
     vmx->step = false;
     vmx->step_done = !vmx->step_guest;
-    vmcs_write32(VMCS_EXCEPTION_BITMAP, vmcs_read32(VMCS_EXCEPTION_BITMAP) & ~STEP_EXCEPTIONS);
+    vmcs_write32(VMCS_EXCEPTION_BITMAP, vmcs_read32(VMCS_EXCEPTION_BITMAP) & ~INTERCEPT_STEP);
     if (!vmx->step_guest) {
         vcpu->regs.rflags &= ~(uint64_t)RFLAGS_TF;
         vmcs_write(VMCS_GUEST_PENDING_DEBUG, vmcs_read(VMCS_GUEST_PENDING_DEBUG) & ~PENDING_STEP);

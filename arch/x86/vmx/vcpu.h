@@ -6,7 +6,7 @@
  *     cpu.c         per-CPU enable, VMPTRLD    event.c  injection, windows, vectoring
  *     control.c     create, reset, load, put   exit.c   exit reason -> struct vcpu_exit
  *     run.c         entry and exit             entry.asm
- *     step.c        entries for one instruction
+ *     perform.c     what exit.c leaves to us   step.c   entries for one instruction
  *
  * A struct vmx_vcpu belongs to the CPU that has the vCPU loaded; before the first load to whoever
  * creates it.  Its VMCS is current on a CPU while loaded, and cleared otherwise.
@@ -14,6 +14,7 @@
 #ifndef SPILLWAY_ARCH_X86_VMX_VCPU_H
 #define SPILLWAY_ARCH_X86_VMX_VCPU_H
 
+#include "arch/x86/guest/intercept.h"
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/guest/vcpu.h"
 
@@ -25,7 +26,7 @@ struct vmx_vcpu {
     bool current; /* on this CPU: while loaded, or borrowed */
     bool launched;
     unsigned host_cpu; /* whose host state the VMCS has; UINT32_MAX: none */
-    /* What fields of the VMCS hold, so that they are written only if they change. */
+    /* Copies of VMCS fields, which are written only if they change. */
     uint64_t rip, rsp, rflags, tsc_offset;
     uint32_t processor;        /* processor-based controls */
     uint32_t processor_wanted; /* for the next entry */
@@ -35,17 +36,35 @@ struct vmx_vcpu {
     bool step_done;       /* a trap of this exit is ours */
     uint32_t step_shadow; /* in which it is */
     uint64_t step_rip;
-    /* System call MSRs of the guest while it is not loaded. */
-    uint64_t star, lstar, cstar, sfmask, kernel_gs_base;
+    uint64_t msr[INTERCEPT_MSRS_LOADED]; /* the guest's, while it is not loaded */
 };
 _Static_assert(sizeof(struct vmx_vcpu) <= PAGE_SIZE, "one frame");
 
-/* What this CPU gives for what we ask: values of the control fields. */
+/* Values of the control fields: all that we ask for and this CPU has. */
 struct vmx_features {
     uint32_t revision; /* of VMCSs */
     uint32_t pin, processor, secondary, exit, entry;
     uint32_t pause; /* of `processor`: lets every PAUSE exit, where the CPU does not count them */
     bool ready;
+};
+
+enum vmx_due_kind {
+    VMX_DUE_NOTHING,
+    VMX_DUE_HOST_NMI, /* it is the host's, which takes it now */
+    VMX_DUE_MACHINE_CHECK,
+    VMX_DUE_EXCEPTION,  /* the guest gets `event`; #PF: and `value` in CR2 */
+    VMX_DUE_DEBUG,      /* likewise, with causes `value` in DR6 */
+    VMX_DUE_CR0_SHADOW, /* the guest reads `value` from now on, where it does not own CR0 */
+    VMX_DUE_CR4_SHADOW,
+};
+
+/* What an exit leaves to this backend to do, whatever hv/ does about it. */
+struct vmx_due {
+    enum vmx_due_kind kind;
+    bool nmi_unblocked;             /* INTERRUPTION_NMI_UNBLOCKED of the exit */
+    struct guest_event interrupted; /* the exit has cut its delivery short */
+    struct guest_event event;
+    uint64_t value;
 };
 
 /* Of one CPU; written by that CPU only. */
@@ -104,17 +123,21 @@ unsigned vmx_privilege(struct vcpu *vcpu);
 void vmx_clear_shadow(struct vcpu *vcpu);
 /* Before the entry: vcpu->event -> VM-entry interruption information. */
 void vmx_event_inject(struct vcpu *vcpu);
-/* After an exit that may have cut a delivery short: IDT-vectoring information -> vcpu->event.
- * nmi_unblocked: INTERRUPTION_NMI_UNBLOCKED of the exit. */
-void vmx_event_collect(struct vcpu *vcpu, bool nmi_unblocked);
+/* The event whose delivery the exit has cut short comes again; or IRET is executed again, which had
+ * unblocked NMIs. */
+void vmx_event_resume(struct vcpu *vcpu, const struct vmx_due *due);
 
 /* step.c */
 bool vmx_request_step(struct vcpu *vcpu);
 /* After the exit of a step: the guest does not see that it was for one instruction only. */
 void vmx_step_end(struct vcpu *vcpu);
 
-/* exit.c */
-void vmx_exit_decode(struct vcpu *vcpu, uint32_t reason, struct vcpu_exit *exit);
+/* exit.c.  The vCPU is loaded; the same VMCS gives the same answer, however often. */
+void vmx_exit_decode(const struct vcpu *vcpu, uint32_t reason, struct vcpu_exit *exit,
+                     struct vmx_due *due);
+
+/* perform.c.  Once for each exit, after it was decoded and before it is handled. */
+void vmx_perform(struct vcpu *vcpu, const struct vmx_due *due);
 
 /* run.c */
 void vmx_run(struct vcpu *vcpu, struct vcpu_exit *exit);

@@ -14,7 +14,7 @@
 enum vmcs_field {
     /* 16 bits */
     VMCS_VPID = 0x0000,
-    VMCS_GUEST_ES_SELECTOR = 0x0800, /* + 2 * enum guest_segment_index, also for ... */
+    VMCS_GUEST_ES_SELECTOR = 0x0800, /* + 2 * enum segment_index, also for ... */
     VMCS_HOST_ES_SELECTOR = 0x0c00,
     VMCS_HOST_CS_SELECTOR = 0x0c02,
     VMCS_HOST_SS_SELECTOR = 0x0c04,
@@ -152,16 +152,19 @@ enum vmcs_field {
 #define INTERRUPTION_VECTOR      BITS(7, 0)
 #define INTERRUPTION_TYPE        BITS(10, 8)
 #define INTERRUPTION_ERROR_VALID BIT(11)
-#define INTERRUPTION_NMI_UNBLOCKED                                                                 \
-    BIT(12) /* also bit 12 of the qualification of EPT violations                                  \
-             */
-#define INTERRUPTION_VALID BIT(31)
+/* Also bit 12 of the qualification of EPT violations. */
+#define INTERRUPTION_NMI_UNBLOCKED BIT(12)
+#define INTERRUPTION_VALID         BIT(31)
 
 #define SHADOW_STI    BIT(0)
 #define SHADOW_MOV_SS BIT(1)
 #define BLOCKED_NMI   BIT(3)
 
-#define EPTP_MEMORY_WB      6ull
+/* SDM Vol. 3C table 24-4 "Format of Pending-Debug-Exceptions" */
+#define PENDING_BREAKPOINT BIT(12) /* at least one of B0 to B3 is enabled */
+#define PENDING_STEP       BIT(14)
+
+#define EPTP_MEMORY_TYPE    BITS(2, 0)
 #define EPTP_WALK_4         (3ull << 3)
 #define EPTP_ACCESSED_DIRTY BIT(6)
 

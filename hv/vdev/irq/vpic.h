@@ -10,13 +10,14 @@
 #ifndef SPILLWAY_HV_VDEV_IRQ_VPIC_H
 #define SPILLWAY_HV_VDEV_IRQ_VPIC_H
 
+#include "arch/x86/hw/ports.h"
 #include "base/types.h"
 
 #define VPIC_LINES        16
 #define VPIC_PORTS        2 /* at each of these */
 #define VPIC_CASCADE      2
-#define VPIC_MASTER_PORT  0x20
-#define VPIC_SLAVE_PORT   0xa0
+#define VPIC_MASTER_PORT  IOPORT_PIC_MASTER
+#define VPIC_SLAVE_PORT   IOPORT_PIC_SLAVE
 #define VPIC_TRIGGER_PORT 0x4d0 /* ELCR: of the master; the slave's is the next one */
 
 struct vpic_chip {

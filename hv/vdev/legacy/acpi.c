@@ -3,8 +3,9 @@
 
 #include <string.h>
 
+#include "arch/x86/hw/acpi.h"
 #include "arch/x86/hw/msr.h"
-#include "base/acpi.h"
+#include "arch/x86/hw/ports.h"
 #include "base/bits.h"
 #include "hv/vdev/irq/lines.h"
 #include "hv/vdev/irq/vioapic.h"
@@ -16,137 +17,10 @@
 /* dsdt_aml_code[], made by iasl -tc from hv/vdev/legacy/dsdt.asl. */
 #include "hv/vdev/legacy/dsdt.hex"
 
-/* ACPI 6.4, 5.2.9 "Fixed ACPI Description Table (FADT)". */
-struct acpi_fadt {
-    struct acpi_header header;
-    uint32_t firmware_control;
-    uint32_t dsdt;
-    uint8_t reserved_44;
-    uint8_t profile;
-    uint16_t sci_interrupt;
-    uint32_t smi_command;
-    uint8_t reserved_52[4];
-    uint32_t pm1a_event, pm1b_event;
-    uint32_t pm1a_control, pm1b_control;
-    uint32_t pm2_control, pm_timer;
-    uint8_t reserved_80[8]; /* general-purpose events: none */
-    uint8_t pm1_event_length, pm1_control_length;
-    uint8_t pm2_control_length, pm_timer_length;
-    uint8_t reserved_92[4];
-    uint16_t c2_latency, c3_latency;
-    uint8_t reserved_100[6];
-    uint8_t day_alarm, month_alarm, century;
-    uint16_t boot_architecture;
-    uint8_t reserved_111;
-    uint32_t flags;
-    struct acpi_register reset_register;
-    uint8_t reset_value;
-    uint16_t arm_boot_architecture;
-    uint8_t minor_version;
-    uint64_t x_firmware_control;
-    uint64_t x_dsdt;
-    struct acpi_register x_pm1a_event, x_pm1b_event;
-    struct acpi_register x_pm1a_control, x_pm1b_control;
-    struct acpi_register x_pm2_control, x_pm_timer;
-    struct acpi_register reserved_220[2];
-    struct acpi_register sleep_control;
-    struct acpi_register sleep_status;
-    uint64_t hypervisor;
-} __attribute__((packed));
-_Static_assert(sizeof(struct acpi_fadt) == 276, "ACPI 5.2.9");
-_Static_assert(offsetof(struct acpi_fadt, boot_architecture) == 109, "ACPI 5.2.9");
-_Static_assert(offsetof(struct acpi_fadt, sci_interrupt) == 46, "ACPI 5.2.9");
-_Static_assert(offsetof(struct acpi_fadt, pm1a_event) == 56, "ACPI 5.2.9");
-_Static_assert(offsetof(struct acpi_fadt, pm_timer) == 76, "ACPI 5.2.9");
-_Static_assert(offsetof(struct acpi_fadt, pm_timer_length) == 91, "ACPI 5.2.9");
-_Static_assert(offsetof(struct acpi_fadt, century) == 108, "ACPI 5.2.9");
-_Static_assert(offsetof(struct acpi_fadt, x_dsdt) == 140, "ACPI 5.2.9");
-_Static_assert(offsetof(struct acpi_fadt, x_pm_timer) == 208, "ACPI 5.2.9");
-_Static_assert(offsetof(struct acpi_fadt, sleep_control) == 244, "ACPI 5.2.9");
-
-#define FADT_WBINVD         BIT(0)
-#define FADT_C1             BIT(2) /* on every processor */
-#define FADT_SLEEP_BUTTON   BIT(5) /* no fixed sleep button */
-#define FADT_TIMER_32       BIT(8) /* the PM timer has 32 bits */
-#define FADT_RESET_REGISTER BIT(10)
-#define FADT_NO_C2          0x0fff /* a latency that means that there is no such state */
-#define FADT_NO_C3          0x0fff
-#define CMOS_CENTURY        0x32
-#define BOOT_LEGACY_DEVICES BIT(0)
-#define BOOT_NO_VGA         BIT(2)
-
-/* 5.2.12 "Multiple APIC Description Table (MADT)". */
-struct acpi_madt {
-    struct acpi_header header;
-    uint32_t local_apic;
-    uint32_t flags;
-} __attribute__((packed));
-_Static_assert(sizeof(struct acpi_madt) == 44, "ACPI 5.2.12");
-
-struct madt_local_apic {
-    uint8_t type, length;
-    uint8_t uid, apic_id;
-    uint32_t flags; /* bit 0: enabled */
-} __attribute__((packed));
-_Static_assert(sizeof(struct madt_local_apic) == 8, "ACPI 5.2.12.2");
-
-struct madt_ioapic {
-    uint8_t type, length;
-    uint8_t id, reserved_3;
-    uint32_t address;
-    uint32_t gsi_base;
-} __attribute__((packed));
-_Static_assert(sizeof(struct madt_ioapic) == 12, "ACPI 5.2.12.3");
-
-struct madt_override {
-    uint8_t type, length;
-    uint8_t bus, source; /* ISA */
-    uint32_t gsi;
-    uint16_t flags;
-} __attribute__((packed));
-_Static_assert(sizeof(struct madt_override) == 10, "ACPI 5.2.12.5");
-
-struct madt_nmi {
-    uint8_t type, length;
-    uint8_t uid; /* 0xff: every processor */
-    uint16_t flags;
-    uint8_t lint;
-} __attribute__((packed));
-_Static_assert(sizeof(struct madt_nmi) == 6, "ACPI 5.2.12.7");
-
-#define MADT_LOCAL_APIC 0
-#define MADT_IOAPIC     1
-#define MADT_OVERRIDE   2
-#define MADT_NMI        4
-
-#define MADT_8259            BIT(0) /* of its flags: PCAT_COMPAT */
-#define OVERRIDE_HIGH_LEVEL  0x000d /* active high, level-triggered */
-#define OVERRIDE_AS_ISA_DOES 0
-
-/* 5.2.10 "Firmware ACPI Control Structure (FACS)". */
-struct acpi_facs {
-    uint8_t signature[4];
-    uint32_t length;
-    uint32_t hardware_signature, waking_vector;
-    uint32_t global_lock, flags;
-    uint64_t x_waking_vector;
-    uint8_t version;
-    uint8_t reserved_33[31];
-} __attribute__((packed));
-_Static_assert(sizeof(struct acpi_facs) == 64, "ACPI 5.2.10");
-#define FACS_ALIGN 64
-
-/* IA-PC HPET Specification 1.0a, 3.2.4 "The ACPI 2.0 HPET Description Table". */
-struct acpi_hpet {
-    struct acpi_header header;
-    uint32_t id;
-    struct acpi_register address;
-    uint8_t number;
-    uint16_t minimum_tick; /* of a period without a lost interrupt */
-    uint8_t protection;
-} __attribute__((packed));
-_Static_assert(sizeof(struct acpi_hpet) == 56, "HPET 3.2.4");
 #define HPET_MINIMUM_TICK 100
+
+#define OVERRIDE_HIGH_LEVEL  (FIELD_PREP(INTI_TRIGGER, INTI_LEVEL) | INTI_ACTIVE_HIGH)
+#define OVERRIDE_AS_ISA_DOES 0
 
 #define XSDT_TABLES 3
 struct acpi_xsdt {
@@ -268,8 +142,8 @@ static uint64_t build_fadt(struct builder *b, uint64_t dsdt, uint64_t facs)
         .century = CMOS_CENTURY,
         .boot_architecture = BOOT_LEGACY_DEVICES | BOOT_NO_VGA,
         .flags = FADT_WBINVD | FADT_C1 | FADT_SLEEP_BUTTON | FADT_TIMER_32 | FADT_RESET_REGISTER,
-        .reset_register = ports(RESET_CONTROL_PORT, 1),
-        .reset_value = RESET_CONTROL_VALUE,
+        .reset_register = ports(IOPORT_RESET_CONTROL, 1),
+        .reset_value = RESET_CONTROL_RESET,
         .minor_version = 4,
         .x_dsdt = dsdt,
     };

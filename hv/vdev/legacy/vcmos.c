@@ -4,12 +4,11 @@
 
 #include <string.h>
 
+#include "arch/x86/hw/ports.h"
 #include "base/bits.h"
 #include "hv/arch.h"
 #include "hv/timer.h"
 #include "hv/vdev/legacy/calendar.h"
-
-#define NS_PER_S 1000000000ull
 
 enum vcmos_register {
     CMOS_SECONDS = 0x00,
@@ -26,7 +25,6 @@ enum vcmos_register {
     CMOS_STATUS_B = 0x0b,
     CMOS_STATUS_C = 0x0c,
     CMOS_STATUS_D = 0x0d,
-    CMOS_CENTURY = 0x32,
 };
 
 #define STATUS_A_UPDATE  0x80 /* update in progress: read-only */

@@ -3,14 +3,11 @@
 
 #include "base/bits.h"
 
-#define ADDRESS_PORT 0xcf8 /* 32 bits; narrower accesses are not of this device */
-#define DATA_PORT    0xcfc
-#define DATA_PORTS   4
+#define DATA_PORTS 4
 
-#define ADDRESS_ENABLE   BIT(31)
 #define ADDRESS_FUNCTION BITS(23, 8) /* bus, device, function */
 #define ADDRESS_REGISTER BITS(7, 2)
-#define ADDRESS_KEPT     (ADDRESS_ENABLE | ADDRESS_FUNCTION | ADDRESS_REGISTER)
+#define ADDRESS_KEPT     (PCI_ADDRESS_ENABLE | ADDRESS_FUNCTION | ADDRESS_REGISTER)
 
 /* 6.2 "PCI Configuration Space Organization": what is not zero of the host bridge's header. */
 #define BRIDGE_ID    0x00081b36u /* a generic host bridge */
@@ -36,7 +33,7 @@ static uint8_t data_byte(struct bus_access *access, unsigned lane)
     const struct vpci *pci = access->range->owner;
     uint32_t word = UINT32_MAX;
 
-    if ((pci->address & ADDRESS_ENABLE) && FIELD_GET(ADDRESS_FUNCTION, pci->address) == 0) {
+    if ((pci->address & PCI_ADDRESS_ENABLE) && FIELD_GET(ADDRESS_FUNCTION, pci->address) == 0) {
         word = bridge_register(FIELD_GET(ADDRESS_REGISTER, pci->address));
     }
     return (uint8_t)(word >> (8 * lane));
@@ -90,6 +87,6 @@ bool vpci_init(struct vpci *pci, struct bus_map *ports)
     vpci_reset(pci);
     pci->address_range = (struct bus_range){.ops = &address_ops, .owner = pci, .lock = &pci->lock};
     pci->data_range = (struct bus_range){.ops = &data_ops, .owner = pci, .lock = &pci->lock};
-    return bus_add(ports, &pci->address_range, ADDRESS_PORT, 1) &&
-           bus_add(ports, &pci->data_range, DATA_PORT, DATA_PORTS);
+    return bus_add(ports, &pci->address_range, IOPORT_PCI_ADDRESS, 1) &&
+           bus_add(ports, &pci->data_range, IOPORT_PCI_DATA, DATA_PORTS);
 }

@@ -7,6 +7,7 @@
 #ifndef SPILLWAY_HV_VDEV_LEGACY_VPCI_H
 #define SPILLWAY_HV_VDEV_LEGACY_VPCI_H
 
+#include "arch/x86/hw/ports.h"
 #include "base/lock.h"
 #include "base/types.h"
 #include "hv/vdev/bus/bus.h"

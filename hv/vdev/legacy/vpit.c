@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "hv/vdev/legacy/vpit.h"
 
+#include "arch/x86/hw/ports.h"
 #include <string.h>
 
 #include "base/bits.h"
 #include "hv/arch.h"
 #include "hv/timer.h"
-
-#define NS_PER_S 1000000000ull
-#define PIT_HZ   1193182ull
 
 #define PIT_READ_BACK  3
 #define PIT_NO_COUNT   0x20 /* read-back: do not latch the count */

@@ -3,10 +3,8 @@
 
 #include "hv/guest/vm.h"
 
-#define PORT_KBC_DATA    0x60
-#define PORT_KBC_COMMAND 0x64
-#define PORT_POST        0x80
-#define PORT_DELAY       0xed
+#define PORT_POST  0x80
+#define PORT_DELAY 0xed
 
 /* What a write asks of the whole VM. */
 enum note {
@@ -52,11 +50,11 @@ static enum note reset_control(struct vplatform *platform, uint8_t value)
 static uint8_t read_port(const struct vplatform *platform, uint64_t port)
 {
     switch (port) {
-    case PORT_KBC_DATA:
+    case IOPORT_KBC_DATA:
         return 0;
-    case PORT_KBC_COMMAND:
+    case IOPORT_KBC_COMMAND:
         return KBC_STATUS;
-    case RESET_CONTROL_PORT:
+    case IOPORT_RESET_CONTROL:
         return platform->reset_control;
     default: /* write-only */
         return 0xff;
@@ -76,13 +74,13 @@ static enum bus_result platform_write(struct bus_access *access)
     uint8_t value = (uint8_t)access->value;
 
     switch (access->range->first) {
-    case PORT_KBC_DATA:
+    case IOPORT_KBC_DATA:
         access->note = kbc_data(platform, value);
         break;
-    case PORT_KBC_COMMAND:
+    case IOPORT_KBC_COMMAND:
         access->note = kbc_command(platform, value);
         break;
-    case RESET_CONTROL_PORT:
+    case IOPORT_RESET_CONTROL:
         access->note = reset_control(platform, value);
         break;
     case STATUS_PORT:
@@ -121,8 +119,9 @@ void vplatform_reset(struct vplatform *platform)
 
 bool vplatform_init(struct vplatform *platform, struct bus_map *ports)
 {
-    static const uint16_t port[VPLATFORM_RANGES] = {
-        PORT_KBC_DATA, PORT_KBC_COMMAND, PORT_POST, PORT_DELAY, STATUS_PORT, RESET_CONTROL_PORT};
+    static const uint16_t port[VPLATFORM_RANGES] = {IOPORT_KBC_DATA, IOPORT_KBC_COMMAND,
+                                                    PORT_POST,       PORT_DELAY,
+                                                    STATUS_PORT,     IOPORT_RESET_CONTROL};
 
     spin_init(&platform->lock, RANK_VDEV, "vplatform");
     vplatform_reset(platform);

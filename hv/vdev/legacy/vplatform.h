@@ -6,14 +6,12 @@
 #ifndef SPILLWAY_HV_VDEV_LEGACY_VPLATFORM_H
 #define SPILLWAY_HV_VDEV_LEGACY_VPLATFORM_H
 
+#include "arch/x86/hw/ports.h"
 #include "base/lock.h"
 #include "base/types.h"
 #include "hv/vdev/bus/bus.h"
 
-/* The FADT names it (hv/vdev/legacy/acpi.c). */
-#define RESET_CONTROL_PORT  0xcf9
-#define RESET_CONTROL_VALUE 0x06
-#define STATUS_PORT         0xf4
+#define STATUS_PORT 0xf4
 
 #define VPLATFORM_RANGES 6
 

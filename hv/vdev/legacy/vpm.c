@@ -6,15 +6,12 @@
 #include "hv/arch.h"
 #include "hv/timer.h"
 
-#define NS_PER_S 1000000000ull
-
 #define EVENTS         (VPM_EVENT_TIMER | VPM_EVENT_GLOBAL | VPM_EVENT_PRESS | VPM_EVENT_RTC)
 #define ENABLE_OFFSET  2
-#define SCI_ENABLED    0x01 /* PM1 control: the events raise an SCI, not an SMI */
-#define SLEEP_TYPE     BITS(12, 10)
-#define SLEEP_ENABLE   0x20 /* bit 13, in the high byte */
+#define SCI_ENABLED    0x01              /* PM1 control: the events raise an SCI, not an SMI */
+#define SLEEP_ENABLE   (PM1_SLP_EN >> 8) /* in the high byte */
 #define CARRY_CLOCKS   BIT(31)
-#define HIGH_BYTE_TYPE BITS(4, 2) /* SLEEP_TYPE there */
+#define HIGH_BYTE_TYPE BITS(4, 2) /* PM1_SLP_TYP there */
 
 static uint64_t clocks_of(uint64_t ns)
 {
@@ -71,7 +68,7 @@ uint64_t vpm_next_ns(const struct vpm *pm)
 uint8_t vpm_read(const struct vpm *pm, unsigned offset, uint64_t clock_ns)
 {
     uint64_t low = pm->status | (uint32_t)pm->enable << 16;
-    uint64_t control = SCI_ENABLED | FIELD_PREP(SLEEP_TYPE, (uint64_t)pm->sleep_type);
+    uint64_t control = SCI_ENABLED | FIELD_PREP(PM1_SLP_TYP, (uint64_t)pm->sleep_type);
     uint32_t timer = (uint32_t)clocks_of(clock_ns);
 
     if (offset >= VPM_TIMER) {

@@ -9,6 +9,7 @@
 #ifndef SPILLWAY_HV_VDEV_LEGACY_VPM_H
 #define SPILLWAY_HV_VDEV_LEGACY_VPM_H
 
+#include "arch/x86/hw/acpi.h"
 #include "base/bits.h"
 #include "base/types.h"
 
@@ -17,7 +18,7 @@
 #define VPM_CONTROL      4 /* offset of PM1 control, 2 bytes */
 #define VPM_TIMER        8 /* offset of the PM timer, 4 bytes */
 #define VPM_SCI          9 /* IRQ, level */
-#define VPM_TIMER_HZ     3579545ull
+#define VPM_TIMER_HZ     PM_TIMER_HZ
 #define VPM_SLEEP_OFF    5 /* SLP_TYP of soft off; in dsdt.asl, too */
 #define VPM_EVENT_TIMER  BIT(0)
 #define VPM_EVENT_GLOBAL BIT(5)  /* of the global lock: never happens, can be enabled */

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The devices of hv/vdev/legacy/vtimers.h on the buses: which access settles what. */
+#include "arch/x86/hw/ports.h"
 #include "hv/arch.h"
 #include "hv/guest/vm.h"
 #include "hv/vdev/legacy/vtimers.h"
 
-#define PIT_PORT    0x40
 #define PIT_PORTS   4
-#define PIT_COMMAND 3 /* offset; the others are the channels */
-#define SYSTEM_PORT 0x61
-#define RTC_PORT    0x70
+#define PIT_COMMAND (IOPORT_PIT_COMMAND - IOPORT_PIT) /* offset; the others are the channels */
 #define RTC_PORTS   2
 #define RTC_DATA    1 /* offset; the other one selects */
 
@@ -60,19 +58,15 @@ static const struct bus_ops pit_ops = {
 
 /* ---- port 61h ---- */
 
-#define PORT61_GATE2   0x01
-#define PORT61_SPEAKER 0x02
-#define PORT61_REFRESH 0x10 /* toggles every 15 us */
-#define PORT61_OUT2    0x20
-#define PORT61_HALF_NS 15085
+#define REFRESH_HALF_NS 15085
 
 static enum bus_result read_port61(struct bus_access *access)
 {
     struct vtimers *timers = access->range->owner;
     uint8_t value = timers->port61;
 
-    value |= vpit_output(&timers->pit, VPIT_SPEAKER) ? PORT61_OUT2 : 0;
-    value |= arch_clock_ns() / PORT61_HALF_NS % 2 ? PORT61_REFRESH : 0;
+    value |= vpit_output(&timers->pit, VPIT_SPEAKER) ? SYSTEM_B_OUT2 : 0;
+    value |= arch_clock_ns() / REFRESH_HALF_NS % 2 ? SYSTEM_B_REFRESH : 0;
     return give_byte(access, value);
 }
 
@@ -80,8 +74,8 @@ static enum bus_result write_port61(struct bus_access *access)
 {
     struct vtimers *timers = access->range->owner;
 
-    timers->port61 = access->value & (PORT61_GATE2 | PORT61_SPEAKER);
-    vpit_gate(&timers->pit, VPIT_SPEAKER, (access->value & PORT61_GATE2) != 0);
+    timers->port61 = access->value & (SYSTEM_B_GATE2 | SYSTEM_B_SPEAKER);
+    vpit_gate(&timers->pit, VPIT_SPEAKER, (access->value & SYSTEM_B_GATE2) != 0);
     return BUS_DONE;
 }
 
@@ -196,9 +190,9 @@ bool vtimers_attach(struct vtimers *timers, struct bus_map *ports, struct bus_ma
         const struct bus_ops *ops;
         uint64_t first, count;
     } places[] = {
-        {ports, &timers->pit_range, &timers->pit_lock, &pit_ops, PIT_PORT, PIT_PORTS},
-        {ports, &timers->port61_range, &timers->pit_lock, &port61_ops, SYSTEM_PORT, 1},
-        {ports, &timers->rtc_range, &timers->rtc_lock, &rtc_ops, RTC_PORT, RTC_PORTS},
+        {ports, &timers->pit_range, &timers->pit_lock, &pit_ops, IOPORT_PIT, PIT_PORTS},
+        {ports, &timers->port61_range, &timers->pit_lock, &port61_ops, IOPORT_SYSTEM_B, 1},
+        {ports, &timers->rtc_range, &timers->rtc_lock, &rtc_ops, IOPORT_CMOS, RTC_PORTS},
         {ports, &timers->pm_range, &timers->pm_lock, &pm_ops, VPM_PORT, VPM_TIMER},
         {ports, &timers->pm_timer_range, &timers->pm_lock, &pm_timer_ops, VPM_PORT + VPM_TIMER,
          VPM_PORTS - VPM_TIMER},

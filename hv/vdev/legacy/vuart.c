@@ -1,50 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "hv/vdev/legacy/vuart.h"
 
+#include "arch/x86/hw/uart16550.h"
 #include "base/bits.h"
 
-/* PC16550D datasheet, "Registers". */
-enum uart_register {
-    REG_DATA, /* RBR, THR; DLL with DLAB */
-    REG_IER,  /* DLM with DLAB */
-    REG_IIR,  /* FCR when written */
-    REG_LCR,
-    REG_MCR,
-    REG_LSR,
-    REG_MSR,
-    REG_SCR,
-};
-
-#define IER_DATA   0x01
-#define IER_THRE   0x02
-#define IER_LINE   0x04
-#define IER_MODEM  0x08
-#define IER_MASK   0x0f
-#define IIR_NONE   0x01
-#define IIR_LINE   0x06
-#define IIR_DATA   0x04
-#define IIR_THRE   0x02
-#define IIR_MODEM  0x00
-#define IIR_FIFO   0xc0
-#define FCR_ENABLE 0x01
-#define FCR_CLEAR  0x02 /* receiver */
-#define FCR_KEPT   0xc9 /* trigger level, DMA mode, enable; the rest acts at once */
-#define LCR_DLAB   0x80
-#define MCR_DTR    0x01
-#define MCR_RTS    0x02
-#define MCR_OUT1   0x04
-#define MCR_OUT2   0x08
-#define MCR_LOOP   0x10
-#define MCR_MASK   0x1f
-#define LSR_DATA   0x01
-#define LSR_EMPTY  0x60 /* THRE and TEMT */
-#define LSR_OVER   0x02
-#define MSR_CTS    0x10
-#define MSR_DSR    0x20
-#define MSR_RI     0x40
-#define MSR_DCD    0x80
-
-#define DIVISOR_9600 12
+#define DIVISOR_9600 (UART_CLOCK / 9600)
 
 static bool has_data(const struct vuart *uart)
 {
@@ -176,19 +136,19 @@ static uint8_t read_register(struct vuart *uart, unsigned reg)
     bool dlab = (uart->lcr & LCR_DLAB) != 0;
 
     switch (reg) {
-    case REG_DATA:
+    case UART_DATA:
         return dlab ? (uint8_t)uart->divisor : read_data(uart);
-    case REG_IER:
+    case UART_IER:
         return dlab ? (uint8_t)(uart->divisor >> 8) : uart->ier;
-    case REG_IIR:
+    case UART_IIR:
         return read_iir(uart);
-    case REG_LCR:
+    case UART_LCR:
         return uart->lcr;
-    case REG_MCR:
+    case UART_MCR:
         return uart->mcr;
-    case REG_LSR:
+    case UART_LSR:
         return read_lsr(uart);
-    case REG_MSR:
+    case UART_MSR:
         return read_msr(uart);
     default:
         return uart->scr;
@@ -232,7 +192,7 @@ static void write_ier(struct vuart *uart, uint8_t value)
 static void write_fcr(struct vuart *uart, uint8_t value)
 {
     /* Switching the FIFOs on or off empties them. */
-    if ((value & FCR_CLEAR) || ((value ^ uart->fcr) & FCR_ENABLE)) {
+    if ((value & FCR_CLEAR_RECEIVE) || ((value ^ uart->fcr) & FCR_ENABLE)) {
         uart->head = uart->tail;
     }
     uart->fcr = value & FCR_KEPT;
@@ -261,30 +221,30 @@ static void write_register(struct vuart *uart, unsigned reg, uint8_t value)
     bool dlab = (uart->lcr & LCR_DLAB) != 0;
 
     switch (reg) {
-    case REG_DATA:
+    case UART_DATA:
         if (dlab) {
             set_divisor(uart, 0, value);
         } else {
             write_data(uart, value);
         }
         break;
-    case REG_IER:
+    case UART_IER:
         if (dlab) {
             set_divisor(uart, 8, value);
         } else {
             write_ier(uart, value);
         }
         break;
-    case REG_IIR:
+    case UART_IIR:
         write_fcr(uart, value);
         break;
-    case REG_LCR:
+    case UART_LCR:
         uart->lcr = value;
         break;
-    case REG_MCR:
+    case UART_MCR:
         write_mcr(uart, value);
         break;
-    case REG_SCR:
+    case UART_SCR:
         uart->scr = value;
         break;
     default:

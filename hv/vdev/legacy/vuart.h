@@ -10,11 +10,12 @@
 #ifndef SPILLWAY_HV_VDEV_LEGACY_VUART_H
 #define SPILLWAY_HV_VDEV_LEGACY_VUART_H
 
+#include "arch/x86/hw/ports.h"
 #include "base/lock.h"
 #include "base/types.h"
 #include "hv/vdev/bus/bus.h"
 
-#define VUART_PORT       0x3f8
+#define VUART_PORT       IOPORT_COM1
 #define VUART_PORTS      8
 #define VUART_IRQ        4
 #define VUART_QUEUE_SIZE 512 /* power of two */
