@@ -205,7 +205,7 @@ static void settle(const struct port_handlers *owner, unsigned access, struct vm
 
 uint32_t bus_port_in(struct vcpu *vcpu, uint16_t port, unsigned size)
 {
-    struct vm_devices *devices = vcpu->vm->devices;
+    struct vm_devices *devices = vcpu->vm->run.devices;
     const struct port_handlers *owner = find_port(port);
     uint32_t value = ALL_ONES;
     bool owned;
@@ -216,7 +216,7 @@ uint32_t bus_port_in(struct vcpu *vcpu, uint16_t port, unsigned size)
     settle(owner, SETTLE_IN, devices);
     spin_unlock(&devices->lock);
     if (!owned && !testdev_port_in(vcpu, port, size, &value)) {
-        atomic_fetch_add_explicit(&vcpu->vm->unowned_io, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&vcpu->vm->run.unowned_io, 1, memory_order_relaxed);
         value = ALL_ONES;
     }
     return size == 4 ? value : value & (uint32_t)(BIT(size * 8) - 1);
@@ -242,7 +242,7 @@ static void act(struct vm *vm, enum platform_action action, uint32_t value)
 
 void bus_port_out(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t value)
 {
-    struct vm_devices *devices = vcpu->vm->devices;
+    struct vm_devices *devices = vcpu->vm->run.devices;
     const struct port_handlers *owner = find_port(port);
     enum platform_action action = PLATFORM_NONE;
     bool owned;
@@ -256,7 +256,7 @@ void bus_port_out(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t valu
     settle(owner, SETTLE_OUT, devices);
     spin_unlock(&devices->lock);
     if (!owned && !testdev_port_out(vcpu, port, size, value)) {
-        atomic_fetch_add_explicit(&vcpu->vm->unowned_io, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&vcpu->vm->run.unowned_io, 1, memory_order_relaxed);
     }
     act(vcpu->vm, action, value);
 }
@@ -356,15 +356,15 @@ uint64_t bus_mmio_read(struct vcpu *vcpu, gpa_t address, unsigned size)
     case MMIO_LAPIC:
         return lapic_mmio_read(vcpu, offset, size);
     case MMIO_IOAPIC:
-        return ioapic_mmio_read(vcpu->vm->devices, offset, size);
+        return ioapic_mmio_read(vcpu->vm->run.devices, offset, size);
     case MMIO_HPET:
-        return hpet_mmio_read(vcpu->vm->devices, offset, size);
+        return hpet_mmio_read(vcpu->vm->run.devices, offset, size);
     case MMIO_TEST:
         return testdev_mmio_read(vcpu, address, size);
     case MMIO_NOTHING:
         break;
     }
-    atomic_fetch_add_explicit(&vcpu->vm->unowned_mmio, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&vcpu->vm->run.unowned_mmio, 1, memory_order_relaxed);
     return size == 8 ? UINT64_MAX : BIT(size * 8) - 1;
 }
 
@@ -380,16 +380,16 @@ void bus_mmio_write(struct vcpu *vcpu, gpa_t address, unsigned size, uint64_t va
         lapic_mmio_write(vcpu, offset, size, value);
         break;
     case MMIO_IOAPIC:
-        ioapic_mmio_write(vcpu->vm->devices, offset, size, value);
+        ioapic_mmio_write(vcpu->vm->run.devices, offset, size, value);
         break;
     case MMIO_HPET:
-        hpet_mmio_write(vcpu->vm->devices, offset, size, value);
+        hpet_mmio_write(vcpu->vm->run.devices, offset, size, value);
         break;
     case MMIO_TEST:
         testdev_mmio_write(vcpu, address, size, value);
         break;
     case MMIO_NOTHING:
-        atomic_fetch_add_explicit(&vcpu->vm->unowned_mmio, 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&vcpu->vm->run.unowned_mmio, 1, memory_order_relaxed);
         break;
     }
 }

@@ -58,13 +58,13 @@ bool vm_devices_create(struct vm *vm)
     lines_reset(devices);
     testdev_reset(devices);
     devices->clock_base_tsc = arch_tsc();
-    vm->devices = devices;
+    vm->run.devices = devices;
     return true;
 }
 
 void vm_devices_reset(struct vm *vm)
 {
-    struct vm_devices *devices = vm->devices;
+    struct vm_devices *devices = vm->run.devices;
 
     spin_lock(&devices->lock);
     ioapic_reset(&devices->ioapic);
@@ -80,21 +80,21 @@ void vm_devices_reset(struct vm *vm)
 
 void vm_devices_destroy(struct vm *vm)
 {
-    if (vm->devices != NULL) {
-        lines_stop(vm->devices);
-        testdev_destroy(vm->devices);
+    if (vm->run.devices != NULL) {
+        lines_stop(vm->run.devices);
+        testdev_destroy(vm->run.devices);
     }
-    free(vm->devices);
-    vm->devices = NULL;
+    free(vm->run.devices);
+    vm->run.devices = NULL;
 }
 
 /* NULL: it has none, nothing is locked. */
 static struct vm_devices *lock_devices(struct vm *vm)
 {
-    if (vm->devices != NULL) {
-        spin_lock(&vm->devices->lock);
+    if (vm->run.devices != NULL) {
+        spin_lock(&vm->run.devices->lock);
     }
-    return vm->devices;
+    return vm->run.devices;
 }
 
 bool uart_receive(struct vm *vm, char c)

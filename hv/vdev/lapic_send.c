@@ -98,8 +98,8 @@ static struct vcpu *choose_lowest(struct vm *vm, const struct lapic_message *m)
 {
     struct vcpu *best = NULL;
 
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        struct vcpu *vcpu = vm->vcpu[i];
+    for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
+        struct vcpu *vcpu = vm->run.vcpu[i];
 
         if (vcpu != NULL && match(vcpu->lapic, m) && lapic_is_enabled(vcpu->lapic) &&
             (best == NULL || lapic_load(&vcpu->lapic->tpr) < lapic_load(&best->lapic->tpr))) {
@@ -121,8 +121,8 @@ unsigned lapic_send(struct vm *vm, const struct lapic_message *message)
         }
         return vcpu != NULL;
     }
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        struct vcpu *vcpu = vm->vcpu[i];
+    for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
+        struct vcpu *vcpu = vm->run.vcpu[i];
 
         if (vcpu != NULL && match(vcpu->lapic, message)) {
             deliver(vcpu, message);
@@ -137,8 +137,8 @@ static void send_shorthand(struct lapic *lapic, const struct lapic_message *m, b
 {
     struct vm *vm = lapic->vcpu->vm;
 
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        struct vcpu *vcpu = vm->vcpu[i];
+    for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
+        struct vcpu *vcpu = vm->run.vcpu[i];
 
         if (vcpu != NULL && (self || vcpu != lapic->vcpu) &&
             lapic_load(&vcpu->lapic->mode) != LAPIC_MODE_OFF) {

@@ -13,7 +13,7 @@ static void tell_intr(struct vm_devices *devices)
 
     if (intr != devices->intr) {
         devices->intr = intr;
-        lapic_set_intr(devices->vm->vcpu[0], intr);
+        lapic_set_intr(devices->vm->run.vcpu[0], intr);
     }
 }
 
@@ -192,8 +192,8 @@ void lines_settle(struct vm_devices *devices)
 /* Does some vCPU run, or sleep until an interrupt comes? */
 static bool somebody_is_there(const struct vm *vm)
 {
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        uint32_t state = atomic_load(&vm->vcpu[i]->state);
+    for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
+        uint32_t state = atomic_load(&vm->run.vcpu[i]->state);
 
         if (state == VCPU_RUNNING || state == VCPU_SLEEPING) {
             return true;
@@ -218,12 +218,12 @@ static void fire(struct timer *timer)
         lines_settle(devices);
     }
     spin_unlock(&devices->lock);
-    vcpu_charge_service(devices->vm->vcpu[0], arch_clock_ns() - begin);
+    vcpu_charge_service(devices->vm->run.vcpu[0], arch_clock_ns() - begin);
 }
 
 void vm_devices_begin_run(struct vm *vm)
 {
-    struct vm_devices *devices = vm->devices;
+    struct vm_devices *devices = vm->run.devices;
 
     if (atomic_load(&devices->held)) {
         spin_lock(&devices->lock);
@@ -235,7 +235,7 @@ void vm_devices_begin_run(struct vm *vm)
 
 uint8_t vm_devices_acknowledge(struct vm *vm)
 {
-    struct vm_devices *devices = vm->devices;
+    struct vm_devices *devices = vm->run.devices;
     uint8_t vector;
 
     spin_lock(&devices->lock);

@@ -56,7 +56,7 @@ static uint8_t *register_at(struct vm_devices *devices, uint16_t port, unsigned 
 
 bool testdev_port_in(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t *value)
 {
-    struct vm_devices *devices = vcpu->vm->devices;
+    struct vm_devices *devices = vcpu->vm->run.devices;
     const uint8_t *word = register_at(devices, port, size);
 
     if (word == NULL) {
@@ -90,7 +90,7 @@ static void set_line(struct vm_devices *devices, unsigned line, bool level)
 
 bool testdev_port_out(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t value)
 {
-    struct vm_devices *devices = vcpu->vm->devices;
+    struct vm_devices *devices = vcpu->vm->run.devices;
     uint8_t *word = register_at(devices, port, size);
     bool is_line = port - PORT_LINES < LINES;
 
@@ -123,7 +123,7 @@ static uint8_t *memory_at(struct vm_devices *devices, gpa_t address)
 
 uint64_t testdev_mmio_read(struct vcpu *vcpu, gpa_t address, unsigned size)
 {
-    struct vm_devices *devices = vcpu->vm->devices;
+    struct vm_devices *devices = vcpu->vm->run.devices;
     uint64_t value = 0;
 
     spin_lock(&devices->lock);
@@ -134,7 +134,7 @@ uint64_t testdev_mmio_read(struct vcpu *vcpu, gpa_t address, unsigned size)
 
 void testdev_mmio_write(struct vcpu *vcpu, gpa_t address, unsigned size, uint64_t value)
 {
-    struct vm_devices *devices = vcpu->vm->devices;
+    struct vm_devices *devices = vcpu->vm->run.devices;
 
     spin_lock(&devices->lock);
     memcpy(memory_at(devices, address), &value, size);

@@ -31,9 +31,9 @@ static void window_write(unsigned index, uint32_t value)
 
 static void set_pin(unsigned pin, bool level)
 {
-    spin_lock(&vfake.vm.devices->lock);
-    ioapic_set_pin(&vfake.vm.devices->ioapic, pin, level);
-    spin_unlock(&vfake.vm.devices->lock);
+    spin_lock(&vfake.vm.run.devices->lock);
+    ioapic_set_pin(&vfake.vm.run.devices->ioapic, pin, level);
+    spin_unlock(&vfake.vm.run.devices->lock);
 }
 
 static uint32_t redirection(unsigned pin)
@@ -81,11 +81,11 @@ static void registers(void **state)
     for (unsigned offset = 0; offset < 0x1000; offset++) {
         (void)bus_mmio_read(&vfake.vcpu[0], gpa(IOAPIC_BASE + offset), 1);
     }
-    assert_int_equal(vfake.vm.unowned_mmio, 0);
+    assert_int_equal(vfake.vm.run.unowned_mmio, 0);
     assert_int_equal(bus_mmio_read(&vfake.vcpu[0], gpa(0xd0000000), 8), UINT64_MAX);
     assert_int_equal(bus_mmio_read(&vfake.vcpu[0], gpa(0xd0000000), 2), 0xffff);
     bus_mmio_write(&vfake.vcpu[0], gpa(0xd0000000), 4, 1);
-    assert_int_equal(vfake.vm.unowned_mmio, 3);
+    assert_int_equal(vfake.vm.run.unowned_mmio, 3);
     vfake_stop();
 }
 

@@ -31,7 +31,7 @@ static unsigned receivers(unsigned vector)
 {
     unsigned mask = 0;
 
-    for (unsigned i = 0; i < vfake.vm.vcpu_count; i++) {
+    for (unsigned i = 0; i < vfake.vm.run.vcpu_count; i++) {
         int got;
 
         while ((got = lapic_highest_pending(vfake.vcpu[i].lapic)) >= 0) {
@@ -333,7 +333,7 @@ static void level_eoi_reaches_ioapic(void **state)
 
     (void)state;
     vfake_start(1);
-    ioapic = &vfake.vm.devices->ioapic;
+    ioapic = &vfake.vm.run.devices->ioapic;
     ioapic_write(ioapic, 0, 0x10 + 2 * 9);
     ioapic_write(ioapic, 0x10, 0x8031); /* pin 9, level */
     ioapic_set_pin(ioapic, 9, true);

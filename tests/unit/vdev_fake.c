@@ -171,7 +171,7 @@ void vfake_start(unsigned vcpus)
     vfake.vm.name = "fake";
     vfake.vm.cmos = &vfake.cmos;
     vfake.vm.tsc_khz = VFAKE_TSC_KHZ;
-    vfake.vm.vcpu_count = vcpus;
+    vfake.vm.run.vcpu_count = vcpus;
     (void)vm_devices_create(&vfake.vm);
     for (unsigned i = 0; i < vcpus; i++) {
         struct vcpu *vcpu = &vfake.vcpu[i];
@@ -179,7 +179,7 @@ void vfake_start(unsigned vcpus)
         vcpu->vm = &vfake.vm;
         vcpu->index = i;
         vcpu->lapic = lapic_create(vcpu);
-        vfake.vm.vcpu[i] = vcpu;
+        vfake.vm.run.vcpu[i] = vcpu;
         lapic_mmio_write(vcpu, 0xf0, 4, 0x1ff);
         lapic_begin_run(vcpu->lapic);
     }
@@ -187,7 +187,7 @@ void vfake_start(unsigned vcpus)
 
 void vfake_stop(void)
 {
-    for (unsigned i = 0; i < vfake.vm.vcpu_count; i++) {
+    for (unsigned i = 0; i < vfake.vm.run.vcpu_count; i++) {
         lapic_destroy(vfake.vcpu[i].lapic);
     }
     vm_devices_destroy(&vfake.vm);
