@@ -39,6 +39,12 @@ struct vm_devices; /* hv/vdev/devices.h */
  * (hv/vm/start.c), so that no run finds anything of the one before.
  */
 struct vm_run {
+    struct space *space;
+    struct tmem *_Atomic tmem; /* NULL: none */
+    unsigned vcpu_count;
+    struct vcpu *vcpu[VM_VCPUS_MAX];
+    struct vm_devices *devices;
+    struct lines *lines; /* theirs */
     uint64_t start_ns, end_ns;
     struct frame_promise parts; /* gathered for what it is made of */
     bool made;                  /* that is there */
@@ -56,6 +62,8 @@ struct vm_run {
     uint64_t stop_left_ns;          /* until its power is cut */
     _Atomic(struct vcpu *) lent_to; /* arch/x86/guest/step.c: who has the space's page of ones */
     _Atomic bool mmio_refused;      /* reported */
+    /* Accesses that nobody owns, counted and shown. */
+    _Atomic uint64_t unowned_io, unowned_mmio, unowned_msr;
     /* What it has come to, from its end on. */
     struct {
         struct space_stats memory;
@@ -71,13 +79,7 @@ struct vm {
     unsigned index;
     enum vm_state state;
     struct vm_run run;
-    struct space *space;
-    struct tmem *_Atomic tmem; /* NULL: none */
-    unsigned vcpu_count;
-    struct vcpu *vcpu[VM_VCPUS_MAX];
-    struct vm_devices *devices;
-    struct lines *lines; /* theirs */
-    struct vcmos *cmos;  /* under a lock of theirs; it outlives them */
+    struct vcmos *cmos; /* under a lock of its devices; it outlives them */
     uint64_t memory_pages;
     uint64_t tsc_khz;
     struct admission_demand promised; /* 0 when stopped */
@@ -91,8 +93,6 @@ struct vm {
     unsigned early_runs;    /* in a row that reset themselves at once */
     uint64_t restart_ns;    /* ENDING until then; 0: not that far */
     struct timer restart_timer;
-    /* Accesses that nobody owns, counted and shown. */
-    _Atomic uint64_t unowned_io, unowned_mmio, unowned_msr;
     /* hv/vm/log.c */
     _Atomic uint64_t log_due_ns, log_left_out;
 };

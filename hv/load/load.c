@@ -256,8 +256,8 @@ static bool plan(struct guest_load *load, char *error)
         return load_error(error, "the VM has %llu KiB of memory, expected more than 1 MiB",
                           (unsigned long long)(load->low_bytes >> 10));
     }
-    if (!acpi_build(load->acpi, load->vm->vcpu_count)) {
-        return load_error(error, "ACPI tables for %u vCPUs do not fit", load->vm->vcpu_count);
+    if (!acpi_build(load->acpi, load->vm->run.vcpu_count)) {
+        return load_error(error, "ACPI tables for %u vCPUs do not fit", load->vm->run.vcpu_count);
     }
     push(load, AREA_BASE, load->area, AREA_BYTES, AREA_BYTES);
     push(load, ACPI_TABLES_BASE, load->acpi, ACPI_TABLES_BYTES, ACPI_TABLES_BYTES);
@@ -318,7 +318,7 @@ static enum mm_result copy_page(struct guest_load *load, struct mm_waiter *waite
     const uint8_t *from = s->data + load->copied;
 
     if (bytes < PAGE_SIZE || !is_zero_page(from)) {
-        enum mm_result result = space_write(load->vm->space, gpa(to), from, bytes, waiter);
+        enum mm_result result = space_write(load->vm->run.space, gpa(to), from, bytes, waiter);
 
         if (result != MM_OK) {
             return result;
@@ -330,7 +330,7 @@ static enum mm_result copy_page(struct guest_load *load, struct mm_waiter *waite
 
 static void finish(struct guest_load *load)
 {
-    struct vcpu *vcpu = load->vm->vcpu[0];
+    struct vcpu *vcpu = load->vm->run.vcpu[0];
 
     machine_backend()->set_state(vcpu, &load->state);
     vlapic_virtual_wire(vcpu->vlapic);

@@ -45,8 +45,8 @@ struct guest_image {
 struct guest_load;
 
 /*
- * vm->vcpu[0], vm->vcpu_count, vm->memory_pages and vm->space are set; slots are those of
- * guest_layout.  NULL: error says what is wrong with the image, or that memory is short.
+ * vm->run.vcpu[0], vm->run.vcpu_count, vm->memory_pages and vm->run.space are set; slots are those
+ * of guest_layout.  NULL: error says what is wrong with the image, or that memory is short.
  */
 struct guest_load *guest_load_start(struct vm *vm, const struct guest_image *image,
                                     char error[GUEST_LOAD_ERROR_MAX]);

@@ -23,8 +23,8 @@ static void print_exits(const struct vm *vm)
     for (unsigned kind = 0; kind < EXIT_KIND_COUNT; kind++) {
         uint64_t exits = 0;
 
-        for (unsigned i = 0; i < vm->vcpu_count; i++) {
-            exits += vm->vcpu[i]->exits[kind];
+        for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
+            exits += vm->run.vcpu[i]->exits[kind];
         }
         if (exits != 0) {
             console_printf("  exits %-12s %lu\n", exit_kind_name(kind), (unsigned long)exits);

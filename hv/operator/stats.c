@@ -50,14 +50,14 @@ void stats_of_vm(struct vm *vm, struct vm_stats *stats)
         .name = vm->name,
         .state = vm_state_name(vm),
         .vcpus = vm->config->vcpus,
-        .unowned_io = vm->unowned_io,
-        .unowned_mmio = vm->unowned_mmio,
-        .unowned_msr = vm->unowned_msr,
+        .unowned_io = vm->run.unowned_io,
+        .unowned_mmio = vm->run.unowned_mmio,
+        .unowned_msr = vm->run.unowned_msr,
     };
-    if (vm->space != NULL && !vm->run.closed) {
-        space_get_stats(vm->space, &stats->memory);
-        if (vm->tmem != NULL) {
-            tmem_get_stats(vm->tmem, &stats->tmem);
+    if (vm->run.space != NULL && !vm->run.closed) {
+        space_get_stats(vm->run.space, &stats->memory);
+        if (vm->run.tmem != NULL) {
+            tmem_get_stats(vm->run.tmem, &stats->tmem);
         }
         stats->exits = vm_exits(vm);
         stats->stall_us = vm_stall_us(vm);
@@ -69,7 +69,8 @@ void stats_of_vm(struct vm *vm, struct vm_stats *stats)
 
 bool stats_of_pool(struct vm *vm, unsigned place, struct pool_stats *stats)
 {
-    if (vm->tmem == NULL || vm->run.closed || !tmem_get_pool_stats(vm->tmem, place, &stats->pool)) {
+    if (vm->run.tmem == NULL || vm->run.closed ||
+        !tmem_get_pool_stats(vm->run.tmem, place, &stats->pool)) {
         return false;
     }
     stats->id = stats->pool.id;

@@ -233,7 +233,7 @@ enum exit_result hypercall_tmem(struct vcpu *vcpu, bool *again)
     uint64_t *gpr = vcpu->regs.gpr;
     struct call call = {
         .vcpu = vcpu,
-        .tmem = vcpu->vm->tmem,
+        .tmem = vcpu->vm->run.tmem,
         .space = vcpu->space,
         .at = gpa(gpr[GPR_RBX]),
         .position = (uint32_t)FIELD_GET(RCX_POSITION, gpr[GPR_RCX]),

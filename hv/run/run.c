@@ -40,7 +40,7 @@ static uint8_t acknowledge(struct vcpu *vcpu)
     int vector;
 
     if (vlapic_extint_pending(vcpu->vlapic)) {
-        return lines_acknowledge(vcpu->vm->lines);
+        return lines_acknowledge(vcpu->vm->run.lines);
     }
     vector = vlapic_highest_pending(vcpu->vlapic);
     vlapic_accept(vcpu->vlapic, (unsigned)vector);

@@ -43,7 +43,7 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned index)
         return NULL;
     }
     vcpu->vm = vm;
-    vcpu->space = vm->space;
+    vcpu->space = vm->run.space;
     vcpu->index = index;
     vcpu->tlb_cpu = UINT32_MAX;
     vcpu->state = VCPU_STOPPED;

@@ -24,9 +24,9 @@ static enum bus_result count_nobody(_Atomic uint64_t *count, struct bus_access *
 static enum bus_result port_access(uint16_t port, struct bus_access *access)
 {
     struct vm *vm = access->vcpu->vm;
-    enum bus_result result = bus_transfer(&vm->devices->ports, port, access);
+    enum bus_result result = bus_transfer(&vm->run.devices->ports, port, access);
 
-    return result == BUS_NOBODY ? count_nobody(&vm->unowned_io, access) : result;
+    return result == BUS_NOBODY ? count_nobody(&vm->run.unowned_io, access) : result;
 }
 
 enum bus_result vdev_port_in(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t *value)
@@ -51,9 +51,9 @@ enum bus_result vdev_port_out(struct vcpu *vcpu, uint16_t port, unsigned size, u
 static enum bus_result mmio_access(gpa_t address, struct bus_access *access)
 {
     struct vm *vm = access->vcpu->vm;
-    enum bus_result result = bus_transfer(&vm->devices->memory, address.v, access);
+    enum bus_result result = bus_transfer(&vm->run.devices->memory, address.v, access);
 
-    return result == BUS_NOBODY ? count_nobody(&vm->unowned_mmio, access) : result;
+    return result == BUS_NOBODY ? count_nobody(&vm->run.unowned_mmio, access) : result;
 }
 
 /* A vCPU's own APIC lies in front of the bus, wherever IA32_APIC_BASE puts it. */
@@ -86,5 +86,5 @@ enum bus_result vdev_mmio_write(struct vcpu *vcpu, gpa_t address, unsigned size,
 bool vdev_mmio_owned(const struct vcpu *vcpu, gpa_t address)
 {
     return vlapic_owns_mmio(vcpu, address) ||
-           !bus_is_free(&vcpu->vm->devices->memory, address.v & PAGE_MASK, PAGE_SIZE);
+           !bus_is_free(&vcpu->vm->run.devices->memory, address.v & PAGE_MASK, PAGE_SIZE);
 }

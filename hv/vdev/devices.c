@@ -69,15 +69,15 @@ bool vm_devices_create(struct vm *vm)
         return false;
     }
     devices->vm = vm;
-    vm->devices = devices;
-    vm->lines = &devices->lines;
+    vm->run.devices = devices;
+    vm->run.lines = &devices->lines;
     vm_devices_reset(vm);
     return true;
 }
 
 void vm_devices_reset(struct vm *vm)
 {
-    struct vm_devices *devices = vm->devices;
+    struct vm_devices *devices = vm->run.devices;
 
     lines_reset(&devices->lines);
     vuart_reset(&devices->uart);
@@ -90,37 +90,37 @@ void vm_devices_reset(struct vm *vm)
 
 void vm_devices_destroy(struct vm *vm)
 {
-    if (vm->devices != NULL) {
-        vtimers_stop(&vm->devices->timers);
-        testdev_destroy(vm->devices);
+    if (vm->run.devices != NULL) {
+        vtimers_stop(&vm->run.devices->timers);
+        testdev_destroy(vm->run.devices);
     }
-    free(vm->devices);
-    vm->devices = NULL;
-    vm->lines = NULL;
+    free(vm->run.devices);
+    vm->run.devices = NULL;
+    vm->run.lines = NULL;
 }
 
 /* ---- from outside the guest ---- */
 
 bool vm_devices_type(struct vm *vm, char c)
 {
-    return vm->devices != NULL && vuart_input(&vm->devices->uart, c);
+    return vm->run.devices != NULL && vuart_input(&vm->run.devices->uart, c);
 }
 
 void vm_devices_output_ready(struct vm *vm)
 {
-    if (vm->devices != NULL) {
-        vuart_output_ready(&vm->devices->uart);
+    if (vm->run.devices != NULL) {
+        vuart_output_ready(&vm->run.devices->uart);
     }
 }
 
 void vm_devices_press_power_button(struct vm *vm)
 {
-    if (vm->devices != NULL) {
-        vtimers_press_power_button(&vm->devices->timers);
+    if (vm->run.devices != NULL) {
+        vtimers_press_power_button(&vm->run.devices->timers);
     }
 }
 
 void vm_devices_begin_run(struct vm *vm)
 {
-    vtimers_begin_run(&vm->devices->timers);
+    vtimers_begin_run(&vm->run.devices->timers);
 }

@@ -31,7 +31,7 @@ struct vm_devices {
     uint64_t clock_base_tsc; /* host TSC at which the VM's kvmclock reads 0; set by reset */
 };
 
-/* Sets vm->devices and vm->lines.  False: out of memory. */
+/* Sets vm->run.devices and vm->run.lines.  False: out of memory. */
 bool vm_devices_create(struct vm *vm);
 /* Power-on state.  No vCPU of the VM runs. */
 void vm_devices_reset(struct vm *vm);

@@ -59,7 +59,7 @@ static uint64_t tsc_khz(const struct vm *vm)
 /* Nanoseconds that the guest's clock shows now. */
 static uint64_t system_time_now(const struct vm *vm)
 {
-    uint64_t ticks = arch_tsc() - vm->devices->clock_base_tsc;
+    uint64_t ticks = arch_tsc() - vm->run.devices->clock_base_tsc;
     uint32_t multiplier;
     int8_t shift;
 
@@ -117,7 +117,7 @@ static enum mm_result write_time(struct vcpu *vcpu, uint64_t msr, uint64_t tsc_o
     enum mm_result result;
     struct pvclock_time time = {
         /* The same point for every vCPU, so that no vCPU is ahead of another. */
-        .tsc_timestamp = vcpu->vm->devices->clock_base_tsc + tsc_offset,
+        .tsc_timestamp = vcpu->vm->run.devices->clock_base_tsc + tsc_offset,
         .system_time = 0,
     };
 

@@ -27,8 +27,8 @@ bool vm_pause(struct vm *vm, struct vm_answer *answer)
     runs = vm->state == VM_RUNNING;
     if (runs) {
         vm->state = VM_PAUSED;
-        for (unsigned i = 0; i < vm->vcpu_count; i++) {
-            vcpu_request(vm->vcpu[i], VCPU_REQUEST_STOP);
+        for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
+            vcpu_request(vm->run.vcpu[i], VCPU_REQUEST_STOP);
         }
     }
     spin_unlock(&vm->lock);
@@ -42,8 +42,8 @@ static bool resume(struct vm *vm)
         return false;
     }
     vm->state = VM_RUNNING;
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        kvmclock_paused(vm->vcpu[i]);
+    for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
+        kvmclock_paused(vm->run.vcpu[i]);
     }
     vm_run_vcpus(vm);
     return true;

@@ -25,8 +25,8 @@ void vm_set_ending(struct vm *vm, enum vm_outcome outcome, uint32_t code)
     vm->run.outcome = outcome;
     vm->run.exit_code = code;
     vm->run.closed = false;
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        vcpu_request(vm->vcpu[i], VCPU_REQUEST_STOP);
+    for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
+        vcpu_request(vm->run.vcpu[i], VCPU_REQUEST_STOP);
     }
     loop_wake_vms();
 }
@@ -104,8 +104,8 @@ void vm_triple_fault(struct vm *vm, unsigned vcpu, uint64_t rip)
 
 bool vm_vcpus_stopped(const struct vm *vm)
 {
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        if (vm->vcpu[i]->state != VCPU_STOPPED) {
+    for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
+        if (vm->run.vcpu[i]->state != VCPU_STOPPED) {
             return false;
         }
     }
@@ -117,11 +117,11 @@ static void keep_figures(struct vm *vm)
     vm->run.total.exits = vm_exits(vm);
     vm->run.total.stall_us = vm_stall_us(vm);
     vm->run.total.run_us = vm_run_us(vm);
-    if (vm->space != NULL) {
-        space_get_stats(vm->space, &vm->run.total.memory);
+    if (vm->run.space != NULL) {
+        space_get_stats(vm->run.space, &vm->run.total.memory);
     }
-    if (vm->tmem != NULL) {
-        tmem_get_stats(vm->tmem, &vm->run.total.tmem);
+    if (vm->run.tmem != NULL) {
+        tmem_get_stats(vm->run.tmem, &vm->run.total.tmem);
     }
 }
 
@@ -135,18 +135,18 @@ static void release_parts(struct vm *vm)
         guest_load_free(vm->run.load);
         vm->run.load = NULL;
     }
-    if (vm->devices != NULL) {
+    if (vm->run.devices != NULL) {
         vm_devices_destroy(vm);
     }
-    while (vm->vcpu_count > 0) {
-        vcpu_destroy(vm->vcpu[--vm->vcpu_count]);
-        vm->vcpu[vm->vcpu_count] = NULL;
+    while (vm->run.vcpu_count > 0) {
+        vcpu_destroy(vm->run.vcpu[--vm->run.vcpu_count]);
+        vm->run.vcpu[vm->run.vcpu_count] = NULL;
     }
-    if (vm->tmem != NULL) {
-        tmem_close(vm->tmem);
+    if (vm->run.tmem != NULL) {
+        tmem_close(vm->run.tmem);
     }
-    if (vm->space != NULL) {
-        space_close(vm->space);
+    if (vm->run.space != NULL) {
+        space_close(vm->run.space);
     }
     vm->run.closed = true;
 }
@@ -213,13 +213,13 @@ static void report_end(struct vm *vm, uint64_t pause)
 
 static void finish_end(struct vm *vm)
 {
-    if (vm->tmem != NULL) {
-        tmem_free(vm->tmem);
-        vm->tmem = NULL;
+    if (vm->run.tmem != NULL) {
+        tmem_free(vm->run.tmem);
+        vm->run.tmem = NULL;
     }
-    if (vm->space != NULL) {
-        space_free(vm->space);
-        vm->space = NULL;
+    if (vm->run.space != NULL) {
+        space_free(vm->run.space);
+        vm->run.space = NULL;
     }
     console_guest_flush(vm);
     vm_unpromise(vm);
@@ -249,8 +249,8 @@ bool vm_poll_ending(struct vm *vm)
         }
         release_parts(vm);
     }
-    if ((vm->tmem != NULL && !tmem_drain(vm->tmem)) ||
-        (vm->space != NULL && !space_drain(vm->space))) {
+    if ((vm->run.tmem != NULL && !tmem_drain(vm->run.tmem)) ||
+        (vm->run.space != NULL && !space_drain(vm->run.space))) {
         return true; /* I/O is in flight, or pages are left */
     }
     finish_end(vm);

@@ -13,12 +13,12 @@
 static bool apply(struct vm *vm)
 {
     spin_lock(&vm->lock);
-    if (vm->space != NULL && vm->state != VM_ENDING) {
-        space_set_limits(vm->space, vm->min_pages, vm->max_pages, vm->shares);
+    if (vm->run.space != NULL && vm->state != VM_ENDING) {
+        space_set_limits(vm->run.space, vm->min_pages, vm->max_pages, vm->shares);
         sched_set_weight(vm, vm_cpu_shares(vm));
     }
-    if (vm->tmem != NULL) {
-        tmem_set_shares(vm->tmem, vm->shares);
+    if (vm->run.tmem != NULL) {
+        tmem_set_shares(vm->run.tmem, vm->shares);
     }
     spin_unlock(&vm->lock);
     return true;

@@ -32,12 +32,12 @@ static bool create_space(struct vm *vm)
     struct guest_slot slot[GUEST_LAYOUT_SLOTS];
     unsigned slots = guest_layout(vm->memory_pages * PAGE_SIZE, slot);
 
-    vm->space = space_create(&config);
-    if (vm->space == NULL) {
+    vm->run.space = space_create(&config);
+    if (vm->run.space == NULL) {
         return false;
     }
     for (unsigned i = 0; i < slots; i++) {
-        if (!space_add_slot(vm->space, slot[i].base, slot[i].pages, 0)) {
+        if (!space_add_slot(vm->run.space, slot[i].base, slot[i].pages, 0)) {
             return false;
         }
     }
@@ -47,11 +47,13 @@ static bool create_space(struct vm *vm)
 static bool create_vcpus(struct vm *vm)
 {
     sched_add_vm(vm, vm_cpu_shares(vm));
-    for (vm->vcpu_count = 0; vm->vcpu_count < vm->config->vcpus; vm->vcpu_count++) {
-        vm->vcpu[vm->vcpu_count] = vcpu_create(vm, vm->vcpu_count);
-        if (vm->vcpu[vm->vcpu_count] == NULL) {
+    while (vm->run.vcpu_count < vm->config->vcpus) {
+        struct vcpu *vcpu = vcpu_create(vm, vm->run.vcpu_count);
+
+        if (vcpu == NULL) {
             return false;
         }
+        vm->run.vcpu[vm->run.vcpu_count++] = vcpu;
     }
     return true;
 }
@@ -119,8 +121,6 @@ static void begin_run(struct vm *vm)
     vm->run.start_ns = arch_clock_ns();
     vm->run.load_waiter.wake = load_wake;
     list_init(&vm->run.load_waiter.link);
-    vm->vcpu_count = 0;
-    vm->unowned_io = vm->unowned_mmio = vm->unowned_msr = 0;
 }
 
 static bool begin_start(struct vm *vm, struct vm_answer *answer)
@@ -163,8 +163,8 @@ void vm_start_unasked(struct vm *vm)
 
 void vm_run_vcpus(struct vm *vm)
 {
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        sched_start(vm->vcpu[i]);
+    for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
+        sched_start(vm->run.vcpu[i]);
     }
 }
 
@@ -175,7 +175,8 @@ static void finish_load(struct vm *vm)
     vm->run.load = NULL;
     vm->state = VM_RUNNING;
     vm_log(vm, LOG_INFO, "vm %s: started, %lu MiB, %u vCPU%s", vm->name,
-           (unsigned long)(vm->memory_pages / 256), vm->vcpu_count, vm->vcpu_count == 1 ? "" : "s");
+           (unsigned long)(vm->memory_pages / 256), vm->run.vcpu_count,
+           vm->run.vcpu_count == 1 ? "" : "s");
     vm_run_vcpus(vm);
 }
 

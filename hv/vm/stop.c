@@ -47,8 +47,8 @@ static bool has_its_time(const struct vm *vm)
 {
     bool waits = false;
 
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        uint32_t state = atomic_load_explicit(&vm->vcpu[i]->state, memory_order_relaxed);
+    for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
+        uint32_t state = atomic_load_explicit(&vm->run.vcpu[i]->state, memory_order_relaxed);
 
         if (state == VCPU_RUNNING) {
             return true;

@@ -10,7 +10,7 @@ static struct tmem *create(const struct vm *vm, uint64_t quota)
 {
     struct tmem_config config = {
         .name = vm->name,
-        .space = vm->space,
+        .space = vm->run.space,
         .store = machine_store(),
         .quota = quota,
         .ephemeral_max = vm->memory_pages,
@@ -26,8 +26,8 @@ bool vm_tmem_create(struct vm *vm)
     if (vm->tmem_pages == 0) {
         return true;
     }
-    vm->tmem = create(vm, vm->tmem_pages);
-    return vm->tmem != NULL;
+    vm->run.tmem = create(vm, vm->tmem_pages);
+    return vm->run.tmem != NULL;
 }
 
 /* The promise is there already. */
@@ -35,27 +35,27 @@ static bool resize(struct vm *vm, uint64_t pages, struct vm_answer *answer)
 {
     struct tmem_stats stats;
 
-    if (vm->tmem == NULL || tmem_set_quota(vm->tmem, pages)) {
+    if (vm->run.tmem == NULL || tmem_set_quota(vm->run.tmem, pages)) {
         return true;
     }
-    tmem_get_stats(vm->tmem, &stats);
+    tmem_get_stats(vm->run.tmem, &stats);
     return vm_refuse(answer, "expected at least what its persistent pools hold: %lu KiB",
                      (unsigned long)(stats.persistent * (PAGE_SIZE / 1024)));
 }
 
 bool vm_tmem_poll(struct vm *vm)
 {
-    if (vm->tmem != NULL || vm->tmem_pages == 0) {
+    if (vm->run.tmem != NULL || vm->tmem_pages == 0) {
         return false;
     }
     if (!frame_promise_gather(&vm->run.parts, (uint32_t)tmem_create_cost(vm->tmem_pages))) {
         return true;
     }
     frame_promise_use(&vm->run.parts);
-    vm->tmem = create(vm, vm->tmem_pages); /* its vCPUs may find it from now on */
+    vm->run.tmem = create(vm, vm->tmem_pages); /* its vCPUs may find it from now on */
     frame_promise_use(NULL);
     frame_promise_end(&vm->run.parts);
-    return vm->tmem == NULL;
+    return vm->run.tmem == NULL;
 }
 
 bool vm_tmem_set(struct vm *vm, uint64_t pages, struct vm_answer *answer)

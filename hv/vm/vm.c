@@ -159,9 +159,9 @@ uint64_t vm_exits(const struct vm *vm)
 {
     uint64_t exits = 0;
 
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+    for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
         for (unsigned kind = 0; kind < EXIT_KIND_COUNT; kind++) {
-            exits += vm->vcpu[i]->exits[kind];
+            exits += vm->run.vcpu[i]->exits[kind];
         }
     }
     return exits;
@@ -171,8 +171,8 @@ uint64_t vm_stall_us(const struct vm *vm)
 {
     uint64_t now = arch_clock_ns(), ns = 0;
 
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        ns += vcpu_stall_ns(vm->vcpu[i], now);
+    for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
+        ns += vcpu_stall_ns(vm->run.vcpu[i], now);
     }
     return ns / 1000;
 }
@@ -181,8 +181,8 @@ uint64_t vm_run_us(const struct vm *vm)
 {
     uint64_t ns = 0;
 
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        ns += vm->vcpu[i]->run_ns;
+    for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
+        ns += vm->run.vcpu[i]->run_ns;
     }
     return ns / 1000;
 }

@@ -100,8 +100,8 @@ void vm_watch(void)
     for (unsigned i = 0; i < vm_count(); i++) {
         struct vm *vm = vm_at(i);
 
-        for (unsigned v = 0; vm_is_up(vm) && v < vm->vcpu_count; v++) {
-            starved |= watch_vcpu(vm->vcpu[v], now);
+        for (unsigned v = 0; vm_is_up(vm) && v < vm->run.vcpu_count; v++) {
+            starved |= watch_vcpu(vm->run.vcpu[v], now);
         }
     }
     uint64_t missing = starved ? vm_promises_broken() : 0;

@@ -205,32 +205,32 @@ static void make_vm(struct vm *vm, struct vcpu *vcpu, uint64_t quota)
     struct tmem_config tmem = {
         .name = "vm", .store = store, .quota = quota, .shares = 100, .seed = 1};
 
-    vm->space = tmem.space = space_create(&space);
-    if (vm->space == NULL || !space_add_slot(vm->space, gfn(0), GUEST_PAGES, 0)) {
+    vm->run.space = tmem.space = space_create(&space);
+    if (vm->run.space == NULL || !space_add_slot(vm->run.space, gfn(0), GUEST_PAGES, 0)) {
         panic("no space");
     }
-    vm->tmem = tmem_create(&tmem);
-    if (vm->tmem == NULL) {
+    vm->run.tmem = tmem_create(&tmem);
+    if (vm->run.tmem == NULL) {
         panic("no tmem");
     }
     vcpu->vm = vm;
-    vcpu->space = vm->space;
+    vcpu->space = vm->run.space;
     vcpu->waiter.wake = wake;
 }
 
 static void end_vm(struct vm *vm, struct vcpu *vcpu)
 {
     space_cancel_wait(&vcpu->waiter);
-    tmem_close(vm->tmem);
-    while (!tmem_drain(vm->tmem)) {
+    tmem_close(vm->run.tmem);
+    while (!tmem_drain(vm->run.tmem)) {
         fake_disk_settle(&disk);
     }
-    space_close(vm->space);
-    while (!space_drain(vm->space)) {
+    space_close(vm->run.space);
+    while (!space_drain(vm->run.space)) {
         fake_disk_settle(&disk);
     }
-    tmem_free(vm->tmem);
-    space_free(vm->space);
+    tmem_free(vm->run.tmem);
+    space_free(vm->run.space);
     struct store_stats figures;
 
     store_get_stats(store, &figures);

@@ -118,7 +118,7 @@ static void test_msr_others(void **state)
     assert_int_equal(fake.vcpu.event.vector, VECTOR_GP);
     assert_false(write_msr(0x40000000, 0));
     assert_false(write_msr(MSR_IA32_VMX_BASIC, 0));
-    assert_int_equal(fake.vm.unowned_msr, 3);
+    assert_int_equal(fake.vm.run.unowned_msr, 3);
     assert_true(write_msr(0x4b564d01, 0x5001));
     expect_msr(0x4b564d01, 0x5001);
     assert_false(write_msr(0x4b564d01, 1ull << 40));

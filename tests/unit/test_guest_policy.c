@@ -279,10 +279,10 @@ static void test_cpuid_topology(void **state)
     assert_int_equal(c.ebx, 4);
     assert_int_equal(c.ecx, 0x201);
     assert_int_equal(guest_cpuid(0xb, 2).ebx, 0);
-    fake.vm.vcpu_count = 1;
+    fake.vm.run.vcpu_count = 1;
     assert_false(guest_cpuid(1, 0).edx & CPUID_1_EDX_HTT);
     assert_int_equal(guest_cpuid(0xb, 1).eax, 0);
-    fake.vm.vcpu_count = 5;
+    fake.vm.run.vcpu_count = 5;
     assert_int_equal(guest_cpuid(0xb, 1).eax, 3);
 }
 

@@ -100,7 +100,7 @@ static void each_line_goes_to_both(void **state)
     out8(0x3f9, 0x02); /* transmitter empty: it is */
     assert_true(extint());
     assert_int_equal(apic_vector(), VECTOR);
-    assert_int_equal(lines_acknowledge(vfake.vm.lines), UART_VECTOR);
+    assert_int_equal(lines_acknowledge(vfake.vm.run.lines), UART_VECTOR);
     assert_false(extint());
     vfake_stop();
 }
@@ -115,7 +115,7 @@ static void line_falls_first(void **state)
     assert_true(extint());
     (void)in8(0x3fa);
     assert_false(extint());
-    assert_int_equal(lines_acknowledge(vfake.vm.lines), 0x37); /* spurious */
+    assert_int_equal(lines_acknowledge(vfake.vm.run.lines), 0x37); /* spurious */
     vfake_stop();
 }
 
@@ -156,7 +156,7 @@ static void apic_switched_off(void **state)
     assert_false(extint());
     assert_true(vlapic_msr_write(vcpu(), APIC_BASE, APIC_BASE_DEFAULT));
     assert_true(extint());
-    assert_int_equal(lines_acknowledge(vfake.vm.lines), UART_VECTOR);
+    assert_int_equal(lines_acknowledge(vfake.vm.run.lines), UART_VECTOR);
     vfake_stop();
 }
 
@@ -204,7 +204,7 @@ static unsigned take_ticks(uint64_t ns)
     for (uint64_t end = vfake.clock_ns + ns; vfake.clock_ns < end;) {
         vfake_advance(100000);
         if (extint()) {
-            assert_int_equal(lines_acknowledge(vfake.vm.lines), TICK_VECTOR);
+            assert_int_equal(lines_acknowledge(vfake.vm.run.lines), TICK_VECTOR);
             out8(VPIC_MASTER_PORT, 0x20);
             ticks++;
         }
@@ -335,7 +335,7 @@ static void hpet_replaces(void **state)
     hpet_out(0x128, 4, (uint32_t)hpet_in(0xf0, 4) + 100000);
     vfake_advance(NS_PER_MS);
     assert_true(extint());
-    assert_int_equal(lines_acknowledge(vfake.vm.lines), 0x38);
+    assert_int_equal(lines_acknowledge(vfake.vm.run.lines), 0x38);
     assert_int_equal(timer_next(), vfake.clock_ns + ((1ull << 32) * 10)); /* when it wraps */
     hpet_out(0x10, 4, 1);
     out8(VPIC_MASTER_PORT, 0x20);

@@ -27,7 +27,7 @@ static void window_write(unsigned index, uint32_t value)
 
 static void set_pin(unsigned pin, bool level)
 {
-    vioapic_set_pin(&vfake.vm.lines->ioapic, pin, level);
+    vioapic_set_pin(&vfake.vm.run.lines->ioapic, pin, level);
 }
 
 static uint32_t redirection(unsigned pin)
@@ -75,11 +75,11 @@ static void registers(void **state)
     for (unsigned offset = 0; offset < 0x1000; offset++) {
         (void)vfake_mmio_read(gpa(VIOAPIC_BASE + offset), 1);
     }
-    assert_int_equal(vfake.vm.unowned_mmio, 0);
+    assert_int_equal(vfake.vm.run.unowned_mmio, 0);
     assert_int_equal(vfake_mmio_read(gpa(0xd0000000), 8), UINT64_MAX);
     assert_int_equal(vfake_mmio_read(gpa(0xd0000000), 2), 0xffff);
     vfake_mmio_write(gpa(0xd0000000), 4, 1);
-    assert_int_equal(vfake.vm.unowned_mmio, 3);
+    assert_int_equal(vfake.vm.run.unowned_mmio, 3);
     vfake_stop();
 }
 

@@ -28,7 +28,7 @@ static unsigned receivers(unsigned vector)
 {
     unsigned mask = 0;
 
-    for (unsigned i = 0; i < vfake.vm.vcpu_count; i++) {
+    for (unsigned i = 0; i < vfake.vm.run.vcpu_count; i++) {
         int got;
 
         while ((got = vlapic_highest_pending(vfake.vcpu[i].vlapic)) >= 0) {
@@ -330,7 +330,7 @@ static void level_eoi_reaches_ioapic(void **state)
 
     (void)state;
     vfake_start(1);
-    ioapic = &vfake.vm.lines->ioapic;
+    ioapic = &vfake.vm.run.lines->ioapic;
     vfake_mmio_write(gpa(VIOAPIC_BASE), 4, 0x10 + 2 * 9);
     vfake_mmio_write(gpa(VIOAPIC_BASE + 0x10), 4, 0x8031); /* pin 9, level */
     vioapic_set_pin(ioapic, 9, true);

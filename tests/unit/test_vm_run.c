@@ -20,9 +20,9 @@
 #include "hv/machine.h"
 #include "hv/run/sched.h"
 #include "hv/run/vcpu_request.h"
-#include "hv/vdev/legacy/vcmos.h"
 #include "hv/vdev/devices.h"
 #include "hv/vdev/kvmclock.h"
+#include "hv/vdev/legacy/vcmos.h"
 #include "hv/vm/control.h"
 #include "hv/vm/internal.h"
 #include "tests/unit/support.h"
@@ -252,7 +252,7 @@ struct guest_load *guest_load_start(struct vm *vm, const struct guest_image *ima
                                     char error[GUEST_LOAD_ERROR_MAX])
 {
     (void)error;
-    assert_int_equal(vm->vcpu_count, VCPUS);
+    assert_int_equal(vm->run.vcpu_count, VCPUS);
     return image->kernel != NULL ? LOAD : NULL;
 }
 
@@ -317,23 +317,23 @@ void kvmclock_paused(struct vcpu *vcpu)
 
 bool vm_devices_create(struct vm *vm)
 {
-    vm->devices = (struct vm_devices *)&parts[3];
+    vm->run.devices = (struct vm_devices *)&parts[3];
     return true;
 }
 
 void vm_devices_reset(struct vm *vm)
 {
-    assert_non_null(vm->devices);
+    assert_non_null(vm->run.devices);
 }
 
 void vm_devices_destroy(struct vm *vm)
 {
-    vm->devices = NULL;
+    vm->run.devices = NULL;
 }
 
 void vm_devices_press_power_button(struct vm *vm)
 {
-    assert_non_null(vm->devices);
+    assert_non_null(vm->run.devices);
 }
 
 /* ---- runs ---- */
@@ -441,9 +441,9 @@ static void kill_while_loading(void)
 /* What a guest does to its VM while it runs. */
 static void leave_marks(void)
 {
-    vm->unowned_io = 1;
-    vm->unowned_mmio = 2;
-    vm->unowned_msr = 3;
+    vm->run.unowned_io = 1;
+    vm->run.unowned_mmio = 2;
+    vm->run.unowned_msr = 3;
     vm->run.mmio_refused = true;
     vm->run.lent_to = &vcpus[1];
     vcpus[0].run_ns = 5000000000; /* long enough not to be one that resets itself at once */

@@ -24,7 +24,7 @@ static void out8(uint16_t port, uint8_t value)
 
 static bool irq(void)
 {
-    return vfake.vm.devices->uart.irq_level;
+    return vfake.vm.run.devices->uart.irq_level;
 }
 
 /* The steps by which Linux's 8250 driver tells a 16550A from its relatives. */
@@ -224,9 +224,9 @@ static void unowned(void **state)
     assert_int_equal(vfake_port_in(0x2f8, 1), 0xff);
     assert_int_equal(vfake_port_in(0x2f8, 2), 0xffff);
     vfake_port_out(0x3f0, 4, 0x80000000);
-    assert_int_equal(vfake.vm.unowned_io, 4);
+    assert_int_equal(vfake.vm.run.unowned_io, 4);
     out8(0x80, 1);
-    assert_int_equal(vfake.vm.unowned_io, 4);
+    assert_int_equal(vfake.vm.run.unowned_io, 4);
     vfake_stop();
 }
 

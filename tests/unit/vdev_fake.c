@@ -172,7 +172,7 @@ void vfake_start(unsigned vcpus)
     vfake.vm.name = "fake";
     vfake.vm.cmos = &vfake.cmos;
     vfake.vm.tsc_khz = VFAKE_TSC_KHZ;
-    vfake.vm.vcpu_count = vcpus;
+    vfake.vm.run.vcpu_count = vcpus;
     (void)vm_devices_create(&vfake.vm);
     for (unsigned i = 0; i < vcpus; i++) {
         struct vcpu *vcpu = &vfake.vcpu[i];
@@ -180,7 +180,7 @@ void vfake_start(unsigned vcpus)
         vcpu->vm = &vfake.vm;
         vcpu->index = i;
         vcpu->vlapic = vlapic_create(vcpu);
-        vfake.vm.vcpu[i] = vcpu;
+        vfake.vm.run.vcpu[i] = vcpu;
         vlapic_mmio_write(vcpu, 0xf0, 4, 0x1ff);
         vlapic_begin_run(vcpu->vlapic);
     }
@@ -188,7 +188,7 @@ void vfake_start(unsigned vcpus)
 
 void vfake_stop(void)
 {
-    for (unsigned i = 0; i < vfake.vm.vcpu_count; i++) {
+    for (unsigned i = 0; i < vfake.vm.run.vcpu_count; i++) {
         vlapic_destroy(vfake.vcpu[i].vlapic);
     }
     vm_devices_destroy(&vfake.vm);

@@ -42,7 +42,7 @@ static void hide_apic(const struct vcpu *vcpu, struct cpuid_result *out)
 
 static void fix_leaf1(struct vcpu *vcpu, struct cpuid_result *out)
 {
-    unsigned count = vcpu->vm->vcpu_count;
+    unsigned count = vcpu->vm->run.vcpu_count;
     struct guest_state state;
 
     arch_backend()->get_state(vcpu, &state);
@@ -56,7 +56,7 @@ static void fix_leaf1(struct vcpu *vcpu, struct cpuid_result *out)
 static struct cpuid_result leaf4(const struct vcpu *vcpu, uint32_t subleaf)
 {
     const struct guest_policy *policy = guest_policy();
-    unsigned cores = 1u << log2_ceil(vcpu->vm->vcpu_count);
+    unsigned cores = 1u << log2_ceil(vcpu->vm->run.vcpu_count);
     struct cpuid_result out = {0};
 
     if (subleaf < POLICY_CACHE_LEAVES) {
@@ -74,7 +74,7 @@ static struct cpuid_result leaf4(const struct vcpu *vcpu, uint32_t subleaf)
 /* Extended topology: level 0 threads, level 1 cores. */
 static struct cpuid_result leaf_b(const struct vcpu *vcpu, uint32_t subleaf)
 {
-    unsigned count = vcpu->vm->vcpu_count;
+    unsigned count = vcpu->vm->run.vcpu_count;
     struct cpuid_result out = {.ecx = subleaf & 0xff, .edx = vcpu->index};
 
     if (subleaf == 0) {
@@ -206,7 +206,7 @@ static struct cpuid_result basic(struct vcpu *vcpu, uint32_t leaf, uint32_t subl
 static struct cpuid_result extended(const struct vcpu *vcpu, uint32_t leaf)
 {
     const struct guest_policy *policy = guest_policy();
-    unsigned count = vcpu->vm->vcpu_count;
+    unsigned count = vcpu->vm->run.vcpu_count;
     struct cpuid_result out = {0};
 
     if (leaf - 0x80000000u >= POLICY_EXTENDED_LEAVES) {

@@ -345,7 +345,7 @@ static enum mm_result msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 
 static enum exit_result refuse(struct vcpu *vcpu, uint32_t msr, const char *what)
 {
-    atomic_fetch_add_explicit(&vcpu->vm->unowned_msr, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&vcpu->vm->run.unowned_msr, 1, memory_order_relaxed);
     vm_log(vcpu->vm, LOG_DEBUG, "%s: vCPU %u: #GP for %s 0x%x at RIP 0x%lx", vcpu->vm->name,
            vcpu->index, what, msr, (unsigned long)vcpu->regs.rip);
     return guest_exit_result(guest_raise_gp(vcpu));

@@ -15,7 +15,7 @@ static void show_pic(struct lines *lines)
     atomic_store_explicit(&lines->pic_requested, vpic_requests(&lines->pic), memory_order_relaxed);
     if (intr != lines->intr) {
         lines->intr = intr;
-        vlapic_set_intr(lines->vm->vcpu[0], intr);
+        vlapic_set_intr(lines->vm->run.vcpu[0], intr);
     }
 }
 

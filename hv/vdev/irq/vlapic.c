@@ -116,8 +116,8 @@ static void end_of_interrupt(struct vlapic *vlapic)
     bit = 1u << (vector % 32);
     vlapic->isr[vector / 32] &= ~bit;
     update_ppr(vlapic);
-    if ((vlapic_load(&vlapic->tmr[vector / 32]) & bit) && vlapic->vcpu->vm->lines != NULL) {
-        vioapic_eoi(&vlapic->vcpu->vm->lines->ioapic, (unsigned)vector);
+    if ((vlapic_load(&vlapic->tmr[vector / 32]) & bit) && vlapic->vcpu->vm->run.lines != NULL) {
+        vioapic_eoi(&vlapic->vcpu->vm->run.lines->ioapic, (unsigned)vector);
     }
 }
 

@@ -98,8 +98,8 @@ static struct vcpu *choose_lowest(struct vm *vm, const struct vlapic_message *m)
 {
     struct vcpu *best = NULL;
 
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        struct vcpu *vcpu = vm->vcpu[i];
+    for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
+        struct vcpu *vcpu = vm->run.vcpu[i];
 
         if (vcpu != NULL && match(vcpu->vlapic, m) && vlapic_is_enabled(vcpu->vlapic) &&
             (best == NULL || vlapic_load(&vcpu->vlapic->tpr) < vlapic_load(&best->vlapic->tpr))) {
@@ -121,8 +121,8 @@ unsigned vlapic_send(struct vm *vm, const struct vlapic_message *message)
         }
         return vcpu != NULL;
     }
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        struct vcpu *vcpu = vm->vcpu[i];
+    for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
+        struct vcpu *vcpu = vm->run.vcpu[i];
 
         if (vcpu != NULL && match(vcpu->vlapic, message)) {
             deliver(vcpu, message);
@@ -137,8 +137,8 @@ static void send_shorthand(struct vlapic *vlapic, const struct vlapic_message *m
 {
     struct vm *vm = vlapic->vcpu->vm;
 
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        struct vcpu *vcpu = vm->vcpu[i];
+    for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
+        struct vcpu *vcpu = vm->run.vcpu[i];
 
         if (vcpu != NULL && (self || vcpu != vlapic->vcpu) &&
             vlapic_load(&vcpu->vlapic->mode) != VLAPIC_MODE_OFF) {

@@ -220,8 +220,8 @@ void vtimers_settle(struct vtimers *timers)
 /* Does some vCPU run, or sleep until an interrupt comes? */
 static bool somebody_is_there(const struct vm *vm)
 {
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        uint32_t state = atomic_load(&vm->vcpu[i]->state);
+    for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
+        uint32_t state = atomic_load(&vm->run.vcpu[i]->state);
 
         if (state == VCPU_RUNNING || state == VCPU_SLEEPING) {
             return true;
@@ -246,7 +246,7 @@ static void fire(struct timer *timer)
         settle(timers);
     }
     spin_unlock(&timers->lock);
-    vcpu_charge_service(timers->vm->vcpu[0], arch_clock_ns() - begin);
+    vcpu_charge_service(timers->vm->run.vcpu[0], arch_clock_ns() - begin);
 }
 
 void vtimers_begin_run(struct vtimers *timers)

@@ -397,9 +397,9 @@ void fake_reset(void)
     memset(&fake, 0, sizeof(fake));
     fake.device_base = 0xfee00000;
     fake.vm.name = "fake";
-    fake.vm.vcpu_count = 4;
+    fake.vm.run.vcpu_count = 4;
     fake.vm.tsc_khz = 1000000;
-    fake.vm.vcpu[0] = &fake.vcpu;
+    fake.vm.run.vcpu[0] = &fake.vcpu;
     fake.vcpu.vm = &fake.vm;
     fake.vcpu.xcr0 = 1;
     fake.vcpu.regs.rip = 0x1000;
