@@ -9,7 +9,7 @@
 #include "base/types.h"
 #include "hv/vdev/irq/vlapic.h"
 
-#define VIOAPIC_BASE 0xfec00000ull
+#define VIOAPIC_BASE IOAPIC_DEFAULT
 #define VIOAPIC_PINS 24
 
 struct vioapic {
