@@ -13,7 +13,7 @@ CPUS  ?= $(if $(filter bochs,$(EMU)),1,2)
 Q := $(if $(V),,@)
 
 # DEBUG=1 keeps asserts and the checker of lock ranks in the hypervisor.
-# TESTDEV=1 gives guests the test device of kvm-unit-tests (hv/vdev/testdev.h).
+# TESTDEV=1 gives guests the test device (hv/vdev/testdev.h).
 
 ifeq ($(filter -j%,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(shell nproc)
@@ -45,7 +45,7 @@ NASMFLAGS    := -felf64 -g -Fdwarf -I./ -I$(BUILD)/ -w+error
 # ---- the hypervisor ----
 
 SOURCE_DIRS := base hv $(patsubst %/,%,$(wildcard hv/*/ hv/*/*/)) mm $(patsubst %/,%,$(wildcard mm/*/)) drivers arch/x86 $(patsubst %/,%,$(wildcard arch/x86/*/))
-# One of the two: the test device of kvm-unit-tests, or nothing in its place.
+# One of the two: the test device, or nothing in its place.
 TESTDEV_OUT := hv/vdev/testdev$(if $(TESTDEV),_none).c
 C_SOURCES   := $(filter-out arch/x86/asm_offsets.c $(TESTDEV_OUT),$(wildcard $(SOURCE_DIRS:%=%/*.c)))
 ASM_SOURCES := $(wildcard $(SOURCE_DIRS:%=%/*.asm))
@@ -142,7 +142,7 @@ $(BUILD)/demo.img: guests/demo.conf $(BUILD)/BOOTX64.EFI $(GUEST)/vmlinuz $(GUES
 
 # ---- test ----
 
-.PHONY: test check soak acceptance bench kernels kut
+.PHONY: test check soak acceptance bench kernels kut testdev
 test: packages
 	@BUILD=$(BUILD) MAKE="$(MAKE)" tools/run-tests
 
@@ -153,6 +153,10 @@ soak: all guests
 # Three guests of 256 MiB on every emulator, kind of disk and number of CPUs.
 acceptance: all guests
 	tests/emu/run -j 1 acceptance
+
+# A hypervisor with the test device, and with the checker of lock ranks, for the cases that need them.
+testdev:
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/testdev TESTDEV=1 DEBUG=1 $(BUILD)/testdev/BOOTX64.EFI
 
 # A user's checkout of kvm-unit-tests, built, as guests: in a build of its own, with their test device.
 kut:

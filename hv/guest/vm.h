@@ -31,6 +31,7 @@ enum vm_outcome {
 
 struct vcmos;      /* hv/vdev/legacy/vcmos.h */
 struct vm_config;  /* hv/config/config.h */
+struct lines;      /* hv/vdev/irq/lines.h */
 struct vm_devices; /* hv/vdev/devices.h */
 
 /*
@@ -75,7 +76,8 @@ struct vm {
     unsigned vcpu_count;
     struct vcpu *vcpu[VM_VCPUS_MAX];
     struct vm_devices *devices;
-    struct vcmos *cmos; /* under their lock; it outlives them */
+    struct lines *lines; /* theirs */
+    struct vcmos *cmos;  /* under a lock of theirs; it outlives them */
     uint64_t memory_pages;
     uint64_t tsc_khz;
     struct admission_demand promised; /* 0 when stopped */

@@ -48,7 +48,7 @@ static void detach(void)
 
     console_attach(NULL);
     vm_list_lock();
-    uart_output_ready(vm);
+    vm_devices_output_ready(vm);
     vm_list_unlock();
     console_printf("\n");
     show_prompt();
@@ -67,7 +67,7 @@ static bool guest_input(char c, uint64_t now)
         return true;
     }
     vm_list_lock();
-    taken = uart_receive(console_attached(), c);
+    taken = vm_devices_type(console_attached(), c);
     vm_list_unlock();
     if (taken) {
         stuck_since_ns = 0;
@@ -182,7 +182,7 @@ void monitor_poll(bool called)
     }
     if (console_take_ready() && console_attached() != NULL) {
         vm_list_lock();
-        uart_output_ready(console_attached());
+        vm_devices_output_ready(console_attached());
         vm_list_unlock();
     }
     read_input(now);

@@ -92,6 +92,21 @@ static void set_accumulator(struct vcpu *vcpu, unsigned size, uint32_t value)
     }
 }
 
+static enum bus_result port_access(struct vcpu *vcpu, const struct vcpu_exit *exit)
+{
+    enum bus_result result;
+    uint32_t value;
+
+    if (!exit->io.in) {
+        return vdev_port_out(vcpu, exit->io.port, exit->io.size, (uint32_t)vcpu->regs.gpr[GPR_RAX]);
+    }
+    result = vdev_port_in(vcpu, exit->io.port, exit->io.size, &value);
+    if (result == BUS_DONE) {
+        set_accumulator(vcpu, exit->io.size, value);
+    }
+    return result;
+}
+
 static enum exit_result on_io(struct vcpu *vcpu, const struct vcpu_exit *exit)
 {
     enum exit_result result;
@@ -103,13 +118,8 @@ static enum exit_result on_io(struct vcpu *vcpu, const struct vcpu_exit *exit)
     if (!instruction_length(vcpu, exit, &length, &result)) {
         return result;
     }
-    if (exit->io.in) {
-        set_accumulator(vcpu, exit->io.size, bus_port_in(vcpu, exit->io.port, exit->io.size));
-    } else {
-        uint64_t mask = exit->io.size == 4 ? 0xffffffff : BIT(exit->io.size * 8) - 1;
-
-        bus_port_out(vcpu, exit->io.port, exit->io.size,
-                     (uint32_t)(vcpu->regs.gpr[GPR_RAX] & mask));
+    if (port_access(vcpu, exit) == BUS_PARK) {
+        return EXIT_PARK;
     }
     arch_guest_advance(vcpu, length);
     return EXIT_RESUME;

@@ -8,6 +8,7 @@
 #include "hv/run/sched.h"
 #include "hv/run/vcpu_request.h"
 #include "hv/vdev/devices.h"
+#include "hv/vdev/irq/lines.h"
 #include "hv/vdev/irq/vlapic.h"
 
 /* After so many PAUSEs in a turn we call it a loop, where the CPU does not see that by itself. */
@@ -39,7 +40,7 @@ static uint8_t acknowledge(struct vcpu *vcpu)
     int vector;
 
     if (vlapic_extint_pending(vcpu->vlapic)) {
-        return vm_devices_acknowledge(vcpu->vm);
+        return lines_acknowledge(vcpu->vm->lines);
     }
     vector = vlapic_highest_pending(vcpu->vlapic);
     vlapic_accept(vcpu->vlapic, (unsigned)vector);

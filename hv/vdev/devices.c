@@ -7,8 +7,9 @@
 #include "hv/guest/serial.h"
 #include "hv/guest/vm.h"
 #include "hv/loop.h"
-#include "hv/vdev/irq/lines.h"
 #include "hv/vdev/testdev.h"
+
+/* ---- what connects them ---- */
 
 static void uart_output(void *owner, char c)
 {
@@ -34,31 +35,43 @@ static void uart_set_irq(void *owner, bool level)
 {
     struct vm_devices *devices = owner;
 
-    lines_set(devices, VUART_IRQ, level);
+    lines_set(&devices->lines, VUART_IRQ, level);
 }
 
 static const struct vuart_host uart_host = {
     .output = uart_output, .busy = uart_busy, .room = uart_room, .set_irq = uart_set_irq};
 
+static void settle_timers(void *owner)
+{
+    vtimers_settle(owner);
+}
+
+/* ---- life ---- */
+
+static bool init_all(struct vm_devices *devices, struct vm *vm)
+{
+    bus_init(&devices->ports);
+    bus_init(&devices->memory);
+    lines_set_timekeeper(&devices->lines, settle_timers, &devices->timers);
+    return lines_init(&devices->lines, vm, &devices->ports, &devices->memory) &&
+           vtimers_init(&devices->timers, vm, &devices->lines, &devices->ports, &devices->memory) &&
+           vuart_init(&devices->uart, devices, &uart_host, &devices->ports) &&
+           vplatform_init(&devices->platform, &devices->ports) &&
+           vpci_init(&devices->pci, &devices->ports) && testdev_create(devices);
+}
+
 bool vm_devices_create(struct vm *vm)
 {
     struct vm_devices *devices = calloc(1, sizeof(*devices));
 
-    if (devices == NULL || !testdev_create(devices)) {
+    if (devices == NULL || !init_all(devices, vm)) {
         free(devices);
         return false;
     }
-    spin_init(&devices->lock, RANK_VDEV, "devices");
     devices->vm = vm;
-    vioapic_init(&devices->ioapic, vm);
-    vuart_init(&devices->uart, devices, &uart_host);
-    vdev_platform_reset(&devices->platform, vm->cmos);
-    vpm_reset(&devices->pm);
-    lines_init(devices);
-    lines_reset(devices);
-    testdev_reset(devices);
-    devices->clock_base_tsc = arch_tsc();
     vm->devices = devices;
+    vm->lines = &devices->lines;
+    vm_devices_reset(vm);
     return true;
 }
 
@@ -66,77 +79,48 @@ void vm_devices_reset(struct vm *vm)
 {
     struct vm_devices *devices = vm->devices;
 
-    spin_lock(&devices->lock);
-    vioapic_reset(&devices->ioapic);
+    lines_reset(&devices->lines);
     vuart_reset(&devices->uart);
-    vdev_platform_reset(&devices->platform, vm->cmos);
-    vpm_reset(&devices->pm);
+    vplatform_reset(&devices->platform);
     vpci_reset(&devices->pci);
-    lines_reset(devices);
+    vtimers_reset(&devices->timers);
     testdev_reset(devices);
     devices->clock_base_tsc = arch_tsc();
-    spin_unlock(&devices->lock);
 }
 
 void vm_devices_destroy(struct vm *vm)
 {
     if (vm->devices != NULL) {
-        lines_stop(vm->devices);
+        vtimers_stop(&vm->devices->timers);
         testdev_destroy(vm->devices);
     }
     free(vm->devices);
     vm->devices = NULL;
+    vm->lines = NULL;
 }
 
-/* NULL: it has none, nothing is locked. */
-static struct vm_devices *lock_devices(struct vm *vm)
+/* ---- from outside the guest ---- */
+
+bool vm_devices_type(struct vm *vm, char c)
+{
+    return vm->devices != NULL && vuart_input(&vm->devices->uart, c);
+}
+
+void vm_devices_output_ready(struct vm *vm)
 {
     if (vm->devices != NULL) {
-        spin_lock(&vm->devices->lock);
-    }
-    return vm->devices;
-}
-
-bool uart_receive(struct vm *vm, char c)
-{
-    struct vm_devices *devices = lock_devices(vm);
-    bool taken;
-
-    if (devices == NULL) {
-        return false;
-    }
-    taken = vuart_input(&devices->uart, c);
-    spin_unlock(&devices->lock);
-    return taken;
-}
-
-void uart_output_ready(struct vm *vm)
-{
-    struct vm_devices *devices = lock_devices(vm);
-
-    if (devices != NULL) {
-        vuart_output_ready(&devices->uart);
-        spin_unlock(&devices->lock);
+        vuart_output_ready(&vm->devices->uart);
     }
 }
 
 void vm_devices_press_power_button(struct vm *vm)
 {
-    struct vm_devices *devices = lock_devices(vm);
-
-    if (devices != NULL) {
-        vpm_raise(&devices->pm, VPM_EVENT_PRESS);
-        lines_settle(devices);
-        spin_unlock(&devices->lock);
+    if (vm->devices != NULL) {
+        vtimers_press_power_button(&vm->devices->timers);
     }
 }
 
-void vm_devices_eoi(struct vm *vm, unsigned vector)
+void vm_devices_begin_run(struct vm *vm)
 {
-    struct vm_devices *devices = lock_devices(vm);
-
-    if (devices != NULL) {
-        vioapic_eoi(&devices->ioapic, vector);
-        spin_unlock(&devices->lock);
-    }
+    vtimers_begin_run(&vm->devices->timers);
 }

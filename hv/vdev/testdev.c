@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "hv/vdev/testdev.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "hv/guest/vcpu.h"
 #include "hv/guest/vm.h"
 #include "hv/vdev/devices.h"
-#include "hv/vdev/irq/lines.h"
 #include "mm/env.h"
 #include "mm/frame/frame_alloc.h"
 
 #define PORT_REGISTER 0xe0u
 #define PORT_EVICT    0xe4u
 #define PORT_LINES    0x2000u
+#define PORT_ADDRESS  0x2020u
+#define PORT_DATA     0x2024u
+#define PORT_WAITS    0x2028u
 #define LINES         24u
 #define ISA_LINES     16u
 #define ISA_CASCADE   2u
@@ -21,122 +25,226 @@
 #define MEMORY_BASE  0xff000000ull
 #define MEMORY_ORDER 4u
 #define MEMORY_BYTES (PAGE_SIZE << MEMORY_ORDER)
+#define WINDOW_BASE  (MEMORY_BASE + MEMORY_BYTES)
+
+#define RANGES 8
+
+struct testdev {
+    struct vm_devices *devices;
+    struct bus_range range[RANGES];
+    struct spinlock lock; /* what follows */
+    uint32_t word;        /* the register */
+    uint32_t address;
+    uint32_t waits;
+    pfn_t memory;
+};
+
+/* ---- registers ---- */
+
+static enum bus_result move_word(struct bus_access *access, uint32_t *word)
+{
+    uint8_t *at = (uint8_t *)word + access->offset;
+
+    if (access->size > sizeof(*word) - access->offset) {
+        return BUS_NOBODY;
+    }
+    if (access->write) {
+        memcpy(at, &access->value, access->size);
+    } else {
+        access->value = 0;
+        memcpy(&access->value, at, access->size);
+    }
+    return BUS_DONE;
+}
+
+static enum bus_result access_word(struct bus_access *access)
+{
+    struct testdev *test = access->range->owner;
+
+    return move_word(access, &test->word);
+}
+
+static enum bus_result access_address(struct bus_access *access)
+{
+    struct testdev *test = access->range->owner;
+
+    return move_word(access, &test->address);
+}
+
+static enum bus_result access_waits(struct bus_access *access)
+{
+    struct testdev *test = access->range->owner;
+
+    return move_word(access, &test->waits);
+}
+
+static enum bus_result read_nothing(struct bus_access *access)
+{
+    (void)access;
+    return BUS_NOBODY;
+}
+
+static enum bus_result write_evict(struct bus_access *access)
+{
+    (void)space_evict(access->vcpu->space, gpa_to_gfn(gpa(access->value)));
+    return BUS_DONE;
+}
+
+/* ---- interrupt lines ---- */
+
+/* A pulse that a CPU with IF = 0 has not taken yet lasts until it does, as QEMU's 8259s latch it.
+ */
+static bool lasts(const struct lines *lines, unsigned line)
+{
+    return lines_pic_is_open(lines, line) && lines_pic_is_requested(lines, line);
+}
+
+static void set_line(struct lines *lines, unsigned line, bool level)
+{
+    bool isa = line < ISA_LINES && line != ISA_CASCADE;
+
+    if (isa && !level && lasts(lines, line)) {
+        return;
+    }
+    if (isa) {
+        lines_set(lines, line, level);
+    } else {
+        vioapic_set_pin(&lines->ioapic, line, level);
+    }
+}
+
+static enum bus_result write_line(struct bus_access *access)
+{
+    struct testdev *test = access->range->owner;
+
+    set_line(&test->devices->lines, (unsigned)access->offset, access->value != 0);
+    return BUS_DONE;
+}
+
+/* ---- memory ---- */
+
+static enum bus_result access_memory(struct bus_access *access)
+{
+    struct testdev *test = access->range->owner;
+    uint8_t *at = (uint8_t *)mm_frame_ptr(test->memory) + access->offset;
+
+    if (access->write) {
+        memcpy(at, &access->value, access->size);
+    } else {
+        access->value = 0;
+        memcpy(&access->value, at, access->size);
+    }
+    return BUS_DONE;
+}
+
+/* Looks first: what has not come changes nothing.  What is no memory, or lost, reads as zero. */
+static enum bus_result access_guest(struct bus_access *access, uint32_t at)
+{
+    struct testdev *test = access->range->owner;
+    struct vcpu *vcpu = access->vcpu;
+    uint64_t value = 0;
+    enum mm_result result =
+        access->write
+            ? space_write(vcpu->space, gpa(at), &access->value, access->size, &vcpu->waiter)
+            : space_read(vcpu->space, gpa(at), &value, access->size, &vcpu->waiter);
+
+    if (result == MM_WAIT) {
+        test->waits++;
+        return BUS_PARK;
+    }
+    if (!access->write) {
+        access->value = value;
+    }
+    return BUS_DONE;
+}
+
+static enum bus_result access_data(struct bus_access *access)
+{
+    struct testdev *test = access->range->owner;
+    enum bus_result result = access_guest(access, test->address);
+
+    if (result == BUS_DONE) {
+        test->address += access->size;
+    }
+    return result;
+}
+
+static enum bus_result access_window(struct bus_access *access)
+{
+    const struct testdev *test = access->range->owner;
+
+    return access_guest(access, test->address + (uint32_t)access->offset);
+}
+
+/* ---- life ---- */
+
+static const struct {
+    struct bus_ops ops;
+    uint64_t first, count;
+    bool memory;
+} places[RANGES] = {
+    {{access_word, access_word, NULL, NULL}, PORT_REGISTER, 4, false},
+    {{read_nothing, write_evict, NULL, NULL}, PORT_EVICT, 1, false},
+    {{read_nothing, write_line, NULL, NULL}, PORT_LINES, LINES, false},
+    {{access_address, access_address, NULL, NULL}, PORT_ADDRESS, 4, false},
+    {{access_data, access_data, NULL, NULL}, PORT_DATA, 1, false},
+    {{access_waits, access_waits, NULL, NULL}, PORT_WAITS, 4, false},
+    {{access_memory, access_memory, NULL, NULL}, MEMORY_BASE, MEMORY_BYTES, true},
+    {{access_window, access_window, NULL, NULL}, WINDOW_BASE, PAGE_SIZE, true},
+};
+
+static bool attach(struct testdev *test)
+{
+    struct vm_devices *devices = test->devices;
+
+    for (unsigned i = 0; i < RANGES; i++) {
+        test->range[i] =
+            (struct bus_range){.ops = &places[i].ops, .owner = test, .lock = &test->lock};
+        if (!bus_add(places[i].memory ? &devices->memory : &devices->ports, &test->range[i],
+                     places[i].first, places[i].count)) {
+            return false;
+        }
+    }
+    return true;
+}
 
 bool testdev_create(struct vm_devices *devices)
 {
-    pfn_t memory;
+    struct testdev *test = calloc(1, sizeof(*test));
 
-    if (!frame_alloc_zeroed(MEMORY_ORDER, ALLOC_META, 0, &memory)) {
+    if (test == NULL || !frame_alloc_zeroed(MEMORY_ORDER, ALLOC_META, 0, &test->memory)) {
+        free(test);
         return false;
     }
-    devices->test.memory = memory;
+    spin_init(&test->lock, RANK_VDEV, "testdev");
+    test->devices = devices;
+    devices->test = test;
+    if (!attach(test)) {
+        testdev_destroy(devices);
+        return false;
+    }
     return true;
 }
 
 void testdev_reset(struct vm_devices *devices)
 {
-    devices->test.word = 0;
-    devices->pic.chip[1].imr &= (uint8_t)~BIT(BIOS_LINE - 8);
+    struct testdev *test = devices->test;
+    struct bus_access mask = {.size = 1};
+
+    (void)bus_transfer(&devices->ports, VPIC_SLAVE_PORT + 1, &mask);
+    mask.write = true;
+    mask.value &= (uint8_t)~BIT(BIOS_LINE - 8);
+    (void)bus_transfer(&devices->ports, VPIC_SLAVE_PORT + 1, &mask);
+    spin_lock(&test->lock);
+    test->word = 0;
+    test->address = 0;
+    test->waits = 0;
+    spin_unlock(&test->lock);
 }
 
 void testdev_destroy(struct vm_devices *devices)
 {
-    frame_free(devices->test.memory);
-}
-
-static uint8_t *register_at(struct vm_devices *devices, uint16_t port, unsigned size)
-{
-    unsigned offset = port - PORT_REGISTER;
-
-    if (offset >= sizeof(devices->test.word) || size > sizeof(devices->test.word) - offset) {
-        return NULL;
-    }
-    return (uint8_t *)&devices->test.word + offset;
-}
-
-bool testdev_port_in(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t *value)
-{
-    struct vm_devices *devices = vcpu->vm->devices;
-    const uint8_t *word = register_at(devices, port, size);
-
-    if (word == NULL) {
-        return false;
-    }
-    *value = 0;
-    spin_lock(&devices->lock);
-    memcpy(value, word, size);
-    spin_unlock(&devices->lock);
-    return true;
-}
-
-/* A pulse that a CPU with IF = 0 has not taken yet lasts until it does, as QEMU's 8259s latch it.
- */
-static bool lasts(const struct vm_devices *devices, unsigned line)
-{
-    return vpic_is_open(&devices->pic, line) && vpic_is_requested(&devices->pic, line);
-}
-
-static void set_line(struct vm_devices *devices, unsigned line, bool level)
-{
-    if (line < ISA_LINES && line != ISA_CASCADE && !level && lasts(devices, line)) {
-        return;
-    }
-    if (line < ISA_LINES && line != ISA_CASCADE) {
-        lines_set(devices, line, level);
-    } else {
-        vioapic_set_pin(&devices->ioapic, line, level);
-    }
-}
-
-bool testdev_port_out(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t value)
-{
-    struct vm_devices *devices = vcpu->vm->devices;
-    uint8_t *word = register_at(devices, port, size);
-    bool is_line = port - PORT_LINES < LINES;
-
-    if (port == PORT_EVICT) {
-        space_evict(vcpu->space, gpa_to_gfn(gpa(value)));
-        return true;
-    }
-    if (word == NULL && !is_line) {
-        return false;
-    }
-    spin_lock(&devices->lock);
-    if (is_line) {
-        set_line(devices, port - PORT_LINES, value != 0);
-    } else {
-        memcpy(word, &value, size);
-    }
-    spin_unlock(&devices->lock);
-    return true;
-}
-
-bool testdev_owns_mmio(gpa_t address)
-{
-    return address.v - MEMORY_BASE < MEMORY_BYTES;
-}
-
-static uint8_t *memory_at(struct vm_devices *devices, gpa_t address)
-{
-    return (uint8_t *)mm_frame_ptr(devices->test.memory) + (address.v - MEMORY_BASE);
-}
-
-uint64_t testdev_mmio_read(struct vcpu *vcpu, gpa_t address, unsigned size)
-{
-    struct vm_devices *devices = vcpu->vm->devices;
-    uint64_t value = 0;
-
-    spin_lock(&devices->lock);
-    memcpy(&value, memory_at(devices, address), size);
-    spin_unlock(&devices->lock);
-    return value;
-}
-
-void testdev_mmio_write(struct vcpu *vcpu, gpa_t address, unsigned size, uint64_t value)
-{
-    struct vm_devices *devices = vcpu->vm->devices;
-
-    spin_lock(&devices->lock);
-    memcpy(memory_at(devices, address), &value, size);
-    spin_unlock(&devices->lock);
+    frame_free(devices->test->memory);
+    free(devices->test);
+    devices->test = NULL;
 }

@@ -26,7 +26,7 @@ class Failure(Exception):
 
 class Machine:
     def __init__(self, config, files=(), emu="qemu", cpus=1, memory="768M", disk="nvme",
-                 store="1G", timeout=300, extra=(), log=os.devnull):
+                 store="1G", timeout=300, extra=(), log=os.devnull, loader=None):
         self.dir = tempfile.TemporaryDirectory(prefix="spillway-test-")
         self.text = ""          # everything that came, CR removed
         self.log = open(log, "a", encoding="latin-1", buffering=1)  # the same, as it comes
@@ -41,6 +41,8 @@ class Machine:
         build = [sys.executable, TOOL, "image", "--config", conf, "-o", image]
         for name in files:
             build += ["--file", name]
+        if loader is not None:
+            build += ["--loader", loader]
         subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
         path = os.path.join(self.dir.name, "serial")
         command = [sys.executable, TOOL, "run", "--image", image, "--emu", emu, "--cpus", str(cpus),

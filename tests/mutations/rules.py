@@ -2,8 +2,8 @@
 """The rules, each with what breaks it and the unit test that must notice.
 
 (rule, file, text that stands there exactly once, what to put in its place, test).  The rules of tmem are
-those of docs/hypercall-abi.md, in their order; then those of the memory core, of the store, of requests to disks, and
-of a VM's life.
+those of docs/hypercall-abi.md, in their order; then those of the memory core, of the store, of requests to disks, of
+a VM's life, and of guest devices.
 """
 
 PAGE, TABLE, OPS, IO, TMEM, INTERNAL, PAGE_IO = (
@@ -396,4 +396,28 @@ VM_RULES = (
      "however_it_ended"),
 )
 
-RULES = TMEM_RULES + CORE_RULES + STORE_RULES + PROMISE_RULES + DISK_RULES + VM_RULES
+BUS = "hv/vdev/bus/bus.c"
+DEVICE_RULES = (
+    ("devices: one that was taken out is not accessed", BUS,
+     "return range->present && address - range->first < range->count;",
+     "return true;",
+     "gone_when_it_is_reached"),
+    ("devices: ranges do not overlap", BUS,
+     "count_of(map) < BUS_RANGES_MAX && find_in(map, first, last) == NULL;",
+     "count_of(map) < BUS_RANGES_MAX;",
+     "overlaps_are_refused"),
+    ("devices: nothing is done after an access that parks", BUS,
+     "if (result == BUS_DONE && range->ops->after != NULL) {",
+     "if (range->ops->after != NULL) {",
+     "accesses"),
+    ("devices: an element that parks is not counted", "arch/x86/guest/guest.h",
+     "return result == BUS_PARK ? GUEST_PARK : GUEST_OK;",
+     "return result == BUS_PARK ? GUEST_OK : GUEST_OK;",
+     "test_port_strings_park"),
+    ("devices: who unmasks a line starts its timer", "hv/vdev/irq/lines.c",
+     ".read = read_pic, .write = write_pic, .before = settle_around, .after = settle_around};",
+     ".read = read_pic, .write = write_pic, .before = settle_around};",
+     "masked_costs_nothing"),
+)
+
+RULES = TMEM_RULES + CORE_RULES + STORE_RULES + PROMISE_RULES + DISK_RULES + VM_RULES + DEVICE_RULES

@@ -179,6 +179,40 @@ static void accesses(void **state)
     assert_int_equal(device->afters, 2);
 }
 
+static uint64_t goes_to; /* 0: nowhere */
+
+/* What another CPU may do after the look-up and before the lock. */
+static void goes_away(struct bus_access *access)
+{
+    (void)access;
+    bus_remove(&map, &devices[0].range);
+    if (goes_to != 0) {
+        assert_true(add(0, goes_to, 8));
+    }
+}
+
+static const struct bus_ops shy_ops = {
+    .read = device_read, .write = device_write, .before = goes_away};
+
+static void gone_when_it_is_reached(void **state)
+{
+    (void)state;
+    start();
+    devices[0].range.ops = &shy_ops;
+    for (goes_to = 0; goes_to < 0x400; goes_to += 0x200) {
+        struct bus_access access = {.size = 1};
+
+        assert_true(add(0, 0x100, 8));
+        assert_int_equal(bus_transfer(&map, 0x104, &access), BUS_NOBODY);
+        assert_int_equal(devices[0].reads, 0);
+        bus_remove(&map, &devices[0].range);
+    }
+    goes_to = 0x104; /* there again, elsewhere */
+    assert_true(add(0, 0x100, 8));
+    assert_int_equal(bus_transfer(&map, 0x104, &(struct bus_access){.size = 1}), BUS_DONE);
+    assert_int_equal(devices[0].offset, 0);
+}
+
 /* ---- registers of a byte ---- */
 
 static uint8_t registers[8];
@@ -368,6 +402,7 @@ int main(void)
         cmocka_unit_test(overlaps_are_refused),
         cmocka_unit_test(full),
         cmocka_unit_test(accesses),
+        cmocka_unit_test(gone_when_it_is_reached),
         cmocka_unit_test(bytes),
         cmocka_unit_test(random_ranges),
         cmocka_unit_test(moves_while_it_is_accessed),

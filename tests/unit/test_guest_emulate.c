@@ -271,6 +271,48 @@ static void test_park_everywhere(void **state)
     park_sweep((const uint8_t *)"\x48\xa5", 2, 0x7f0000001010, false);
 }
 
+/* Each access to the device parks once: nothing has happened to it then, nor to the registers. */
+static unsigned device_park_sweep(const uint8_t *bytes, unsigned count)
+{
+    static struct fake_machine wanted;
+
+    build_paged(bytes, count);
+    assert_int_equal(native_emulate(), EXIT_RESUME);
+    wanted = fake;
+    for (unsigned at = 1;; at++) {
+        struct guest_registers before;
+
+        build_paged(bytes, count);
+        before = fake.vcpu.regs;
+        fake.device_parks_at = at;
+        if (native_emulate() == EXIT_RESUME) {
+            return at - 1;
+        }
+        assert_memory_equal(&before, &fake.vcpu.regs, sizeof(before));
+        for (unsigned i = 0; i < PAGE_SIZE; i++) {
+            assert_int_equal(fake.device[i], (uint8_t)(i * 7));
+        }
+        assert_int_equal(native_emulate(), EXIT_RESUME);
+        assert_memory_equal(&wanted.vcpu.regs, &fake.vcpu.regs, sizeof(before));
+        assert_memory_equal(wanted.device, fake.device, sizeof(fake.device));
+        assert_memory_equal(wanted.ram, fake.ram, sizeof(fake.ram));
+    }
+}
+
+static void test_device_parks(void **state)
+{
+    (void)state;
+    /* mov %eax, (%rdi); mov (%rdi), %eax; lock add %eax, (%rdi); movsq to it */
+    assert_int_equal(device_park_sweep((const uint8_t *)"\x89\x07", 2), 1);
+    assert_int_equal(device_park_sweep((const uint8_t *)"\x8b\x07", 2), 1);
+    assert_int_equal(device_park_sweep((const uint8_t *)"\xf0\x01\x07", 3), 2);
+    assert_int_equal(device_park_sweep((const uint8_t *)"\x48\xa5", 2), 1);
+    assert_int_equal(device_park_sweep((const uint8_t *)"\x0f\xb1\x07", 3), 2); /* cmpxchg */
+    assert_int_equal(device_park_sweep((const uint8_t *)"\x0f\xa5\x07", 3), 2); /* shld */
+    assert_int_equal(device_park_sweep((const uint8_t *)"\xf7\x27", 2), 1);     /* mul */
+    assert_int_equal(device_park_sweep((const uint8_t *)"\x48\xae", 2), 1);     /* scasb */
+}
+
 static void test_movs_device_to_memory(void **state)
 {
     (void)state;
@@ -340,6 +382,44 @@ static void test_outs_ins(void **state)
     assert_int_equal(fake.ram[0x30ffe], 0x34);
     assert_int_equal(fake.vcpu.regs.rip, 0x1002);
     assert_true(fake.vcpu.regs.gpr[GPR_RDI] == 0x7f0000001000);
+}
+
+/* One element of a string parks: those before it are done and are not done again. */
+static void port_string_parks(const char *code, bool in, unsigned at)
+{
+    unsigned parks = 0;
+
+    build_paged((const uint8_t *)code, 2);
+    fake.vcpu.regs.gpr[GPR_RCX] = 100;
+    fake.vcpu.regs.gpr[GPR_RDI] = 0x7f0000000800;
+    fake.device_parks_at = at;
+    for (unsigned i = 0; i < 8 && fake.vcpu.regs.rip == 0x1000; i++) {
+        enum exit_result result = string_io(0x3f8, 1, in);
+
+        if (result == EXIT_PARK) {
+            parks++;
+            assert_int_equal(fake.vcpu.regs.gpr[GPR_RCX], 100 - (at - 1));
+            assert_int_equal(fake.port_bytes, at - 1);
+        }
+    }
+    assert_int_equal(parks, 1);
+    assert_int_equal(fake.vcpu.regs.rip, 0x1002);
+    assert_int_equal(fake.port_bytes, 100);
+    for (unsigned i = 0; i < 100 && in; i++) {
+        assert_int_equal(fake.ram[0x30800 + i], (uint8_t)(0xf8 + i));
+    }
+    if (!in) {
+        assert_memory_equal(fake.port_log, fake.ram + 0x30100, 100);
+    }
+}
+
+static void test_port_strings_park(void **state)
+{
+    (void)state;
+    for (unsigned at = 1; at <= 100; at++) {
+        port_string_parks("\xf3\x6e", false, at); /* rep outsb */
+        port_string_parks("\xf3\x6c", true, at);  /* rep insb */
+    }
 }
 
 /* ---- what is refused ---- */
@@ -470,9 +550,11 @@ int main(void)
         cmocka_unit_test(test_strings_against_cpu),
         cmocka_unit_test(test_moffs),
         cmocka_unit_test(test_park_everywhere),
+        cmocka_unit_test(test_device_parks),
         cmocka_unit_test(test_movs_device_to_memory),
         cmocka_unit_test(test_string_ends_in_fault),
         cmocka_unit_test(test_outs_ins),
+        cmocka_unit_test(test_port_strings_park),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_step),
         cmocka_unit_test(test_random_code),

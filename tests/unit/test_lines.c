@@ -9,7 +9,6 @@
 
 #include "arch/x86/hw/msr.h"
 #include "hv/timer.h"
-#include "hv/vdev/access.h"
 #include "hv/vdev/irq/lines.h"
 #include "hv/vdev/legacy/vpit.h"
 #include "tests/unit/vdev_fake.h"
@@ -32,12 +31,12 @@ static struct vcpu *vcpu(void)
 
 static void out8(uint16_t port, uint8_t value)
 {
-    bus_port_out(vcpu(), port, 1, value);
+    vfake_port_out(port, 1, value);
 }
 
 static uint8_t in8(uint16_t port)
 {
-    return (uint8_t)bus_port_in(vcpu(), port, 1);
+    return (uint8_t)vfake_port_in(port, 1);
 }
 
 static bool extint(void)
@@ -52,8 +51,8 @@ static int apic_vector(void)
 
 static void set_pin(unsigned pin, uint32_t low)
 {
-    bus_mmio_write(vcpu(), gpa(VIOAPIC_BASE), 4, 0x10 + 2 * pin);
-    bus_mmio_write(vcpu(), gpa(VIOAPIC_BASE + 0x10), 4, low);
+    vfake_mmio_write(gpa(VIOAPIC_BASE), 4, 0x10 + 2 * pin);
+    vfake_mmio_write(gpa(VIOAPIC_BASE + 0x10), 4, low);
 }
 
 static void set_lint0(uint32_t value)
@@ -67,8 +66,8 @@ static void init_pics(uint16_t masks)
     static const uint8_t words[2][4] = {{0x11, 0x30, 0x04, 0x01}, {0x11, 0x38, 0x02, 0x01}};
 
     for (unsigned i = 0; i < 4; i++) {
-        bus_port_out(vcpu(), VPIC_MASTER_PORT + (i > 0), 1, words[0][i]);
-        bus_port_out(vcpu(), VPIC_SLAVE_PORT + (i > 0), 1, words[1][i]);
+        vfake_port_out(VPIC_MASTER_PORT + (i > 0), 1, words[0][i]);
+        vfake_port_out(VPIC_SLAVE_PORT + (i > 0), 1, words[1][i]);
     }
     out8(VPIC_MASTER_PORT + 1, (uint8_t)masks);
     out8(VPIC_SLAVE_PORT + 1, (uint8_t)(masks >> 8));
@@ -101,7 +100,7 @@ static void each_line_goes_to_both(void **state)
     out8(0x3f9, 0x02); /* transmitter empty: it is */
     assert_true(extint());
     assert_int_equal(apic_vector(), VECTOR);
-    assert_int_equal(vm_devices_acknowledge(&vfake.vm), UART_VECTOR);
+    assert_int_equal(lines_acknowledge(vfake.vm.lines), UART_VECTOR);
     assert_false(extint());
     vfake_stop();
 }
@@ -116,7 +115,7 @@ static void line_falls_first(void **state)
     assert_true(extint());
     (void)in8(0x3fa);
     assert_false(extint());
-    assert_int_equal(vm_devices_acknowledge(&vfake.vm), 0x37); /* spurious */
+    assert_int_equal(lines_acknowledge(vfake.vm.lines), 0x37); /* spurious */
     vfake_stop();
 }
 
@@ -157,7 +156,7 @@ static void apic_switched_off(void **state)
     assert_false(extint());
     assert_true(vlapic_msr_write(vcpu(), APIC_BASE, APIC_BASE_DEFAULT));
     assert_true(extint());
-    assert_int_equal(vm_devices_acknowledge(&vfake.vm), UART_VECTOR);
+    assert_int_equal(lines_acknowledge(vfake.vm.lines), UART_VECTOR);
     vfake_stop();
 }
 
@@ -205,7 +204,7 @@ static unsigned take_ticks(uint64_t ns)
     for (uint64_t end = vfake.clock_ns + ns; vfake.clock_ns < end;) {
         vfake_advance(100000);
         if (extint()) {
-            assert_int_equal(vm_devices_acknowledge(&vfake.vm), TICK_VECTOR);
+            assert_int_equal(lines_acknowledge(vfake.vm.lines), TICK_VECTOR);
             out8(VPIC_MASTER_PORT, 0x20);
             ticks++;
         }
@@ -262,7 +261,7 @@ static void waiting_tick_costs_nothing(void **state)
     vfake.served[0] = 0;
     vfake_advance(NS_PER_S);
     assert_int_equal(vfake.served[0], 0);
-    assert_in_range(take_ticks(8 * NS_PER_MS), LINE_TICKS_MAX, LINE_TICKS_MAX + 3);
+    assert_in_range(take_ticks(8 * NS_PER_MS), VTIMERS_TICKS_MAX, VTIMERS_TICKS_MAX + 3);
     assert_true(timer_next() != TIMER_NEVER);
     vfake_stop();
 }
@@ -285,12 +284,12 @@ static void paused(void **state)
     vfake.vcpu[1].state = VCPU_RUNNING;
     vm_devices_begin_run(&vfake.vm);
     assert_true(extint());
-    assert_in_range(take_ticks(8 * NS_PER_MS), LINE_TICKS_MAX, LINE_TICKS_MAX + 3);
+    assert_in_range(take_ticks(8 * NS_PER_MS), VTIMERS_TICKS_MAX, VTIMERS_TICKS_MAX + 3);
     assert_in_range(take_ticks(NS_PER_S), 248, 252);
     vfake_stop();
 }
 
-/* However short the period: no more than one in LINE_TICK_MIN_NS. */
+/* However short the period: no more than one in VTIMERS_TICK_MIN_NS. */
 static void ticks_are_bounded(void **state)
 {
     (void)state;
@@ -298,8 +297,8 @@ static void ticks_are_bounded(void **state)
     init_pics(0xfffe);
     for (unsigned count = 1; count < 300; count += 37) {
         program_pit(count);
-        assert_in_range(take_ticks(100 * NS_PER_MS), 1, 100 * NS_PER_MS / LINE_TICK_MIN_NS + 1);
-        assert_true(vfake.served[0] <= 100 * NS_PER_MS / LINE_TICK_MIN_NS + 2);
+        assert_in_range(take_ticks(100 * NS_PER_MS), 1, 100 * NS_PER_MS / VTIMERS_TICK_MIN_NS + 1);
+        assert_true(vfake.served[0] <= 100 * NS_PER_MS / VTIMERS_TICK_MIN_NS + 2);
         vfake.served[0] = 0;
     }
     vfake_stop();
@@ -309,12 +308,12 @@ static void ticks_are_bounded(void **state)
 
 static void hpet_out(unsigned offset, unsigned size, uint64_t value)
 {
-    bus_mmio_write(vcpu(), gpa(VHPET_BASE + offset), size, value);
+    vfake_mmio_write(gpa(VHPET_BASE + offset), size, value);
 }
 
 static uint64_t hpet_in(unsigned offset, unsigned size)
 {
-    return bus_mmio_read(vcpu(), gpa(VHPET_BASE + offset), size);
+    return vfake_mmio_read(gpa(VHPET_BASE + offset), size);
 }
 
 /* Comparator 0 takes the PIT's place at both controllers, comparator 1 the RTC's. */
@@ -336,7 +335,7 @@ static void hpet_replaces(void **state)
     hpet_out(0x128, 4, (uint32_t)hpet_in(0xf0, 4) + 100000);
     vfake_advance(NS_PER_MS);
     assert_true(extint());
-    assert_int_equal(vm_devices_acknowledge(&vfake.vm), 0x38);
+    assert_int_equal(lines_acknowledge(vfake.vm.lines), 0x38);
     assert_int_equal(timer_next(), vfake.clock_ns + ((1ull << 32) * 10)); /* when it wraps */
     hpet_out(0x10, 4, 1);
     out8(VPIC_MASTER_PORT, 0x20);

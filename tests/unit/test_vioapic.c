@@ -7,30 +7,23 @@
 
 #include <cmocka.h>
 
-#include "hv/vdev/access.h"
 #include "tests/unit/vdev_fake.h"
-
-#define RTE_REMOTE_IRR 0x4000
-#define RTE_LEVEL      0x8000
-#define RTE_MASKED     0x10000
 
 static uint32_t window_read(unsigned index)
 {
-    bus_mmio_write(&vfake.vcpu[0], gpa(VIOAPIC_BASE), 1, index);
-    return (uint32_t)bus_mmio_read(&vfake.vcpu[0], gpa(VIOAPIC_BASE + 0x10), 4);
+    vfake_mmio_write(gpa(VIOAPIC_BASE), 1, index);
+    return (uint32_t)vfake_mmio_read(gpa(VIOAPIC_BASE + 0x10), 4);
 }
 
 static void window_write(unsigned index, uint32_t value)
 {
-    bus_mmio_write(&vfake.vcpu[0], gpa(VIOAPIC_BASE), 4, index);
-    bus_mmio_write(&vfake.vcpu[0], gpa(VIOAPIC_BASE + 0x10), 4, value);
+    vfake_mmio_write(gpa(VIOAPIC_BASE), 4, index);
+    vfake_mmio_write(gpa(VIOAPIC_BASE + 0x10), 4, value);
 }
 
 static void set_pin(unsigned pin, bool level)
 {
-    spin_lock(&vfake.vm.devices->lock);
-    vioapic_set_pin(&vfake.vm.devices->ioapic, pin, level);
-    spin_unlock(&vfake.vm.devices->lock);
+    vioapic_set_pin(&vfake.vm.lines->ioapic, pin, level);
 }
 
 static uint32_t redirection(unsigned pin)
@@ -76,12 +69,12 @@ static void registers(void **state)
         (void)window_read(index);
     }
     for (unsigned offset = 0; offset < 0x1000; offset++) {
-        (void)bus_mmio_read(&vfake.vcpu[0], gpa(VIOAPIC_BASE + offset), 1);
+        (void)vfake_mmio_read(gpa(VIOAPIC_BASE + offset), 1);
     }
     assert_int_equal(vfake.vm.unowned_mmio, 0);
-    assert_int_equal(bus_mmio_read(&vfake.vcpu[0], gpa(0xd0000000), 8), UINT64_MAX);
-    assert_int_equal(bus_mmio_read(&vfake.vcpu[0], gpa(0xd0000000), 2), 0xffff);
-    bus_mmio_write(&vfake.vcpu[0], gpa(0xd0000000), 4, 1);
+    assert_int_equal(vfake_mmio_read(gpa(0xd0000000), 8), UINT64_MAX);
+    assert_int_equal(vfake_mmio_read(gpa(0xd0000000), 2), 0xffff);
+    vfake_mmio_write(gpa(0xd0000000), 4, 1);
     assert_int_equal(vfake.vm.unowned_mmio, 3);
     vfake_stop();
 }
@@ -151,10 +144,10 @@ static void eoi_register(void **state)
     vfake_start(1);
     route(9, RTE_LEVEL | 0x39, 0);
     set_pin(9, true);
-    bus_mmio_write(&vfake.vcpu[0], gpa(VIOAPIC_BASE + 0x40), 4, 0x38); /* another vector */
+    vfake_mmio_write(gpa(VIOAPIC_BASE + 0x40), 4, 0x38); /* another vector */
     assert_true(redirection(9) & RTE_REMOTE_IRR);
     set_pin(9, false);
-    bus_mmio_write(&vfake.vcpu[0], gpa(VIOAPIC_BASE + 0x40), 4, 0x39);
+    vfake_mmio_write(gpa(VIOAPIC_BASE + 0x40), 4, 0x39);
     assert_false(redirection(9) & RTE_REMOTE_IRR);
     set_pin(9, true);
     route(9, 0x39, 0); /* switching to edge clears remote IRR */
@@ -184,11 +177,11 @@ static void uart_interrupt(void **state)
     (void)state;
     vfake_start(1);
     route(VUART_IRQ, 0x44, 0);
-    bus_port_out(&vfake.vcpu[0], 0x3f9, 1, 1);
-    assert_true(uart_receive(&vfake.vm, 'x'));
+    vfake_port_out(0x3f9, 1, 1);
+    assert_true(vm_devices_type(&vfake.vm, 'x'));
     assert_int_equal(take(0), 0x44);
-    assert_int_equal(bus_port_in(&vfake.vcpu[0], 0x3f8, 1), 'x');
-    assert_true(uart_receive(&vfake.vm, 'y'));
+    assert_int_equal(vfake_port_in(0x3f8, 1), 'x');
+    assert_true(vm_devices_type(&vfake.vm, 'y'));
     assert_int_equal(take(0), 0x44);
     vfake_stop();
 }

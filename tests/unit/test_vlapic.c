@@ -330,9 +330,9 @@ static void level_eoi_reaches_ioapic(void **state)
 
     (void)state;
     vfake_start(1);
-    ioapic = &vfake.vm.devices->ioapic;
-    vioapic_write(ioapic, 0, 0x10 + 2 * 9);
-    vioapic_write(ioapic, 0x10, 0x8031); /* pin 9, level */
+    ioapic = &vfake.vm.lines->ioapic;
+    vfake_mmio_write(gpa(VIOAPIC_BASE), 4, 0x10 + 2 * 9);
+    vfake_mmio_write(gpa(VIOAPIC_BASE + 0x10), 4, 0x8031); /* pin 9, level */
     vioapic_set_pin(ioapic, 9, true);
     assert_int_equal(take(0), 0x31);
     assert_int_equal(take(0), 0x31); /* still asserted: the EOI sent it again */

@@ -20,7 +20,7 @@
 #include "hv/machine.h"
 #include "hv/run/sched.h"
 #include "hv/run/vcpu_request.h"
-#include "hv/vdev/cmos.h"
+#include "hv/vdev/legacy/vcmos.h"
 #include "hv/vdev/devices.h"
 #include "hv/vdev/kvmclock.h"
 #include "hv/vm/control.h"

@@ -10,7 +10,6 @@
 
 #include "hv/loop.h"
 #include "hv/timer.h"
-#include "hv/vdev/access.h"
 #include "hv/vm/control.h"
 #include "hv/vm/internal.h"
 #include "tests/unit/vdev_fake.h"
@@ -57,12 +56,12 @@ bool vm_stay_off(struct vm *vm)
 
 static uint32_t in(uint16_t port, unsigned size)
 {
-    return bus_port_in(&vfake.vcpu[0], port, size);
+    return vfake_port_in(port, size);
 }
 
 static void out(uint16_t port, unsigned size, uint32_t value)
 {
-    bus_port_out(&vfake.vcpu[0], port, size, value);
+    vfake_port_out(port, size, value);
 }
 
 static uint32_t events(void)
@@ -72,8 +71,8 @@ static uint32_t events(void)
 
 static void route_interrupt(uint32_t low)
 {
-    bus_mmio_write(&vfake.vcpu[0], gpa(VIOAPIC_BASE), 4, 0x10 + 2 * VPM_SCI);
-    bus_mmio_write(&vfake.vcpu[0], gpa(VIOAPIC_BASE + 0x10), 4, low);
+    vfake_mmio_write(gpa(VIOAPIC_BASE), 4, 0x10 + 2 * VPM_SCI);
+    vfake_mmio_write(gpa(VIOAPIC_BASE + 0x10), 4, low);
 }
 
 static int pending(void)

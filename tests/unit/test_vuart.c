@@ -9,18 +9,17 @@
 
 #include <cmocka.h>
 
-#include "hv/vdev/access.h"
 #include "hv/vdev/kvmclock.h"
 #include "tests/unit/vdev_fake.h"
 
 static uint8_t in8(uint16_t port)
 {
-    return (uint8_t)bus_port_in(&vfake.vcpu[0], port, 1);
+    return (uint8_t)vfake_port_in(port, 1);
 }
 
 static void out8(uint16_t port, uint8_t value)
 {
-    bus_port_out(&vfake.vcpu[0], port, 1, value);
+    vfake_port_out(port, 1, value);
 }
 
 static bool irq(void)
@@ -92,7 +91,7 @@ static void output(void **state)
     assert_true(irq());
     assert_int_equal(vfake.output_bytes, 2);
     assert_memory_equal(vfake.output, "hi", 2);
-    bus_port_out(&vfake.vcpu[0], 0x3f8, 2, 0x0021); /* a word: data and IER */
+    vfake_port_out(0x3f8, 2, 0x0021); /* a word: data and IER */
     assert_int_equal(vfake.output[2], '!');
     assert_false(irq());
     vfake_stop();
@@ -115,11 +114,11 @@ static void output_waits(void **state)
     assert_false(irq());
     vfake.busy = false;
     assert_false(irq());
-    uart_output_ready(&vfake.vm);
+    vm_devices_output_ready(&vfake.vm);
     assert_true(irq());
     assert_int_equal(in8(0x3fd), 0x60);
     assert_int_equal(in8(0x3fa) & 0x0f, 2);
-    uart_output_ready(&vfake.vm); /* it has not waited */
+    vm_devices_output_ready(&vfake.vm); /* it has not waited */
     assert_false(irq());
     /* The guest sees it before it is told: the interrupt comes all the same. */
     vfake.busy = true;
@@ -134,7 +133,7 @@ static void output_waits(void **state)
     assert_int_equal(in8(0x3fd), 0);
     vm_devices_reset(&vfake.vm);
     vfake.busy = false;
-    uart_output_ready(&vfake.vm);
+    vm_devices_output_ready(&vfake.vm);
     assert_false(irq());
     vfake_stop();
 }
@@ -146,9 +145,9 @@ static void input(void **state)
     out8(0x3fa, 1);
     out8(0x3f9, 1);
     for (unsigned i = 0; i < VUART_QUEUE_SIZE; i++) {
-        assert_true(uart_receive(&vfake.vm, (char)i));
+        assert_true(vm_devices_type(&vfake.vm, (char)i));
     }
-    assert_false(uart_receive(&vfake.vm, 'x'));
+    assert_false(vm_devices_type(&vfake.vm, 'x'));
     assert_true(irq());
     assert_int_equal(in8(0x3fa), 0xc4);
     assert_int_equal(in8(0x3fd), 0x61); /* no overrun: the sender waits */
@@ -160,15 +159,15 @@ static void input(void **state)
     assert_false(irq());
     assert_int_equal(in8(0x3fd), 0x60);
     assert_int_equal(in8(0x3f8), 0);
-    assert_true(uart_receive(&vfake.vm, 'y'));
+    assert_true(vm_devices_type(&vfake.vm, 'y'));
     out8(0x3fa, 3); /* clears the receiver */
     assert_int_equal(in8(0x3fd), 0x60);
-    for (unsigned i = 0; uart_receive(&vfake.vm, 'z'); i++) {
+    for (unsigned i = 0; vm_devices_type(&vfake.vm, 'z'); i++) {
         assert_true(i < VUART_QUEUE_SIZE);
     }
     out8(0x3fa, 3);
     assert_int_equal(vfake.room_calls, 2);
-    while (uart_receive(&vfake.vm, 'z')) {
+    while (vm_devices_type(&vfake.vm, 'z')) {
     }
     vm_devices_reset(&vfake.vm);
     assert_int_equal(vfake.room_calls, 3);
@@ -182,7 +181,7 @@ static void loopback(void **state)
     out8(0x3fc, 0x10);
     out8(0x3f8, 0xae);
     assert_int_equal(vfake.output_bytes, 0);
-    assert_false(uart_receive(&vfake.vm, 'x'));
+    assert_false(vm_devices_type(&vfake.vm, 'x'));
     assert_int_equal(in8(0x3f8), 0xae);
     (void)in8(0x3fe);
     out8(0x3fc, 0x1f);
@@ -208,9 +207,9 @@ static void random_ports(void **state)
         seed = seed * 1664525 + 1013904223;
         port = (seed >> 8 & 3) == 0 ? 0x3f8 + (seed >> 12 & 7) : 0x40 + (seed >> 12 & 0x3f);
         if (seed >> 31) {
-            bus_port_out(&vfake.vcpu[0], port, 1u << (seed >> 29 & 1), seed >> 16);
+            vfake_port_out(port, 1u << (seed >> 29 & 1), seed >> 16);
         } else {
-            (void)bus_port_in(&vfake.vcpu[0], port, 1u << (seed >> 29 & 1));
+            (void)vfake_port_in(port, 1u << (seed >> 29 & 1));
         }
         vfake.clock_ns += seed >> 20 & 0xff;
     }
@@ -221,10 +220,10 @@ static void unowned(void **state)
 {
     (void)state;
     vfake_start(1);
-    assert_int_equal(bus_port_in(&vfake.vcpu[0], 0x3f0, 4), 0xffffffff);
-    assert_int_equal(bus_port_in(&vfake.vcpu[0], 0x2f8, 1), 0xff);
-    assert_int_equal(bus_port_in(&vfake.vcpu[0], 0x2f8, 2), 0xffff);
-    bus_port_out(&vfake.vcpu[0], 0x3f0, 4, 0x80000000);
+    assert_int_equal(vfake_port_in(0x3f0, 4), 0xffffffff);
+    assert_int_equal(vfake_port_in(0x2f8, 1), 0xff);
+    assert_int_equal(vfake_port_in(0x2f8, 2), 0xffff);
+    vfake_port_out(0x3f0, 4, 0x80000000);
     assert_int_equal(vfake.vm.unowned_io, 4);
     out8(0x80, 1);
     assert_int_equal(vfake.vm.unowned_io, 4);
@@ -233,8 +232,8 @@ static void unowned(void **state)
 
 static uint32_t configuration(uint32_t address, uint16_t port, unsigned size)
 {
-    bus_port_out(&vfake.vcpu[0], 0xcf8, 4, address);
-    return bus_port_in(&vfake.vcpu[0], port, size);
+    vfake_port_out(0xcf8, 4, address);
+    return vfake_port_in(port, size);
 }
 
 /* Linux's pci_check_type1 and its sanity check; the reset register lies in between. */
@@ -253,11 +252,11 @@ static void empty_pci_bus(void **state)
         assert_int_equal(configuration(0x80000000 | function << 8, 0xcfc, 4), 0xffffffff);
     }
     assert_int_equal(configuration(0x80000000, 0xcff, 4), 0xffffff00); /* beyond its ports */
-    bus_port_out(&vfake.vcpu[0], 0xcfc, 4, 0);
+    vfake_port_out(0xcfc, 4, 0);
     assert_int_equal(configuration(0x80000000, 0xcfc, 4), 0x00081b36);
     out8(0xcf9, 0x02);
     assert_int_equal(in8(0xcf9), 0x02);
-    assert_int_equal(bus_port_in(&vfake.vcpu[0], 0xcf8, 4), 0x80000000);
+    assert_int_equal(vfake_port_in(0xcf8, 4), 0x80000000);
     assert_int_equal(vfake.resets, 0);
     out8(0xcf9, 0x06);
     assert_int_equal(vfake.resets, 1);
@@ -280,10 +279,10 @@ static void endings(void **state)
     assert_int_equal(vfake.resets, 3);
     out8(0xf4, 0);
     assert_int_equal(vfake.outcome, VM_OUTCOME_OK);
-    bus_port_out(&vfake.vcpu[0], 0xf4, 4, 0x12345678);
+    vfake_port_out(0xf4, 4, 0x12345678);
     assert_int_equal(vfake.outcome, VM_OUTCOME_FAILED);
     assert_int_equal(vfake.code, 0x12345678);
-    bus_port_out(&vfake.vcpu[0], 0xf4, 2, 0xffff0100);
+    vfake_port_out(0xf4, 2, 0xffff0100);
     assert_int_equal(vfake.code, 0x100);
     assert_int_equal(vfake.ends, 3);
     vfake_stop();

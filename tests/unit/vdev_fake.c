@@ -9,6 +9,7 @@
 #include "hv/operator/console.h"
 #include "hv/run/sched.h"
 #include "hv/timer.h"
+#include "hv/vdev/access.h"
 
 struct vdev_fake vfake;
 
@@ -199,6 +200,40 @@ void vfake_advance(uint64_t ns)
 {
     vfake.clock_ns += ns;
     timer_run();
+}
+
+/* What waits has no business here. */
+static void expect_done(enum bus_result result)
+{
+    if (result != BUS_DONE) {
+        abort();
+    }
+}
+
+uint32_t vfake_port_in(uint16_t port, unsigned size)
+{
+    uint32_t value;
+
+    expect_done(vdev_port_in(&vfake.vcpu[0], port, size, &value));
+    return value;
+}
+
+void vfake_port_out(uint16_t port, unsigned size, uint32_t value)
+{
+    expect_done(vdev_port_out(&vfake.vcpu[0], port, size, value));
+}
+
+uint64_t vfake_mmio_read(gpa_t address, unsigned size)
+{
+    uint64_t value;
+
+    expect_done(vdev_mmio_read(&vfake.vcpu[0], address, size, &value));
+    return value;
+}
+
+void vfake_mmio_write(gpa_t address, unsigned size, uint64_t value)
+{
+    expect_done(vdev_mmio_write(&vfake.vcpu[0], address, size, value));
 }
 
 void vfake_memory(uint64_t bytes)

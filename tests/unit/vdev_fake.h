@@ -54,6 +54,11 @@ void vfake_start(unsigned vcpus);
 void vfake_stop(void);
 /* Moves the clock and runs the timers that are due. */
 void vfake_advance(uint64_t ns);
+/* Accesses of the first vCPU, which are done at once. */
+uint32_t vfake_port_in(uint16_t port, unsigned size);
+void vfake_port_out(uint16_t port, unsigned size, uint32_t value);
+uint64_t vfake_mmio_read(gpa_t address, unsigned size);
+void vfake_mmio_write(gpa_t address, unsigned size, uint64_t value);
 /* Guest memory of that size, zeroed. */
 void vfake_memory(uint64_t bytes);
 

@@ -12,6 +12,7 @@
 #include "arch/x86/guest/decode.h"
 #include "hv/guest/vcpu.h"
 #include "hv/guest/vm.h"
+#include "hv/vdev/access.h"
 
 enum guest_result {
     GUEST_OK,
@@ -46,6 +47,12 @@ enum exit_result guest_exit_result(enum guest_result result);
 /* Maps the outcome of a space operation; names `what` if the VM has to be failed. */
 enum guest_result guest_memory_result(struct vcpu *vcpu, enum mm_result result, gpa_t at,
                                       const char *what);
+/* Likewise of an access to a device. */
+static inline enum guest_result guest_bus_result(enum bus_result result)
+{
+    return result == BUS_PARK ? GUEST_PARK : GUEST_OK;
+}
+
 /* Queues a general protection fault; GUEST_FAULT. */
 enum guest_result guest_raise_gp(struct vcpu *vcpu);
 enum guest_result guest_raise_ud(struct vcpu *vcpu);

@@ -126,27 +126,34 @@ static unsigned device_step(unsigned bytes)
     return (bytes & (bytes - 1)) == 0 ? bytes : 1;
 }
 
-static void device_read(struct vcpu *vcpu, gpa_t at, unsigned bytes, uint8_t *to)
+/* One that parks does so as a whole: the parts before it are accessed again. */
+static enum bus_result device_read(struct vcpu *vcpu, gpa_t at, unsigned bytes, uint8_t *to)
 {
     unsigned step = device_step(bytes);
+    enum bus_result result = BUS_DONE;
 
-    for (unsigned i = 0; i < bytes; i += step) {
-        uint64_t part = bus_mmio_read(vcpu, gpa(at.v + i), step);
+    for (unsigned i = 0; i < bytes && result == BUS_DONE; i += step) {
+        uint64_t part;
 
+        result = vdev_mmio_read(vcpu, gpa(at.v + i), step, &part);
         memcpy(to + i, &part, step);
     }
+    return result;
 }
 
-static void device_write(struct vcpu *vcpu, gpa_t at, unsigned bytes, const uint8_t *from)
+static enum bus_result device_write(struct vcpu *vcpu, gpa_t at, unsigned bytes,
+                                    const uint8_t *from)
 {
     unsigned step = device_step(bytes);
+    enum bus_result result = BUS_DONE;
 
-    for (unsigned i = 0; i < bytes; i += step) {
+    for (unsigned i = 0; i < bytes && result == BUS_DONE; i += step) {
         uint64_t part = 0;
 
         memcpy(&part, from + i, step);
-        bus_mmio_write(vcpu, gpa(at.v + i), step, part);
+        result = vdev_mmio_write(vcpu, gpa(at.v + i), step, part);
     }
+    return result;
 }
 
 /* Memory first: it may park, and a device must not be read twice. */
@@ -170,7 +177,12 @@ enum guest_result guest_span_read_bytes(struct guest_context *g, const struct gu
     done = 0;
     for (unsigned i = 0; i < span->pieces; done += span->piece[i++].bytes) {
         if (span->piece[i].device) {
-            device_read(vcpu, span->piece[i].at, span->piece[i].bytes, bytes + done);
+            enum guest_result result = guest_bus_result(
+                device_read(vcpu, span->piece[i].at, span->piece[i].bytes, bytes + done));
+
+            if (result != GUEST_OK) {
+                return result;
+            }
         }
     }
     return GUEST_OK;
@@ -196,7 +208,12 @@ enum guest_result guest_span_write_bytes(struct guest_context *g, const struct g
     done = 0;
     for (unsigned i = 0; i < span->pieces; done += span->piece[i++].bytes) {
         if (span->piece[i].device) {
-            device_write(vcpu, span->piece[i].at, span->piece[i].bytes, bytes + done);
+            enum guest_result result = guest_bus_result(
+                device_write(vcpu, span->piece[i].at, span->piece[i].bytes, bytes + done));
+
+            if (result != GUEST_OK) {
+                return result;
+            }
         }
     }
     return GUEST_OK;

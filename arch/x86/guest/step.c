@@ -19,7 +19,7 @@
 
 static bool is_absent(struct vcpu *vcpu, gpa_t at)
 {
-    return !space_owns(vcpu->space, gpa_to_gfn(at)) && !bus_mmio_owned(vcpu, at);
+    return !space_owns(vcpu->space, gpa_to_gfn(at)) && !vdev_mmio_owned(vcpu, at);
 }
 
 void arch_guest_step_end(struct vcpu *vcpu)

@@ -196,7 +196,10 @@ static enum guest_result element_outs(struct string_run *run)
         result = guest_span_read(run->g, &from, &value);
     }
     if (result == GUEST_OK) {
-        bus_port_out(run->g->vcpu, run->port, run->size, (uint32_t)value);
+        result =
+            guest_bus_result(vdev_port_out(run->g->vcpu, run->port, run->size, (uint32_t)value));
+    }
+    if (result == GUEST_OK) {
         step_register(run, GPR_RSI);
     }
     return result;
@@ -205,11 +208,13 @@ static enum guest_result element_outs(struct string_run *run)
 static enum guest_result element_ins(struct string_run *run)
 {
     struct guest_span to;
+    uint32_t value;
     enum guest_result result = destination_span(run, &to);
 
     if (result == GUEST_OK) {
-        uint32_t value = bus_port_in(run->g->vcpu, run->port, run->size);
-
+        result = guest_bus_result(vdev_port_in(run->g->vcpu, run->port, run->size, &value));
+    }
+    if (result == GUEST_OK) {
         result = guest_span_write(run->g, &to, value);
     }
     if (result == GUEST_OK) {

@@ -1,272 +1,171 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "hv/vdev/irq/lines.h"
 
-#include "hv/arch.h"
 #include "hv/guest/vm.h"
-#include "hv/vdev/devices.h"
+#include "hv/vdev/irq/vlapic.h"
 
 /* ---- lines ---- */
 
-static void tell_intr(struct vm_devices *devices)
+/* After each change of the 8259s; their lock held. */
+static void show_pic(struct lines *lines)
 {
-    bool intr = vpic_output(&devices->pic);
+    bool intr = vpic_output(&lines->pic);
 
-    if (intr != devices->intr) {
-        devices->intr = intr;
-        vlapic_set_intr(devices->vm->vcpu[0], intr);
+    atomic_store_explicit(&lines->pic_open, vpic_open(&lines->pic), memory_order_relaxed);
+    atomic_store_explicit(&lines->pic_requested, vpic_requests(&lines->pic), memory_order_relaxed);
+    if (intr != lines->intr) {
+        lines->intr = intr;
+        vlapic_set_intr(lines->vm->vcpu[0], intr);
     }
 }
 
-static unsigned pin_of(unsigned irq)
+unsigned lines_pin_of(unsigned irq)
 {
     return irq == LINE_PIT ? LINE_PIT_PIN : irq;
 }
 
-void lines_set(struct vm_devices *devices, unsigned irq, bool level)
+static void set_pic_line(struct lines *lines, unsigned irq, bool level)
 {
-    if (((devices->lines >> irq) & 1) == level) {
-        return;
-    }
-    devices->lines ^= (uint16_t)BIT(irq);
-    vpic_set_line(&devices->pic, irq, level);
-    tell_intr(devices);
-    vioapic_set_pin(&devices->ioapic, pin_of(irq), level);
+    spin_lock(&lines->pic_lock);
+    vpic_set_line(&lines->pic, irq, level);
+    show_pic(lines);
+    spin_unlock(&lines->pic_lock);
 }
 
-/* ---- time ---- */
-
-/* Has somebody not masked the line? */
-static bool is_open(const struct vm_devices *devices, unsigned irq)
+void lines_set(struct lines *lines, unsigned irq, bool level)
 {
-    return vpic_is_open(&devices->pic, irq) || vioapic_is_open(&devices->ioapic, pin_of(irq));
+    spin_lock(&lines->lock);
+    if (((lines->level >> irq) & 1) != level) {
+        lines->level ^= (uint16_t)BIT(irq);
+        set_pic_line(lines, irq, level);
+        vioapic_set_pin(&lines->ioapic, lines_pin_of(irq), level);
+    }
+    spin_unlock(&lines->lock);
 }
 
-/* Would a tick reach anybody now?  In the 8259 one that waits for the CPU takes all others in. */
-static bool tick_is_heard(const struct vm_devices *devices)
+uint8_t lines_acknowledge(struct lines *lines)
 {
-    const struct vpic *pic = &devices->pic;
-
-    return (vpic_is_open(pic, LINE_PIT) && !vpic_is_requested(pic, LINE_PIT)) ||
-           vioapic_is_open(&devices->ioapic, LINE_PIT_PIN);
-}
-
-static void pulse(struct vm_devices *devices, unsigned irq)
-{
-    lines_set(devices, irq, false);
-    lines_set(devices, irq, true);
-}
-
-/* IRQ 0: of the PIT, or of the HPET in its place. */
-static void settle_tick(struct vm_devices *devices)
-{
-    bool hpet = vhpet_is_legacy(&devices->hpet);
-    uint64_t now = arch_clock_ns();
-    unsigned pit_ticks = vpit_elapse(&devices->platform.pit);
-    unsigned ticks = hpet ? vhpet_elapse(&devices->hpet, 0) : pit_ticks;
-
-    devices->ticks = MIN(devices->ticks + ticks, LINE_TICKS_MAX);
-    if (devices->ticks > 0 && now >= devices->tick_ns) {
-        devices->ticks -= tick_is_heard(devices);
-        devices->tick_ns = now + LINE_TICK_MIN_NS;
-        pulse(devices, LINE_PIT);
-    }
-    if (!is_open(devices, LINE_PIT)) {
-        devices->ticks = 0;
-    }
-    if (!hpet && !vpit_line(&devices->platform.pit)) {
-        lines_set(devices, LINE_PIT, false);
-    }
-}
-
-static uint64_t next_tick_ns(const struct vm_devices *devices)
-{
-    uint64_t next = devices->platform.pit.edge_ns;
-
-    if (!tick_is_heard(devices)) {
-        return TIMER_NEVER;
-    }
-    if (vhpet_is_legacy(&devices->hpet)) {
-        next = vhpet_next_ns(&devices->hpet, 0);
-    }
-    return devices->ticks > 0 ? devices->tick_ns : MAX(next, devices->tick_ns);
-}
-
-/* The HPET's comparators that have an interrupt of their own. */
-static void settle_hpet(struct vm_devices *devices)
-{
-    struct vhpet *hpet = &devices->hpet;
-    bool legacy = vhpet_is_legacy(hpet);
-
-    for (unsigned i = legacy ? 1 : 0; i < VHPET_TIMERS; i++) {
-        unsigned matches = vhpet_elapse(hpet, i);
-
-        if (legacy && i == 1) {
-            if (matches > 0) {
-                pulse(devices, LINE_RTC);
-            }
-        } else if (vhpet_pin(hpet, i) != 0) {
-            vioapic_set_pin(&devices->ioapic, vhpet_pin(hpet, i),
-                            matches > 0 || vhpet_line(hpet, i));
-            vioapic_set_pin(&devices->ioapic, vhpet_pin(hpet, i), vhpet_line(hpet, i));
-        }
-    }
-}
-
-static uint64_t next_hpet_ns(const struct vm_devices *devices)
-{
-    const struct vhpet *hpet = &devices->hpet;
-    bool legacy = vhpet_is_legacy(hpet);
-    uint64_t next = TIMER_NEVER;
-
-    for (unsigned i = legacy ? 1 : 0; i < VHPET_TIMERS; i++) {
-        bool heard = legacy && i == 1 ? is_open(devices, LINE_RTC)
-                                      : vhpet_pin(hpet, i) != 0 &&
-                                            vioapic_is_open(&devices->ioapic, vhpet_pin(hpet, i));
-
-        if (heard) {
-            next = MIN(next, vhpet_next_ns(hpet, i));
-        }
-    }
-    return next;
-}
-
-/* IRQ 8, unless the HPET has it; and the alarm is an event of ACPI. */
-static void settle_rtc(struct vm_devices *devices)
-{
-    struct vcmos *cmos = devices->platform.cmos;
-
-    if (vcmos_elapse(cmos)) {
-        vpm_raise(&devices->pm, VPM_EVENT_RTC);
-    }
-    if (!vhpet_is_legacy(&devices->hpet)) {
-        lines_set(devices, LINE_RTC, vcmos_line(cmos));
-    }
-}
-
-/* Its alarm may wake a guest that has masked IRQ 8. */
-static uint64_t next_rtc_ns(const struct vm_devices *devices)
-{
-    bool line = is_open(devices, LINE_RTC) && !vhpet_is_legacy(&devices->hpet);
-
-    return line || vpm_wants(&devices->pm, VPM_EVENT_RTC) ? vcmos_next_ns(devices->platform.cmos)
-                                                          : TIMER_NEVER;
-}
-
-static uint64_t next_ns(const struct vm_devices *devices)
-{
-    uint64_t next = MIN(next_hpet_ns(devices), next_rtc_ns(devices));
-
-    next = MIN(next, vpm_next_ns(&devices->pm));
-    if (next != TIMER_NEVER) {
-        next = MAX(next, devices->rest_ns);
-    }
-    return MIN(next, next_tick_ns(devices));
-}
-
-static void arm(struct vm_devices *devices)
-{
-    uint64_t next = next_ns(devices);
-
-    if (next == devices->armed_ns) {
-        return;
-    }
-    devices->armed_ns = next;
-    if (next == TIMER_NEVER) {
-        timer_cancel(&devices->timer);
-    } else {
-        timer_set(&devices->timer, next);
-    }
-}
-
-void lines_settle(struct vm_devices *devices)
-{
-    settle_tick(devices);
-    settle_hpet(devices);
-    settle_rtc(devices);
-    vpm_elapse(&devices->pm);
-    lines_set(devices, VPM_SCI, vpm_line(&devices->pm));
-    tell_intr(devices);
-    arm(devices);
-}
-
-/* Does some vCPU run, or sleep until an interrupt comes? */
-static bool somebody_is_there(const struct vm *vm)
-{
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        uint32_t state = atomic_load(&vm->vcpu[i]->state);
-
-        if (state == VCPU_RUNNING || state == VCPU_SLEEPING) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* From the main loop, maybe inside another VM's turn: whose timer it is pays for it. */
-static void fire(struct timer *timer)
-{
-    struct vm_devices *devices = CONTAINER_OF(timer, struct vm_devices, timer);
-    uint64_t begin = arch_clock_ns();
-
-    spin_lock(&devices->lock);
-    devices->armed_ns = TIMER_NEVER;
-    devices->rest_ns = begin + LINE_TICK_MIN_NS;
-    /* Before the look: a vCPU that begins to run behind it sees the flag. */
-    atomic_store(&devices->held, true);
-    if (somebody_is_there(devices->vm)) {
-        atomic_store(&devices->held, false);
-        lines_settle(devices);
-    }
-    spin_unlock(&devices->lock);
-    vcpu_charge_service(devices->vm->vcpu[0], arch_clock_ns() - begin);
-}
-
-void vm_devices_begin_run(struct vm *vm)
-{
-    struct vm_devices *devices = vm->devices;
-
-    if (atomic_load(&devices->held)) {
-        spin_lock(&devices->lock);
-        atomic_store(&devices->held, false);
-        lines_settle(devices);
-        spin_unlock(&devices->lock);
-    }
-}
-
-uint8_t vm_devices_acknowledge(struct vm *vm)
-{
-    struct vm_devices *devices = vm->devices;
     uint8_t vector;
 
-    spin_lock(&devices->lock);
-    vector = vpic_acknowledge(&devices->pic);
-    lines_settle(devices);
-    spin_unlock(&devices->lock);
+    spin_lock(&lines->pic_lock);
+    vector = vpic_acknowledge(&lines->pic);
+    show_pic(lines);
+    spin_unlock(&lines->pic_lock);
+    lines->settle(lines->owner);
     return vector;
 }
 
+bool lines_pic_is_open(const struct lines *lines, unsigned irq)
+{
+    return atomic_load_explicit(&lines->pic_open, memory_order_relaxed) & BIT(irq);
+}
+
+bool lines_pic_is_requested(const struct lines *lines, unsigned irq)
+{
+    return atomic_load_explicit(&lines->pic_requested, memory_order_relaxed) & BIT(irq);
+}
+
+bool lines_is_open(const struct lines *lines, unsigned irq)
+{
+    return lines_pic_is_open(lines, irq) || vioapic_is_open(&lines->ioapic, lines_pin_of(irq));
+}
+
+/* ---- the controllers on the buses ---- */
+
+static void settle_around(struct bus_access *access)
+{
+    struct lines *lines = access->range->owner;
+
+    lines->settle(lines->owner);
+}
+
+static uint8_t read_pic_byte(struct bus_access *access, unsigned offset)
+{
+    struct lines *lines = access->range->owner;
+
+    return vpic_read(&lines->pic, (uint16_t)(access->range->first + offset));
+}
+
+static void write_pic_byte(struct bus_access *access, unsigned offset, uint8_t value)
+{
+    struct lines *lines = access->range->owner;
+
+    vpic_write(&lines->pic, (uint16_t)(access->range->first + offset), value);
+}
+
+/* A read may acknowledge: the poll command. */
+static enum bus_result read_pic(struct bus_access *access)
+{
+    bus_read_bytes(access, VPIC_PORTS, read_pic_byte);
+    show_pic(access->range->owner);
+    return BUS_DONE;
+}
+
+static enum bus_result write_pic(struct bus_access *access)
+{
+    bus_write_bytes(access, VPIC_PORTS, write_pic_byte);
+    show_pic(access->range->owner);
+    return BUS_DONE;
+}
+
+static const struct bus_ops pic_ops = {
+    .read = read_pic, .write = write_pic, .before = settle_around, .after = settle_around};
+
+/* Somebody may hear a timer now. */
+static void settle_behind_write(struct bus_access *access)
+{
+    struct vioapic *ioapic = access->range->owner;
+    struct lines *lines = CONTAINER_OF(ioapic, struct lines, ioapic);
+
+    if (access->write) {
+        lines->settle(lines->owner);
+    }
+}
+
+static const struct bus_ops ioapic_ops = {
+    .read = vioapic_bus_read, .write = vioapic_bus_write, .after = settle_behind_write};
+
 /* ---- life ---- */
 
-void lines_init(struct vm_devices *devices)
+static bool attach_pic(struct lines *lines, struct bus_map *ports)
 {
-    timer_init(&devices->timer, fire);
-    devices->armed_ns = TIMER_NEVER;
+    static const uint16_t first[LINES_PIC_RANGES] = {VPIC_MASTER_PORT, VPIC_SLAVE_PORT,
+                                                     VPIC_TRIGGER_PORT};
+
+    for (unsigned i = 0; i < LINES_PIC_RANGES; i++) {
+        lines->pic_range[i] =
+            (struct bus_range){.ops = &pic_ops, .owner = lines, .lock = &lines->pic_lock};
+        if (!bus_add(ports, &lines->pic_range[i], first[i], VPIC_PORTS)) {
+            return false;
+        }
+    }
+    return true;
 }
 
-void lines_reset(struct vm_devices *devices)
+bool lines_init(struct lines *lines, struct vm *vm, struct bus_map *ports, struct bus_map *memory)
 {
-    vpic_reset(&devices->pic);
-    vhpet_reset(&devices->hpet);
-    devices->lines = 0;
-    devices->ticks = 0;
-    devices->armed_ns = TIMER_NEVER;
-    timer_cancel(&devices->timer);
-    atomic_store(&devices->held, false);
-    tell_intr(devices);
-    lines_settle(devices);
+    lines->vm = vm;
+    spin_init(&lines->lock, RANK_VLINES, "lines");
+    spin_init(&lines->pic_lock, RANK_VPIC, "vpic");
+    vioapic_init(&lines->ioapic, vm, &ioapic_ops);
+    return attach_pic(lines, ports) &&
+           bus_add(memory, &lines->ioapic.range, VIOAPIC_BASE, PAGE_SIZE);
 }
 
-void lines_stop(struct vm_devices *devices)
+void lines_set_timekeeper(struct lines *lines, void (*settle)(void *owner), void *owner)
 {
-    timer_cancel_sync(&devices->timer);
+    lines->settle = settle;
+    lines->owner = owner;
+}
+
+void lines_reset(struct lines *lines)
+{
+    vioapic_reset(&lines->ioapic);
+    spin_lock(&lines->lock);
+    lines->level = 0;
+    spin_lock(&lines->pic_lock);
+    vpic_reset(&lines->pic);
+    show_pic(lines);
+    spin_unlock(&lines->pic_lock);
+    spin_unlock(&lines->lock);
 }

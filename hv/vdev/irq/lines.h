@@ -1,37 +1,73 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Interrupt lines of a PC: each goes to the pair of 8259s and to the IOAPIC; INTR of the 8259s goes
- * to LINT0 of the boot vCPU.  And the one timer of the devices that interrupt by time: PIT, HPET,
- * RTC, PM timer.  It runs only for an interrupt that somebody has not masked, and while some vCPU
- * of the VM could take one.
+ * to LINT0 of the boot vCPU.
  *
- * No two ticks of IRQ 0 come within LINE_TICK_MIN_NS: a guest cannot keep the host busy.  A guest
- * that counts them shall not lose some because its vCPU had no CPU for a moment: those that were
- * missed follow, up to LINE_TICKS_MAX.
+ *     device's lock --> lines->lock --> lines->pic_lock     (not both at once)
+ *                                  \--> ioapic->lock --> the vCPUs' APICs, by messages
+ *
+ * A line's level is under lines->lock, so that both controllers see its changes in one order; an
+ * access to a controller takes that one's lock alone.
+ *
+ * What depends on time shows in the controllers, and who masks a line stops a timer: so whoever
+ * keeps the time (hv/vdev/legacy/vtimers.c) is called around such accesses.
  */
 #ifndef SPILLWAY_HV_VDEV_IRQ_LINES_H
 #define SPILLWAY_HV_VDEV_IRQ_LINES_H
 
-#include "base/types.h"
+#include <stdatomic.h>
 
-struct vm_devices;
+#include "base/lock.h"
+#include "hv/vdev/bus/bus.h"
+#include "hv/vdev/irq/vioapic.h"
+#include "hv/vdev/irq/vpic.h"
 
 #define LINE_PIT     0 /* pin 2 of the IOAPIC: there is a source override in the MADT */
 #define LINE_PIT_PIN 2
 #define LINE_RTC     8
 
-#define LINE_TICK_MIN_NS 200000ull
-#define LINE_TICKS_MAX   16u
+#define LINES_PIC_RANGES 3
 
-void lines_init(struct vm_devices *devices);
-/* All low; the timer stands.  Device lock held. */
-void lines_reset(struct vm_devices *devices);
-/* The VM is going away, no vCPU runs, no lock held. */
-void lines_stop(struct vm_devices *devices);
-/* A line changes: ISA IRQ 0 to 15 but 2.  Device lock held. */
-void lines_set(struct vm_devices *devices, unsigned irq, bool level);
-/* What had to happen by now has happened, and the timer is armed for what comes next.  Before and
- * after every access to one of the devices.  Device lock held. */
-void lines_settle(struct vm_devices *devices);
+struct vm;
+
+struct lines {
+    struct vm *vm;
+    /* What is due has happened, and the timer runs for whoever listens now.  No locks held. */
+    void (*settle)(void *owner);
+    void *owner;
+    struct spinlock lock; /* ... of what follows */
+    uint16_t level;       /* what each ISA line is now */
+
+    struct spinlock pic_lock; /* ... of what follows */
+    struct vpic pic;
+    bool intr; /* what LINT0 has been told */
+    /* Written under the lock, read without: a bit for each line. */
+    _Atomic uint32_t pic_open, pic_requested;
+    struct bus_range pic_range[LINES_PIC_RANGES];
+
+    struct vioapic ioapic; /* has its own lock */
+};
+
+/* Once, with the VM's buses; then reset.  False: no room there. */
+bool lines_init(struct lines *lines, struct vm *vm, struct bus_map *ports, struct bus_map *memory);
+/* Who keeps the time.  Before any vCPU runs. */
+void lines_set_timekeeper(struct lines *lines, void (*settle)(void *owner), void *owner);
+/* All low, both controllers as after power-on.  No vCPU runs. */
+void lines_reset(struct lines *lines);
+
+/* A line changes: ISA IRQ 0 to 15 but 2.  A device's lock may be held. */
+void lines_set(struct lines *lines, unsigned irq, bool level);
+/* INTA: the boot vCPU takes the interrupt of the 8259s; its vector.  No locks held. */
+uint8_t lines_acknowledge(struct lines *lines);
+
+/*
+ * Has somebody not masked the line?  Do the 8259s hear it, and have they a request of it that waits
+ * for the CPU?  By what was the case a moment ago: who changes it settles after that.  No lock.
+ */
+bool lines_is_open(const struct lines *lines, unsigned irq);
+bool lines_pic_is_open(const struct lines *lines, unsigned irq);
+bool lines_pic_is_requested(const struct lines *lines, unsigned irq);
+/* The pin of the IOAPIC that the line goes to. */
+unsigned lines_pin_of(unsigned irq);
 
 #endif

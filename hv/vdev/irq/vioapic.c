@@ -2,6 +2,7 @@
 #include "hv/vdev/irq/vioapic.h"
 
 #include "base/log.h"
+#include "hv/vdev/irq/vlapic.h"
 
 #define VERSION (0x20u | (uint32_t)FIELD_PREP(IOAPIC_VERSION_PINS, VIOAPIC_PINS - 1))
 #define ID_MASK 0x0f000000u
@@ -36,12 +37,10 @@ static void service(struct vioapic *ioapic, unsigned pin)
     }
 }
 
-void vioapic_set_pin(struct vioapic *ioapic, unsigned pin, bool level)
+static void change_pin(struct vioapic *ioapic, unsigned pin, bool level)
 {
-    uint32_t bit;
+    uint32_t bit = (uint32_t)BIT(pin);
 
-    ASSERT(pin < VIOAPIC_PINS);
-    bit = (uint32_t)BIT(pin);
     if (((ioapic->level & bit) != 0) == level) {
         return;
     }
@@ -55,10 +54,18 @@ void vioapic_set_pin(struct vioapic *ioapic, unsigned pin, bool level)
     }
 }
 
+void vioapic_set_pin(struct vioapic *ioapic, unsigned pin, bool level)
+{
+    ASSERT(pin < VIOAPIC_PINS);
+    spin_lock(&ioapic->lock);
+    change_pin(ioapic, pin, level);
+    spin_unlock(&ioapic->lock);
+}
+
 bool vioapic_is_open(const struct vioapic *ioapic, unsigned pin)
 {
     ASSERT(pin < VIOAPIC_PINS);
-    return !(ioapic->redirection[pin] & RTE_MASKED);
+    return atomic_load_explicit(&ioapic->open, memory_order_relaxed) & BIT(pin);
 }
 
 static void end_of_interrupt(struct vioapic *ioapic, unsigned pin)
@@ -67,7 +74,7 @@ static void end_of_interrupt(struct vioapic *ioapic, unsigned pin)
     service(ioapic, pin);
 }
 
-void vioapic_eoi(struct vioapic *ioapic, unsigned vector)
+static void end_vector(struct vioapic *ioapic, unsigned vector)
 {
     for (unsigned pin = 0; pin < VIOAPIC_PINS; pin++) {
         uint64_t entry = ioapic->redirection[pin];
@@ -78,6 +85,22 @@ void vioapic_eoi(struct vioapic *ioapic, unsigned vector)
     }
 }
 
+void vioapic_eoi(struct vioapic *ioapic, unsigned vector)
+{
+    spin_lock(&ioapic->lock);
+    end_vector(ioapic, vector);
+    spin_unlock(&ioapic->lock);
+}
+
+static void show_open(struct vioapic *ioapic, unsigned pin)
+{
+    uint32_t bit = (uint32_t)BIT(pin);
+    uint32_t open = atomic_load_explicit(&ioapic->open, memory_order_relaxed);
+
+    open = ioapic->redirection[pin] & RTE_MASKED ? open & ~bit : open | bit;
+    atomic_store_explicit(&ioapic->open, open, memory_order_relaxed);
+}
+
 static void write_redirection(struct vioapic *ioapic, unsigned pin, bool high, uint32_t value)
 {
     uint64_t *entry = &ioapic->redirection[pin];
@@ -85,6 +108,7 @@ static void write_redirection(struct vioapic *ioapic, unsigned pin, bool high, u
     uint64_t written = high ? (uint64_t)value << 32 : value;
 
     *entry = (*entry & ~mask) | (written & mask);
+    show_open(ioapic, pin);
     if (!(*entry & RTE_LEVEL)) {
         *entry &= ~RTE_REMOTE_IRR;
     } else if (ioapic->level & BIT(pin)) {
@@ -113,7 +137,7 @@ static uint32_t read_window(const struct vioapic *ioapic)
     }
 }
 
-uint32_t vioapic_read(struct vioapic *ioapic, unsigned offset)
+static uint32_t read_register(const struct vioapic *ioapic, unsigned offset)
 {
     switch (offset) {
     case IOAPIC_SELECT:
@@ -125,7 +149,7 @@ uint32_t vioapic_read(struct vioapic *ioapic, unsigned offset)
     }
 }
 
-void vioapic_write(struct vioapic *ioapic, unsigned offset, uint32_t value)
+static void write_register(struct vioapic *ioapic, unsigned offset, uint32_t value)
 {
     uint32_t index = ioapic->select;
 
@@ -141,15 +165,38 @@ void vioapic_write(struct vioapic *ioapic, unsigned offset, uint32_t value)
         }
         break;
     case IOAPIC_EOI:
-        vioapic_eoi(ioapic, value & 0xff);
+        end_vector(ioapic, value & 0xff);
         break;
     default:
         break;
     }
 }
 
+/* Registers are 32 bits wide at the start of 16 bytes; narrower reads get their bytes of it. */
+enum bus_result vioapic_bus_read(struct bus_access *access)
+{
+    const struct vioapic *ioapic = access->range->owner;
+    unsigned offset = (unsigned)access->offset, byte = offset & 0xf;
+
+    access->value = byte < 4 ? read_register(ioapic, offset & 0xff0) >> (byte * 8) : 0;
+    return BUS_DONE;
+}
+
+/* The select register may be written with a byte; everything else takes whole words. */
+enum bus_result vioapic_bus_write(struct bus_access *access)
+{
+    struct vioapic *ioapic = access->range->owner;
+    unsigned offset = (unsigned)access->offset, reg = offset & 0xff0;
+
+    if ((offset & 0xf) == 0 && (access->size >= 4 || reg == IOAPIC_SELECT)) {
+        write_register(ioapic, reg, (uint32_t)access->value);
+    }
+    return BUS_DONE;
+}
+
 void vioapic_reset(struct vioapic *ioapic)
 {
+    spin_lock(&ioapic->lock);
     ioapic->select = 0;
     ioapic->id = 0;
     ioapic->level = 0;
@@ -157,10 +204,14 @@ void vioapic_reset(struct vioapic *ioapic)
     for (unsigned pin = 0; pin < VIOAPIC_PINS; pin++) {
         ioapic->redirection[pin] = RTE_MASKED;
     }
+    atomic_store_explicit(&ioapic->open, 0, memory_order_relaxed);
+    spin_unlock(&ioapic->lock);
 }
 
-void vioapic_init(struct vioapic *ioapic, struct vm *vm)
+void vioapic_init(struct vioapic *ioapic, struct vm *vm, const struct bus_ops *ops)
 {
     ioapic->vm = vm;
+    spin_init(&ioapic->lock, RANK_VPIC, "vioapic");
+    ioapic->range = (struct bus_range){.ops = ops, .owner = ioapic, .lock = &ioapic->lock};
     vioapic_reset(ioapic);
 }

@@ -6,7 +6,7 @@
 #include "arch/x86/hw/msr.h"
 #include "hv/guest/vcpu.h"
 #include "hv/guest/vm.h"
-#include "hv/vdev/devices.h"
+#include "hv/vdev/irq/lines.h"
 #include "hv/vdev/irq/vlapic_internal.h"
 
 /* Version 0x14 (integrated), highest LVT entry 5; no EOI broadcast suppression. */
@@ -116,8 +116,8 @@ static void end_of_interrupt(struct vlapic *vlapic)
     bit = 1u << (vector % 32);
     vlapic->isr[vector / 32] &= ~bit;
     update_ppr(vlapic);
-    if (vlapic_load(&vlapic->tmr[vector / 32]) & bit) {
-        vm_devices_eoi(vlapic->vcpu->vm, (unsigned)vector);
+    if ((vlapic_load(&vlapic->tmr[vector / 32]) & bit) && vlapic->vcpu->vm->lines != NULL) {
+        vioapic_eoi(&vlapic->vcpu->vm->lines->ioapic, (unsigned)vector);
     }
 }
 

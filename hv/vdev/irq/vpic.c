@@ -173,16 +173,16 @@ void vpic_set_line(struct vpic *pic, unsigned irq, bool level)
     }
 }
 
-bool vpic_is_open(const struct vpic *pic, unsigned irq)
+uint16_t vpic_open(const struct vpic *pic)
 {
     uint16_t imr = (uint16_t)(pic->chip[0].imr | pic->chip[1].imr << 8);
 
-    return !(imr & BIT(irq)) && (irq < INPUTS || !(imr & BIT(VPIC_CASCADE)));
+    return imr & BIT(VPIC_CASCADE) ? (uint8_t)~imr : (uint16_t)~imr;
 }
 
-bool vpic_is_requested(const struct vpic *pic, unsigned irq)
+uint16_t vpic_requests(const struct vpic *pic)
 {
-    return irr_of(&pic->chip[irq / INPUTS % 2]) & BIT(irq % INPUTS);
+    return (uint16_t)(irr_of(&pic->chip[0]) | irr_of(&pic->chip[1]) << 8);
 }
 
 /* ---- ports ---- */
@@ -268,12 +268,6 @@ static uint8_t read_poll(struct vpic *pic, unsigned index)
     }
     take(&pic->chip[index], input);
     return (uint8_t)(POLL_REQUESTED | input);
-}
-
-bool vpic_owns_port(uint16_t port)
-{
-    return (port & ~1u) == VPIC_MASTER_PORT || (port & ~1u) == VPIC_SLAVE_PORT ||
-           (port & ~1u) == VPIC_TRIGGER_PORT;
 }
 
 static unsigned chip_of(uint16_t port)

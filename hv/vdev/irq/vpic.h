@@ -5,7 +5,7 @@
  *
  * A line that falls before it is acknowledged takes its request back, as the datasheet says:
  * whoever acknowledges then gets the spurious vector of IR7.  The slave's output is a level to the
- * master. All under the VM's device lock (RANK_VDEV).
+ * master. All under the lock of the 8259s (hv/vdev/irq/lines.h).
  */
 #ifndef SPILLWAY_HV_VDEV_IRQ_VPIC_H
 #define SPILLWAY_HV_VDEV_IRQ_VPIC_H
@@ -14,10 +14,11 @@
 #include "base/types.h"
 
 #define VPIC_LINES        16
+#define VPIC_PORTS        2 /* at each of these */
 #define VPIC_CASCADE      2
-#define VPIC_MASTER_PORT  IOPORT_PIC_MASTER /* and the next one */
-#define VPIC_SLAVE_PORT   IOPORT_PIC_SLAVE  /* and the next one */
-#define VPIC_TRIGGER_PORT 0x4d0             /* ELCR: of the master; the slave's is the next one */
+#define VPIC_MASTER_PORT  IOPORT_PIC_MASTER
+#define VPIC_SLAVE_PORT   IOPORT_PIC_SLAVE
+#define VPIC_TRIGGER_PORT 0x4d0 /* ELCR: of the master; the slave's is the next one */
 
 struct vpic_chip {
     uint8_t lines;   /* what each input is now */
@@ -46,13 +47,12 @@ bool vpic_output(const struct vpic *pic);
 /* INTA: the vector; a spurious one if nothing asks for it any more. */
 uint8_t vpic_acknowledge(struct vpic *pic);
 
-/* May the input ask for an interrupt (not masked, nor its slave)? */
-bool vpic_is_open(const struct vpic *pic, unsigned irq);
-/* Has the input's request not been acknowledged yet? */
-bool vpic_is_requested(const struct vpic *pic, unsigned irq);
+/* The inputs that may ask for an interrupt (not masked, nor their slave): a bit each. */
+uint16_t vpic_open(const struct vpic *pic);
+/* Those whose request has not been acknowledged yet. */
+uint16_t vpic_requests(const struct vpic *pic);
 
 /* One of the six ports.  A read may acknowledge (poll command). */
-bool vpic_owns_port(uint16_t port);
 uint8_t vpic_read(struct vpic *pic, uint16_t port);
 void vpic_write(struct vpic *pic, uint16_t port, uint8_t value);
 

@@ -6,7 +6,7 @@
  * IRQ 8.
  *
  * As the PIT it is a function of time; who wants its interrupts arms a timer for them.  All under
- * the VM's device lock.
+ * the device's lock (hv/vdev/legacy/vtimers.h).
  */
 #ifndef SPILLWAY_HV_VDEV_LEGACY_VHPET_H
 #define SPILLWAY_HV_VDEV_LEGACY_VHPET_H

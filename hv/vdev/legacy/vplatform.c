@@ -1,33 +1,17 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "hv/vdev/legacy/vplatform.h"
 
-#include <string.h>
+#include "hv/guest/vm.h"
 
-#include "hv/arch.h"
+#define PORT_POST  0x80
+#define PORT_DELAY 0xed
 
-#define PORT_CMOS_INDEX PLATFORM_CMOS_PORT
-#define PORT_CMOS_DATA  (PLATFORM_CMOS_PORT + 1)
-#define PORT_POST       0x80
-#define PORT_DELAY      0xed
-
-/* ---- port 0x61 ---- */
-
-#define PORT61_HALF_NS 15085
-
-static uint8_t port61_read(struct vdev_platform *platform)
-{
-    uint8_t value = platform->port61;
-
-    value |= vpit_output(&platform->pit, VPIT_SPEAKER) ? SYSTEM_B_OUT2 : 0;
-    value |= arch_clock_ns() / PORT61_HALF_NS % 2 ? SYSTEM_B_REFRESH : 0;
-    return value;
-}
-
-static void port61_write(struct vdev_platform *platform, uint8_t value)
-{
-    platform->port61 = value & (SYSTEM_B_GATE2 | SYSTEM_B_SPEAKER);
-    vpit_gate(&platform->pit, VPIT_SPEAKER, (value & SYSTEM_B_GATE2) != 0);
-}
+/* What a write asks of the whole VM. */
+enum note {
+    NOTE_NOTHING,
+    NOTE_RESET,
+    NOTE_STATUS, /* the value written is the status */
+};
 
 /* ---- keyboard controller, reset ---- */
 
@@ -38,127 +22,115 @@ static void port61_write(struct vdev_platform *platform, uint8_t value)
 #define RESET_CPU        0x04
 #define RESET_KEPT       0x0a /* which kind of reset: what bit 2 would do */
 
-static enum platform_action kbc_command(struct vdev_platform *platform, uint8_t value)
+static enum note kbc_command(struct vplatform *platform, uint8_t value)
 {
     platform->kbc_command = value;
     if (value >= KBC_PULSE_FIRST && !(value & KBC_OUTPUT_RESET)) {
-        return PLATFORM_RESET;
+        return NOTE_RESET;
     }
-    return PLATFORM_NONE;
+    return NOTE_NOTHING;
 }
 
-static enum platform_action kbc_data(struct vdev_platform *platform, uint8_t value)
+static enum note kbc_data(struct vplatform *platform, uint8_t value)
 {
     bool output = platform->kbc_command == KBC_WRITE_OUTPUT;
 
     platform->kbc_command = 0;
-    return output && !(value & KBC_OUTPUT_RESET) ? PLATFORM_RESET : PLATFORM_NONE;
+    return output && !(value & KBC_OUTPUT_RESET) ? NOTE_RESET : NOTE_NOTHING;
 }
 
-static enum platform_action reset_control(struct vdev_platform *platform, uint8_t value)
+static enum note reset_control(struct vplatform *platform, uint8_t value)
 {
     platform->reset_control = value & RESET_KEPT;
-    return value & RESET_CPU ? PLATFORM_RESET : PLATFORM_NONE;
+    return value & RESET_CPU ? NOTE_RESET : NOTE_NOTHING;
 }
 
 /* ---- ports ---- */
 
-static bool in_byte(struct vdev_platform *platform, uint16_t port, uint8_t *value)
+static uint8_t read_port(const struct vplatform *platform, uint64_t port)
 {
     switch (port) {
-    case IOPORT_PIT:
-    case IOPORT_PIT + 1:
-    case IOPORT_PIT + 2:
-        *value = vpit_read(&platform->pit, port - IOPORT_PIT);
-        return true;
-    case IOPORT_SYSTEM_B:
-        *value = port61_read(platform);
-        return true;
     case IOPORT_KBC_DATA:
-        *value = 0;
-        return true;
+        return 0;
     case IOPORT_KBC_COMMAND:
-        *value = KBC_STATUS;
-        return true;
-    case PORT_CMOS_DATA:
-        *value = vcmos_read(platform->cmos);
-        return true;
+        return KBC_STATUS;
     case IOPORT_RESET_CONTROL:
-        *value = platform->reset_control;
-        return true;
-    case IOPORT_PIT_COMMAND: /* write-only */
-    case PORT_CMOS_INDEX:
-    case PORT_POST:
-    case PORT_DELAY:
-    case STATUS_PORT:
-        *value = 0xff;
-        return true;
-    default:
-        return false;
+        return platform->reset_control;
+    default: /* write-only */
+        return 0xff;
     }
 }
 
-bool vdev_platform_in(struct vdev_platform *platform, uint16_t port, unsigned size, uint32_t *value)
+/* Eight-bit devices: the other byte lanes float. */
+static enum bus_result platform_read(struct bus_access *access)
 {
-    uint8_t byte;
+    access->value = 0xffffff00u | read_port(access->range->owner, access->range->first);
+    return BUS_DONE;
+}
 
-    if (!in_byte(platform, port, &byte)) {
-        return false;
+static enum bus_result platform_write(struct bus_access *access)
+{
+    struct vplatform *platform = access->range->owner;
+    uint8_t value = (uint8_t)access->value;
+
+    switch (access->range->first) {
+    case IOPORT_KBC_DATA:
+        access->note = kbc_data(platform, value);
+        break;
+    case IOPORT_KBC_COMMAND:
+        access->note = kbc_command(platform, value);
+        break;
+    case IOPORT_RESET_CONTROL:
+        access->note = reset_control(platform, value);
+        break;
+    case STATUS_PORT:
+        access->note = NOTE_STATUS;
+        break;
+    default:
+        break;
     }
-    /* Eight-bit devices: the other byte lanes float. */
-    *value = size == 1 ? byte : (0xffffff00u | byte);
+    return BUS_DONE;
+}
+
+static void platform_after(struct bus_access *access)
+{
+    struct vm *vm = access->vcpu->vm;
+    uint32_t status = (uint32_t)access->value;
+
+    if (access->note == NOTE_RESET) {
+        vm_reset_request(vm);
+    } else if (access->note == NOTE_STATUS) {
+        vm_end(vm, status == 0 ? VM_OUTCOME_OK : VM_OUTCOME_FAILED, status);
+    }
+}
+
+static const struct bus_ops platform_ops = {
+    .read = platform_read, .write = platform_write, .after = platform_after};
+
+/* ---- life ---- */
+
+void vplatform_reset(struct vplatform *platform)
+{
+    spin_lock(&platform->lock);
+    platform->kbc_command = 0;
+    platform->reset_control = 0;
+    spin_unlock(&platform->lock);
+}
+
+bool vplatform_init(struct vplatform *platform, struct bus_map *ports)
+{
+    static const uint16_t port[VPLATFORM_RANGES] = {IOPORT_KBC_DATA, IOPORT_KBC_COMMAND,
+                                                    PORT_POST,       PORT_DELAY,
+                                                    STATUS_PORT,     IOPORT_RESET_CONTROL};
+
+    spin_init(&platform->lock, RANK_VDEV, "vplatform");
+    vplatform_reset(platform);
+    for (unsigned i = 0; i < VPLATFORM_RANGES; i++) {
+        platform->range[i] =
+            (struct bus_range){.ops = &platform_ops, .owner = platform, .lock = &platform->lock};
+        if (!bus_add(ports, &platform->range[i], port[i], 1)) {
+            return false;
+        }
+    }
     return true;
-}
-
-bool vdev_platform_out(struct vdev_platform *platform, uint16_t port, unsigned size, uint32_t value,
-                       enum platform_action *action)
-{
-    uint8_t byte = (uint8_t)value;
-
-    (void)size;
-    *action = PLATFORM_NONE;
-    switch (port) {
-    case IOPORT_PIT:
-    case IOPORT_PIT + 1:
-    case IOPORT_PIT + 2:
-        vpit_write(&platform->pit, port - IOPORT_PIT, byte);
-        return true;
-    case IOPORT_PIT_COMMAND:
-        vpit_command(&platform->pit, byte);
-        return true;
-    case IOPORT_SYSTEM_B:
-        port61_write(platform, byte);
-        return true;
-    case IOPORT_KBC_DATA:
-        *action = kbc_data(platform, byte);
-        return true;
-    case IOPORT_KBC_COMMAND:
-        *action = kbc_command(platform, byte);
-        return true;
-    case PORT_CMOS_INDEX:
-        vcmos_select(platform->cmos, byte);
-        return true;
-    case PORT_CMOS_DATA:
-        vcmos_write(platform->cmos, byte);
-        return true;
-    case IOPORT_RESET_CONTROL:
-        *action = reset_control(platform, byte);
-        return true;
-    case STATUS_PORT:
-        *action = PLATFORM_STATUS;
-        return true;
-    case PORT_POST:
-    case PORT_DELAY:
-        return true;
-    default:
-        return false;
-    }
-}
-
-void vdev_platform_reset(struct vdev_platform *platform, struct vcmos *cmos)
-{
-    memset(platform, 0, sizeof(*platform));
-    platform->cmos = cmos;
-    vcmos_reset(cmos);
-    vpit_reset(&platform->pit);
 }

@@ -155,9 +155,10 @@ static uint8_t read_register(struct vuart *uart, unsigned reg)
     }
 }
 
-uint8_t vuart_read(struct vuart *uart, unsigned reg)
+static uint8_t read_byte(struct bus_access *access, unsigned reg)
 {
-    uint8_t value = read_register(uart, reg & 7);
+    struct vuart *uart = access->range->owner;
+    uint8_t value = read_register(uart, reg);
 
     update(uart);
     return value;
@@ -215,11 +216,11 @@ static void set_divisor(struct vuart *uart, unsigned shift, uint8_t value)
     uart->divisor = (uint16_t)((uart->divisor & ~(0xffu << shift)) | (unsigned)value << shift);
 }
 
-void vuart_write(struct vuart *uart, unsigned reg, uint8_t value)
+static void write_register(struct vuart *uart, unsigned reg, uint8_t value)
 {
     bool dlab = (uart->lcr & LCR_DLAB) != 0;
 
-    switch (reg & 7) {
+    switch (reg) {
     case UART_DATA:
         if (dlab) {
             set_divisor(uart, 0, value);
@@ -252,9 +253,30 @@ void vuart_write(struct vuart *uart, unsigned reg, uint8_t value)
     update(uart);
 }
 
-bool vuart_input(struct vuart *uart, char c)
+static void write_byte(struct bus_access *access, unsigned reg, uint8_t value)
 {
-    /* In loop mode the receiver is disconnected. */
+    write_register(access->range->owner, reg, value);
+}
+
+static enum bus_result uart_read(struct bus_access *access)
+{
+    bus_read_bytes(access, VUART_PORTS, read_byte);
+    return BUS_DONE;
+}
+
+static enum bus_result uart_write(struct bus_access *access)
+{
+    bus_write_bytes(access, VUART_PORTS, write_byte);
+    return BUS_DONE;
+}
+
+static const struct bus_ops uart_ops = {.read = uart_read, .write = uart_write};
+
+/* ---- the host's side ---- */
+
+/* In loop mode the receiver is disconnected. */
+static bool take_input(struct vuart *uart, char c)
+{
     if ((uart->mcr & MCR_LOOP) || is_full(uart)) {
         uart->refused = true;
         return false;
@@ -264,17 +286,32 @@ bool vuart_input(struct vuart *uart, char c)
     return true;
 }
 
+bool vuart_input(struct vuart *uart, char c)
+{
+    bool taken;
+
+    spin_lock(&uart->lock);
+    taken = take_input(uart, c);
+    spin_unlock(&uart->lock);
+    return taken;
+}
+
 void vuart_output_ready(struct vuart *uart)
 {
+    spin_lock(&uart->lock);
     if (uart->waits) {
         uart->waits = false;
         uart->thre_pending = true;
         update_irq(uart);
     }
+    spin_unlock(&uart->lock);
 }
+
+/* ---- life ---- */
 
 void vuart_reset(struct vuart *uart)
 {
+    spin_lock(&uart->lock);
     uart->ier = 0;
     uart->lcr = 0;
     uart->mcr = 0;
@@ -288,13 +325,18 @@ void vuart_reset(struct vuart *uart)
     uart->tail = 0;
     uart->waits = false;
     update(uart);
+    spin_unlock(&uart->lock);
 }
 
-void vuart_init(struct vuart *uart, void *owner, const struct vuart_host *host)
+bool vuart_init(struct vuart *uart, void *owner, const struct vuart_host *host,
+                struct bus_map *ports)
 {
     uart->owner = owner;
     uart->host = host;
     uart->irq_level = false;
     uart->refused = false;
+    spin_init(&uart->lock, RANK_VDEV, "vuart");
+    uart->range = (struct bus_range){.ops = &uart_ops, .owner = uart, .lock = &uart->lock};
     vuart_reset(uart);
+    return bus_add(ports, &uart->range, VUART_PORT, VUART_PORTS);
 }

@@ -4,14 +4,16 @@
  *
  * Output leaves at once; the transmitter is empty but for when whoever takes it says that he is
  * busy. Input waits in a queue until the guest reads it; what finds the queue full is not taken,
- * and its sender is told when it has room.  All under the VM's device lock (RANK_VDEV); the host's
+ * and its sender is told when it has room.  Its lock (RANK_VDEV) is taken inside; the host's
  * functions are called with it held (RANK_CONSOLE is above).
  */
 #ifndef SPILLWAY_HV_VDEV_LEGACY_VUART_H
 #define SPILLWAY_HV_VDEV_LEGACY_VUART_H
 
 #include "arch/x86/hw/ports.h"
+#include "base/lock.h"
 #include "base/types.h"
+#include "hv/vdev/bus/bus.h"
 
 #define VUART_PORT       IOPORT_COM1
 #define VUART_PORTS      8
@@ -29,6 +31,8 @@ struct vuart_host {
 struct vuart {
     void *owner;
     const struct vuart_host *host;
+    struct bus_range range;
+    struct spinlock lock; /* what follows */
     uint8_t ier, lcr, mcr, fcr, scr;
     uint8_t msr_delta;  /* MSR bits 3:0: changed since the last read */
     uint8_t lsr_errors; /* LSR bits 4:1, cleared by reading */
@@ -41,13 +45,12 @@ struct vuart {
     char queue[VUART_QUEUE_SIZE];
 };
 
-void vuart_init(struct vuart *uart, void *owner, const struct vuart_host *host);
+/* Once, in power-on state.  False: no room on the bus. */
+bool vuart_init(struct vuart *uart, void *owner, const struct vuart_host *host,
+                struct bus_map *ports);
 /* Power-on state; what was typed and not read is gone. */
 void vuart_reset(struct vuart *uart);
-/* reg: 0..7. */
-uint8_t vuart_read(struct vuart *uart, unsigned reg);
-void vuart_write(struct vuart *uart, unsigned reg, uint8_t value);
-/* False: not now; host->room() follows. */
+/* A character for the guest.  False: not now; host->room() follows. */
 bool vuart_input(struct vuart *uart, char c);
 /* Output is taken again. */
 void vuart_output_ready(struct vuart *uart);

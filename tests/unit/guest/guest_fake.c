@@ -129,52 +129,72 @@ void space_cancel_wait(struct mm_waiter *waiter)
 
 /* ---- devices ---- */
 
-uint64_t bus_mmio_read(struct vcpu *vcpu, gpa_t address, unsigned size)
+static bool parks(void)
 {
-    uint64_t offset = address.v - fake.device_base;
-    uint64_t value = ~0ull;
-
-    (void)vcpu;
-    fake.device_access++;
-    if (offset < FAKE_DEVICE_PAGE && size <= FAKE_DEVICE_PAGE - offset) {
-        memcpy(&value, fake.device + offset, size);
-    }
-    return value;
+    return ++fake.device_calls == fake.device_parks_at;
 }
 
-void bus_mmio_write(struct vcpu *vcpu, gpa_t address, unsigned size, uint64_t value)
+enum bus_result vdev_mmio_read(struct vcpu *vcpu, gpa_t address, unsigned size, uint64_t *value)
 {
     uint64_t offset = address.v - fake.device_base;
 
     (void)vcpu;
+    if (parks()) {
+        return BUS_PARK;
+    }
+    *value = ~0ull;
+    fake.device_access++;
+    if (offset < FAKE_DEVICE_PAGE && size <= FAKE_DEVICE_PAGE - offset) {
+        memcpy(value, fake.device + offset, size);
+    }
+    return BUS_DONE;
+}
+
+enum bus_result vdev_mmio_write(struct vcpu *vcpu, gpa_t address, unsigned size, uint64_t value)
+{
+    uint64_t offset = address.v - fake.device_base;
+
+    (void)vcpu;
+    if (parks()) {
+        return BUS_PARK;
+    }
     fake.device_access++;
     if (offset < FAKE_DEVICE_PAGE && size <= FAKE_DEVICE_PAGE - offset) {
         memcpy(fake.device + offset, &value, size);
     }
+    return BUS_DONE;
 }
 
-bool bus_mmio_owned(const struct vcpu *vcpu, gpa_t address)
+bool vdev_mmio_owned(const struct vcpu *vcpu, gpa_t address)
 {
     (void)vcpu;
     return address.v - fake.device_base < FAKE_DEVICE_PAGE;
 }
 
-uint32_t bus_port_in(struct vcpu *vcpu, uint16_t port, unsigned size)
+enum bus_result vdev_port_in(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t *value)
 {
     (void)vcpu;
     (void)size;
+    if (parks()) {
+        return BUS_PARK;
+    }
     fake.device_access++;
-    return port * 0x01010101u + fake.port_bytes++;
+    *value = port * 0x01010101u + fake.port_bytes++;
+    return BUS_DONE;
 }
 
-void bus_port_out(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t value)
+enum bus_result vdev_port_out(struct vcpu *vcpu, uint16_t port, unsigned size, uint32_t value)
 {
     (void)vcpu;
     (void)port;
+    if (parks()) {
+        return BUS_PARK;
+    }
     fake.device_access++;
     for (unsigned i = 0; i < size && fake.port_bytes < sizeof(fake.port_log); i++) {
         fake.port_log[fake.port_bytes++] = (char)(value >> (8 * i));
     }
+    return BUS_DONE;
 }
 
 bool vlapic_owns_msr(uint32_t msr)

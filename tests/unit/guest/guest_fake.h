@@ -19,10 +19,12 @@ struct fake_machine {
     struct vm vm;
     struct vcpu vcpu;
     struct guest_state state;
-    unsigned calls;    /* of the space, so far */
-    unsigned wait_at;  /* call number that answers MM_WAIT; 0: none */
-    unsigned failures; /* of vm_fail */
-    unsigned messages; /* of vm_log */
+    unsigned calls;           /* of the space, so far */
+    unsigned wait_at;         /* call number that answers MM_WAIT; 0: none */
+    unsigned device_calls;    /* accesses to devices, so far */
+    unsigned device_parks_at; /* that which answers BUS_PARK; 0: none */
+    unsigned failures;        /* of vm_fail */
+    unsigned messages;        /* of vm_log */
     unsigned triple_faults;
     uint64_t dr6; /* guest_debug_cause() */
     bool nmi_masked;
@@ -31,7 +33,7 @@ struct fake_machine {
     unsigned lent;          /* pages of ones that are lent now */
     unsigned steps;         /* that have been asked for ... */
     bool step_refused;      /* ... and cannot be now */
-    unsigned device_access; /* reads and writes of the bus */
+    unsigned device_access; /* reads and writes that were done */
     unsigned flushes;
     uint64_t shadow_cleared_at;    /* RIP at the last clear_shadow */
     uint64_t shadow_cleared_flags; /* RFLAGS then */
