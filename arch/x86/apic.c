@@ -2,61 +2,29 @@
 #include "arch/x86/apic.h"
 
 #include "arch/x86/cpu.h"
+#include "arch/x86/hw/apic.h"
 #include "arch/x86/idt.h"
 #include "arch/x86/paging.h"
 #include "base/log.h"
-
-/* Register offsets: SDM table 10-1 "Local APIC Register Address Map". */
-#define APIC_ID            0x020
-#define APIC_TPR           0x080
-#define APIC_EOI           0x0b0
-#define APIC_LDR           0x0d0
-#define APIC_SVR           0x0f0
-#define APIC_ESR           0x280
-#define APIC_ICR_LOW       0x300
-#define APIC_ICR_HIGH      0x310
-#define APIC_LVT_TIMER     0x320
-#define APIC_LVT_THERMAL   0x330
-#define APIC_LVT_PERF      0x340
-#define APIC_LVT_LINT0     0x350
-#define APIC_LVT_LINT1     0x360
-#define APIC_LVT_ERROR     0x370
-#define APIC_TIMER_INITIAL 0x380
-#define APIC_TIMER_CURRENT 0x390
-#define APIC_TIMER_DIVIDE  0x3e0
-
-#define APIC_SVR_ENABLE   BIT(8)
-#define APIC_LVT_MASKED   BIT(16)
-#define APIC_LVT_PERIODIC BIT(17)
-#define APIC_DIVIDE_BY_1  0xb
-
-/* ICR: SDM figure 10-12 "Interrupt Command Register (ICR)". */
-#define ICR_DELIVERY_FIXED   (0ull << 8)
-#define ICR_DELIVERY_NMI     (4ull << 8)
-#define ICR_DELIVERY_INIT    (5ull << 8)
-#define ICR_DELIVERY_STARTUP (6ull << 8)
-#define ICR_PENDING          BIT(12)
-#define ICR_ASSERT           BIT(14)
-#define ICR_ALL_BUT_SELF     (3ull << 18)
 
 static volatile uint32_t *registers; /* NULL: x2APIC */
 static uint64_t registers_address;
 static uint64_t errors;
 
-static uint32_t apic_read(unsigned offset)
+static uint32_t apic_read(unsigned reg)
 {
     if (registers == NULL) {
-        return (uint32_t)rdmsr(MSR_IA32_X2APIC_BASE + offset / 16);
+        return (uint32_t)rdmsr(MSR_IA32_X2APIC_BASE + reg);
     }
-    return registers[offset / 4];
+    return registers[4 * reg];
 }
 
-static void apic_write(unsigned offset, uint32_t value)
+static void apic_write(unsigned reg, uint32_t value)
 {
     if (registers == NULL) {
-        wrmsr(MSR_IA32_X2APIC_BASE + offset / 16, value);
+        wrmsr(MSR_IA32_X2APIC_BASE + reg, value);
     } else {
-        registers[offset / 4] = value;
+        registers[4 * reg] = value;
     }
 }
 
@@ -107,14 +75,14 @@ uint32_t apic_enable_cpu(void)
     uint32_t id;
 
     apic_enter_mode();
-    apic_write(APIC_SVR, APIC_SVR_ENABLE | VECTOR_SPURIOUS);
+    apic_write(APIC_SVR, SVR_ENABLE | VECTOR_SPURIOUS);
     apic_write(APIC_TPR, 0);
-    apic_write(APIC_LVT_TIMER, APIC_LVT_MASKED | VECTOR_TIMER);
-    apic_write(APIC_LVT_LINT0, APIC_LVT_MASKED);
+    apic_write(APIC_LVT_TIMER, LVT_MASKED | VECTOR_TIMER);
+    apic_write(APIC_LVT_LINT0, LVT_MASKED);
     /* LINT1 is the machine's NMI line; it keeps what the firmware made of it on the boot CPU. */
     apic_write(APIC_LVT_ERROR, VECTOR_APIC_ERROR);
-    apic_write(APIC_TIMER_DIVIDE, APIC_DIVIDE_BY_1);
-    apic_write(APIC_TIMER_INITIAL, 0);
+    apic_write(APIC_DIVIDE, DIVIDE_BY_1);
+    apic_write(APIC_INITIAL_COUNT, 0);
     apic_write(APIC_ESR, 0);
     /* Ends what was in service when the firmware let go: at most one interrupt per priority class.
      */
@@ -132,7 +100,7 @@ void apic_eoi(void)
 
 static void wait_for_icr(void)
 {
-    while (registers[APIC_ICR_LOW / 4] & ICR_PENDING) {
+    while (registers[4 * APIC_ICR] & ICR_PENDING) {
         cpu_pause();
     }
 }
@@ -143,50 +111,52 @@ static void apic_send(uint32_t destination, uint64_t command)
         /* WRMSR to the x2APIC does not wait for earlier stores: SDM 10.12.3 "MSR Access in x2APIC
          * Mode".  The receiver is to see what was written before it was sent for. */
         __asm__ volatile("mfence; lfence" : : : "memory");
-        wrmsr(MSR_IA32_X2APIC_BASE + APIC_ICR_LOW / 16, (uint64_t)destination << 32 | command);
+        wrmsr(MSR_IA32_X2APIC_BASE + APIC_ICR, (uint64_t)destination << 32 | command);
         return;
     }
     wait_for_icr();
-    registers[APIC_ICR_HIGH / 4] = destination << 24;
-    registers[APIC_ICR_LOW / 4] = (uint32_t)command;
+    registers[4 * APIC_ICR_HIGH] = destination << 24;
+    registers[4 * APIC_ICR] = (uint32_t)command;
 }
 
 void apic_send_vector(uint32_t destination, unsigned vector)
 {
-    apic_send(destination, ICR_DELIVERY_FIXED | ICR_ASSERT | vector);
+    apic_send(destination, FIELD_PREP(ICR_DELIVERY, DELIVERY_FIXED) | ICR_ASSERT | vector);
 }
 
 void apic_send_nmi(uint32_t destination)
 {
-    apic_send(destination, ICR_DELIVERY_NMI | ICR_ASSERT);
+    apic_send(destination, FIELD_PREP(ICR_DELIVERY, DELIVERY_NMI) | ICR_ASSERT);
 }
 
 void apic_send_init(uint32_t destination)
 {
-    apic_send(destination, ICR_DELIVERY_INIT | ICR_ASSERT);
+    apic_send(destination, FIELD_PREP(ICR_DELIVERY, DELIVERY_INIT) | ICR_ASSERT);
 }
 
 void apic_send_init_all(void)
 {
-    apic_send(0, ICR_ALL_BUT_SELF | ICR_DELIVERY_INIT | ICR_ASSERT);
+    apic_send(0, FIELD_PREP(ICR_SHORTHAND, SHORTHAND_OTHERS) |
+                     FIELD_PREP(ICR_DELIVERY, DELIVERY_INIT) | ICR_ASSERT);
 }
 
 void apic_send_startup(uint32_t destination, unsigned page)
 {
-    apic_send(destination, ICR_DELIVERY_STARTUP | ICR_ASSERT | page);
+    apic_send(destination, FIELD_PREP(ICR_DELIVERY, DELIVERY_STARTUP) | ICR_ASSERT | page);
 }
 
 void apic_timer_mask(bool masked)
 {
-    apic_write(APIC_LVT_TIMER, VECTOR_TIMER | APIC_LVT_PERIODIC | (masked ? APIC_LVT_MASKED : 0));
+    apic_write(APIC_LVT_TIMER, VECTOR_TIMER | FIELD_PREP(LVT_TIMER_MODE, TIMER_PERIODIC) |
+                                   (masked ? LVT_MASKED : 0));
 }
 
 void apic_timer_start(uint32_t count)
 {
-    apic_write(APIC_TIMER_INITIAL, count);
+    apic_write(APIC_INITIAL_COUNT, count);
 }
 
 uint32_t apic_timer_current(void)
 {
-    return apic_read(APIC_TIMER_CURRENT);
+    return apic_read(APIC_CURRENT_COUNT);
 }

@@ -2,6 +2,7 @@
 #include "arch/x86/ioapic.h"
 
 #include "arch/x86/acpi.h"
+#include "arch/x86/hw/apic.h"
 #include "arch/x86/hw/ports.h"
 #include "arch/x86/idt.h"
 #include "base/bits.h"
@@ -9,41 +10,27 @@
 #include "drivers/platform.h"
 #include "hv/arch.h"
 
-#define IOAPIC_DEFAULT 0xfec00000u
-
-/* Indirect registers: index at offset 0, data at 0x10. */
-#define IOAPIC_INDEX          (0x00 / 4)
-#define IOAPIC_DATA           (0x10 / 4)
-#define IOAPIC_VERSION        0x01
-#define IOAPIC_REDIRECTION(n) (0x10 + 2 * (n))
-#define IOAPIC_PINS           BITS(23, 16) /* of the version register: highest pin */
-
-#define REDIRECTION_ACTIVE_LOW  BIT(13)
-#define REDIRECTION_LEVEL       BIT(15)
-#define REDIRECTION_MASKED      BIT(16)
-#define REDIRECTION_DESTINATION BITS(63, 56)
-
 static volatile uint32_t *ioapic; /* NULL: none */
 static unsigned pins;
 
 static uint32_t ioapic_read(unsigned index)
 {
-    ioapic[IOAPIC_INDEX] = index;
-    return ioapic[IOAPIC_DATA];
+    ioapic[IOAPIC_SELECT / 4] = index;
+    return ioapic[IOAPIC_WINDOW / 4];
 }
 
 static void ioapic_write(unsigned index, uint32_t value)
 {
-    ioapic[IOAPIC_INDEX] = index;
-    ioapic[IOAPIC_DATA] = value;
+    ioapic[IOAPIC_SELECT / 4] = index;
+    ioapic[IOAPIC_WINDOW / 4] = value;
 }
 
 static void write_pin(unsigned pin, uint64_t entry)
 {
     /* Masked first: never a half-written entry that is live. */
-    ioapic_write(IOAPIC_REDIRECTION(pin), REDIRECTION_MASKED);
-    ioapic_write(IOAPIC_REDIRECTION(pin) + 1, (uint32_t)(entry >> 32));
-    ioapic_write(IOAPIC_REDIRECTION(pin), (uint32_t)entry);
+    ioapic_write(IOAPIC_REDIRECTION + 2 * pin, RTE_MASKED);
+    ioapic_write(IOAPIC_REDIRECTION + 2 * pin + 1, (uint32_t)(entry >> 32));
+    ioapic_write(IOAPIC_REDIRECTION + 2 * pin, (uint32_t)entry);
 }
 
 /* Moves the PICs off the exception vectors, then masks them: a spurious interrupt 7 can still come.
@@ -78,9 +65,9 @@ void ioapic_setup(void)
         ioapic = NULL;
         return;
     }
-    pins = (unsigned)FIELD_GET(IOAPIC_PINS, version) + 1;
+    pins = (unsigned)FIELD_GET(IOAPIC_VERSION_PINS, version) + 1;
     for (unsigned pin = 0; pin < pins; pin++) {
-        write_pin(pin, REDIRECTION_MASKED);
+        write_pin(pin, RTE_MASKED);
     }
 }
 
@@ -88,16 +75,16 @@ bool ioapic_route_isa(unsigned irq, unsigned vector, uint32_t apic_id)
 {
     uint16_t flags;
     uint32_t pin = acpi_isa_override(irq, &flags);
-    uint64_t entry = FIELD_PREP(REDIRECTION_DESTINATION, apic_id) | vector;
+    uint64_t entry = FIELD_PREP(RTE_DESTINATION, apic_id) | vector;
 
     if (ioapic == NULL || pin >= pins || apic_id > 0xff) {
         return false;
     }
     if (FIELD_GET(INTI_POLARITY, flags) == INTI_ACTIVE_LOW) {
-        entry |= REDIRECTION_ACTIVE_LOW;
+        entry |= RTE_ACTIVE_LOW;
     }
     if (FIELD_GET(INTI_TRIGGER, flags) == INTI_LEVEL) {
-        entry |= REDIRECTION_LEVEL;
+        entry |= RTE_LEVEL;
     }
     write_pin(pin, entry);
     return true;

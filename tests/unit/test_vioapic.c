@@ -9,10 +9,6 @@
 
 #include "tests/unit/vdev_fake.h"
 
-#define RTE_REMOTE_IRR 0x4000
-#define RTE_LEVEL      0x8000
-#define RTE_MASKED     0x10000
-
 static uint32_t window_read(unsigned index)
 {
     vfake_mmio_write(gpa(VIOAPIC_BASE), 1, index);

@@ -269,7 +269,7 @@ static void logical_x2apic(void **state)
 
 static void lowest_priority(void **state)
 {
-    struct vlapic_message m = {.destination = 0xff, .vector = 0x60, .delivery = VLAPIC_LOWEST};
+    struct vlapic_message m = {.destination = 0xff, .vector = 0x60, .delivery = DELIVERY_LOWEST};
 
     (void)state;
     vfake_start(3);

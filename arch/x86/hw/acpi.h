@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Layouts of ACPI tables that both sides have: the machine's, which arch/x86/acpi.c reads, and a
- * guest's, which hv/vdev/acpi.c writes.  ACPI 6.4, chapter 5 "ACPI Software Programming Model".
+ * guest's, which hv/vdev/legacy/acpi.c writes.  ACPI 6.4, chapter 5 "ACPI Software Programming
+ * Model".
  */
 #ifndef SPILLWAY_ARCH_X86_HW_ACPI_H
 #define SPILLWAY_ARCH_X86_HW_ACPI_H

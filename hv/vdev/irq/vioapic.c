@@ -4,29 +4,11 @@
 #include "base/log.h"
 #include "hv/vdev/irq/vlapic.h"
 
-/* Window registers: 82093AA datasheet, "I/O APIC Registers". */
-#define OFFSET_SELECT 0x00
-#define OFFSET_WINDOW 0x10
-#define OFFSET_EOI    0x40
-
-#define INDEX_ID          0x00
-#define INDEX_VERSION     0x01
-#define INDEX_ARBITRATION 0x02
-#define INDEX_REDIRECTION 0x10
-
-#define VERSION (0x20u | (VIOAPIC_PINS - 1) << 16)
+#define VERSION (0x20u | (uint32_t)FIELD_PREP(IOAPIC_VERSION_PINS, VIOAPIC_PINS - 1))
 #define ID_MASK 0x0f000000u
 
-#define RTE_VECTOR      BITS(7, 0)
-#define RTE_DELIVERY    BITS(10, 8)
-#define RTE_LOGICAL     BIT(11)
-#define RTE_STATUS      BIT(12)
-#define RTE_REMOTE_IRR  BIT(14)
-#define RTE_LEVEL       BIT(15)
-#define RTE_MASKED      BIT(16)
-#define RTE_DESTINATION BITS(63, 56)
-#define RTE_READ_ONLY   (RTE_STATUS | RTE_REMOTE_IRR)
-#define RTE_WRITABLE    (RTE_DESTINATION | (BITS(16, 0) & ~RTE_READ_ONLY))
+#define RTE_READ_ONLY (RTE_STATUS | RTE_REMOTE_IRR)
+#define RTE_WRITABLE  (RTE_DESTINATION | (BITS(16, 0) & ~RTE_READ_ONLY))
 
 /* Sends what is pending at the pin, unless masked or a level still in service. */
 static void service(struct vioapic *ioapic, unsigned pin)
@@ -44,7 +26,7 @@ static void service(struct vioapic *ioapic, unsigned pin)
     if (!(ioapic->irr & BIT(pin)) || (*entry & (RTE_MASKED | RTE_REMOTE_IRR))) {
         return;
     }
-    if (m.delivery == VLAPIC_STARTUP || (m.delivery <= VLAPIC_LOWEST && m.vector < 16)) {
+    if (m.delivery == DELIVERY_STARTUP || (m.delivery <= DELIVERY_LOWEST && m.vector < 16)) {
         return; /* not a message that an IOAPIC can send */
     }
     targets = vlapic_send(ioapic->vm, &m);
@@ -139,16 +121,16 @@ static uint32_t read_window(const struct vioapic *ioapic)
 {
     uint32_t index = ioapic->select;
 
-    if (index >= INDEX_REDIRECTION && index < INDEX_REDIRECTION + 2 * VIOAPIC_PINS) {
-        uint64_t entry = ioapic->redirection[(index - INDEX_REDIRECTION) / 2];
+    if (index >= IOAPIC_REDIRECTION && index < IOAPIC_REDIRECTION + 2 * VIOAPIC_PINS) {
+        uint64_t entry = ioapic->redirection[(index - IOAPIC_REDIRECTION) / 2];
 
         return (uint32_t)(index & 1 ? entry >> 32 : entry);
     }
     switch (index) {
-    case INDEX_ID:
-    case INDEX_ARBITRATION:
+    case IOAPIC_ID:
+    case IOAPIC_ARBITRATION:
         return ioapic->id;
-    case INDEX_VERSION:
+    case IOAPIC_VERSION:
         return VERSION;
     default:
         return 0;
@@ -158,9 +140,9 @@ static uint32_t read_window(const struct vioapic *ioapic)
 static uint32_t read_register(const struct vioapic *ioapic, unsigned offset)
 {
     switch (offset) {
-    case OFFSET_SELECT:
+    case IOAPIC_SELECT:
         return ioapic->select;
-    case OFFSET_WINDOW:
+    case IOAPIC_WINDOW:
         return read_window(ioapic);
     default:
         return 0;
@@ -172,17 +154,17 @@ static void write_register(struct vioapic *ioapic, unsigned offset, uint32_t val
     uint32_t index = ioapic->select;
 
     switch (offset) {
-    case OFFSET_SELECT:
+    case IOAPIC_SELECT:
         ioapic->select = value & 0xff;
         break;
-    case OFFSET_WINDOW:
-        if (index == INDEX_ID) {
+    case IOAPIC_WINDOW:
+        if (index == IOAPIC_ID) {
             ioapic->id = value & ID_MASK;
-        } else if (index >= INDEX_REDIRECTION && index < INDEX_REDIRECTION + 2 * VIOAPIC_PINS) {
-            write_redirection(ioapic, (index - INDEX_REDIRECTION) / 2, index & 1, value);
+        } else if (index >= IOAPIC_REDIRECTION && index < IOAPIC_REDIRECTION + 2 * VIOAPIC_PINS) {
+            write_redirection(ioapic, (index - IOAPIC_REDIRECTION) / 2, index & 1, value);
         }
         break;
-    case OFFSET_EOI:
+    case IOAPIC_EOI:
         end_vector(ioapic, value & 0xff);
         break;
     default:
@@ -206,7 +188,7 @@ enum bus_result vioapic_bus_write(struct bus_access *access)
     struct vioapic *ioapic = access->range->owner;
     unsigned offset = (unsigned)access->offset, reg = offset & 0xff0;
 
-    if ((offset & 0xf) == 0 && (access->size >= 4 || reg == OFFSET_SELECT)) {
+    if ((offset & 0xf) == 0 && (access->size >= 4 || reg == IOAPIC_SELECT)) {
         write_register(ioapic, reg, (uint32_t)access->value);
     }
     return BUS_DONE;

@@ -12,7 +12,7 @@
 #include "base/types.h"
 #include "hv/vdev/bus/bus.h"
 
-#define VIOAPIC_BASE 0xfec00000ull
+#define VIOAPIC_BASE IOAPIC_DEFAULT
 #define VIOAPIC_PINS 24
 
 struct vm;

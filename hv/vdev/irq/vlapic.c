@@ -161,51 +161,51 @@ static bool read_register(struct vlapic *vlapic, unsigned reg, uint32_t *value)
     bool x2apic = vlapic_load(&vlapic->mode) == VLAPIC_MODE_X2APIC;
     uint32_t id = vlapic->vcpu->index;
 
-    if (reg >= REG_ISR && reg < REG_ISR + VLAPIC_WORDS) {
-        *value = vlapic->isr[reg - REG_ISR];
+    if (reg >= APIC_ISR && reg < APIC_ISR + VLAPIC_WORDS) {
+        *value = vlapic->isr[reg - APIC_ISR];
         return true;
     }
-    if (reg >= REG_TMR && reg < REG_TMR + VLAPIC_WORDS) {
-        *value = vlapic_load(&vlapic->tmr[reg - REG_TMR]);
+    if (reg >= APIC_TMR && reg < APIC_TMR + VLAPIC_WORDS) {
+        *value = vlapic_load(&vlapic->tmr[reg - APIC_TMR]);
         return true;
     }
-    if (reg >= REG_IRR && reg < REG_IRR + VLAPIC_WORDS) {
-        *value = vlapic_load(&vlapic->irr[reg - REG_IRR]);
+    if (reg >= APIC_IRR && reg < APIC_IRR + VLAPIC_WORDS) {
+        *value = vlapic_load(&vlapic->irr[reg - APIC_IRR]);
         return true;
     }
-    if (reg >= REG_LVT_TIMER && reg <= REG_LVT_ERROR) {
-        *value = vlapic_load(&vlapic->lvt[reg - REG_LVT_TIMER]);
+    if (reg >= APIC_LVT_TIMER && reg <= APIC_LVT_ERROR) {
+        *value = vlapic_load(&vlapic->lvt[reg - APIC_LVT_TIMER]);
         return true;
     }
     switch (reg) {
-    case REG_ID:
+    case APIC_ID:
         *value = x2apic ? id : id << 24;
         return true;
-    case REG_VERSION:
+    case APIC_VERSION:
         *value = VLAPIC_VERSION;
         return true;
-    case REG_TPR:
+    case APIC_TPR:
         *value = vlapic_load(&vlapic->tpr);
         return true;
-    case REG_PPR:
+    case APIC_PPR:
         *value = vlapic->ppr;
         return true;
-    case REG_LDR:
+    case APIC_LDR:
         *value = x2apic ? (id >> 4) << 16 | 1u << (id & 0xf) : vlapic_load(&vlapic->ldr);
         return true;
-    case REG_SVR:
+    case APIC_SVR:
         *value = vlapic_load(&vlapic->svr);
         return true;
-    case REG_ESR:
+    case APIC_ESR:
         *value = vlapic->esr;
         return true;
-    case REG_INITIAL_COUNT:
+    case APIC_INITIAL_COUNT:
         *value = vlapic->initial_count;
         return true;
-    case REG_CURRENT_COUNT:
+    case APIC_CURRENT_COUNT:
         *value = vlapic_timer_count(vlapic);
         return true;
-    case REG_DIVIDE:
+    case APIC_DIVIDE:
         *value = vlapic->divide;
         return true;
     default:
@@ -240,28 +240,28 @@ static void write_lvt(struct vlapic *vlapic, enum vlapic_lvt entry, uint32_t val
 /* Registers that are written alike in both modes.  False: none, or read-only. */
 static bool write_register(struct vlapic *vlapic, unsigned reg, uint32_t value)
 {
-    if (reg >= REG_LVT_TIMER && reg <= REG_LVT_ERROR) {
-        write_lvt(vlapic, (enum vlapic_lvt)(reg - REG_LVT_TIMER), value);
+    if (reg >= APIC_LVT_TIMER && reg <= APIC_LVT_ERROR) {
+        write_lvt(vlapic, (enum vlapic_lvt)(reg - APIC_LVT_TIMER), value);
         return true;
     }
     switch (reg) {
-    case REG_TPR:
+    case APIC_TPR:
         vlapic_store(&vlapic->tpr, value & 0xff);
         update_ppr(vlapic);
         return true;
-    case REG_EOI:
+    case APIC_EOI:
         end_of_interrupt(vlapic);
         return true;
-    case REG_SVR:
+    case APIC_SVR:
         write_svr(vlapic, value);
         return true;
-    case REG_ESR:
+    case APIC_ESR:
         vlapic->esr = atomic_exchange(&vlapic->esr_pending, 0);
         return true;
-    case REG_INITIAL_COUNT:
+    case APIC_INITIAL_COUNT:
         vlapic_timer_set_count(vlapic, value);
         return true;
-    case REG_DIVIDE:
+    case APIC_DIVIDE:
         vlapic_timer_set_divide(vlapic, value & 0xb);
         return true;
     default:
@@ -282,15 +282,15 @@ static uint32_t read_mmio_register(struct vlapic *vlapic, unsigned reg)
     uint32_t value = 0;
 
     switch (reg) {
-    case REG_DFR:
+    case APIC_DFR:
         return vlapic_load(&vlapic->dfr);
-    case REG_ICR:
+    case APIC_ICR:
         return vlapic->icr_low;
-    case REG_ICR_HIGH:
+    case APIC_ICR_HIGH:
         return vlapic->icr_high;
-    case REG_APR:
-    case REG_EOI:
-    case REG_RRD:
+    case APIC_APR:
+    case APIC_EOI:
+    case APIC_RRD:
         return 0;
     default:
         if (!read_register(vlapic, reg, &value)) {
@@ -325,19 +325,19 @@ void vlapic_mmio_write(struct vcpu *vcpu, unsigned offset, unsigned size, uint64
         return;
     }
     switch (reg) {
-    case REG_ID: /* fixed, as on current processors */
+    case APIC_ID: /* fixed, as on current processors */
         break;
-    case REG_LDR:
+    case APIC_LDR:
         vlapic_store(&vlapic->ldr, value & 0xff000000);
         break;
-    case REG_DFR:
+    case APIC_DFR:
         vlapic_store(&vlapic->dfr, value | 0x0fffffff);
         break;
-    case REG_ICR:
+    case APIC_ICR:
         vlapic->icr_low = value & 0x000ccfff;
         vlapic_send_icr(vlapic, value, vlapic->icr_high >> 24);
         break;
-    case REG_ICR_HIGH:
+    case APIC_ICR_HIGH:
         vlapic->icr_high = value & 0xff000000;
         break;
     default:
@@ -410,7 +410,7 @@ static bool write_apic_base(struct vcpu *vcpu, uint64_t value)
 
 static bool write_x2apic(struct vlapic *vlapic, unsigned reg, uint64_t value)
 {
-    if (reg == REG_ICR) {
+    if (reg == APIC_ICR) {
         vlapic->icr_low = (uint32_t)value & 0x000ccfff;
         vlapic->icr_high = (uint32_t)(value >> 32);
         vlapic_send_icr(vlapic, (uint32_t)value, vlapic->icr_high);
@@ -420,12 +420,12 @@ static bool write_x2apic(struct vlapic *vlapic, unsigned reg, uint64_t value)
         return false;
     }
     switch (reg) {
-    case REG_EOI:
-    case REG_ESR:
+    case APIC_EOI:
+    case APIC_ESR:
         return value == 0 && write_register(vlapic, reg, 0);
-    case REG_TPR:
+    case APIC_TPR:
         return value <= 0xff && write_register(vlapic, reg, (uint32_t)value);
-    case REG_SELF_IPI:
+    case APIC_SELF_IPI:
         if (value > 0xff) {
             return false;
         }
@@ -456,7 +456,7 @@ bool vlapic_msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
     if (!vlapic_owns_msr(msr) || vlapic_load(&vlapic->mode) != VLAPIC_MODE_X2APIC) {
         return false;
     }
-    if (msr - MSR_IA32_X2APIC_BASE == REG_ICR) {
+    if (msr - MSR_IA32_X2APIC_BASE == APIC_ICR) {
         *value = (uint64_t)vlapic->icr_high << 32 | vlapic->icr_low;
         return true;
     }

@@ -12,6 +12,7 @@
 #ifndef SPILLWAY_HV_VDEV_IRQ_VLAPIC_H
 #define SPILLWAY_HV_VDEV_IRQ_VLAPIC_H
 
+#include "arch/x86/hw/apic.h"
 #include "base/bits.h"
 #include "base/types.h"
 
@@ -19,22 +20,11 @@ struct vlapic;
 struct vcpu;
 struct vm;
 
-/* Delivery modes, as in the ICR, LVT and IOAPIC redirection entries. */
-enum vlapic_delivery {
-    VLAPIC_FIXED = 0,
-    VLAPIC_LOWEST = 1,
-    VLAPIC_SMI = 2,
-    VLAPIC_NMI = 4,
-    VLAPIC_INIT = 5,
-    VLAPIC_STARTUP = 6,
-    VLAPIC_EXTINT = 7,
-};
-
 /* An interrupt message: from an ICR, an IOAPIC pin or an MSI. */
 struct vlapic_message {
     uint32_t destination; /* 0xff in xAPIC and IOAPIC messages, 0xffffffff in x2APIC: everyone */
     uint8_t vector;
-    uint8_t delivery; /* enum vlapic_delivery */
+    uint8_t delivery; /* enum apic_delivery */
     bool logical;
     bool level;  /* trigger mode: EOI is broadcast to the IOAPIC */
     bool x2apic; /* destination is 32 bits wide */

@@ -6,40 +6,10 @@
 
 #include <stdatomic.h>
 
+#include "arch/x86/hw/apic.h"
 #include "base/lock.h"
 #include "hv/timer.h"
 #include "hv/vdev/irq/vlapic.h"
-
-/* Register numbers: MMIO offset / 16, MSR - 0x800.  Intel SDM vol. 3, "Local APIC Register Address
- * Map" and "x2APIC Register Address Space". */
-enum vlapic_register {
-    REG_ID = 0x02,
-    REG_VERSION = 0x03,
-    REG_TPR = 0x08,
-    REG_APR = 0x09,
-    REG_PPR = 0x0a,
-    REG_EOI = 0x0b,
-    REG_RRD = 0x0c,
-    REG_LDR = 0x0d,
-    REG_DFR = 0x0e,
-    REG_SVR = 0x0f,
-    REG_ISR = 0x10, /* 8 registers each */
-    REG_TMR = 0x18,
-    REG_IRR = 0x20,
-    REG_ESR = 0x28,
-    REG_ICR = 0x30,
-    REG_ICR_HIGH = 0x31,
-    REG_LVT_TIMER = 0x32,
-    REG_LVT_THERMAL = 0x33,
-    REG_LVT_PERF = 0x34,
-    REG_LVT_LINT0 = 0x35,
-    REG_LVT_LINT1 = 0x36,
-    REG_LVT_ERROR = 0x37,
-    REG_INITIAL_COUNT = 0x38,
-    REG_CURRENT_COUNT = 0x39,
-    REG_DIVIDE = 0x3e,
-    REG_SELF_IPI = 0x3f,
-};
 
 enum vlapic_lvt {
     LVT_TIMER,
@@ -50,24 +20,6 @@ enum vlapic_lvt {
     LVT_ERROR,
     LVT_COUNT,
 };
-
-#define LVT_VECTOR     BITS(7, 0)
-#define LVT_DELIVERY   BITS(10, 8)
-#define LVT_LEVEL      BIT(15)
-#define LVT_MASKED     BIT(16)
-#define LVT_TIMER_MODE BITS(18, 17)
-
-enum vlapic_timer_mode {
-    TIMER_ONE_SHOT = 0,
-    TIMER_PERIODIC = 1,
-    TIMER_TSC_DEADLINE = 2,
-};
-
-#define SVR_ENABLE BIT(8)
-
-#define ESR_SEND_ILLEGAL     BIT(5)
-#define ESR_RECEIVE_ILLEGAL  BIT(6)
-#define ESR_ILLEGAL_REGISTER BIT(7)
 
 /* What IA32_APIC_BASE says. */
 enum vlapic_mode {

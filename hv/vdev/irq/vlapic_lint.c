@@ -8,7 +8,7 @@ static bool takes_extint(const struct vlapic *vlapic)
     uint32_t lvt = vlapic_load(&vlapic->lvt[LVT_LINT0]);
 
     return vlapic_load(&vlapic->mode) == VLAPIC_MODE_OFF ||
-           (!(lvt & LVT_MASKED) && FIELD_GET(LVT_DELIVERY, lvt) == VLAPIC_EXTINT);
+           (!(lvt & LVT_MASKED) && FIELD_GET(LVT_DELIVERY, lvt) == DELIVERY_EXTINT);
 }
 
 bool vlapic_extint_pending(const struct vlapic *vlapic)
@@ -30,9 +30,9 @@ void vlapic_set_intr(struct vcpu *vcpu, bool level)
     atomic_fetch_or(&vcpu->interrupts, VCPU_INTERRUPT_INTR);
     if (takes_extint(vlapic)) {
         vcpu_notify(vcpu);
-    } else if (!(lvt & LVT_MASKED) && FIELD_GET(LVT_DELIVERY, lvt) == VLAPIC_NMI) {
+    } else if (!(lvt & LVT_MASKED) && FIELD_GET(LVT_DELIVERY, lvt) == DELIVERY_NMI) {
         vcpu_request(vcpu, VCPU_REQUEST_NMI);
-    } else if (FIELD_GET(LVT_DELIVERY, lvt) == VLAPIC_FIXED) {
+    } else if (FIELD_GET(LVT_DELIVERY, lvt) == DELIVERY_FIXED) {
         vlapic_fire_lvt(vlapic, LVT_LINT0);
     }
 }
@@ -40,6 +40,6 @@ void vlapic_set_intr(struct vcpu *vcpu, bool level)
 void vlapic_virtual_wire(struct vlapic *vlapic)
 {
     vlapic_store(&vlapic->svr, SVR_ENABLE | 0xff);
-    vlapic_store(&vlapic->lvt[LVT_LINT0], LVT_LEVEL | FIELD_PREP(LVT_DELIVERY, VLAPIC_EXTINT));
-    vlapic_store(&vlapic->lvt[LVT_LINT1], LVT_LEVEL | FIELD_PREP(LVT_DELIVERY, VLAPIC_NMI));
+    vlapic_store(&vlapic->lvt[LVT_LINT0], LVT_LEVEL | FIELD_PREP(LVT_DELIVERY, DELIVERY_EXTINT));
+    vlapic_store(&vlapic->lvt[LVT_LINT1], LVT_LEVEL | FIELD_PREP(LVT_DELIVERY, DELIVERY_NMI));
 }

@@ -5,20 +5,6 @@
 #include "hv/guest/vm.h"
 #include "hv/vdev/irq/vlapic_internal.h"
 
-#define ICR_VECTOR    BITS(7, 0)
-#define ICR_DELIVERY  BITS(10, 8)
-#define ICR_LOGICAL   BIT(11)
-#define ICR_ASSERT    BIT(14)
-#define ICR_LEVEL     BIT(15)
-#define ICR_SHORTHAND BITS(19, 18)
-
-enum icr_shorthand {
-    SHORTHAND_NONE = 0,
-    SHORTHAND_SELF = 1,
-    SHORTHAND_ALL = 2,
-    SHORTHAND_OTHERS = 3,
-};
-
 #define DFR_FLAT_MODEL 0xf
 
 /* Logical destination against an APIC in xAPIC mode: flat or cluster model by its DFR. */
@@ -74,17 +60,17 @@ void vlapic_deliver(struct vcpu *vcpu, unsigned vector, bool level)
 static void deliver(struct vcpu *vcpu, const struct vlapic_message *m)
 {
     switch (m->delivery) {
-    case VLAPIC_FIXED:
-    case VLAPIC_LOWEST:
+    case DELIVERY_FIXED:
+    case DELIVERY_LOWEST:
         vlapic_deliver(vcpu, m->vector, m->level);
         break;
-    case VLAPIC_NMI:
+    case DELIVERY_NMI:
         vcpu_request(vcpu, VCPU_REQUEST_NMI);
         break;
-    case VLAPIC_INIT:
+    case DELIVERY_INIT:
         vcpu_request(vcpu, VCPU_REQUEST_INIT);
         break;
-    case VLAPIC_STARTUP:
+    case DELIVERY_STARTUP:
         __atomic_store_n(&vcpu->sipi_vector, m->vector, __ATOMIC_RELAXED);
         vcpu_request(vcpu, VCPU_REQUEST_SIPI);
         break;
@@ -113,7 +99,7 @@ unsigned vlapic_send(struct vm *vm, const struct vlapic_message *message)
 {
     unsigned targets = 0;
 
-    if (message->delivery == VLAPIC_LOWEST) {
+    if (message->delivery == DELIVERY_LOWEST) {
         struct vcpu *vcpu = choose_lowest(vm, message);
 
         if (vcpu != NULL) {
@@ -159,10 +145,10 @@ void vlapic_send_icr(struct vlapic *vlapic, uint32_t low, uint32_t destination)
         .x2apic = x2apic,
     };
 
-    if (m.delivery == VLAPIC_INIT && (low & ICR_LEVEL) && !(low & ICR_ASSERT)) {
+    if (m.delivery == DELIVERY_INIT && (low & ICR_LEVEL) && !(low & ICR_ASSERT)) {
         return; /* INIT level de-assert: has no effect on processors since the Pentium 4 */
     }
-    if (m.delivery <= VLAPIC_LOWEST && m.vector < 16) {
+    if (m.delivery <= DELIVERY_LOWEST && m.vector < 16) {
         vlapic_error(vlapic, ESR_SEND_ILLEGAL);
         return;
     }
@@ -171,7 +157,7 @@ void vlapic_send_icr(struct vlapic *vlapic, uint32_t low, uint32_t destination)
         (void)vlapic_send(vlapic->vcpu->vm, &m);
         break;
     case SHORTHAND_SELF:
-        if (m.delivery == VLAPIC_FIXED) {
+        if (m.delivery == DELIVERY_FIXED) {
             vlapic_deliver(vlapic->vcpu, m.vector, false);
         }
         break;

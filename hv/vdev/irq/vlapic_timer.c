@@ -15,7 +15,7 @@
 
 /* ---- figures; lock held --------------------------------------------------------------------- */
 
-static enum vlapic_timer_mode timer_mode(const struct vlapic *vlapic)
+static enum apic_timer_mode timer_mode(const struct vlapic *vlapic)
 {
     return FIELD_GET(LVT_TIMER_MODE, vlapic_load(&vlapic->lvt[LVT_TIMER]));
 }
