@@ -18,16 +18,16 @@
 
 /* ---- layout ---- */
 
-unsigned guest_layout(uint64_t memory_bytes, struct guest_slot slot[GUEST_LAYOUT_SLOTS])
+unsigned guest_layout(uint64_t memory_bytes, struct guest_memslot memslot[GUEST_LAYOUT_MEMSLOTS])
 {
     uint64_t low = MIN(memory_bytes, GUEST_LOW_LIMIT);
 
-    slot[0] = (struct guest_slot){gfn(0), low >> PAGE_SHIFT};
+    memslot[0] = (struct guest_memslot){gfn(0), low >> PAGE_SHIFT};
     if (memory_bytes <= GUEST_LOW_LIMIT) {
         return 1;
     }
-    slot[1] = (struct guest_slot){gpa_to_gfn(gpa(GUEST_HIGH_BASE)),
-                                  (memory_bytes - GUEST_LOW_LIMIT) >> PAGE_SHIFT};
+    memslot[1] = (struct guest_memslot){gpa_to_gfn(gpa(GUEST_HIGH_BASE)),
+                                        (memory_bytes - GUEST_LOW_LIMIT) >> PAGE_SHIFT};
     return 2;
 }
 
@@ -247,11 +247,11 @@ static const uint8_t reset_vector[] = {
 
 static bool plan(struct guest_load *load, char *error)
 {
-    struct guest_slot slot[GUEST_LAYOUT_SLOTS] = {0};
-    unsigned slots = guest_layout(load->vm->memory_pages << PAGE_SHIFT, slot);
+    struct guest_memslot memslot[GUEST_LAYOUT_MEMSLOTS] = {0};
+    unsigned memslots = guest_layout(load->vm->memory_pages << PAGE_SHIFT, memslot);
 
-    load->low_bytes = slot[0].pages << PAGE_SHIFT;
-    load->high_bytes = slots > 1 ? slot[1].pages << PAGE_SHIFT : 0;
+    load->low_bytes = memslot[0].pages << PAGE_SHIFT;
+    load->high_bytes = memslots > 1 ? memslot[1].pages << PAGE_SHIFT : 0;
     if (load->low_bytes <= HIGH_START) {
         return load_error(error, "the VM has %llu KiB of memory, expected more than 1 MiB",
                           (unsigned long long)(load->low_bytes >> 10));

@@ -9,10 +9,10 @@
  * size in them is checked.
  *
  * Guest-physical memory (guest_layout):
- *   0 .. low           RAM, one slot; low = min(memory, 3 GiB)
- *   4 GiB .. 4 GiB+x   RAM, second slot: what is left
+ *   0 .. low           RAM, one memslot; low = min(memory, 3 GiB)
+ *   4 GiB .. 4 GiB+x   RAM, second memslot: what is left
  * 0xA0000-0xFFFFF is RAM as well, but E820 calls it reserved, and ACPI data at
- * ACPI_TABLES_BASE: the slots add up to the configured memory exactly.
+ * ACPI_TABLES_BASE: the memslots add up to the configured memory exactly.
  */
 #ifndef SPILLWAY_HV_LOAD_LOAD_H
 #define SPILLWAY_HV_LOAD_LOAD_H
@@ -20,18 +20,18 @@
 #include "hv/guest/vm.h"
 #include "mm/space/space.h"
 
-#define GUEST_LOW_LIMIT      0xc0000000ull
-#define GUEST_HIGH_BASE      0x100000000ull
-#define GUEST_LOAD_ERROR_MAX 160
-#define GUEST_LAYOUT_SLOTS   2
+#define GUEST_LOW_LIMIT       0xc0000000ull
+#define GUEST_HIGH_BASE       0x100000000ull
+#define GUEST_LOAD_ERROR_MAX  160
+#define GUEST_LAYOUT_MEMSLOTS 2
 
-struct guest_slot {
+struct guest_memslot {
     gfn_t base;
     uint64_t pages;
 };
 
-/* The memory slots of a guest of that size (whole pages).  Number of slots: 1 or 2. */
-unsigned guest_layout(uint64_t memory_bytes, struct guest_slot slot[GUEST_LAYOUT_SLOTS]);
+/* The memslots of a guest of that size (whole pages).  Number of memslots: 1 or 2. */
+unsigned guest_layout(uint64_t memory_bytes, struct guest_memslot memslot[GUEST_LAYOUT_MEMSLOTS]);
 
 /* The files of a guest; all of it must stay until guest_load_free. */
 struct guest_image {
@@ -45,14 +45,14 @@ struct guest_image {
 struct guest_load;
 
 /*
- * vm->run.vcpu[0], vm->run.vcpu_count, vm->memory_pages and vm->run.space are set; slots are those
- * of guest_layout.  NULL: error says what is wrong with the image, or that memory is short.
+ * vm->run.vcpu[0], vm->run.vcpu_count, vm->memory_pages and vm->run.space are set; memslots are
+ * those of guest_layout.  NULL: error says what is wrong with the image, or that memory is short.
  */
 struct guest_load *guest_load_start(struct vm *vm, const struct guest_image *image,
                                     char error[GUEST_LOAD_ERROR_MAX]);
 /*
  * One bounded step (256 KiB or so).  MM_OK: call again until guest_load_done; MM_WAIT: call again
- * when the waiter was woken; MM_NO_SLOT and MM_LOST: the load has failed.  No locks held.
+ * when the waiter was woken; MM_NO_MEMSLOT and MM_LOST: the load has failed.  No locks held.
  */
 enum mm_result guest_load_step(struct guest_load *load, struct mm_waiter *waiter);
 /* Everything is in place, vCPU 0 has its registers (machine_backend()->set_state). */

@@ -134,7 +134,7 @@ static enum exit_result on_memory(struct vcpu *vcpu, const struct vcpu_exit *exi
         return EXIT_RESUME;
     case MM_WAIT:
         return EXIT_PARK;
-    case MM_NO_SLOT:
+    case MM_NO_MEMSLOT:
         return arch_guest_mmio(vcpu, exit);
     case MM_LOST:
         break;

@@ -213,7 +213,7 @@ static enum tmem_result do_chunk(struct call *call, uint64_t count)
             gpr[GPR_RBX] = call->at.v;
             gpr[GPR_RCX] = FIELD_GET(RCX_COUNT, gpr[GPR_RCX]) - 1;
             if (call->vcpu->waiter.asked) {
-                space_end_turn(&call->vcpu->waiter); /* the next entry queues behind the others */
+                waiter_end_turn(&call->vcpu->waiter); /* the next entry queues behind the others */
             }
         } else if (result == TMEM_WAIT && raw[i].op == SPILLWAY_TMEM_GET) {
             prefetch(call, &raw[i + 1], count - i - 1);

@@ -184,7 +184,7 @@ static enum leave run_loaded(struct vcpu *vcpu)
             return leave;
         }
         if (vcpu->waiter.asked) {
-            space_end_turn(&vcpu->waiter);
+            waiter_end_turn(&vcpu->waiter);
         }
         if (exit.kind == EXIT_KIND_PAUSE && spins(vcpu, &exit)) {
             return LEAVE_SPIN;
@@ -221,7 +221,7 @@ static enum leave run_once(struct vcpu *vcpu)
 
     end_stall(vcpu);
     /* Not woken by its waiter but by a stop request or by chance: it will ask again. */
-    space_stop_waiting(&vcpu->waiter);
+    waiter_stop(&vcpu->waiter);
     vcpu->pauses = 0;
     vcpu->called_sibling = false;
     machine_backend()->load(vcpu);
@@ -232,7 +232,7 @@ static enum leave run_once(struct vcpu *vcpu)
         arch_guest_step_end(vcpu);
     }
     if (leave != LEAVE_PARK) {
-        space_end_turn(&vcpu->waiter);
+        waiter_end_turn(&vcpu->waiter);
     }
     if (leave != LEAVE_SLEEP) {
         vlapic_end_run(vcpu->vlapic);

@@ -67,7 +67,7 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned index)
 void vcpu_destroy(struct vcpu *vcpu)
 {
     ASSERT(vcpu->state == VCPU_STOPPED);
-    space_cancel_wait(&vcpu->waiter);
+    waiter_cancel(&vcpu->waiter);
     vlapic_destroy(vcpu->vlapic);
     machine_backend()->vcpu_destroy(vcpu);
     id_give(vcpu->id);

@@ -25,7 +25,7 @@ void vcpu_request(struct vcpu *vcpu, uint32_t requests)
     }
     if (requests & VCPU_REQUEST_STOP) {
         /* A parked vCPU has to come and stop itself: it need not wait for its page any more. */
-        space_stop_waiting(&vcpu->waiter);
+        waiter_stop(&vcpu->waiter);
         sched_unpark(vcpu);
     }
     sched_notify(vcpu);

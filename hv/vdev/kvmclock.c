@@ -145,7 +145,7 @@ enum mm_result kvmclock_set_system_time(struct vcpu *vcpu, uint64_t value, struc
         enum mm_result result;
 
         if (value >= ADDRESS_LIMIT || (value & 2)) {
-            return MM_NO_SLOT;
+            return MM_NO_MEMSLOT;
         }
         result = write_time(vcpu, value, vcpu->msr_tsc_offset, waiter);
         if (result != MM_OK) {
@@ -167,7 +167,7 @@ enum mm_result kvmclock_set_wall_clock(struct vcpu *vcpu, uint64_t value, struct
     enum mm_result result;
 
     if (value >= ADDRESS_LIMIT || (value & 3)) {
-        return MM_NO_SLOT;
+        return MM_NO_MEMSLOT;
     }
     result = write_versioned(vcpu->space, value, &wall, sizeof(wall), waiter);
     if (result == MM_OK) {
@@ -188,7 +188,7 @@ void kvmclock_refresh(struct vcpu *vcpu)
 {
     if (kvmclock_update(vcpu, vcpu->msr_tsc_offset, &vcpu->waiter) == MM_WAIT) {
         /* Not worth parking for: the next entry tries again. */
-        space_cancel_wait(&vcpu->waiter);
+        waiter_cancel(&vcpu->waiter);
         atomic_fetch_or(&vcpu->requests, VCPU_REQUEST_CLOCK);
     }
 }

@@ -18,7 +18,7 @@ struct vcpu;
 #define KVMCLOCK_ENABLE BIT(0) /* of the system time MSR */
 
 /* WRMSR to MSR_KVM_SYSTEM_TIME(_NEW): writes the page, then takes the value over into
- * vcpu->msr_kvm_system_time.  MM_NO_SLOT: bad address, #GP. */
+ * vcpu->msr_kvm_system_time.  MM_NO_MEMSLOT: bad address, #GP. */
 enum mm_result kvmclock_set_system_time(struct vcpu *vcpu, uint64_t value,
                                         struct mm_waiter *waiter);
 /* WRMSR to MSR_KVM_WALL_CLOCK(_NEW), likewise. */

@@ -129,7 +129,7 @@ static void keep_figures(struct vm *vm)
 static void release_parts(struct vm *vm)
 {
     keep_figures(vm);
-    space_cancel_wait(&vm->run.load_waiter);
+    waiter_cancel(&vm->run.load_waiter);
     frame_promise_end(&vm->run.parts);
     if (vm->run.load != NULL) {
         guest_load_free(vm->run.load);

@@ -29,15 +29,15 @@ static bool create_space(struct vm *vm)
         .working_pages = vm->config->vcpus * ADMISSION_WORKING,
         .shares = vm->shares,
     };
-    struct guest_slot slot[GUEST_LAYOUT_SLOTS];
-    unsigned slots = guest_layout(vm->memory_pages * PAGE_SIZE, slot);
+    struct guest_memslot memslot[GUEST_LAYOUT_MEMSLOTS];
+    unsigned memslots = guest_layout(vm->memory_pages * PAGE_SIZE, memslot);
 
     vm->run.space = space_create(&config);
     if (vm->run.space == NULL) {
         return false;
     }
-    for (unsigned i = 0; i < slots; i++) {
-        if (!space_add_slot(vm->run.space, slot[i].base, slot[i].pages, 0)) {
+    for (unsigned i = 0; i < memslots; i++) {
+        if (!space_add_memslot(vm->run.space, memslot[i].base, memslot[i].pages, 0)) {
             return false;
         }
     }
@@ -195,7 +195,7 @@ bool vm_poll_loading(struct vm *vm)
     }
     switch (guest_load_step(vm->run.load, &vm->run.load_waiter)) {
     case MM_OK:
-        space_end_turn(&vm->run.load_waiter);
+        waiter_end_turn(&vm->run.load_waiter);
         if (!guest_load_done(vm->run.load)) {
             atomic_store(&vm->run.load_ready, true);
             return true;
@@ -204,7 +204,7 @@ bool vm_poll_loading(struct vm *vm)
         break;
     case MM_WAIT:
         break; /* its waiter calls vm_poll() */
-    case MM_NO_SLOT:
+    case MM_NO_MEMSLOT:
     case MM_LOST:
         vm_log(vm, LOG_ERROR, "vm %s: not started: its kernel could not be copied into its memory",
                vm->name);

@@ -217,7 +217,7 @@ static void stop_waking(const struct mm_waiter *waiter)
     }
 }
 
-void space_stop_waiting(struct mm_waiter *waiter)
+void waiter_stop(struct mm_waiter *waiter)
 {
     spin_lock(&wait_lock);
     if (waiter->queue != MM_WAITS_NOT) {
@@ -227,7 +227,7 @@ void space_stop_waiting(struct mm_waiter *waiter)
     stop_waking(waiter);
 }
 
-void space_end_turn(struct mm_waiter *waiter)
+void waiter_end_turn(struct mm_waiter *waiter)
 {
     /* Of a waiter that is not queued, only its own thread changes these. */
     if (!waiter->served && !waiter->has_room) {
@@ -242,7 +242,7 @@ void space_end_turn(struct mm_waiter *waiter)
     }
 }
 
-void space_cancel_wait(struct mm_waiter *waiter)
+void waiter_cancel(struct mm_waiter *waiter)
 {
     spin_lock(&wait_lock);
     if (waiter->queue != MM_WAITS_NOT) {

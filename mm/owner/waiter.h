@@ -4,9 +4,9 @@
  *
  * Whoever gives one to a function of mm/ and is told MM_WAIT is woken once when it is worth trying
  * again.  What it was waiting for is then kept for it, until it has asked again and
- * space_end_turn() says that this was it: mm/owner/wait.h.
+ * waiter_end_turn() says that this was it: mm/owner/wait.h.
  *
- * Life: zero but for `wake`; free again after space_cancel_wait().
+ * Life: zero but for `wake`; free again after waiter_cancel().
  */
 #ifndef SPILLWAY_MM_OWNER_WAITER_H
 #define SPILLWAY_MM_OWNER_WAITER_H
@@ -38,11 +38,11 @@ struct mm_waiter {
 };
 
 /* Its own thread: whatever it waited for it has got, or does not want; others may have the rest. */
-void space_end_turn(struct mm_waiter *waiter);
+void waiter_end_turn(struct mm_waiter *waiter);
 /* Any thread: takes the waiter out of any queue; after the return wake() is not called and is not
  * running. */
-void space_stop_waiting(struct mm_waiter *waiter);
+void waiter_stop(struct mm_waiter *waiter);
 /* Both.  Its own thread, or there is none any more. */
-void space_cancel_wait(struct mm_waiter *waiter);
+void waiter_cancel(struct mm_waiter *waiter);
 
 #endif

@@ -209,7 +209,7 @@ static bool try_tiers(struct space *space, const struct victim *victim)
 
 static uint32_t cluster_for(struct space *space, gfn_t page)
 {
-    uint32_t *cluster = space_cluster(space_find_slot(space, page.v), page.v);
+    uint32_t *cluster = space_cluster(space_find_memslot(space, page.v), page.v);
 
     if (*cluster == STORE_NONE) {
         *cluster = store_cluster_take(space->owner.store);
@@ -351,7 +351,7 @@ static bool find_evictable(struct space *space, gfn_t page, uint64_t **entry, pf
 {
     unsigned level;
 
-    if (space_find_slot(space, page.v) == NULL) {
+    if (space_find_memslot(space, page.v) == NULL) {
         return false;
     }
     *entry = table_leaf(&space->table, page, &level);

@@ -65,14 +65,14 @@ static bool scan_slice(struct space *space)
 {
     struct slice slice = {.space = space, .budget = SLICE_ENTRIES};
     struct table_scan scan = {.enter = enter_table, .leaf = visit_leaf, .owner = &slice};
-    const struct memory_slot *slot = space_slot_from(space, space->scan_gfn);
+    const struct memslot *memslot = space_memslot_from(space, space->scan_gfn);
 
-    if (slot == NULL) {
+    if (memslot == NULL) {
         space->scanning = false;
         return false;
     }
-    uint64_t first = MAX(space->scan_gfn, slot->base);
-    uint64_t end = MIN(first + SLICE_PAGES, slot->base + slot->pages);
+    uint64_t first = MAX(space->scan_gfn, memslot->base);
+    uint64_t end = MIN(first + SLICE_PAGES, memslot->base + memslot->pages);
 
     slice.first = first;
     space->scan_gfn = table_scan(&space->table, gfn(first), gfn(end), &scan).v;

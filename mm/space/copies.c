@@ -34,14 +34,14 @@ static void walk_slice(struct space *space)
 {
     struct slice slice = {.space = space, .budget = SLICE_ENTRIES};
     struct table_scan scan = {.leaf = visit_leaf, .owner = &slice};
-    const struct memory_slot *slot = space_slot_from(space, space->copies_gfn);
+    const struct memslot *memslot = space_memslot_from(space, space->copies_gfn);
 
-    if (slot == NULL) {
+    if (memslot == NULL) {
         space->copies_gfn = GFN_LIMIT;
         return;
     }
-    uint64_t first = MAX(space->copies_gfn, slot->base);
-    uint64_t end = MIN(first + SLICE_PAGES, slot->base + slot->pages);
+    uint64_t first = MAX(space->copies_gfn, memslot->base);
+    uint64_t end = MIN(first + SLICE_PAGES, memslot->base + memslot->pages);
 
     space->copies_gfn = table_scan(&space->table, gfn(first), gfn(end), &scan).v;
 }

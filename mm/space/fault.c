@@ -12,7 +12,7 @@
 /* The faulting page and how it is wanted, decoded once. */
 struct fault {
     struct space *space;
-    const struct memory_slot *slot;
+    const struct memslot *memslot;
     gfn_t page;
     unsigned how;        /* FAULT_* */
     const void *content; /* what the whole page is about to hold; NULL: what it holds now */
@@ -35,7 +35,7 @@ static enum mm_result wait_frame(const struct fault *fault)
 static inline void bind_frame(const struct fault *fault, uint64_t page, pfn_t frame)
 {
     space_bind_frame(fault->space, gfn(page), frame);
-    if (fault->slot->flags & SLOT_PINNED) {
+    if (fault->memslot->flags & MEMSLOT_PINNED) {
         frame_get(frame)->flags |= FRAME_PINNED;
     }
 }
@@ -116,7 +116,7 @@ static bool fill_ahead(const struct fault *fault, int64_t offset)
     uint64_t page = fault->page.v + (uint64_t)offset;
     pfn_t frame;
 
-    if (table_entry_get(entry) != 0 || page - fault->slot->base >= fault->slot->pages ||
+    if (table_entry_get(entry) != 0 || page - fault->memslot->base >= fault->memslot->pages ||
         !spare_frame(fault, page, &frame)) {
         return false;
     }
@@ -157,11 +157,11 @@ static enum mm_result fill_hole(const struct fault *fault)
 static bool large_possible(const struct fault *fault, unsigned level)
 {
     uint64_t base = ALIGN_DOWN(fault->page.v, REGION_PAGES);
-    const struct memory_slot *slot = fault->slot;
+    const struct memslot *memslot = fault->memslot;
 
     return level >= 2 && fault->content == NULL && table_entry_get(fault->entry) == 0 &&
-           fault->space->table.format->large_levels >= 2 && base >= slot->base &&
-           base + REGION_PAGES <= slot->base + slot->pages && fault->space->max_pages == 0 &&
+           fault->space->table.format->large_levels >= 2 && base >= memslot->base &&
+           base + REGION_PAGES <= memslot->base + memslot->pages && fault->space->max_pages == 0 &&
            memory_is_plenty();
 }
 
@@ -190,7 +190,7 @@ static bool fill_large(const struct fault *fault)
         return false;
     }
     frame_get(first)->map_count = 1;
-    if (fault->slot->flags & SLOT_PINNED) {
+    if (fault->memslot->flags & MEMSLOT_PINNED) {
         frame_get(first)->flags |= FRAME_PINNED;
     } else {
         generation_add(&space->generations, first, 0);
@@ -406,9 +406,9 @@ enum mm_result fault_page(struct space *space, gfn_t page, unsigned how, const v
     struct fault fault = {
         .space = space, .page = page, .how = how, .content = content, .waiter = waiter};
 
-    fault.slot = space_find_slot(space, page.v);
-    if (fault.slot == NULL) {
-        return MM_NO_SLOT;
+    fault.memslot = space_find_memslot(space, page.v);
+    if (fault.memslot == NULL) {
+        return MM_NO_MEMSLOT;
     }
     if (space->owner.closed) {
         return MM_LOST;
@@ -444,7 +444,7 @@ enum mm_result space_fault(struct space *space, gfn_t page, unsigned access,
 
     spin_lock(&space->lock);
     result = fault_page(space, page, access, NULL, waiter, &entry, &level);
-    space->faults += result != MM_NO_SLOT;
+    space->faults += result != MM_NO_MEMSLOT;
     spin_unlock(&space->lock);
     return result;
 }

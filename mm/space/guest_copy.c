@@ -35,7 +35,7 @@ static unsigned cut(gpa_t at, size_t bytes, struct piece piece[COPY_MAX_PAGES])
 static bool owned(struct space *space, const struct piece *piece, unsigned pieces)
 {
     for (unsigned i = 0; i < pieces; i++) {
-        if (space_find_slot(space, piece[i].page.v) == NULL) {
+        if (space_find_memslot(space, piece[i].page.v) == NULL) {
             return false;
         }
     }
@@ -125,7 +125,7 @@ enum mm_result space_read(struct space *space, gpa_t from, void *to, size_t byte
     ASSERT(bytes <= COPY_MAX_BYTES);
     spin_lock(&space->lock);
     if (!owned(space, piece, pieces)) {
-        result = MM_NO_SLOT;
+        result = MM_NO_MEMSLOT;
     }
     for (unsigned i = 0; i < pieces && result == MM_OK; i++) {
         if (!peek(space, &piece[i])) {
@@ -145,7 +145,7 @@ static enum mm_result bring_for_write(struct space *space, struct piece *piece, 
                                       const void *from, struct mm_waiter *waiter)
 {
     if (!owned(space, piece, pieces)) {
-        return MM_NO_SLOT;
+        return MM_NO_MEMSLOT;
     }
     for (unsigned i = 0; i < pieces; i++) {
         const void *content = piece[i].bytes == PAGE_SIZE ? from : NULL;

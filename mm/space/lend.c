@@ -2,7 +2,7 @@
 /*
  * Pages where nothing is, which a CPU reads as ones and writes in vain: for the one instruction
  * that is about to touch them they are all the same frame, filled with ones.  They belong to no
- * memory slot, so that nobody else who walks the table comes by them.
+ * memslot, so that nobody else who walks the table comes by them.
  */
 #include <string.h>
 
@@ -45,7 +45,7 @@ enum mm_result space_lend_ones(struct space *space, gfn_t page, struct mm_waiter
     enum mm_result result = MM_OK;
 
     if (page.v >= GFN_LIMIT) {
-        return MM_NO_SLOT;
+        return MM_NO_MEMSLOT;
     }
     ASSERT(!space_owns(space, page));
     spin_lock(&space->lock);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Address spaces: creation, memory slots, figures, tear-down. */
+/* Address spaces: creation, memslots, figures, tear-down. */
 #include "mm/space/space.h"
 
 #include <string.h>
@@ -62,46 +62,47 @@ struct space *space_create(const struct space_config *config)
 
 #define SHIFT_OF_LEVEL(level) (TABLE_INDEX_BITS * (level)) /* pages that one table maps */
 
-uint64_t space_create_cost(uint64_t pages, unsigned slots)
+uint64_t space_create_cost(uint64_t pages, unsigned memslots)
 {
     uint64_t clusters = (pages >> REGION_SHIFT) / CLUSTERS_PER_FRAME + 1;
 
-    return 2 + frame_array_cost(clusters) + slots * frame_array_cost(1);
+    return 2 + frame_array_cost(clusters) + memslots * frame_array_cost(1);
 }
 
-uint64_t space_overhead(uint64_t pages, unsigned slots)
+uint64_t space_overhead(uint64_t pages, unsigned memslots)
 {
     uint64_t tables = 0; /* but the root */
 
     for (unsigned level = 1; level < TABLE_LEVELS; level++) {
-        tables += (pages >> SHIFT_OF_LEVEL(level)) + slots + 1;
+        tables += (pages >> SHIFT_OF_LEVEL(level)) + memslots + 1;
     }
-    return space_create_cost(pages, slots) + tables;
+    return space_create_cost(pages, memslots) + tables;
 }
 
-/* The 2 MiB regions that the slot touches. */
-static uint64_t slot_regions(const struct memory_slot *slot)
+/* The 2 MiB regions that the memslot touches. */
+static uint64_t memslot_regions(const struct memslot *memslot)
 {
-    return ((slot->base + slot->pages - 1) >> REGION_SHIFT) - (slot->base >> REGION_SHIFT) + 1;
+    return ((memslot->base + memslot->pages - 1) >> REGION_SHIFT) -
+           (memslot->base >> REGION_SHIFT) + 1;
 }
 
-uint32_t *space_cluster(const struct memory_slot *slot, uint64_t page)
+uint32_t *space_cluster(const struct memslot *memslot, uint64_t page)
 {
-    uint64_t region = (page >> REGION_SHIFT) - (slot->base >> REGION_SHIFT);
-    uint32_t *numbers = frame_array_at(&slot->clusters, (uint32_t)(region / CLUSTERS_PER_FRAME));
+    uint64_t region = (page >> REGION_SHIFT) - (memslot->base >> REGION_SHIFT);
+    uint32_t *numbers = frame_array_at(&memslot->clusters, (uint32_t)(region / CLUSTERS_PER_FRAME));
 
     return &numbers[region % CLUSTERS_PER_FRAME];
 }
 
-static bool alloc_clusters(struct memory_slot *slot)
+static bool alloc_clusters(struct memslot *memslot)
 {
-    uint64_t frames = (slot_regions(slot) + CLUSTERS_PER_FRAME - 1) / CLUSTERS_PER_FRAME;
+    uint64_t frames = (memslot_regions(memslot) + CLUSTERS_PER_FRAME - 1) / CLUSTERS_PER_FRAME;
 
-    while (slot->clusters.frames < frames) {
-        void *numbers = frame_array_grow(&slot->clusters, NULL);
+    while (memslot->clusters.frames < frames) {
+        void *numbers = frame_array_grow(&memslot->clusters, NULL);
 
         if (numbers == NULL) {
-            frame_array_free(&slot->clusters);
+            frame_array_free(&memslot->clusters);
             return false;
         }
         memset(numbers, 0xff, PAGE_SIZE);
@@ -111,43 +112,43 @@ static bool alloc_clusters(struct memory_slot *slot)
 
 _Static_assert(STORE_NONE == 0xffffffff, "alloc_clusters fills with 0xff");
 
-static bool slot_overlaps(const struct space *space, uint64_t base, uint64_t pages)
+static bool memslot_overlaps(const struct space *space, uint64_t base, uint64_t pages)
 {
-    for (unsigned i = 0; i < space->slots; i++) {
-        if (base < space->slot[i].base + space->slot[i].pages &&
-            space->slot[i].base < base + pages) {
+    for (unsigned i = 0; i < space->memslots; i++) {
+        if (base < space->memslot[i].base + space->memslot[i].pages &&
+            space->memslot[i].base < base + pages) {
             return true;
         }
     }
     return false;
 }
 
-static void insert_slot(struct space *space, const struct memory_slot *slot)
+static void insert_memslot(struct space *space, const struct memslot *memslot)
 {
-    unsigned at = space->slots;
+    unsigned at = space->memslots;
 
-    while (at > 0 && space->slot[at - 1].base > slot->base) {
-        space->slot[at] = space->slot[at - 1];
+    while (at > 0 && space->memslot[at - 1].base > memslot->base) {
+        space->memslot[at] = space->memslot[at - 1];
         at--;
     }
-    space->slot[at] = *slot;
-    space->slots++;
-    space->where[PLACE_HOLE] += slot->pages;
+    space->memslot[at] = *memslot;
+    space->memslots++;
+    space->where[PLACE_HOLE] += memslot->pages;
 }
 
-bool space_add_slot(struct space *space, gfn_t base, uint64_t pages, uint32_t flags)
+bool space_add_memslot(struct space *space, gfn_t base, uint64_t pages, uint32_t flags)
 {
-    struct memory_slot slot = {.base = base.v, .pages = pages, .flags = flags};
+    struct memslot memslot = {.base = base.v, .pages = pages, .flags = flags};
     bool fits;
 
     if (pages == 0 || pages > GFN_LIMIT || base.v > GFN_LIMIT - pages) {
         return false;
     }
     spin_lock(&space->lock);
-    fits = space->slots < SPACE_MAX_SLOTS && !slot_overlaps(space, base.v, pages) &&
-           (space->owner.store == NULL || alloc_clusters(&slot));
+    fits = space->memslots < SPACE_MAX_MEMSLOTS && !memslot_overlaps(space, base.v, pages) &&
+           (space->owner.store == NULL || alloc_clusters(&memslot));
     if (fits) {
-        insert_slot(space, &slot);
+        insert_memslot(space, &memslot);
     }
     spin_unlock(&space->lock);
     return fits;
@@ -155,38 +156,38 @@ bool space_add_slot(struct space *space, gfn_t base, uint64_t pages, uint32_t fl
 
 /* ---- look-up -------------------------------------------------------------------------------- */
 
-static const struct memory_slot *find_slot(const struct space *space, uint64_t page)
+static const struct memslot *find_memslot(const struct space *space, uint64_t page)
 {
-    for (unsigned i = 0; i < space->slots; i++) {
+    for (unsigned i = 0; i < space->memslots; i++) {
         /* Wraps below the base, so one comparison does. */
-        if (page - space->slot[i].base < space->slot[i].pages) {
-            return &space->slot[i];
+        if (page - space->memslot[i].base < space->memslot[i].pages) {
+            return &space->memslot[i];
         }
     }
     return NULL;
 }
 
-struct memory_slot *space_find_slot(struct space *space, uint64_t page)
+struct memslot *space_find_memslot(struct space *space, uint64_t page)
 {
-    const struct memory_slot *slot = find_slot(space, page);
+    const struct memslot *memslot = find_memslot(space, page);
 
-    return slot == NULL ? NULL : &space->slot[slot - space->slot];
+    return memslot == NULL ? NULL : &space->memslot[memslot - space->memslot];
 }
 
-const struct memory_slot *space_slot_from(const struct space *space, uint64_t page)
+const struct memslot *space_memslot_from(const struct space *space, uint64_t page)
 {
-    for (unsigned i = 0; i < space->slots; i++) {
-        if (page < space->slot[i].base + space->slot[i].pages) {
-            return &space->slot[i];
+    for (unsigned i = 0; i < space->memslots; i++) {
+        if (page < space->memslot[i].base + space->memslot[i].pages) {
+            return &space->memslot[i];
         }
     }
     return NULL;
 }
 
-/* Slots do not change after the first fault, so no lock. */
+/* Memslots do not change after the first fault, so no lock. */
 bool space_owns(const struct space *space, gfn_t page)
 {
-    return find_slot(space, page.v) != NULL;
+    return find_memslot(space, page.v) != NULL;
 }
 
 pfn_t space_root(const struct space *space)
@@ -379,18 +380,18 @@ static void free_page(struct space *space, uint64_t *entry, unsigned level)
     entry_set_place(space, entry, place(PLACE_HOLE, 0));
 }
 
-static void free_clusters(struct space *space, struct memory_slot *slot)
+static void free_clusters(struct space *space, struct memslot *memslot)
 {
-    uint64_t regions = slot->clusters.frames != 0 ? slot_regions(slot) : 0;
+    uint64_t regions = memslot->clusters.frames != 0 ? memslot_regions(memslot) : 0;
 
     for (uint64_t i = 0; i < regions; i++) {
-        uint32_t cluster = *space_cluster(slot, slot->base + (i << REGION_SHIFT));
+        uint32_t cluster = *space_cluster(memslot, memslot->base + (i << REGION_SHIFT));
 
         if (cluster != STORE_NONE) {
             store_cluster_give(space->owner.store, cluster);
         }
     }
-    frame_array_free(&slot->clusters);
+    frame_array_free(&memslot->clusters);
 }
 
 /* The tables of [first, end), which are holes now: no CPU uses them any more. */
@@ -403,41 +404,41 @@ static void free_tables(struct space *space, uint64_t first, uint64_t end)
     table_trash_free(&trash);
 }
 
-/* Some pages of the slot, from where the last call ended; false: more is left.  `drain_gfn` counts
- * from the base. */
-static bool drain_slot(struct space *space, const struct memory_slot *slot)
+/* Some pages of the memslot, from where the last call ended; false: more is left.  `drain_gfn`
+ * counts from the base. */
+static bool drain_memslot(struct space *space, const struct memslot *memslot)
 {
-    uint64_t first = ALIGN_DOWN(slot->base + space->drain_gfn, REGION_PAGES);
+    uint64_t first = ALIGN_DOWN(memslot->base + space->drain_gfn, REGION_PAGES);
     unsigned budget = DRAIN_PAGES;
 
-    while (budget-- > 0 && space->drain_gfn < slot->pages) {
-        uint64_t page = slot->base + space->drain_gfn;
+    while (budget-- > 0 && space->drain_gfn < memslot->pages) {
+        uint64_t page = memslot->base + space->drain_gfn;
         unsigned level;
         uint64_t *entry = table_leaf(&space->table, gfn(page), &level);
         uint64_t span = 1ull << (REGION_SHIFT * (level - 1));
 
         free_page(space, entry, level);
-        space->drain_gfn = ALIGN_DOWN(page, span) + span - slot->base;
+        space->drain_gfn = ALIGN_DOWN(page, span) + span - memslot->base;
     }
-    free_tables(space, first, slot->base + space->drain_gfn);
-    return space->drain_gfn >= slot->pages;
+    free_tables(space, first, memslot->base + space->drain_gfn);
+    return space->drain_gfn >= memslot->pages;
 }
 
 /* False: more is left. */
 static bool drain_some(struct space *space)
 {
-    struct memory_slot *slot;
+    struct memslot *memslot;
 
-    if (space->drain_slot == space->slots) {
+    if (space->drain_memslot == space->memslots) {
         return true;
     }
-    slot = &space->slot[space->drain_slot];
-    if (drain_slot(space, slot)) {
-        free_clusters(space, slot);
-        space->drain_slot++;
+    memslot = &space->memslot[space->drain_memslot];
+    if (drain_memslot(space, memslot)) {
+        free_clusters(space, memslot);
+        space->drain_memslot++;
         space->drain_gfn = 0;
     }
-    return space->drain_slot == space->slots;
+    return space->drain_memslot == space->memslots;
 }
 
 bool space_drain(struct space *space)
@@ -456,7 +457,7 @@ void space_free(struct space *space)
     pfn_t self = space->self;
 
     ASSERT(space->owner.closed && page_owner_idle(&space->owner));
-    ASSERT(space->drain_slot == space->slots);
+    ASSERT(space->drain_memslot == space->memslots);
     table_destroy(&space->table);
     if (space->has_ones) {
         frame_free(space->ones);

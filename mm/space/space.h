@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A guest-physical address space: memory slots, the second-level table that is the one truth about
+ * A guest-physical address space: memslots, the second-level table that is the one truth about
  * where each page is, and the operations on it.
  *
- *     space -> slots  [ base .. base+pages )  flags, backing
+ *     space -> memslots  [ base .. base+pages )  flags, backing
  *           -> table  leaf entry of a page = one of
  *                 FRAME    present: resident in a frame
  *                 a place elsewhere: mm/content/place.h
  *
- * Life: space_create, space_add_slot..., use, space_close (no new faults are answered), then
+ * Life: space_create, space_add_memslot..., use, space_close (no new faults are answered), then
  * space_drain until it returns true (in-flight I/O has ended, everything is freed), space_free.
  *
  * Locks: one spinlock per space (RANK_SPACE) for its table, generation lists and counters.
@@ -26,8 +26,8 @@ struct table_format;
 enum mm_result {
     MM_OK,   /* done */
     MM_WAIT, /* nothing has changed; the waiter is registered and will be woken: try again then */
-    MM_NO_SLOT, /* no memory slot owns that address */
-    MM_LOST,    /* the page cannot be had any more (store error); the VM must be failed */
+    MM_NO_MEMSLOT, /* no memslot owns that address */
+    MM_LOST,       /* the page cannot be had any more (store error); the VM must be failed */
 };
 
 struct space_config {
@@ -40,7 +40,7 @@ struct space_config {
     uint32_t shares;        /* weight when memory is short; 100 is usual */
 };
 
-#define SLOT_PINNED BIT(0) /* never paged */
+#define MEMSLOT_PINNED BIT(0) /* never paged */
 
 struct space_stats {
     uint64_t memory; /* == resident + hole + pattern + compressed + stored + disk + transit */
@@ -53,15 +53,15 @@ struct space_stats {
         age_histogram[8]; /* resident pages by idle age, in scan periods: 0, 1, 2, 3-4, 5-8, ... */
 };
 
-/* Frames beside its pages that a space of so many pages in so many slots needs at most: to be made,
- * and in all. */
-uint64_t space_create_cost(uint64_t pages, unsigned slots);
-uint64_t space_overhead(uint64_t pages, unsigned slots);
+/* Frames beside its pages that a space of so many pages in so many memslots needs at most: to be
+ * made, and in all. */
+uint64_t space_create_cost(uint64_t pages, unsigned memslots);
+uint64_t space_overhead(uint64_t pages, unsigned memslots);
 /* NULL: out of memory.  The waiter code and config strings are the caller's. */
 struct space *space_create(const struct space_config *config);
-/* Page-aligned, must not overlap another slot.  Before the first fault.  False: bad range or
+/* Page-aligned, must not overlap another memslot.  Before the first fault.  False: bad range or
  * memory. */
-bool space_add_slot(struct space *space, gfn_t base, uint64_t pages, uint32_t flags);
+bool space_add_memslot(struct space *space, gfn_t base, uint64_t pages, uint32_t flags);
 /* Root of the second-level table, for EPTP or nCR3. */
 pfn_t space_root(const struct space *space);
 /* TLB generation, raised by mm_tlb_shootdown()'s implementation (hv/run/tlb.c). */
@@ -75,7 +75,7 @@ enum mm_result space_fault(struct space *space, gfn_t page, unsigned access,
                            struct mm_waiter *waiter);
 /*
  * Copies between hypervisor memory and guest memory; the range may cross pages and be paged out.
- * All or nothing: on MM_WAIT, MM_NO_SLOT and MM_LOST no byte of guest memory has changed.
+ * All or nothing: on MM_WAIT, MM_NO_MEMSLOT and MM_LOST no byte of guest memory has changed.
  * At most 4096 bytes.  space_read of a hole does not allocate.
  */
 enum mm_result space_read(struct space *space, gpa_t from, void *to, size_t bytes,
@@ -86,13 +86,13 @@ enum mm_result space_write(struct space *space, gpa_t to, const void *from, size
  * value; *done says whether it was exchanged.  For emulated locked instructions and A/D bits. */
 enum mm_result space_cmpxchg(struct space *space, gpa_t at, size_t bytes, uint64_t *expected,
                              uint64_t desired, bool *done, struct mm_waiter *waiter);
-/* Does the address belong to a memory slot? */
+/* Does the address belong to a memslot? */
 bool space_owns(const struct space *space, gfn_t page);
 
 /*
- * A page that no memory slot owns reads as ones and can be written, until space_take_ones(): for
+ * A page that no memslot owns reads as ones and can be written, until space_take_ones(): for
  * one instruction of a vCPU that touches what is not there.  The frame behind it is one for the
- * whole space, so one vCPU at a time.  MM_WAIT: memory is short; MM_NO_SLOT: beyond what a table
+ * whole space, so one vCPU at a time.  MM_WAIT: memory is short; MM_NO_MEMSLOT: beyond what a table
  * can map.
  */
 enum mm_result space_lend_ones(struct space *space, gfn_t page, struct mm_waiter *waiter);

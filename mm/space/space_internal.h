@@ -27,15 +27,15 @@
 #include "mm/table/format.h"
 #include "mm/table/table.h"
 
-#define SPACE_MAX       256u /* address spaces at a time */
-#define SPACE_MAX_SLOTS 16u
-#define GFN_LIMIT       TABLE_GFN_LIMIT
+#define SPACE_MAX          256u /* address spaces at a time */
+#define SPACE_MAX_MEMSLOTS 16u
+#define GFN_LIMIT          TABLE_GFN_LIMIT
 #define REGION_SHIFT                                                                               \
     TABLE_INDEX_BITS /* 2 MiB: one table page, one store cluster, one large page                   \
                       */
 #define REGION_PAGES (1u << REGION_SHIFT)
 
-struct memory_slot {
+struct memslot {
     uint64_t base, pages;
     uint32_t flags;
     struct frame_array clusters; /* see space_cluster() */
@@ -61,8 +61,8 @@ struct space {
     bool no_store_room;      /* reported */
     bool ignore_age;         /* nothing but accessed pages was found: take them nevertheless */
 
-    struct memory_slot slot[SPACE_MAX_SLOTS]; /* sorted by base */
-    unsigned slots;
+    struct memslot memslot[SPACE_MAX_MEMSLOTS]; /* sorted by base */
+    unsigned memslots;
 
     struct generations generations;
     uint64_t where[PLACE_KINDS]; /* pages; their sum is the size of its memory */
@@ -91,7 +91,7 @@ struct space {
 
     /* Tear-down (space.c) */
     uint64_t drain_gfn;
-    unsigned drain_slot; /* index in slot[] */
+    unsigned drain_memslot; /* index in memslot[] */
 
     /* What is lent where nothing is (lend.c) */
     bool has_ones;
@@ -157,12 +157,12 @@ static inline struct place space_slot_place(const struct space *space, uint32_t 
 
 /* ---- space.c -------------------------------------------------------------------------------- */
 
-struct memory_slot *space_find_slot(struct space *space, uint64_t page);
-/* The first slot that has pages at or after that one; NULL: none has. */
-const struct memory_slot *space_slot_from(const struct space *space, uint64_t page);
+struct memslot *space_find_memslot(struct space *space, uint64_t page);
+/* The first memslot that has pages at or after that one; NULL: none has. */
+const struct memslot *space_memslot_from(const struct space *space, uint64_t page);
 /* Where the page's 2 MiB region has the number of its cluster in the store; STORE_NONE: none yet.
  * The space has a store. */
-uint32_t *space_cluster(const struct memory_slot *slot, uint64_t page);
+uint32_t *space_cluster(const struct memslot *memslot, uint64_t page);
 
 static inline void space_move(struct space *space, enum place_kind from, enum place_kind to,
                               uint64_t pages)

@@ -88,7 +88,7 @@ enum tmem_result tmem_of_memory(enum mm_result result)
         return TMEM_OK;
     case MM_WAIT:
         return TMEM_WAIT;
-    case MM_NO_SLOT:
+    case MM_NO_MEMSLOT:
         return TMEM_FAULT;
     case MM_LOST:
         break;

@@ -206,7 +206,7 @@ static void make_vm(struct vm *vm, struct vcpu *vcpu, uint64_t quota)
         .name = "vm", .store = store, .quota = quota, .shares = 100, .seed = 1};
 
     vm->run.space = tmem.space = space_create(&space);
-    if (vm->run.space == NULL || !space_add_slot(vm->run.space, gfn(0), GUEST_PAGES, 0)) {
+    if (vm->run.space == NULL || !space_add_memslot(vm->run.space, gfn(0), GUEST_PAGES, 0)) {
         panic("no space");
     }
     vm->run.tmem = tmem_create(&tmem);
@@ -220,7 +220,7 @@ static void make_vm(struct vm *vm, struct vcpu *vcpu, uint64_t quota)
 
 static void end_vm(struct vm *vm, struct vcpu *vcpu)
 {
-    space_cancel_wait(&vcpu->waiter);
+    waiter_cancel(&vcpu->waiter);
     tmem_close(vm->run.tmem);
     while (!tmem_drain(vm->run.tmem)) {
         fake_disk_settle(&disk);

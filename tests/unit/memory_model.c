@@ -298,7 +298,7 @@ void model_run_vcpu(struct model_vcpu *vcpu)
 
     if (vcpu->parked) {
         if (model_random(200) == 0) {
-            space_cancel_wait(&vcpu->waiter);
+            waiter_cancel(&vcpu->waiter);
             vcpu->parked = false;
             vcpu->busy = false;
         }
@@ -318,7 +318,7 @@ void model_run_vcpu(struct model_vcpu *vcpu)
         model_counts.waits++;
         return;
     }
-    space_end_turn(&vcpu->waiter);
+    waiter_end_turn(&vcpu->waiter);
     vcpu->parked = false;
     vcpu->busy = false;
     if (result == MM_LOST) {

@@ -37,7 +37,7 @@ bool vm_up(struct machine_vm *vm, uint64_t quota)
 
     vm->tmem = NULL;
     vm->space = space_create(&config);
-    if (vm->space == NULL || !space_add_slot(vm->space, gfn(0), PAGES, 0)) {
+    if (vm->space == NULL || !space_add_memslot(vm->space, gfn(0), PAGES, 0)) {
         return false;
     }
     struct tmem_config tmem_config = {.name = "vm",
@@ -186,7 +186,7 @@ enum tmem_result put_from(uint32_t pool, uint64_t object, uint32_t index, uint64
     while ((result = tmem_put(tmem, &h, gpa(page * PAGE_SIZE), &waiter)) == TMEM_WAIT) {
         wait_woken();
     }
-    space_end_turn(&waiter);
+    waiter_end_turn(&waiter);
     return result;
 }
 
@@ -208,7 +208,7 @@ enum tmem_result get(uint32_t pool, uint64_t object, uint32_t index, uint64_t se
     while ((result = tmem_get(tmem, &h, gpa(2 * PAGE_SIZE), &waiter)) == TMEM_WAIT) {
         wait_woken();
     }
-    space_end_turn(&waiter);
+    waiter_end_turn(&waiter);
     if (result == TMEM_OK) {
         make_page(seed, expected);
         guest_read(2, content);

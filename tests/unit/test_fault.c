@@ -42,12 +42,12 @@ static void create(const struct table_format *format)
 
     space = space_create(&config);
     assert_non_null(space);
-    assert_true(space_add_slot(space, gfn(0), PAGES, 0));
+    assert_true(space_add_memslot(space, gfn(0), PAGES, 0));
 }
 
 static void destroy(void)
 {
-    space_cancel_wait(&waiter);
+    waiter_cancel(&waiter);
     space_close(space);
     while (!space_drain(space)) {
         support_store_step(&disk);
@@ -166,10 +166,10 @@ static void address_nobody_owns(void)
 {
     uint64_t word = 1;
 
-    assert_int_equal(fault(DEVICE, ACCESS_READ), MM_NO_SLOT);
-    assert_int_equal(fault(BIT(52), ACCESS_READ), MM_NO_SLOT);
-    assert_int_equal(fault(~0ull, ACCESS_READ), MM_NO_SLOT);
-    assert_int_equal(space_read(space, gpa(~7ull), &word, 8, &waiter), MM_NO_SLOT);
+    assert_int_equal(fault(DEVICE, ACCESS_READ), MM_NO_MEMSLOT);
+    assert_int_equal(fault(BIT(52), ACCESS_READ), MM_NO_MEMSLOT);
+    assert_int_equal(fault(~0ull, ACCESS_READ), MM_NO_MEMSLOT);
+    assert_int_equal(space_read(space, gpa(~7ull), &word, 8, &waiter), MM_NO_MEMSLOT);
     assert_false(space_owns(space, gfn(PAGES)));
     assert_true(space_owns(space, gfn(PAGES - 1)));
 }
@@ -181,7 +181,7 @@ static void copy_is_all_or_nothing(void)
     memset(buffer, 'x', sizeof(buffer));
     /* The second page is nobody's: the first one keeps its bytes. */
     assert_int_equal(space_write(space, gpa(PAGES * PAGE_SIZE - 8), buffer, 64, &waiter),
-                     MM_NO_SLOT);
+                     MM_NO_MEMSLOT);
     assert_int_equal(space_read(space, gpa(PAGES * PAGE_SIZE - 8), buffer, 8, &waiter), MM_OK);
     assert_int_equal(buffer[0], 0);
     assert_int_equal(stats_now().resident, 0); /* and reading a hole takes no frame */
@@ -337,8 +337,8 @@ static void cancelled_waiter_is_not_woken(void)
 {
     store_page(9);
     assert_int_equal(fault(9, ACCESS_READ), MM_WAIT);
-    space_cancel_wait(&waiter);
-    space_cancel_wait(&waiter);
+    waiter_cancel(&waiter);
+    waiter_cancel(&waiter);
     fake_disk_settle(&disk);
     assert_int_equal(woken, NOT_WOKEN);
 }
@@ -372,7 +372,7 @@ static void closed_during_transit(void)
 
 static void pinned_pages_stay(void)
 {
-    assert_true(space_add_slot(space, gfn(DEVICE), 1, SLOT_PINNED));
+    assert_true(space_add_memslot(space, gfn(DEVICE), 1, MEMSLOT_PINNED));
     assert_int_equal(fault(DEVICE, ACCESS_WRITE), MM_OK);
     evict_all();
     assert_int_equal(kind_of(DEVICE), PLACE_FRAME);
@@ -587,7 +587,7 @@ static void create_somehow(void)
     do {
         space = space_create(&config);
     } while (space == NULL);
-    while (!space_add_slot(space, gfn(0), PAGES, 0)) {
+    while (!space_add_memslot(space, gfn(0), PAGES, 0)) {
     }
 }
 

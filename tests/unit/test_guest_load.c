@@ -418,17 +418,17 @@ static void multiboot_flat(void **state)
 
 static void layout(void **state)
 {
-    struct guest_slot slot[GUEST_LAYOUT_SLOTS];
+    struct guest_memslot memslot[GUEST_LAYOUT_MEMSLOTS];
 
     (void)state;
-    assert_int_equal(guest_layout(256 * MIB, slot), 1);
-    assert_int_equal(slot[0].base.v, 0);
-    assert_int_equal(slot[0].pages, 65536);
-    assert_int_equal(guest_layout(3072 * MIB, slot), 1);
-    assert_int_equal(guest_layout(3073 * MIB, slot), 2);
-    assert_int_equal(slot[0].pages, 0xc0000);
-    assert_int_equal(slot[1].base.v, 0x100000);
-    assert_int_equal(slot[1].pages, 256);
+    assert_int_equal(guest_layout(256 * MIB, memslot), 1);
+    assert_int_equal(memslot[0].base.v, 0);
+    assert_int_equal(memslot[0].pages, 65536);
+    assert_int_equal(guest_layout(3072 * MIB, memslot), 1);
+    assert_int_equal(guest_layout(3073 * MIB, memslot), 2);
+    assert_int_equal(memslot[0].pages, 0xc0000);
+    assert_int_equal(memslot[1].base.v, 0x100000);
+    assert_int_equal(memslot[1].pages, 256);
 }
 
 /* ---- ACPI ---- */

@@ -38,12 +38,12 @@ static void up(const struct table_format *format)
     free_at_start = frame_stats_get().free;
     space = space_create(&config);
     assert_non_null(space);
-    assert_true(space_add_slot(space, gfn(0), PAGES, 0));
+    assert_true(space_add_memslot(space, gfn(0), PAGES, 0));
 }
 
 static void down(void)
 {
-    space_cancel_wait(&waiter);
+    waiter_cancel(&waiter);
     space_close(space);
     while (!space_drain(space)) {
     }
@@ -113,7 +113,7 @@ static void test_lend_and_take(void **state)
                 space_read(space, gpa(page << PAGE_SHIFT), &word, sizeof(word), &waiter), MM_OK);
             assert_true(word == 0x1122334455667788);
         }
-        assert_int_equal(space_lend_ones(space, gfn(GFN_LIMIT), &waiter), MM_NO_SLOT);
+        assert_int_equal(space_lend_ones(space, gfn(GFN_LIMIT), &waiter), MM_NO_MEMSLOT);
         down();
     }
 }
@@ -137,8 +137,8 @@ static void test_memory_short(void **state)
             assert_null(mapped(gfn(0xd0000)));
             assert_in_range(frame_stats_get().free, free - 1, free); /* the ones may stay */
             failed = true;
-            space_stop_waiting(&waiter);
-            space_end_turn(&waiter);
+            waiter_stop(&waiter);
+            waiter_end_turn(&waiter);
             support_fail_alloc(0);
             assert_int_equal(space_lend_ones(space, gfn(0xd0000), &waiter), MM_OK);
         }

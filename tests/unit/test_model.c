@@ -114,9 +114,9 @@ static void create_spaces(const struct table_format *format, uint64_t max_pages)
         memset(&model_spaces[i], 0, sizeof(model_spaces[i]));
         model_spaces[i].space = space_create(&config);
         assert_non_null(model_spaces[i].space);
-        assert_true(space_add_slot(model_spaces[i].space, gfn(SLOT_B_BASE), SLOT_B, 0));
-        assert_true(space_add_slot(model_spaces[i].space, gfn(0), SLOT_A, 0));
-        assert_false(space_add_slot(model_spaces[i].space, gfn(SLOT_A - 1), 2, 0));
+        assert_true(space_add_memslot(model_spaces[i].space, gfn(SLOT_B_BASE), SLOT_B, 0));
+        assert_true(space_add_memslot(model_spaces[i].space, gfn(0), SLOT_A, 0));
+        assert_false(space_add_memslot(model_spaces[i].space, gfn(SLOT_A - 1), 2, 0));
     }
     memset(model_vcpus, 0, sizeof(model_vcpus));
     for (unsigned i = 0; i < VCPUS; i++) {
@@ -127,7 +127,7 @@ static void create_spaces(const struct table_format *format, uint64_t max_pages)
 static void destroy_spaces(void)
 {
     for (unsigned i = 0; i < VCPUS; i++) {
-        space_cancel_wait(&model_vcpus[i].waiter);
+        waiter_cancel(&model_vcpus[i].waiter);
         model_vcpus[i].in = NULL;
     }
     for (unsigned i = 0; i < SPACES; i++) {

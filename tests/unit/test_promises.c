@@ -218,7 +218,7 @@ static void vcpu_turn(struct test_vcpu *vcpu)
         return;
     }
     vcpu->parked = vcpu->busy = false;
-    space_end_turn(&vcpu->waiter);
+    waiter_end_turn(&vcpu->waiter);
     unsigned kind = model_may_lose ? 2 : vcpu->watch.outage;
 
     worst_turns[kind] = MAX(worst_turns[kind], vcpu->watch.turns);
@@ -253,7 +253,7 @@ static void stop_vm(struct vm *vm)
 {
     vm->up = false;
     for (unsigned i = 0; i < vm->terms.vcpus; i++) {
-        space_cancel_wait(&vm->vcpu[i].waiter);
+        waiter_cancel(&vm->vcpu[i].waiter);
     }
     if (vm->tmem != NULL) {
         tmem_close(vm->tmem);
@@ -328,7 +328,7 @@ static void create(struct vm *vm)
     }
     frame_promise_use(&parts);
     assert_true(create_space(vm));
-    assert_true(space_add_slot(vm->space, gfn(0), vm->terms.memory, 0));
+    assert_true(space_add_memslot(vm->space, gfn(0), vm->terms.memory, 0));
     assert_true(create_tmem(vm));
     for (unsigned i = 0; i < CONTROL_FRAMES * vm->terms.vcpus; i++) {
         assert_true(frame_alloc(0, ALLOC_META, 0, &vm->control[i]));

@@ -47,7 +47,7 @@ static void machine_up(const struct table_format *format)
     store = config.store = support_open_store(&disk);
     space = space_create(&config);
     assert_non_null(space);
-    assert_true(space_add_slot(space, gfn(0), 16, 0));
+    assert_true(space_add_memslot(space, gfn(0), 16, 0));
     support_on_shootdown(last_write);
 }
 

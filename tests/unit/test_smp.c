@@ -133,7 +133,7 @@ static void wait_for_wake(struct cpu *cpu)
     while (!atomic_load(&cpu->woken)) {
         main_loop(cpu);
         if (rnd(cpu, 500) == 0) {
-            space_cancel_wait(&cpu->waiter);
+            waiter_cancel(&cpu->waiter);
             cpu->cancels++;
             break;
         }
@@ -183,7 +183,7 @@ static void one_access(struct cpu *cpu)
             }
         }
         if (result == MM_OK) {
-            space_end_turn(&cpu->waiter);
+            waiter_end_turn(&cpu->waiter);
             return;
         }
         if (result != MM_WAIT) {
@@ -229,7 +229,7 @@ static void create_spaces(const struct table_format *format, struct store *store
 
         spaces[i] = space_create(&config);
         assert_non_null(spaces[i]);
-        assert_true(space_add_slot(spaces[i], gfn(0), PAGES, 0));
+        assert_true(space_add_memslot(spaces[i], gfn(0), PAGES, 0));
     }
 }
 

@@ -94,7 +94,7 @@ static void reads_wait_when_there_is_no_request(void **state)
     fake_disk_settle(&disk);
     for (uint32_t i = 0; i <= PAGE_IO_RESERVE; i++) {
         assert_int_equal(waiters[i].queue, MM_WAITS_NOT);
-        space_cancel_wait(&waiters[i]);
+        waiter_cancel(&waiters[i]);
     }
 }
 

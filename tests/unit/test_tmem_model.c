@@ -138,7 +138,7 @@ static void model_check_content(struct model_vcpu *vcpu, gpa_t at, uint64_t seed
 
     /* It has just been written: it is resident, unless somebody else's time has come. */
     if (space_read(vms[vcpu->vm].space, at, content, PAGE_SIZE, &vcpu->waiter) != MM_OK) {
-        space_cancel_wait(&vcpu->waiter);
+        waiter_cancel(&vcpu->waiter);
         return;
     }
     make_page(seed, expected);
@@ -212,7 +212,7 @@ static void model_step(struct model_vcpu *vcpu)
 
     if (vcpu->parked) {
         if (rnd(300) == 0) {
-            space_cancel_wait(&vcpu->waiter);
+            waiter_cancel(&vcpu->waiter);
             vcpu->parked = vcpu->busy = false;
         }
         return;
@@ -240,7 +240,7 @@ static void model_step(struct model_vcpu *vcpu)
     if (result == TMEM_LOST) {
         assert_true(failures_happened());
     }
-    space_end_turn(&vcpu->waiter);
+    waiter_end_turn(&vcpu->waiter);
     vcpu->parked = vcpu->busy = false;
 }
 
@@ -306,7 +306,7 @@ static void run_model(uint64_t steps, bool failing)
         model_machine(step, failing);
     }
     for (unsigned i = 0; i < MODEL_VCPUS; i++) {
-        space_cancel_wait(&vcpus[i].waiter);
+        waiter_cancel(&vcpus[i].waiter);
     }
     support_fail_alloc(0);
     watermarks_off();

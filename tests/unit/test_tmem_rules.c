@@ -191,7 +191,7 @@ static void rule3_not_removed_before_it_is_delivered(void **state)
     support_fail_alloc(1); /* no frame for the destination */
     assert_int_equal(tmem_get(tmem, &h, gpa(9 * PAGE_SIZE), &waiter), TMEM_WAIT);
     assert_true(support_alloc_failed());
-    space_cancel_wait(&waiter);
+    waiter_cancel(&waiter);
     assert_int_equal(tmem_get(tmem, &h, gpa(NOWHERE * PAGE_SIZE), &waiter), TMEM_FAULT);
     assert_int_equal(get(pool, 1, 1, 5), TMEM_OK);
     assert_int_equal(get(pool, 1, 1, 5), TMEM_MISS);

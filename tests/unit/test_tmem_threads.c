@@ -57,7 +57,7 @@ static void cpu_wait(struct cpu *cpu)
     while (!atomic_load(&cpu->woken)) {
         cpu_main_loop(cpu);
         if (cpu_rnd(cpu, 500) == 0) {
-            space_cancel_wait(&cpu->waiter);
+            waiter_cancel(&cpu->waiter);
             break;
         }
         sched_yield();
@@ -136,7 +136,7 @@ static void cpu_operation(struct cpu *cpu)
         result != TMEM_BAD_POOL) {
         panic("cpu %u: result %d", cpu->index, (int)result);
     }
-    space_end_turn(&cpu->waiter);
+    waiter_end_turn(&cpu->waiter);
 }
 
 static void *cpu_run(void *argument)
@@ -150,7 +150,7 @@ static void *cpu_run(void *argument)
             cpu_main_loop(cpu);
         }
     }
-    space_cancel_wait(&cpu->waiter);
+    waiter_cancel(&cpu->waiter);
     return NULL;
 }
 

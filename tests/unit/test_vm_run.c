@@ -19,6 +19,7 @@
 #include "hv/loop.h"
 #include "hv/machine.h"
 #include "hv/run/sched.h"
+#include "hv/run/vcpu.h"
 #include "hv/run/vcpu_request.h"
 #include "hv/vdev/devices.h"
 #include "hv/vdev/kvmclock.h"
@@ -167,19 +168,19 @@ struct space *space_create(const struct space_config *space)
     return SPACE;
 }
 
-bool space_add_slot(struct space *space, gfn_t base, uint64_t pages, uint32_t flags)
+bool space_add_memslot(struct space *space, gfn_t base, uint64_t pages, uint32_t flags)
 {
     (void)base;
     (void)flags;
     return space == SPACE && pages != 0;
 }
 
-void space_end_turn(struct mm_waiter *waiter)
+void waiter_end_turn(struct mm_waiter *waiter)
 {
     waiter->asked = false;
 }
 
-void space_cancel_wait(struct mm_waiter *waiter)
+void waiter_cancel(struct mm_waiter *waiter)
 {
     waiter->queue = MM_WAITS_NOT;
 }
@@ -242,9 +243,9 @@ void tmem_free(struct tmem *tmem)
     assert_ptr_equal(tmem, TMEM);
 }
 
-unsigned guest_layout(uint64_t memory_bytes, struct guest_slot slot[GUEST_LAYOUT_SLOTS])
+unsigned guest_layout(uint64_t memory_bytes, struct guest_memslot memslot[GUEST_LAYOUT_MEMSLOTS])
 {
-    slot[0] = (struct guest_slot){.pages = memory_bytes / PAGE_SIZE};
+    memslot[0] = (struct guest_memslot){.pages = memory_bytes / PAGE_SIZE};
     return 1;
 }
 

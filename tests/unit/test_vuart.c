@@ -425,9 +425,9 @@ static void kvmclock(void **state)
     memcpy(wall, vfake.memory + 0x3000, sizeof(wall));
     assert_int_equal(wall[0], 2);
     assert_int_equal(wall[1], 1700000001); /* the VM started at one second */
-    assert_int_equal(kvmclock_set_system_time(vcpu, 0x10001, NULL), MM_NO_SLOT);
-    assert_int_equal(kvmclock_set_system_time(vcpu, UINT64_MAX, NULL), MM_NO_SLOT);
-    assert_int_equal(kvmclock_set_wall_clock(vcpu, 0x3002, NULL), MM_NO_SLOT);
+    assert_int_equal(kvmclock_set_system_time(vcpu, 0x10001, NULL), MM_NO_MEMSLOT);
+    assert_int_equal(kvmclock_set_system_time(vcpu, UINT64_MAX, NULL), MM_NO_MEMSLOT);
+    assert_int_equal(kvmclock_set_wall_clock(vcpu, 0x3002, NULL), MM_NO_MEMSLOT);
     assert_int_equal(kvmclock_set_system_time(vcpu, 0, NULL), MM_OK);
     assert_int_equal(kvmclock_update(vcpu, 0, NULL), MM_OK);
     vcpu->msr_kvm_system_time = 0x1fe1;

@@ -115,7 +115,7 @@ enum mm_result space_read(struct space *space, gpa_t from, void *to, size_t byte
     (void)space;
     (void)waiter;
     if (!owned(from, bytes)) {
-        return MM_NO_SLOT;
+        return MM_NO_MEMSLOT;
     }
     if (waits()) {
         return MM_WAIT;
@@ -130,7 +130,7 @@ enum mm_result space_write(struct space *space, gpa_t to, const void *from, size
     (void)space;
     (void)waiter;
     if (!owned(to, bytes) || bytes > PAGE_SIZE) {
-        return MM_NO_SLOT;
+        return MM_NO_MEMSLOT;
     }
     if (waits()) {
         return MM_WAIT;
@@ -140,7 +140,7 @@ enum mm_result space_write(struct space *space, gpa_t to, const void *from, size
     return MM_OK;
 }
 
-void space_cancel_wait(struct mm_waiter *waiter)
+void waiter_cancel(struct mm_waiter *waiter)
 {
     (void)waiter;
     vfake.cancels++;

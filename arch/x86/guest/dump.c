@@ -63,7 +63,7 @@ static size_t peek(struct guest_context *g, uint64_t linear, unsigned access, vo
         space_read(g->vcpu->space, at, out, count, &g->vcpu->waiter) == MM_OK) {
         got = count;
     }
-    space_cancel_wait(&g->vcpu->waiter);
+    waiter_cancel(&g->vcpu->waiter);
     g->vcpu->event = event;
     g->vcpu->regs.cr2 = cr2;
     return got;

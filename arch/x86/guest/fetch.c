@@ -59,7 +59,7 @@ enum guest_result guest_memory_result(struct vcpu *vcpu, enum mm_result result, 
         return GUEST_OK;
     case MM_WAIT:
         return GUEST_PARK;
-    case MM_NO_SLOT:
+    case MM_NO_MEMSLOT:
         vm_fail(vcpu->vm, "vCPU %u: %s at guest-physical 0x%lx is not in memory, RIP 0x%lx",
                 vcpu->index, what, (unsigned long)at.v, (unsigned long)vcpu->regs.rip);
         return GUEST_FAIL;
@@ -182,7 +182,7 @@ static enum guest_result fetch_bytes(struct guest_context *g, uint64_t linear, u
         return result;
     }
     read = space_read(vcpu->space, at, bytes, count, &vcpu->waiter);
-    if (read == MM_NO_SLOT) {
+    if (read == MM_NO_MEMSLOT) {
         memset(bytes, 0xff, count); /* as a bus without a device answers */
         return GUEST_OK;
     }

@@ -82,7 +82,7 @@ struct guest_span {
     struct {
         gpa_t at;
         unsigned bytes;
-        bool device; /* no memory slot owns it */
+        bool device; /* no memslot owns it */
     } piece[2];
 };
 

@@ -252,10 +252,10 @@ static bool msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 
 /* ---- writing ---- */
 
-/* MM_NO_SLOT stands for #GP. */
+/* MM_NO_MEMSLOT stands for #GP. */
 static enum mm_result gp_unless(bool ok)
 {
-    return ok ? MM_OK : MM_NO_SLOT;
+    return ok ? MM_OK : MM_NO_MEMSLOT;
 }
 
 /* The guest's time line moves: the clock page first, since that may have to wait. */
@@ -303,7 +303,7 @@ static bool write_fixed(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 static enum mm_result msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
     if (msr == MSR_IA32_APIC_BASE && value >> guest_physical_bits()) {
-        return MM_NO_SLOT;
+        return MM_NO_MEMSLOT;
     }
     if (vlapic_owns_msr(msr)) {
         return gp_unless(vlapic_msr_write(vcpu, msr, value));
@@ -319,7 +319,7 @@ static enum mm_result msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
         return tsc_move(vcpu, value - vcpu->msr_tsc_adjust);
     case MSR_TSC_AUX:
         if (!guest_policy()->has_tsc_aux || (value >> 32)) {
-            return MM_NO_SLOT;
+            return MM_NO_MEMSLOT;
         }
         vcpu->msr_tsc_aux = value;
         guest_load_tsc_aux(vcpu);
@@ -390,7 +390,7 @@ enum exit_result arch_guest_wrmsr(struct vcpu *vcpu, const struct vcpu_exit *exi
         return EXIT_RESUME;
     case MM_WAIT:
         return EXIT_PARK;
-    case MM_NO_SLOT:
+    case MM_NO_MEMSLOT:
         return refuse(vcpu, msr, "WRMSR");
     case MM_LOST:
         break;

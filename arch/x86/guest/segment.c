@@ -43,7 +43,7 @@ enum guest_result guest_system_read(struct guest_context *g, uint64_t linear, vo
         }
         count = in_page(linear + done, bytes - done);
         read = space_read(vcpu->space, at, into + done, count, &vcpu->waiter);
-        if (read == MM_NO_SLOT) {
+        if (read == MM_NO_MEMSLOT) {
             memset(into + done, 0xff, count);
         } else if (read != MM_OK) {
             return guest_memory_result(vcpu, read, at, "descriptor");
@@ -82,13 +82,13 @@ enum guest_result guest_system_write(struct guest_context *g, uint64_t linear, c
             put = space_write(vcpu->space, at, bytes_of + first, bytes - first, &vcpu->waiter);
         }
     }
-    if (result == GUEST_OK && (put == MM_OK || put == MM_NO_SLOT)) {
+    if (result == GUEST_OK && (put == MM_OK || put == MM_NO_MEMSLOT)) {
         result = translate(g, linear, ACCESS_WRITE, &at);
         if (result == GUEST_OK) {
             put = space_write(vcpu->space, at, from, first, &vcpu->waiter);
         }
     }
-    if (result != GUEST_OK || put == MM_NO_SLOT) {
+    if (result != GUEST_OK || put == MM_NO_MEMSLOT) {
         return result;
     }
     return guest_memory_result(vcpu, put, at, "descriptor or task state");

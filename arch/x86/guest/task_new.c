@@ -43,7 +43,7 @@ static enum guest_result load_pdptes(struct task_switch *t)
         return GUEST_OK;
     }
     read = space_read(vcpu->space, at, state->pdpte, sizeof(state->pdpte), &vcpu->waiter);
-    if (read == MM_NO_SLOT) {
+    if (read == MM_NO_MEMSLOT) {
         memset(state->pdpte, 0, sizeof(state->pdpte));
         return GUEST_OK;
     }

@@ -77,7 +77,7 @@ static enum guest_result read_entry(struct guest_context *g, const struct walk *
 
     *entry = 0;
     result = space_read(vcpu->space, at, entry, w->paging.entry_bytes, &vcpu->waiter);
-    if (result == MM_NO_SLOT) {
+    if (result == MM_NO_MEMSLOT) {
         *entry = ~0ull;
         return GUEST_OK;
     }

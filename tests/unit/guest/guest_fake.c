@@ -45,7 +45,7 @@ enum mm_result space_fault(struct space *space, gfn_t page, unsigned access,
     (void)access;
     (void)waiter;
     if (page.v >= FAKE_RAM_PAGES) {
-        return MM_NO_SLOT;
+        return MM_NO_MEMSLOT;
     }
     return waits() ? MM_WAIT : MM_OK;
 }
@@ -56,7 +56,7 @@ enum mm_result space_read(struct space *space, gpa_t from, void *to, size_t byte
     (void)space;
     (void)waiter;
     if (!in_ram(from, bytes)) {
-        return MM_NO_SLOT;
+        return MM_NO_MEMSLOT;
     }
     if (waits()) {
         return MM_WAIT;
@@ -71,7 +71,7 @@ enum mm_result space_write(struct space *space, gpa_t to, const void *from, size
     (void)space;
     (void)waiter;
     if (!in_ram(to, bytes)) {
-        return MM_NO_SLOT;
+        return MM_NO_MEMSLOT;
     }
     if (waits()) {
         return MM_WAIT;
@@ -88,7 +88,7 @@ enum mm_result space_cmpxchg(struct space *space, gpa_t at, size_t bytes, uint64
     (void)space;
     (void)waiter;
     if (!in_ram(at, bytes) || at.v % bytes) {
-        return MM_NO_SLOT;
+        return MM_NO_MEMSLOT;
     }
     if (waits()) {
         return MM_WAIT;
@@ -122,7 +122,7 @@ void space_take_ones(struct space *space, const gfn_t *pages, unsigned count)
     fake.lent -= count;
 }
 
-void space_cancel_wait(struct mm_waiter *waiter)
+void waiter_cancel(struct mm_waiter *waiter)
 {
     (void)waiter;
 }
@@ -245,7 +245,7 @@ enum mm_result kvmclock_set_system_time(struct vcpu *vcpu, uint64_t value, struc
 {
     (void)waiter;
     if ((value & ~1ull) >= sizeof(fake.ram)) {
-        return MM_NO_SLOT;
+        return MM_NO_MEMSLOT;
     }
     vcpu->msr_kvm_system_time = value;
     return MM_OK;
