@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Shared by the files of the local APIC (lapic.c, vlapic_send.c, vlapic_timer.c) and nobody else.
- */
+/* Shared by the files of the local APIC (vlapic*.c) and nobody else. */
 #ifndef SPILLWAY_HV_VDEV_IRQ_VLAPIC_INTERNAL_H
 #define SPILLWAY_HV_VDEV_IRQ_VLAPIC_INTERNAL_H
 

@@ -3,8 +3,8 @@
  * ACPI fixed hardware of a guest: PM1 event and control registers, PM timer (ACPI 6.4, 4.8.3 "PM1
  * Registers" and 4.8.3.3 "Power Management Timer"), and what raises the SCI: the power button, the
  * alarm of the RTC, the timer's carry.  There is no SMI command port: it is in ACPI mode for ever.
- * The FADT (hv/vdev/legacy/acpi.c) names the ports.  All under the
- * device's lock (hv/vdev/legacy/vtimers.h).
+ * The FADT (hv/vdev/legacy/acpi.c) names the ports.  All under the device's
+ * lock (hv/vdev/legacy/vtimers.h).
  */
 #ifndef SPILLWAY_HV_VDEV_LEGACY_VPM_H
 #define SPILLWAY_HV_VDEV_LEGACY_VPM_H
