@@ -70,7 +70,7 @@ static unsigned count_of(const struct bus_map *map)
 }
 
 /* The last place whose range begins at or below the address; 0 also if none does. */
-static unsigned place_of(const struct bus_map *map, unsigned count, uint64_t address)
+static inline unsigned place_of(const struct bus_map *map, unsigned count, uint64_t address)
 {
     unsigned at = 0;
 
@@ -84,7 +84,7 @@ static unsigned place_of(const struct bus_map *map, unsigned count, uint64_t add
 }
 
 /* A range that has one of the addresses first..last. */
-static struct bus_range *find_in(const struct bus_map *map, uint64_t first, uint64_t last)
+static inline struct bus_range *find_in(const struct bus_map *map, uint64_t first, uint64_t last)
 {
     unsigned count = count_of(map), at;
 
@@ -99,7 +99,7 @@ static struct bus_range *find_in(const struct bus_map *map, uint64_t first, uint
 }
 
 /* A look between two changes.  It waits for one change at most that is being made: a few stores. */
-static struct bus_range *look(struct bus_map *map, uint64_t first, uint64_t last)
+static inline struct bus_range *look(struct bus_map *map, uint64_t first, uint64_t last)
 {
     for (;;) {
         uint32_t before = atomic_load_explicit(&map->changes, memory_order_acquire);

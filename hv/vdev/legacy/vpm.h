@@ -43,8 +43,8 @@ void vpm_elapse(struct vpm *pm);
 /* When it has to be looked at next; TIMER_NEVER: its carry does not interrupt. */
 uint64_t vpm_next_ns(const struct vpm *pm);
 
-/* One byte at an offset below VPM_PORTS, at the time `clock_ns` for all bytes of an access. */
-uint8_t vpm_read(const struct vpm *pm, unsigned offset, uint64_t clock_ns);
+/* The bytes from an offset below VPM_PORTS on, all of this moment; ones behind the last. */
+uint64_t vpm_read(const struct vpm *pm, unsigned offset);
 /* True: the guest switches itself off. */
 bool vpm_write(struct vpm *pm, unsigned offset, uint8_t value);
 
