@@ -187,6 +187,7 @@ help:
 	@echo 'make test     every test; parts: make check, make unit, tests/emu/run'
 	@echo 'make guests   kernel, initramfs and bare-metal guests in $(BUILD)/guest'
 	@echo 'make bench    the tables of docs/benchmarks.md'
+	@echo 'make testdev  a hypervisor with the test device, in $(BUILD)/testdev'
 	@echo 'make soak     one hour of random commands'
 	@echo 'make acceptance  the demo at full size on both emulators, all disks, 1 and 2 CPUs'
 	@echo 'make kut KUT=DIR [KUT_ARGUMENTS="--emu qemu"]  kvm-unit-tests as guests'

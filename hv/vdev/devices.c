@@ -50,8 +50,8 @@ static void settle_timers(void *owner)
 
 static bool init_all(struct vm_devices *devices, struct vm *vm)
 {
-    bus_init(&devices->ports);
-    bus_init(&devices->memory);
+    bus_init(&devices->ports, devices->low_ports, VM_DEVICES_LOW_PORTS);
+    bus_init(&devices->memory, NULL, 0);
     lines_set_timekeeper(&devices->lines, settle_timers, &devices->timers);
     return lines_init(&devices->lines, vm, &devices->ports, &devices->memory) &&
            vtimers_init(&devices->timers, vm, &devices->lines, &devices->ports, &devices->memory) &&

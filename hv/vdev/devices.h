@@ -16,12 +16,16 @@
 #include "hv/vdev/legacy/vtimers.h"
 #include "hv/vdev/legacy/vuart.h"
 
+/* Where a PC's devices are; what PCI brings lies behind. */
+#define VM_DEVICES_LOW_PORTS 0x1000u
+
 struct testdev;
 struct vm;
 
 struct vm_devices {
     struct vm *vm;
     struct bus_map ports, memory;
+    _Atomic uint8_t low_ports[VM_DEVICES_LOW_PORTS]; /* of `ports` */
     struct lines lines;
     struct vtimers timers;
     struct vuart uart;

@@ -86,7 +86,18 @@ static enum bus_result read_nothing(struct bus_access *access)
 
 static enum bus_result write_evict(struct bus_access *access)
 {
-    (void)space_evict(access->vcpu->space, gpa_to_gfn(gpa(access->value)));
+    struct testdev *test = access->range->owner;
+
+    test->evicted = space_evict(access->vcpu->space, gpa_to_gfn(gpa(access->value)));
+    return BUS_DONE;
+}
+
+/* Has the page that was written here last left its frame?  Else it is worth writing it again. */
+static enum bus_result read_evict(struct bus_access *access)
+{
+    const struct testdev *test = access->range->owner;
+
+    access->value = test->evicted;
     return BUS_DONE;
 }
 
@@ -184,7 +195,7 @@ static const struct {
     bool memory;
 } places[RANGES] = {
     {{access_word, access_word, NULL, NULL}, PORT_REGISTER, 4, false},
-    {{read_nothing, write_evict, NULL, NULL}, PORT_EVICT, 1, false},
+    {{read_evict, write_evict, NULL, NULL}, PORT_EVICT, 1, false},
     {{read_nothing, write_line, NULL, NULL}, PORT_LINES, LINES, false},
     {{access_address, access_address, NULL, NULL}, PORT_ADDRESS, 4, false},
     {{access_data, access_data, NULL, NULL}, PORT_DATA, 1, false},

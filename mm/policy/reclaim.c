@@ -375,15 +375,18 @@ static bool find_evictable(struct space *space, gfn_t page, uint64_t **entry, pf
 bool space_evict(struct space *space, gfn_t page)
 {
     struct batch batch = {.space = space, .target = 1};
-    unsigned leaving = 0;
     uint64_t *entry;
+    unsigned level;
     pfn_t frame;
+    bool out;
 
     spin_lock(&space->lock);
     if (!space->owner.closed && find_evictable(space, page, &entry, &frame)) {
         take_victim(&batch, entry, page, frame);
-        leaving = send_off(&batch);
+        send_off(&batch);
     }
+    entry = table_leaf(&space->table, page, &level);
+    out = tier_holds(entry_kind(space, table_entry_get(entry), level));
     spin_unlock(&space->lock);
-    return leaving > 0;
+    return out;
 }

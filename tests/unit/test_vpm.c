@@ -184,6 +184,8 @@ static void pm_timer(void **state)
     vfake.clock_ns += 10 * NS_PER_S;
     assert_int_equal(in(TIMER, 4) - begin, 35795450);
     assert_int_equal(in(TIMER, 2), in(TIMER, 4) & 0xffff);
+    assert_int_equal(in(TIMER - 2, 4) >> 16, in(TIMER, 2));               /* control and timer */
+    assert_int_equal(in(TIMER + 2, 4), 0xffff0000u | in(TIMER, 4) >> 16); /* beyond its end */
     assert_int_equal(timer_next(), TIMER_NEVER);
     vfake.clock_ns += 600 * NS_PER_S; /* 2^31 clocks are 599.9 s */
     assert_int_equal(events(), VPM_EVENT_TIMER);

@@ -3,11 +3,53 @@
 
 #include "base/bits.h"
 
-void bus_init(struct bus_map *map)
+void bus_init(struct bus_map *map, _Atomic uint8_t *low, uint64_t low_count)
 {
     spin_init(&map->lock, RANK_VBUS, "vbus");
+    map->low = low;
+    map->low_count = low_count;
+    for (unsigned i = 0; i <= BUS_RANGES_MAX; i++) {
+        atomic_init(&map->numbered[i], NULL);
+    }
     atomic_init(&map->changes, 0);
     atomic_init(&map->count, 0);
+}
+
+/* ---- numbers ---- */
+
+/* A number that is given to another range meanwhile leads to one that is not at the address. */
+static struct bus_range *find_low(const struct bus_map *map, uint64_t address)
+{
+    uint8_t number = atomic_load_explicit(&map->low[address], memory_order_acquire);
+
+    return atomic_load_explicit(&map->numbered[number], memory_order_relaxed);
+}
+
+static void set_low(struct bus_map *map, const struct bus_range *range, uint8_t number)
+{
+    uint64_t end = MIN(range->first + range->count, map->low_count);
+
+    for (uint64_t at = range->first; at < end; at++) {
+        /* Behind the store to numbered[]. */
+        atomic_store_explicit(&map->low[at], number, memory_order_release);
+    }
+}
+
+/* There is one: the table has room. */
+static void give_number(struct bus_map *map, struct bus_range *range)
+{
+    range->number = 1;
+    while (atomic_load_explicit(&map->numbered[range->number], memory_order_relaxed) != NULL) {
+        range->number++;
+    }
+    atomic_store_explicit(&map->numbered[range->number], range, memory_order_relaxed);
+    set_low(map, range, range->number);
+}
+
+static void take_number(struct bus_map *map, struct bus_range *range)
+{
+    set_low(map, range, 0);
+    atomic_store_explicit(&map->numbered[range->number], NULL, memory_order_relaxed);
 }
 
 /* ---- the table ---- */
@@ -28,11 +70,11 @@ static unsigned count_of(const struct bus_map *map)
 }
 
 /* The last place whose range begins at or below the address; 0 also if none does. */
-static unsigned place_of(const struct bus_map *map, uint64_t address)
+static inline unsigned place_of(const struct bus_map *map, unsigned count, uint64_t address)
 {
     unsigned at = 0;
 
-    for (unsigned left = count_of(map); left > 1;) {
+    for (unsigned left = count; left > 1;) {
         unsigned half = left / 2;
 
         at += first_of(map, at + half) <= address ? half : 0;
@@ -42,18 +84,22 @@ static unsigned place_of(const struct bus_map *map, uint64_t address)
 }
 
 /* A range that has one of the addresses first..last. */
-static struct bus_range *find_in(const struct bus_map *map, uint64_t first, uint64_t last)
+static inline struct bus_range *find_in(const struct bus_map *map, uint64_t first, uint64_t last)
 {
-    unsigned at = place_of(map, last);
+    unsigned count = count_of(map), at;
 
-    if (count_of(map) == 0 || first_of(map, at) > last || last_of(map, at) < first) {
+    if (count == 0 || last_of(map, count - 1) < first) { /* behind all of them: often */
+        return NULL;
+    }
+    at = place_of(map, count, last);
+    if (first_of(map, at) > last || last_of(map, at) < first) {
         return NULL;
     }
     return atomic_load_explicit(&map->place[at].range, memory_order_relaxed);
 }
 
 /* A look between two changes.  It waits for one change at most that is being made: a few stores. */
-static struct bus_range *look(struct bus_map *map, uint64_t first, uint64_t last)
+static inline struct bus_range *look(struct bus_map *map, uint64_t first, uint64_t last)
 {
     for (;;) {
         uint32_t before = atomic_load_explicit(&map->changes, memory_order_acquire);
@@ -70,7 +116,7 @@ static struct bus_range *look(struct bus_map *map, uint64_t first, uint64_t last
 
 struct bus_range *bus_find(struct bus_map *map, uint64_t address)
 {
-    return look(map, address, address);
+    return address < map->low_count ? find_low(map, address) : look(map, address, address);
 }
 
 bool bus_is_free(struct bus_map *map, uint64_t first, uint64_t count)
@@ -123,7 +169,7 @@ static void take_out(struct bus_map *map, uint64_t first)
 {
     unsigned count = count_of(map) - 1;
 
-    for (unsigned at = place_of(map, first); at < count; at++) {
+    for (unsigned at = place_of(map, count + 1, first); at < count; at++) {
         copy(map, at, at + 1);
     }
     atomic_store_explicit(&map->count, count, memory_order_relaxed);
@@ -145,6 +191,7 @@ bool bus_add(struct bus_map *map, struct bus_range *range, uint64_t first, uint6
         range->first = first;
         range->count = count;
         insert(map, first, last, range);
+        give_number(map, range);
     }
     end_change(map);
     spin_unlock(range->lock);
@@ -157,6 +204,7 @@ void bus_remove(struct bus_map *map, struct bus_range *range)
     if (range->present) {
         begin_change(map);
         take_out(map, range->first);
+        take_number(map, range);
         end_change(map);
         range->present = false;
     }

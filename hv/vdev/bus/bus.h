@@ -3,7 +3,7 @@
  * A guest's buses: which device is at which port, and at which guest-physical address.
  *
  *     bus_transfer(map, address, access)
- *         bus_find()          no lock: a sorted table, and a count of its changes
+ *         bus_find()          no lock: a byte for each low address; above them a sorted table
  *         ops->before()       no lock
  *         range->lock         the device's own
  *             still there?    else BUS_NOBODY
@@ -27,7 +27,7 @@
 #include "base/lock.h"
 #include "base/types.h"
 
-#define BUS_RANGES_MAX 64
+#define BUS_RANGES_MAX 48
 
 struct bus_range;
 struct vcpu;
@@ -59,19 +59,28 @@ struct bus_ops {
     void (*after)(struct bus_access *access);
 };
 
-/* The device's; lives as long as the map. */
+/* The device's; lives as long as the map, zero at first. */
 struct bus_range {
     const struct bus_ops *ops;
     void *owner;
     struct spinlock *lock; /* what follows, and the device */
     bool present;
+    uint8_t number; /* in the map */
     uint64_t first, count;
 };
 
-/* Sorted by address.  What is in a place changes under the lock, and is read without it. */
+/*
+ * Who is where, in two ways.  A bus whose low addresses are in use all the time has the number of
+ * the range for each of them: one load and another one.  All ranges are in a table sorted by
+ * address, which is searched between two looks at the count of its changes.  Both change under the
+ * lock, and are read without it.
+ */
 struct bus_map {
     struct spinlock lock;
-    _Atomic uint32_t changes; /* odd: while it is being changed */
+    _Atomic uint8_t *low; /* numbers of the ranges of the addresses below ... */
+    uint64_t low_count;   /* ... this */
+    _Atomic(struct bus_range *) numbered[BUS_RANGES_MAX + 1]; /* [0]: NULL */
+    _Atomic uint32_t changes;                                 /* odd: while it is being changed */
     _Atomic uint32_t count;
     struct {
         _Atomic uint64_t first, last;
@@ -79,8 +88,9 @@ struct bus_map {
     } place[BUS_RANGES_MAX];
 };
 
-/* Empty. */
-void bus_init(struct bus_map *map);
+/* Empty.  `low`: a byte for each of the first addresses, zero, which lives as long; NULL for none.
+ */
+void bus_init(struct bus_map *map, _Atomic uint8_t *low, uint64_t low_count);
 
 /*
  * Puts a range there, with its ops, owner and lock.  False: it is empty, goes beyond the last
@@ -95,7 +105,8 @@ bool bus_add(struct bus_map *map, struct bus_range *range, uint64_t first, uint6
 void bus_remove(struct bus_map *map, struct bus_range *range);
 
 /* The range with that address, or NULL.  It may be gone when this returns: bus_transfer() looks
- * again.  No lock; the time grows with the logarithm of the number of ranges. */
+ * again.  No lock; the time grows with the logarithm of the number of ranges, and for low addresses
+ * not at all. */
 struct bus_range *bus_find(struct bus_map *map, uint64_t address);
 /* Is no range there?  Likewise. */
 bool bus_is_free(struct bus_map *map, uint64_t first, uint64_t count);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Shared by the files of the local APIC (lapic.c, vlapic_send.c, vlapic_timer.c) and nobody else.
- */
+/* Shared by the files of the local APIC (vlapic*.c) and nobody else. */
 #ifndef SPILLWAY_HV_VDEV_IRQ_VLAPIC_INTERNAL_H
 #define SPILLWAY_HV_VDEV_IRQ_VLAPIC_INTERNAL_H
 
@@ -84,11 +83,11 @@ static inline bool vlapic_irr_is_set(const struct vlapic *vlapic, uint32_t vecto
     return atomic_load(&vlapic->irr[vector / 32 % VLAPIC_WORDS]) >> (vector % 32) & 1;
 }
 
-/* lapic.c: what a local source delivers, unless masked. */
+/* vlapic.c: what a local source delivers, unless masked. */
 void vlapic_fire_lvt(struct vlapic *vlapic, enum vlapic_lvt entry);
-/* lapic.c: notes an error and raises the error interrupt. */
+/* vlapic.c: notes an error and raises the error interrupt. */
 void vlapic_error(struct vlapic *vlapic, uint32_t bit);
-/* lapic.c: sets a vector pending; true: it was not before, so the vCPU has to be told. */
+/* vlapic.c: sets a vector pending; true: it was not before, so the vCPU has to be told. */
 bool vlapic_set_irr(struct vlapic *vlapic, unsigned vector, bool level);
 
 /* vlapic_send.c: the guest wrote the ICR.  Own CPU. */

@@ -6,8 +6,8 @@
  * memory are kept from one start of a VM to the next, as long as the hypervisor runs.  At first
  * the clock shows the host's time, UTC.
  *
- * All is a function of time: flags are set when somebody looks.  All under the
- * device's lock (hv/vdev/legacy/vtimers.h).
+ * All is a function of time: flags are set when somebody looks.  All under the device's
+ * lock (hv/vdev/legacy/vtimers.h).
  */
 #ifndef SPILLWAY_HV_VDEV_LEGACY_VCMOS_H
 #define SPILLWAY_HV_VDEV_LEGACY_VCMOS_H

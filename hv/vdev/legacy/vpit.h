@@ -4,8 +4,8 @@
  * Definitions").
  *
  * A channel is a line that depends on time alone: nothing runs until somebody wants an interrupt.
- * Time is in input clocks since arch_clock_ns() was 0.  All under the
- * device's lock (hv/vdev/legacy/vtimers.h).
+ * Time is in input clocks since arch_clock_ns() was 0.  All under the device's lock
+ * (hv/vdev/legacy/vtimers.h).
  */
 #ifndef SPILLWAY_HV_VDEV_LEGACY_VPIT_H
 #define SPILLWAY_HV_VDEV_LEGACY_VPIT_H

@@ -65,16 +65,17 @@ uint64_t vpm_next_ns(const struct vpm *pm)
     return pm->enable & VPM_EVENT_TIMER ? pm->carry_ns : TIMER_NEVER;
 }
 
-uint8_t vpm_read(const struct vpm *pm, unsigned offset, uint64_t clock_ns)
+uint64_t vpm_read(const struct vpm *pm, unsigned offset)
 {
-    uint64_t low = pm->status | (uint32_t)pm->enable << 16;
+    uint64_t events = pm->status | (uint32_t)pm->enable << 16;
     uint64_t control = SCI_ENABLED | FIELD_PREP(PM1_SLP_TYP, (uint64_t)pm->sleep_type);
-    uint32_t timer = (uint32_t)clocks_of(clock_ns);
+    uint64_t timer = ~(uint64_t)UINT32_MAX | (uint32_t)clocks_of(arch_clock_ns());
+    unsigned shift = 8 * (offset % VPM_TIMER);
 
     if (offset >= VPM_TIMER) {
-        return (uint8_t)(timer >> (8 * (offset - VPM_TIMER)));
+        return ~(~timer >> shift);
     }
-    return (uint8_t)((low | control << 32) >> (8 * offset));
+    return (events | control << 32) >> shift | (shift != 0 ? timer << (64 - shift) : 0);
 }
 
 /* ACPI 6.4, 4.8.3.1: status bits are cleared by writing ones. */

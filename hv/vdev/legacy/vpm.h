@@ -3,8 +3,8 @@
  * ACPI fixed hardware of a guest: PM1 event and control registers, PM timer (ACPI 6.4, 4.8.3 "PM1
  * Registers" and 4.8.3.3 "Power Management Timer"), and what raises the SCI: the power button, the
  * alarm of the RTC, the timer's carry.  There is no SMI command port: it is in ACPI mode for ever.
- * The FADT (hv/vdev/legacy/acpi.c) names the ports.  All under the
- * device's lock (hv/vdev/legacy/vtimers.h).
+ * The FADT (hv/vdev/legacy/acpi.c) names the ports.  All under the device's
+ * lock (hv/vdev/legacy/vtimers.h).
  */
 #ifndef SPILLWAY_HV_VDEV_LEGACY_VPM_H
 #define SPILLWAY_HV_VDEV_LEGACY_VPM_H
@@ -44,8 +44,8 @@ void vpm_elapse(struct vpm *pm);
 /* When it has to be looked at next; TIMER_NEVER: its carry does not interrupt. */
 uint64_t vpm_next_ns(const struct vpm *pm);
 
-/* One byte at an offset below VPM_PORTS, at the time `clock_ns` for all bytes of an access. */
-uint8_t vpm_read(const struct vpm *pm, unsigned offset, uint64_t clock_ns);
+/* The bytes from an offset below VPM_PORTS on, all of this moment; ones behind the last. */
+uint64_t vpm_read(const struct vpm *pm, unsigned offset);
 /* True: the guest switches itself off. */
 bool vpm_write(struct vpm *pm, unsigned offset, uint8_t value);
 

@@ -136,19 +136,11 @@ static unsigned pm_offset(const struct bus_access *access, unsigned offset)
     return (unsigned)(access->range->first - VPM_PORT) + offset;
 }
 
-/* All bytes of an access are of the same moment. */
 static enum bus_result read_pm(struct bus_access *access)
 {
     struct vtimers *timers = access->range->owner;
-    uint64_t now = arch_clock_ns();
 
-    access->value = 0;
-    for (unsigned i = 0; i < access->size; i++) {
-        unsigned at = pm_offset(access, (unsigned)access->offset + i);
-        uint8_t byte = at < VPM_PORTS ? vpm_read(&timers->pm, at, now) : 0xff;
-
-        access->value |= (uint64_t)byte << (8 * i);
-    }
+    access->value = vpm_read(&timers->pm, pm_offset(access, (unsigned)access->offset));
     return BUS_DONE;
 }
 
