@@ -14,9 +14,8 @@
 #include "hv/vm/internal.h"
 #include "tests/unit/vdev_fake.h"
 
-#define VECTOR    0x51
-#define RTE_LEVEL 0x8000
-#define TICK_NS   100000000ull
+#define VECTOR  0x51
+#define TICK_NS 100000000ull
 
 /* ---- what hv/vm/stop.c calls ---- */
 
