@@ -295,7 +295,7 @@ static void failed_read_loses_one_page(void)
     fake_disk_settle(&disk);
     space->read_ahead = 8;
     assert_int_equal(fault(18, ACCESS_READ), MM_WAIT);
-    disk.bad_block = 1 + *space_cluster(&space->slot[0], 20) * STORE_CLUSTER_SLOTS + 20;
+    disk.bad_block = 1 + *space_cluster(&space->memslot[0], 20) * STORE_CLUSTER_SLOTS + 20;
     support_store_settle(&disk);
     assert_int_equal(woken, WOKEN);
     assert_int_equal(fault(18, ACCESS_READ), MM_OK);
