@@ -116,6 +116,8 @@ struct vcpu_exit {
 struct vcpu_backend {
     const char *name; /* "VMX/EPT", "SVM/NPT" */
     const struct table_format *format;
+    /* The guest changes its task priority without an exit, by vcpu->regs.cr8: see run(). */
+    bool keeps_tpr;
     /*
      * Checks every feature that is required, on this CPU, before any state is changed.  Calls
      * missing(name) for each that is absent.  True if none is.
@@ -169,9 +171,9 @@ struct vcpu_backend {
     /*
      * Enters the guest and returns at its next exit.  vcpu loaded, vcpu->regs current.  Injects
      * vcpu->event if it is valid (and clears it); an event whose delivery was cut short by the exit
-     * is put back into vcpu->event.  vcpu->regs.cr8 is the guest's task priority, and behind the
-     * exit what the guest has made of it (SVM).  Brings this CPU's translations up to date before
-     * entering (tlb.h).  Fills *exit.
+     * is put back into vcpu->event.  With keeps_tpr, vcpu->regs.cr8 is the guest's task priority,
+     * and behind the exit what the guest has made of it.  Brings this CPU's translations up to date
+     * before entering (tlb.h).  Fills *exit.
      */
     void (*run)(struct vcpu *vcpu, struct vcpu_exit *exit);
 };

@@ -8,11 +8,11 @@
 struct vm;
 
 /* A character from the guest's serial port.  From its vCPU's exit. */
-void console_guest_output(struct vm *vm, char c);
+void guest_serial_output(struct vm *vm, char c);
 /* Shall the guest's port wait before it sends more?  Then console_take_ready() will say when not.
  */
-bool console_guest_busy(const struct vm *vm);
+bool guest_serial_busy(const struct vm *vm);
 /* Shows all that it has printed, its unfinished line as well: when it ends. */
-void console_guest_flush(struct vm *vm);
+void guest_serial_flush(struct vm *vm);
 
 #endif

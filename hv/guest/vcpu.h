@@ -29,7 +29,7 @@ struct guest_registers {
     uint64_t rip;
     uint64_t rflags;
     uint64_t cr2;
-    uint64_t cr8;   /* the local APIC's TPR at the entry; SVM: and as the guest has left it */
+    uint64_t cr8;   /* the local APIC's TPR, where the backend keeps it while the guest runs */
     uint64_t dr[4]; /* DR0-DR3, valid while the vCPU is not loaded */
     uint64_t dr6;
 };

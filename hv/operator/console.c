@@ -127,7 +127,7 @@ static void show_guests_locked(void)
     }
 }
 
-void console_guest_output(struct vm *vm, char c)
+void guest_serial_output(struct vm *vm, char c)
 {
     lock();
     console_guest_put_locked(vm, c);
@@ -141,7 +141,7 @@ void console_guest_output(struct vm *vm, char c)
     unlock();
 }
 
-bool console_guest_busy(const struct vm *vm)
+bool guest_serial_busy(const struct vm *vm)
 {
     bool busy;
 
@@ -163,7 +163,7 @@ bool console_take_ready(void)
     return ready;
 }
 
-void console_guest_flush(struct vm *vm)
+void guest_serial_flush(struct vm *vm)
 {
     lock();
     console_guest_finish_locked(vm);

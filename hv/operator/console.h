@@ -27,7 +27,7 @@ void console_write_line(const char *line);
 void console_write(const char *text, size_t bytes);
 void console_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* True once after console_guest_busy(): the attached guest's port may send again. */
+/* True once after guest_serial_busy(): the attached guest's port may send again. */
 bool console_take_ready(void);
 /* Shows the lines of all guests that have been unfinished for a while, as prompts are. */
 void console_show_unfinished(void);

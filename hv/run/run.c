@@ -148,14 +148,16 @@ static bool shall_poll(enum exit_kind kind, unsigned *untimed)
 }
 
 /* One stay in the guest.  The guest may change its task priority without an exit: SVM. */
-static void enter(struct vcpu *vcpu, struct vcpu_exit *exit)
+static void enter(const struct vcpu_backend *backend, struct vcpu *vcpu, struct vcpu_exit *exit)
 {
-    uint64_t tpr = vlapic_get_tpr(vcpu->vlapic);
+    uint64_t tpr = 0;
 
     vcpu->pause_exits = sched_sibling_waits(vcpu);
-    vcpu->regs.cr8 = tpr;
-    machine_backend()->run(vcpu, exit);
-    if (vcpu->regs.cr8 != tpr) {
+    if (backend->keeps_tpr) {
+        tpr = vcpu->regs.cr8 = vlapic_get_tpr(vcpu->vlapic);
+    }
+    backend->run(vcpu, exit);
+    if (backend->keeps_tpr && vcpu->regs.cr8 != tpr) {
         vlapic_set_tpr(vcpu->vlapic, vcpu->regs.cr8);
     }
     vcpu->exits[exit->kind]++;
@@ -164,6 +166,7 @@ static void enter(struct vcpu *vcpu, struct vcpu_exit *exit)
 /* Runs the loaded vCPU until it has a reason to leave. */
 static enum leave run_loaded(struct vcpu *vcpu)
 {
+    const struct vcpu_backend *backend = machine_backend();
     uint64_t slice_end = sched_slice_end(); /* who shortens it kicks this CPU */
     unsigned untimed = 0;
 
@@ -175,7 +178,7 @@ static enum leave run_loaded(struct vcpu *vcpu)
             return leave;
         }
         loop_arm_timer(slice_end);
-        enter(vcpu, &exit);
+        enter(backend, vcpu, &exit);
         if (vcpu->lent_pages != 0) {
             arch_guest_step_exit(vcpu, &exit);
         }

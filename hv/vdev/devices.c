@@ -15,14 +15,14 @@ static void uart_output(void *owner, char c)
 {
     struct vm_devices *devices = owner;
 
-    console_guest_output(devices->vm, c);
+    guest_serial_output(devices->vm, c);
 }
 
 static bool uart_busy(void *owner)
 {
     const struct vm_devices *devices = owner;
 
-    return console_guest_busy(devices->vm);
+    return guest_serial_busy(devices->vm);
 }
 
 static void uart_room(void *owner)

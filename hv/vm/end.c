@@ -221,7 +221,7 @@ static void finish_end(struct vm *vm)
         space_free(vm->run.space);
         vm->run.space = NULL;
     }
-    console_guest_flush(vm);
+    guest_serial_flush(vm);
     vm_unpromise(vm);
     vm->run.end_ns = arch_clock_ns();
     if (vm->run.outcome != VM_OUTCOME_RESET) {

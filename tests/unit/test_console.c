@@ -177,7 +177,7 @@ static struct vm gamma_vm = {.name = "gamma", .index = CONFIG_VMS_MAX - 1};
 static void print(struct vm *vm, const char *text)
 {
     for (; *text != '\0'; text++) {
-        console_guest_output(vm, *text);
+        guest_serial_output(vm, *text);
     }
 }
 
@@ -199,7 +199,7 @@ static void lines(void **state)
     print(&alpha, "o\n");
     assert_string_equal(shown(), "alpha| one\r\nbeta| other\r\nalpha| two\r\n");
     print(&alpha, "unfinished");
-    console_guest_flush(&alpha);
+    guest_serial_flush(&alpha);
     assert_string_equal(shown(), "alpha| unfinished\r\n");
     memset(text, 'x', sizeof(text) - 1);
     text[sizeof(text) - 2] = '\n';
@@ -241,8 +241,8 @@ static void flood(void **state)
         assert_non_null(strstr(text, answer));
     }
     assert_null(strstr(text, "lost"));
-    console_guest_flush(&beta);
-    console_guest_flush(&alpha);
+    guest_serial_flush(&beta);
+    guest_serial_flush(&alpha);
     text = shown();
     assert_ptr_equal(strstr(text, "beta| heard\r\n"), text);
     assert_int_equal(sscanf(strstr(text, "alpha| ("),
@@ -293,7 +293,7 @@ static void at_the_end(void **state)
         print(&alpha, "much of it\n");
     }
     print(&alpha, "its last words");
-    console_guest_flush(&alpha);
+    guest_serial_flush(&alpha);
     console_write_line("hv: it has ended");
     text = shown();
     assert_non_null(strstr(text, "alpha| its last words\r\nhv: it has ended\r\n"));
@@ -304,7 +304,7 @@ static void at_the_end(void **state)
         for (unsigned j = 0; j < CONSOLE_SCROLLBACK; j++) {
             print(flooders[i], "\n");
         }
-        console_guest_flush(flooders[i]);
+        guest_serial_flush(flooders[i]);
     }
     assert_non_null(strstr(shown(), "gamma| ("));
 }
@@ -323,7 +323,7 @@ static void attached(void **state)
     assert_non_null(strstr(text, "before\n\x1b[1m"));
     assert_null(strstr(text, "later"));
     for (unsigned i = 0; i < 1000000; i++) {
-        console_guest_output(&alpha, 'x');
+        guest_serial_output(&alpha, 'x');
     }
     (void)shown();
     console_attach(NULL);
@@ -340,7 +340,7 @@ static void held(void **state)
     console_hold_guests(true);
     print(&alpha, "one\n");
     print(&beta, "two");
-    console_guest_flush(&beta);
+    guest_serial_flush(&beta);
     console_printf("view\n");
     assert_string_equal(shown(), "view\r\n");
     console_hold_guests(false);
@@ -372,11 +372,11 @@ static void attached_waits(void **state)
     (void)state;
     console_attach(&alpha);
     (void)shown();
-    while (!console_guest_busy(&alpha)) {
-        console_guest_output(&alpha, 'x');
+    while (!guest_serial_busy(&alpha)) {
+        guest_serial_output(&alpha, 'x');
         assert_true(++sent < 100000);
     }
-    assert_false(console_guest_busy(&beta));
+    assert_false(guest_serial_busy(&beta));
     assert_false(console_take_ready());
     wakes = 0;
     while (console_drain()) {

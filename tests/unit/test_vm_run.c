@@ -20,7 +20,6 @@
 #include "hv/machine.h"
 #include "hv/run/sched.h"
 #include "hv/run/vcpu.h"
-#include "hv/run/vcpu_request.h"
 #include "hv/vdev/devices.h"
 #include "hv/vdev/kvmclock.h"
 #include "hv/vdev/legacy/vcmos.h"
@@ -129,7 +128,7 @@ void vm_log(struct vm *vm, enum log_level level, const char *format, ...)
     va_end(args);
 }
 
-void console_guest_flush(struct vm *vm)
+void guest_serial_flush(struct vm *vm)
 {
     (void)vm;
 }

@@ -71,7 +71,7 @@ void vm_reset_request(struct vm *vm)
     vfake.resets++;
 }
 
-void console_guest_output(struct vm *vm, char c)
+void guest_serial_output(struct vm *vm, char c)
 {
     (void)vm;
     if (vfake.output_bytes < sizeof(vfake.output)) {
@@ -79,7 +79,7 @@ void console_guest_output(struct vm *vm, char c)
     }
 }
 
-bool console_guest_busy(const struct vm *vm)
+bool guest_serial_busy(const struct vm *vm)
 {
     (void)vm;
     return vfake.busy;

@@ -24,10 +24,10 @@ struct vdev_fake {
     unsigned notified[VM_VCPUS_MAX];
     uint32_t requested[VM_VCPUS_MAX];
     unsigned served[VM_VCPUS_MAX]; /* timers that fired: vcpu_charge_service */
-    /* console_guest_output */
+    /* guest_serial_output */
     char output[1024];
     unsigned output_bytes;
-    bool busy;           /* console_guest_busy */
+    bool busy;           /* guest_serial_busy */
     unsigned room_calls; /* loop_wake_monitor */
     /* vm_end, vm_reset_request */
     unsigned ends, resets;

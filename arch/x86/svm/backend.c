@@ -7,6 +7,7 @@
 const struct vcpu_backend svm_backend = {
     .name = "SVM/NPT",
     .format = &npt_format,
+    .keeps_tpr = true,
     .check = svm_check,
     .cpu_enable = svm_cpu_enable,
     .cpu_disable = svm_cpu_disable,

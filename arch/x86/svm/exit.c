@@ -170,7 +170,7 @@ void svm_exit_decode(const struct vcpu *vcpu, struct vcpu_exit *exit, struct svm
     const struct vmcb_control *control = &svm->vmcb->control;
     uint64_t code = control->exit_code;
 
-    *due = (struct svm_due){.kind = SVM_DUE_NOTHING};
+    due->kind = SVM_DUE_NOTHING;
     exit->kind = EXIT_KIND_UNKNOWN;
     exit->length = 0;
     exit->raw[0] = code;

@@ -103,5 +103,7 @@ void svm_run(struct vcpu *vcpu, struct vcpu_exit *exit)
     }
     svm_event_collect(vcpu, svm);
     svm_exit_decode(vcpu, exit, &due);
-    svm_perform(vcpu, &due);
+    if (due.kind != SVM_DUE_NOTHING) {
+        svm_perform(vcpu, &due);
+    }
 }

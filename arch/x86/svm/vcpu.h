@@ -128,7 +128,7 @@ void svm_event_iret(struct vcpu *vcpu, struct svm_vcpu *svm);
 /* exit.c.  The same VMCB gives the same answer, however often. */
 void svm_exit_decode(const struct vcpu *vcpu, struct vcpu_exit *exit, struct svm_due *due);
 
-/* perform.c.  Once for each exit, after it was decoded and before it is handled. */
+/* perform.c.  After an exit that has left something was decoded, before it is handled. */
 void svm_perform(struct vcpu *vcpu, const struct svm_due *due);
 
 /* run.c */

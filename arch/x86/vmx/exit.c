@@ -253,7 +253,9 @@ static void decode_rare(uint32_t reason, struct vcpu_exit *exit, struct vmx_due 
 void vmx_exit_decode(const struct vcpu *vcpu, uint32_t reason, struct vcpu_exit *exit,
                      struct vmx_due *due)
 {
-    *due = (struct vmx_due){.kind = VMX_DUE_NOTHING};
+    due->kind = VMX_DUE_NOTHING;
+    due->nmi_unblocked = false;
+    due->interrupted.valid = false;
     exit->kind = EXIT_KIND_UNKNOWN;
     exit->length = 0;
     exit->raw[0] = reason;

@@ -108,5 +108,7 @@ void vmx_run(struct vcpu *vcpu, struct vcpu_exit *exit)
         vmx->launched = true;
     }
     vmx_exit_decode(vcpu, reason, exit, &due);
-    vmx_perform(vcpu, &due);
+    if (due.kind != VMX_DUE_NOTHING || due.interrupted.valid || due.nmi_unblocked) {
+        vmx_perform(vcpu, &due);
+    }
 }

@@ -58,13 +58,13 @@ enum vmx_due_kind {
     VMX_DUE_CR4_SHADOW,
 };
 
-/* What an exit leaves to this backend to do, whatever hv/ does about it. */
+/* What an exit leaves to this backend to do, whatever hv/ does about it: nothing, in most cases. */
 struct vmx_due {
     enum vmx_due_kind kind;
     bool nmi_unblocked;             /* INTERRUPTION_NMI_UNBLOCKED of the exit */
     struct guest_event interrupted; /* the exit has cut its delivery short */
-    struct guest_event event;
-    uint64_t value;
+    struct guest_event event;       /* if the kind says so ... */
+    uint64_t value;                 /* ... likewise */
 };
 
 /* Of one CPU; written by that CPU only. */
@@ -136,7 +136,7 @@ void vmx_step_end(struct vcpu *vcpu);
 void vmx_exit_decode(const struct vcpu *vcpu, uint32_t reason, struct vcpu_exit *exit,
                      struct vmx_due *due);
 
-/* perform.c.  Once for each exit, after it was decoded and before it is handled. */
+/* perform.c.  After an exit that has left something was decoded, before it is handled. */
 void vmx_perform(struct vcpu *vcpu, const struct vmx_due *due);
 
 /* run.c */
