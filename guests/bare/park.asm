@@ -9,8 +9,6 @@ PORT_ADDRESS equ 0x2020
 PORT_DATA    equ 0x2024
 PORT_WAITS   equ 0x2028
 WINDOW       equ 0xff010000
-PM_TIMER     equ 0x608
-PM_TICKS     equ 71591              ; 20 ms: what was evicted has been written by then
 
 SOURCE       equ 0x800000
 TARGET       equ 0xa00000
@@ -76,23 +74,26 @@ prepare:
 evict_all:
         mov     ebx, PAGES
         mov     eax, SOURCE
-        mov     edx, PORT_EVICT
-.evict: out     dx, eax
+.evict: call    evict
         add     eax, TARGET - SOURCE
-        out     dx, eax
+        call    evict
         sub     eax, TARGET - SOURCE - 4096
         dec     ebx
         jnz     .evict
-        mov     edx, PM_TIMER
-        in      eax, dx
-        mov     ebx, eax
-.wait:  in      eax, dx
-        sub     eax, ebx
-        cmp     eax, PM_TICKS
-        jb      .wait
         xor     eax, eax
         mov     edx, PORT_WAITS
         out     dx, eax
+        ret
+
+; EAX: of a page, which is in no frame on return.
+evict:  mov     ecx, eax
+        mov     edx, PORT_EVICT
+.again: mov     eax, ecx
+        out     dx, eax
+        in      al, dx
+        test    al, al
+        jz      .again
+        mov     eax, ecx
         ret
 
 check_waits:

@@ -36,6 +36,7 @@ struct testdev {
     uint32_t word;        /* the register */
     uint32_t address;
     uint32_t waits;
+    bool evicted; /* the page that was named last is in no frame */
     pfn_t memory;
 };
 

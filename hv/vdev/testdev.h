@@ -5,7 +5,8 @@
  * testdev_none.c, in which nothing is there.
  *
  *     port 0xe0..0xe3     a register
- *     port 0xe4           a guest-physical address: its page is evicted at once
+ *     port 0xe4           a guest-physical address: its page is evicted; read: 1 if it is in no
+ *                         frame any more, 0 if that has to be written again until it is
  *     port 0x2000 + n     interrupt line n gets that level
  *     port 0x2020         a guest-physical address ...
  *     port 0x2024         ... from and to which this one reads and writes; it moves on by as much

@@ -100,8 +100,8 @@ enum mm_result space_lend_ones(struct space *space, gfn_t page, struct mm_waiter
  * have been lent, each once. */
 void space_take_ones(struct space *space, const gfn_t *pages, unsigned count);
 
-/* Evicts that page, as reclaim does with one that is old, if it is resident and can go.  True: it is
- * in no frame any more; false: not yet, call again when writes have ended.  For tests: the test
+/* Evicts that page, as reclaim does with one that is old, if it is resident and can go.  True: it
+ * is in no frame any more; false: not yet, call again when writes have ended.  For tests: the test
  * device (hv/vdev/testdev.c). */
 bool space_evict(struct space *space, gfn_t page);
 
