@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "arch/x86/hw/apic.h"
+#include "arch/x86/hw/msr.h"
 #include "base/lock.h"
 #include "hv/timer.h"
 #include "hv/vdev/irq/vlapic.h"
@@ -77,6 +78,15 @@ static inline bool vlapic_is_enabled(const struct vlapic *vlapic)
            (vlapic_load(&vlapic->svr) & SVR_ENABLE);
 }
 
+/* The mode that an IA32_APIC_BASE stands for. */
+static inline enum vlapic_mode vlapic_mode_of(uint64_t base)
+{
+    if (!(base & APIC_BASE_ENABLE)) {
+        return VLAPIC_MODE_OFF;
+    }
+    return base & APIC_BASE_X2APIC ? VLAPIC_MODE_X2APIC : VLAPIC_MODE_XAPIC;
+}
+
 /* Is that vector pending? */
 static inline bool vlapic_irr_is_set(const struct vlapic *vlapic, uint32_t vector)
 {
@@ -89,6 +99,13 @@ void vlapic_fire_lvt(struct vlapic *vlapic, enum vlapic_lvt entry);
 void vlapic_error(struct vlapic *vlapic, uint32_t bit);
 /* vlapic.c: sets a vector pending; true: it was not before, so the vCPU has to be told. */
 bool vlapic_set_irr(struct vlapic *vlapic, unsigned vector, bool level);
+
+/* vlapic.c: registers that read and are written alike in both modes, by their number, which is the
+ * offset in memory divided by 16.  False: there is none, or none of that kind.  Own CPU. */
+bool vlapic_read_register(struct vlapic *vlapic, unsigned reg, uint32_t *value);
+bool vlapic_write_register(struct vlapic *vlapic, unsigned reg, uint32_t value);
+/* vlapic.c: as after INIT, but for the ID and IA32_APIC_BASE. */
+void vlapic_reset_registers(struct vlapic *vlapic);
 
 /* vlapic_send.c: the guest wrote the ICR.  Own CPU. */
 void vlapic_send_icr(struct vlapic *vlapic, uint32_t low, uint32_t destination);
