@@ -150,15 +150,17 @@ static bool shall_poll(enum exit_kind kind, unsigned *untimed)
 /* One stay in the guest.  The guest may change its task priority without an exit: SVM. */
 static void enter(const struct vcpu_backend *backend, struct vcpu *vcpu, struct vcpu_exit *exit)
 {
-    uint64_t tpr = 0;
-
     vcpu->pause_exits = sched_sibling_waits(vcpu);
-    if (backend->keeps_tpr) {
-        tpr = vcpu->regs.cr8 = vlapic_get_tpr(vcpu->vlapic);
-    }
-    backend->run(vcpu, exit);
-    if (backend->keeps_tpr && vcpu->regs.cr8 != tpr) {
-        vlapic_set_tpr(vcpu->vlapic, vcpu->regs.cr8);
+    if (!backend->keeps_tpr) {
+        backend->run(vcpu, exit);
+    } else {
+        uint64_t tpr = vlapic_get_tpr(vcpu->vlapic);
+
+        vcpu->regs.cr8 = tpr;
+        backend->run(vcpu, exit);
+        if (vcpu->regs.cr8 != tpr) {
+            vlapic_set_tpr(vcpu->vlapic, vcpu->regs.cr8);
+        }
     }
     vcpu->exits[exit->kind]++;
 }

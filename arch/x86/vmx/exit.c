@@ -19,11 +19,26 @@ static uint64_t qualification(struct vcpu_exit *exit)
     return exit->raw[1];
 }
 
-/* An event whose delivery the exit has cut short: IDT-vectoring information. */
-static void find_interrupted(struct vmx_due *due)
+/* Something is due, and nothing of it is set yet. */
+static void begin_due(struct vmx_due *due)
+{
+    due->any = true;
+    due->kind = VMX_DUE_NOTHING;
+    due->nmi_unblocked = false;
+    due->interrupted.valid = false;
+}
+
+/* An event whose delivery the exit has cut short (IDT-vectoring information), or an IRET that has
+ * ended the blocking of NMIs. */
+static void find_interrupted(struct vmx_due *due, bool nmi_unblocked)
 {
     uint32_t word = vmcs_read32(VMCS_VECTORING);
 
+    if (!(word & INTERRUPTION_VALID) && !nmi_unblocked) {
+        return;
+    }
+    begin_due(due);
+    due->nmi_unblocked = nmi_unblocked;
     if (!(word & INTERRUPTION_VALID)) {
         return;
     }
@@ -62,11 +77,13 @@ static uint64_t operand(const struct vcpu *vcpu, unsigned gpr)
 static bool find_shadow(unsigned number, uint64_t value, struct vmx_due *due)
 {
     if (number == 0 && (value & (CR0_NW | CR0_CD)) != CR0_NW) {
+        begin_due(due);
         due->kind = VMX_DUE_CR0_SHADOW;
         due->value = value & vmx_cr0_mask();
         return true;
     }
     if (number == 4 && !(value & ~guest_policy()->cr4_allowed)) {
+        begin_due(due);
         due->kind = VMX_DUE_CR4_SHADOW;
         due->value = value & vmx_cr4_mask();
         return true;
@@ -134,8 +151,8 @@ static void decode_exception(const struct vcpu *vcpu, struct vcpu_exit *exit, st
 
     exit->kind = EXIT_KIND_RETRY;
     exit->raw[2] = word;
-    due->nmi_unblocked = vector != VECTOR_DF && (word & INTERRUPTION_NMI_UNBLOCKED);
-    find_interrupted(due);
+    begin_due(due);
+    find_interrupted(due, vector != VECTOR_DF && (word & INTERRUPTION_NMI_UNBLOCKED));
     if (FIELD_GET(INTERRUPTION_TYPE, word) == EVENT_NMI) {
         due->kind = VMX_DUE_HOST_NMI;
     } else if (vector == VECTOR_DB) {
@@ -167,8 +184,7 @@ static void decode_memory(struct vcpu_exit *exit, struct vmx_due *due)
     exit->kind = EXIT_KIND_MEMORY;
     exit->memory.address = gpa(vmcs_read64(VMCS_GUEST_PHYSICAL_ADDRESS));
     exit->memory.access = (unsigned)FIELD_GET(QUALIFICATION_EPT_ACCESS, word);
-    due->nmi_unblocked = (word & INTERRUPTION_NMI_UNBLOCKED) != 0;
-    find_interrupted(due);
+    find_interrupted(due, (word & INTERRUPTION_NMI_UNBLOCKED) != 0);
 }
 
 static void decode_task_switch(struct vcpu_exit *exit, struct vmx_due *due)
@@ -178,7 +194,7 @@ static void decode_task_switch(struct vcpu_exit *exit, struct vmx_due *due)
     instruction(exit, EXIT_KIND_TASK_SWITCH);
     exit->task.selector = (uint16_t)FIELD_GET(QUALIFICATION_TASK_SELECTOR, word);
     exit->task.reason = (uint8_t)FIELD_GET(QUALIFICATION_TASK_REASON, word);
-    find_interrupted(due);
+    find_interrupted(due, false);
 }
 
 /* Stops the guest: everything that the dump shows. */
@@ -188,7 +204,7 @@ static void decode_unknown(struct vcpu_exit *exit, struct vmx_due *due)
     qualification(exit);
     exit->raw[2] = vmcs_read64(VMCS_GUEST_PHYSICAL_ADDRESS);
     exit->raw[3] = vmcs_read32(VMCS_VECTORING);
-    find_interrupted(due);
+    find_interrupted(due, false);
 }
 
 /* Instructions that this guest's CPU does not have. */
@@ -233,6 +249,7 @@ static void decode_rare(uint32_t reason, struct vcpu_exit *exit, struct vmx_due 
         instruction(exit, EXIT_KIND_WBINVD);
         break;
     case VMX_EXIT_RDPMC: /* no counters: SDM Vol. 2B "RDPMC", #GP */
+        begin_due(due);
         due->kind = VMX_DUE_EXCEPTION;
         due->event = event_fault(VECTOR_GP, 0);
         exit->kind = EXIT_KIND_RETRY;
@@ -253,9 +270,7 @@ static void decode_rare(uint32_t reason, struct vcpu_exit *exit, struct vmx_due 
 void vmx_exit_decode(const struct vcpu *vcpu, uint32_t reason, struct vcpu_exit *exit,
                      struct vmx_due *due)
 {
-    due->kind = VMX_DUE_NOTHING;
-    due->nmi_unblocked = false;
-    due->interrupted.valid = false;
+    due->any = false;
     exit->kind = EXIT_KIND_UNKNOWN;
     exit->length = 0;
     exit->raw[0] = reason;

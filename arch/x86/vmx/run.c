@@ -108,7 +108,7 @@ void vmx_run(struct vcpu *vcpu, struct vcpu_exit *exit)
         vmx->launched = true;
     }
     vmx_exit_decode(vcpu, reason, exit, &due);
-    if (due.kind != VMX_DUE_NOTHING || due.interrupted.valid || due.nmi_unblocked) {
+    if (due.any) {
         vmx_perform(vcpu, &due);
     }
 }

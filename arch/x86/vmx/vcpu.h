@@ -60,6 +60,7 @@ enum vmx_due_kind {
 
 /* What an exit leaves to this backend to do, whatever hv/ does about it: nothing, in most cases. */
 struct vmx_due {
+    bool any; /* there is something; else nothing below is set */
     enum vmx_due_kind kind;
     bool nmi_unblocked;             /* INTERRUPTION_NMI_UNBLOCKED of the exit */
     struct guest_event interrupted; /* the exit has cut its delivery short */
