@@ -166,25 +166,6 @@ void page_io_join(pfn_t number, unsigned how, struct mm_waiter *waiter)
     wait_add(&io->waiters, waiter);
 }
 
-bool page_io_forget(pfn_t number)
-{
-    struct frame *frame = frame_get(number);
-
-    if (!(frame->flags & (FRAME_IO_READ | FRAME_IO_WRITE))) {
-        return false;
-    }
-    frame->flags |= FRAME_FORGOTTEN;
-    return true;
-}
-
-void page_io_drop_copy(struct page_owner *owner, struct frame *frame)
-{
-    if (frame->slot != FRAME_NONE) {
-        store_slot_give(owner->store, frame->slot);
-        frame->slot = FRAME_NONE;
-    }
-}
-
 /* ---- what has ended ------------------------------------------------------------------------- */
 
 _Static_assert(FRAME_NONE == STORE_NONE, "frame->slot and slots share their `none`");

@@ -24,6 +24,7 @@
 #ifndef SPILLWAY_MM_CONTENT_PAGE_IO_H
 #define SPILLWAY_MM_CONTENT_PAGE_IO_H
 
+#include "mm/content/store_internal.h"
 #include "mm/content/store_io.h"
 #include "mm/frame/frame.h"
 #include "mm/owner/owner.h"
@@ -61,11 +62,26 @@ void page_io_submit(struct page_io *io);
 void page_io_join(pfn_t frame, unsigned how, struct mm_waiter *waiter);
 /* Its owner does not want the page any more.  True: I/O is in flight, and the frame and its slot go
  * when that ends.  False: they are still the caller's. */
-bool page_io_forget(pfn_t frame);
+static inline bool page_io_forget(pfn_t number)
+{
+    struct frame *frame = frame_get(number);
+
+    if (!(frame->flags & (FRAME_IO_READ | FRAME_IO_WRITE))) {
+        return false;
+    }
+    frame->flags |= FRAME_FORGOTTEN;
+    return true;
+}
 
 /* The slot of which the frame is a copy, if there is one, is not its any more.  No write to it is
  * in flight. */
-void page_io_drop_copy(struct page_owner *owner, struct frame *frame);
+static inline void page_io_drop_copy(struct page_owner *owner, struct frame *frame)
+{
+    if (frame->slot != FRAME_NONE) {
+        store_slot_give(owner->store, frame->slot);
+        frame->slot = FRAME_NONE;
+    }
+}
 
 /* How many reads could be started.  A hint, no lock taken. */
 uint32_t page_io_vacant(void);

@@ -61,9 +61,13 @@ uint64_t pattern_decode(uint64_t payload)
 /* Of both: a page of zeroes is a hole. */
 static bool take(struct page_owner *owner, const void *page, struct place *at)
 {
+    const uint64_t *words = page;
     uint64_t word, payload;
 
     (void)owner;
+    if (words[0] != words[1]) { /* nearly always, so it is asked first */
+        return false;
+    }
     if (!pattern_find(page, &word) || !pattern_encode(word, &payload)) {
         return false;
     }

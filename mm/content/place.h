@@ -32,9 +32,9 @@
 
 #define PLACE_OF_TIER(kind, name) PLACE_##kind,
 enum place_kind {
-    TIERS(PLACE_OF_TIER) PLACE_READING,
+    TIERS(PLACE_OF_TIER) PLACE_LOST, /* the next three have a frame */
+    PLACE_READING,
     PLACE_WRITING,
-    PLACE_LOST,
     PLACE_FRAME,
     PLACE_KINDS,
 };
@@ -70,7 +70,7 @@ static inline uint32_t place_slot(struct place at)
 /* Of READING, WRITING and FRAME. */
 static inline bool place_has_frame(enum place_kind kind)
 {
-    return kind == PLACE_READING || kind == PLACE_WRITING || kind == PLACE_FRAME;
+    return kind >= PLACE_READING;
 }
 
 static inline pfn_t place_frame(struct place at)

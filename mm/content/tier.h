@@ -28,11 +28,11 @@ struct tier {
 
 #define TIER_DECLARE(kind, name) extern const struct tier tier_##name;
 TIERS(TIER_DECLARE)
-extern const struct tier *const tier_table[PLACE_READING];
+extern const struct tier *const tier_table[PLACE_LOST];
 
 static inline bool tier_holds(enum place_kind kind)
 {
-    return kind < PLACE_READING;
+    return kind < PLACE_LOST;
 }
 
 /* A place from which a page comes without I/O. */
@@ -41,8 +41,18 @@ static inline bool tier_at_once(enum place_kind kind)
     return tier_holds(kind) && tier_table[kind]->fill != NULL;
 }
 
+/* One after the other, without a loop: every page that is put comes by. */
+#define TIER_TAKE(kind, name)                                                                      \
+    if (tier_##name.take != NULL && tier_##name.take(owner, page, at)) {                           \
+        return true;                                                                               \
+    }
+
 /* The first tier that wants the page gets it; false: none does at once. */
-bool tier_take(struct page_owner *owner, const void *page, struct place *at);
+static inline bool tier_take(struct page_owner *owner, const void *page, struct place *at)
+{
+    TIERS(TIER_TAKE)
+    return false;
+}
 
 /* The place is tier_at_once(). */
 static inline void tier_fill(const struct page_owner *owner, struct place at, void *page)

@@ -49,7 +49,8 @@ bool table_init(struct table *table, const struct table_format *format)
 }
 
 /* The way down to one page: its entry at level `down`, or the one above that decides it. */
-static uint64_t *descend(const struct table *table, gfn_t page, unsigned down, unsigned *level)
+static inline __attribute__((always_inline)) uint64_t *
+descend(const struct table *table, gfn_t page, unsigned down, unsigned *level)
 {
     const struct table_format *format = table->format;
     pfn_t self = table->root;

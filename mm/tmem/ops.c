@@ -201,24 +201,32 @@ static enum tmem_result install(const struct operation *op, struct place at)
     return result;
 }
 
+static void drop_place(struct page_owner *owner, struct place at)
+{
+    if (at.kind == PLACE_FRAME) {
+        frame_free(place_frame(at));
+    } else {
+        tier_drop(owner, at);
+    }
+}
+
 /* The frame holds the new data and is ours.  Takes the lock. */
 static enum tmem_result put_frame(const struct operation *op, pfn_t frame)
 {
     struct page_owner *owner = &op->tmem->owner;
     struct place at = place(PLACE_FRAME, frame.v);
-    bool taken = tier_take(owner, mm_frame_ptr(frame), &at);
     enum tmem_result result = TMEM_BAD_POOL;
 
     frame_get(frame)->when_ns = 0;
+    if (tier_take(owner, mm_frame_ptr(frame), &at)) {
+        frame_free(frame);
+    }
     if (lock_live(op)) {
         result = install(op, at);
         spin_unlock(&op->shard->lock);
     }
-    if (taken && result != TMEM_OK) {
-        tier_drop(owner, at);
-    }
-    if (taken || result != TMEM_OK) {
-        frame_free(frame);
+    if (result != TMEM_OK) {
+        drop_place(owner, at);
     }
     return result;
 }
