@@ -2,7 +2,9 @@
 """The serial line in both directions, as fast as it is: guests/bare/console.asm.
 
 A line has 11,520 characters a second.  QEMU's port takes more, 16 at a time, each time that its main loop
-comes round: beside a busy guest that is seldom.  Bochs' hands over about 4,000 a second.
+comes round: beside a busy guest that is seldom, and a computer that was half as fast as others took 10,800.
+Bochs' hands over about 4,000 a second.  What is wanted is so far below that the computer does not matter, and
+far above the 160 of a port that is looked at ten times a second.
 """
 import re
 import time
@@ -215,7 +217,7 @@ CASES = [
     Case("log-shares", log_shares, memory="256M"),
     Case("log-shares", log_shares, emu="bochs", memory="256M"),
     Case("lines-lost", lines_lost, memory="256M"),
-    Case("monitor-rate", monitor_rate(11000, 3000), memory="256M"),
-    Case("monitor-rate", monitor_rate(3000, 3000), emu="bochs", memory="256M"),
+    Case("monitor-rate", monitor_rate(5000, 2000), memory="256M"),
+    Case("monitor-rate", monitor_rate(2000, 2000), emu="bochs", memory="256M"),
     Case("paste", paste, memory="256M", timeout=400),
 ]
