@@ -497,7 +497,7 @@ def tmem(pool):
 
 CASES = [
     # The long ones first: nothing else is left to run beside them at the end.
-    Case("soak", soak(int(os.environ.get("SOAK_SECONDS", "300"))), cpus=2),
+    Case("soak", soak(int(os.environ.get("SOAK_SECONDS", "180"))), cpus=2),
     # With less, the first guest has done its reading before the second one wants any memory.
     Case("overcommit", overcommit(2, "128M", "54M", "96M", seconds=600), emu="bochs",
          memory="512M", store="512M"),
