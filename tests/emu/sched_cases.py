@@ -68,6 +68,12 @@ def power_off(machine, names):
     expect_end(machine)
 
 
+# Half of the speed is 2, slices and the emulator's own work for two guests make 2.3 to 2.8 of it; on a computer
+# half as fast as that, 3.0 to 4.3, with the same hypervisor.  A newcomer that is let in wrongly stops the other
+# one for seconds: tens.
+RATIO = 5
+
+
 def newcomer(alone, together, steps):
     """One that had a CPU alone for long goes on at half of its speed when another one comes.  They are
     together for as long as the other one's boot and three measurements take on a slow computer."""
@@ -97,7 +103,7 @@ def newcomer(alone, together, steps):
     def run(boot):
         for _ in range(3):  # one loop is enough to fail, and this computer may have been elsewhere
             ratio, text = once(boot)
-            if ratio <= 3:
+            if ratio <= RATIO:
                 return text
         raise Failure(text)
 
