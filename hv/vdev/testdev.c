@@ -42,13 +42,9 @@ struct testdev {
 
 /* ---- registers ---- */
 
-static enum bus_result move_word(struct bus_access *access, uint32_t *word)
+/* To or from bytes of our own. */
+static enum bus_result move_bytes(struct bus_access *access, uint8_t *at)
 {
-    uint8_t *at = (uint8_t *)word + access->offset;
-
-    if (access->size > sizeof(*word) - access->offset) {
-        return BUS_NOBODY;
-    }
     if (access->write) {
         memcpy(at, &access->value, access->size);
     } else {
@@ -56,6 +52,14 @@ static enum bus_result move_word(struct bus_access *access, uint32_t *word)
         memcpy(&access->value, at, access->size);
     }
     return BUS_DONE;
+}
+
+static enum bus_result move_word(struct bus_access *access, uint32_t *word)
+{
+    if (access->size > sizeof(*word) - access->offset) {
+        return BUS_NOBODY;
+    }
+    return move_bytes(access, (uint8_t *)word + access->offset);
 }
 
 static enum bus_result access_word(struct bus_access *access)
@@ -138,15 +142,8 @@ static enum bus_result write_line(struct bus_access *access)
 static enum bus_result access_memory(struct bus_access *access)
 {
     struct testdev *test = access->range->owner;
-    uint8_t *at = (uint8_t *)mm_frame_ptr(test->memory) + access->offset;
 
-    if (access->write) {
-        memcpy(at, &access->value, access->size);
-    } else {
-        access->value = 0;
-        memcpy(&access->value, at, access->size);
-    }
-    return BUS_DONE;
+    return move_bytes(access, (uint8_t *)mm_frame_ptr(test->memory) + access->offset);
 }
 
 /* Looks first: what has not come changes nothing.  What is no memory, or lost, reads as zero. */
