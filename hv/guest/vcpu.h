@@ -20,6 +20,7 @@
 #include "hv/fair.h"
 #include "mm/space/space.h"
 
+struct kvm_steal_time;
 struct vlapic;
 struct vm;
 
@@ -104,6 +105,11 @@ struct vcpu {
     uint64_t xcr0;
     bool was_paused; /* and kvmclock has not told the guest yet */
 
+    /* hv/vdev/kvmsteal.c; own CPU only */
+    uint64_t msr_kvm_steal_time;
+    struct kvm_steal_time *steal_time; /* in a pinned page; NULL: not in use */
+    uint64_t steal_told_ns;            /* of all that was stolen */
+
     /* Scheduler, under RANK_SCHED */
     struct fair_member turn;
     _Atomic uint32_t state;      /* enum vcpu_state */
@@ -125,7 +131,9 @@ struct vcpu {
 
     /* Counters */
     uint64_t exits[EXIT_KIND_COUNT];
-    uint64_t run_ns; /* under RANK_SCHED */
+    uint64_t run_ns;         /* under RANK_SCHED, as the next two */
+    uint64_t wait_ns;        /* time spent RUNNABLE, without the present one ... */
+    uint64_t ready_since_ns; /* ... which began then */
 };
 
 /* Why an interrupt may be pending; the local APIC says which one is. */

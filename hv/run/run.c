@@ -10,6 +10,7 @@
 #include "hv/vdev/devices.h"
 #include "hv/vdev/irq/lines.h"
 #include "hv/vdev/irq/vlapic.h"
+#include "hv/vdev/kvmsteal.h"
 
 /* After so many PAUSEs in a turn we call it a loop, where the CPU does not see that by itself. */
 #define PAUSES_IN_VAIN 3u
@@ -230,6 +231,7 @@ static enum leave run_once(struct vcpu *vcpu)
     vcpu->pauses = 0;
     vcpu->called_sibling = false;
     machine_backend()->load(vcpu);
+    kvmsteal_begin_run(vcpu);
     vlapic_begin_run(vcpu->vlapic);
     vm_devices_begin_run(vcpu->vm);
     leave = run_loaded(vcpu);
@@ -242,6 +244,7 @@ static enum leave run_once(struct vcpu *vcpu)
     if (leave != LEAVE_SLEEP) {
         vlapic_end_run(vcpu->vlapic);
     }
+    kvmsteal_end_run(vcpu);
     machine_backend()->put(vcpu);
     return leave;
 }

@@ -68,6 +68,7 @@ static void publish_waiting(void)
 static void enqueue(struct vcpu *vcpu, bool woken)
 {
     vcpu->state = VCPU_RUNNABLE;
+    vcpu->ready_since_ns = arch_clock_ns();
     fair_enqueue(&queue, &vcpu->turn, woken);
     publish_waiting();
 }
@@ -256,6 +257,7 @@ struct vcpu *sched_pick(void)
         turn->current->state = VCPU_RUNNING;
         turn->charged_ns = turn->begin_ns = now;
         turn->serviced_ns = 0;
+        turn->current->wait_ns += now - MIN(now, turn->current->ready_since_ns);
     }
     publish_waiting();
     spin_unlock(&sched_lock);

@@ -8,6 +8,7 @@
 #include "hv/machine.h"
 #include "hv/run/sched.h"
 #include "hv/vdev/irq/vlapic.h"
+#include "hv/vdev/kvmsteal.h"
 
 #define VCPU_IDS 1024
 
@@ -68,6 +69,7 @@ void vcpu_destroy(struct vcpu *vcpu)
 {
     ASSERT(vcpu->state == VCPU_STOPPED);
     waiter_cancel(&vcpu->waiter);
+    kvmsteal_release(vcpu);
     vlapic_destroy(vcpu->vlapic);
     machine_backend()->vcpu_destroy(vcpu);
     id_give(vcpu->id);

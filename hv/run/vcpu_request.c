@@ -6,6 +6,7 @@
 #include "hv/run/sched.h"
 #include "hv/vdev/irq/vlapic.h"
 #include "hv/vdev/kvmclock.h"
+#include "hv/vdev/kvmsteal.h"
 
 void vcpu_notify(struct vcpu *vcpu)
 {
@@ -36,6 +37,7 @@ static void take_init(struct vcpu *vcpu)
 {
     machine_backend()->vcpu_reset(vcpu);
     vlapic_reset(vcpu->vlapic, true);
+    kvmsteal_release(vcpu);
     vcpu->event = (struct guest_event){0};
     vcpu->nmis = 0;
     vcpu->activity = vcpu->index == 0 ? ACTIVITY_ACTIVE : ACTIVITY_WAIT_SIPI;
