@@ -121,7 +121,7 @@ void fair_put_last(struct fair_member *member)
         const struct fair_member *other = LIST_ENTRY(link, struct fair_member, link);
 
         if (other != member) {
-            member->vtime = later(member->vtime, other->vtime + 1);
+            member->vtime = later(member->vtime, other->vtime + AFFINITY_NS + 1);
         }
     }
 }
@@ -131,8 +131,8 @@ void fair_put_first(struct fair_member *member)
     LIST_FOR_EACH (link, &member->group->members) {
         const struct fair_member *other = LIST_ENTRY(link, struct fair_member, link);
 
-        if (other != member && !before(member->vtime, other->vtime)) {
-            member->vtime = other->vtime - 1;
+        if (other != member && !before(member->vtime, other->vtime - AFFINITY_NS)) {
+            member->vtime = other->vtime - AFFINITY_NS - 1;
         }
     }
 }

@@ -115,6 +115,7 @@ struct vcpu {
     _Atomic uint32_t state;      /* enum vcpu_state */
     enum vcpu_activity activity; /* own CPU only */
     uint8_t nmis;                /* that wait to be delivered; own CPU only */
+    bool kicked;                 /* the next HLT ends at once, or this one now; own CPU only */
     uint8_t lent_pages;          /* arch/x86/guest/step.c; own CPU only ... */
     gfn_t lent[VCPU_LENT_PAGES]; /* ... with these, the next entry is for one instruction */
     bool wake_pending;           /* woken between deciding to sleep and sleeping */
@@ -146,6 +147,7 @@ struct vcpu {
 #define VCPU_REQUEST_STOP  BIT(3) /* leave the guest and become STOPPED */
 #define VCPU_REQUEST_EVENT BIT(4) /* look at the local APIC again */
 #define VCPU_REQUEST_CLOCK BIT(5) /* write the kvmclock page again */
+#define VCPU_REQUEST_KICK  BIT(6) /* end HLT, whatever IF is: KVM_HC_KICK_CPU */
 
 /* While it is PARKED, `stall` is that bit and the time at which it would have begun, had it been
  * one stall; else the time of all stalls.  One word, so that others read it at any moment. */

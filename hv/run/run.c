@@ -73,7 +73,7 @@ static void prepare_events(struct vcpu *vcpu)
 }
 
 /* HLT ends when something can be delivered: with IF = 0 no interrupt, in an NMI's handler no NMI.
- */
+ * Or by a kick, which is for one HLT, and may come before it. */
 static bool activity_ends(struct vcpu *vcpu)
 {
     const struct vcpu_backend *backend = machine_backend();
@@ -81,9 +81,10 @@ static bool activity_ends(struct vcpu *vcpu)
     if (vcpu->activity == ACTIVITY_WAIT_SIPI) {
         return false;
     }
-    if (vcpu->event.valid || (vcpu->nmis > 0 && backend->nmi_allowed(vcpu)) ||
+    if (vcpu->kicked || vcpu->event.valid || (vcpu->nmis > 0 && backend->nmi_allowed(vcpu)) ||
         (interrupt_pending(vcpu) && backend->interruptible(vcpu))) {
         vcpu->activity = ACTIVITY_ACTIVE;
+        vcpu->kicked = false;
         return true;
     }
     return false;
@@ -112,6 +113,8 @@ static enum leave after_exit(struct vcpu *vcpu, enum exit_result result)
     case EXIT_HALT:
         vcpu->activity = ACTIVITY_HALTED;
         return LEAVE_NOT;
+    case EXIT_YIELD:
+        return LEAVE_SPIN;
     case EXIT_PARK:
         return LEAVE_PARK;
     case EXIT_FAIL:

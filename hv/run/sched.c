@@ -203,6 +203,19 @@ void sched_notify(struct vcpu *vcpu)
     kick(cpu);
 }
 
+bool sched_prefer(struct vcpu *vcpu)
+{
+    bool waits;
+
+    spin_lock(&sched_lock);
+    waits = vcpu->state == VCPU_RUNNABLE;
+    if (waits) {
+        fair_put_first(&vcpu->turn);
+    }
+    spin_unlock(&sched_lock);
+    return waits;
+}
+
 void sched_unpark(struct vcpu *vcpu)
 {
     unsigned cpu = NO_CPU;

@@ -40,6 +40,7 @@ static void take_init(struct vcpu *vcpu)
     kvmsteal_release(vcpu);
     vcpu->event = (struct guest_event){0};
     vcpu->nmis = 0;
+    vcpu->kicked = false;
     vcpu->activity = vcpu->index == 0 ? ACTIVITY_ACTIVE : ACTIVITY_WAIT_SIPI;
 }
 
@@ -85,6 +86,9 @@ bool vcpu_take_requests(struct vcpu *vcpu)
     }
     if (taken & VCPU_REQUEST_CLOCK) {
         kvmclock_refresh(vcpu);
+    }
+    if (taken & VCPU_REQUEST_KICK) {
+        vcpu->kicked = true;
     }
     return (taken & VCPU_REQUEST_STOP) != 0;
 }

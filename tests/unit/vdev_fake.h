@@ -42,6 +42,9 @@ struct vdev_fake {
     unsigned writes;  /* that were done */
     unsigned pins;    /* space_pin without space_unpin */
     unsigned cancels; /* waiter_cancel */
+    /* backend->privilege, runs_64bit */
+    unsigned ring;
+    bool narrow;
     /* backend->set_state */
     unsigned states;
     struct guest_state state;
