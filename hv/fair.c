@@ -136,7 +136,7 @@ void fair_put_last(struct fair_member *member)
     RB_REMOVE(fair_members, members, member);
     last = RB_MAX(fair_members, members);
     if (last != NULL) {
-        member->vtime = later(member->vtime, last->vtime + 1);
+        member->vtime = later(member->vtime, last->vtime + AFFINITY_NS + 1);
     }
     RB_INSERT(fair_members, members, member);
 }
@@ -148,8 +148,8 @@ void fair_put_first(struct fair_member *member)
 
     RB_REMOVE(fair_members, members, member);
     first = RB_MIN(fair_members, members);
-    if (first != NULL && !before(member->vtime, first->vtime)) {
-        member->vtime = first->vtime - 1;
+    if (first != NULL && !before(member->vtime, first->vtime - AFFINITY_NS)) {
+        member->vtime = first->vtime - AFFINITY_NS - 1;
     }
     RB_INSERT(fair_members, members, member);
 }

@@ -81,9 +81,9 @@ uint64_t fair_slice(const struct fair_queue *queue);
 
 /* idle -> waiting.  woken: it did not want to run until now; else it has just been stopped. */
 void fair_enqueue(struct fair_queue *queue, struct fair_member *member, bool woken);
-/* Waiting, and it goes behind the other members of its group that wait. */
+/* Waiting, and it goes behind the other members of its group that wait, on whatever CPU. */
 void fair_put_last(struct fair_member *member);
-/* Waiting, and it comes before the other members of its group. */
+/* Waiting, and it comes before the other members of its group, on whatever CPU. */
 void fair_put_first(struct fair_member *member);
 /*
  * waiting -> running: who comes next on that CPU, preferably one that ran there last; NULL: nobody

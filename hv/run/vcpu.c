@@ -10,6 +10,7 @@
 #include "hv/machine.h"
 #include "hv/run/sched.h"
 #include "hv/vdev/irq/vlapic.h"
+#include "hv/vdev/kvmsteal.h"
 
 #define VCPU_IDS (CONFIG_VMS_MAX * VM_VCPUS_MAX) /* all that can be: there is always one */
 _Static_assert(VCPU_IDS < 65536 && VCPU_IDS % 64 == 0, "a VPID has 16 bits, and 0 is the host's");
@@ -76,6 +77,7 @@ void vcpu_destroy(struct vcpu *vcpu)
 {
     ASSERT(vcpu->state == VCPU_STOPPED);
     waiter_cancel(&vcpu->waiter);
+    kvmsteal_release(vcpu);
     vlapic_destroy(vcpu->vlapic);
     machine_backend()->vcpu_destroy(vcpu);
     id_give(vcpu->id);

@@ -192,6 +192,14 @@ TMEM_RULES = (
 )
 
 CORE_RULES = (
+    ("mm: what a device has written is dirty", "mm/space/pin.c",
+     "    if (written) {",
+     "    if (false) {",
+     "test_good_disk"),
+    ("mm: nothing is freed below a device", "mm/space/space.c",
+     "page_owner_idle(&space->owner) && space->pins == 0 && drain_some(space);",
+     "page_owner_idle(&space->owner) && drain_some(space);",
+     "test_good_disk"),
     ("mm: no large read into a space at its max", "mm/space/fault.c",
      "space->where[PLACE_FRAME] + READ_WINDOW_MAX < space_own_limit(space)) {",
      "true) {",
@@ -414,6 +422,10 @@ DEVICE_RULES = (
      "return result == BUS_PARK ? GUEST_PARK : GUEST_OK;",
      "return result == BUS_PARK ? GUEST_OK : GUEST_OK;",
      "test_port_strings_park"),
+    ("devices: translations are flushed when a sibling has asked", "hv/vdev/kvmsteal.c",
+     "    if (atomic_exchange(&time->preempted, 0) & FLUSH) {",
+     "    if (atomic_exchange(&time->preempted, 0) & 0) {",
+     "test_flush"),
     ("devices: who unmasks a line starts its timer", "hv/vdev/irq/lines.c",
      ".read = read_pic, .write = write_pic, .before = settle_around, .after = settle_around};",
      ".read = read_pic, .write = write_pic, .before = settle_around};",

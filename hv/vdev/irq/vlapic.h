@@ -59,10 +59,14 @@ bool vlapic_extint_pending(const struct vlapic *vlapic);
  * (MultiProcessor Specification, "Virtual Wire Mode").  vCPU stopped. */
 void vlapic_virtual_wire(struct vlapic *vlapic);
 
-/* Sets the vector pending and wakes or kicks the vCPU.  Any context, locks below RANK_SCHED. */
-void vlapic_deliver(struct vcpu *vcpu, unsigned vector, bool level);
+/* Sets the vector pending and wakes or kicks the vCPU.  Any context, locks below RANK_SCHED.
+ * False: it is no vector, or the APIC is disabled. */
+bool vlapic_deliver(struct vcpu *vcpu, unsigned vector, bool level);
 /* Delivers to all vCPUs of the VM that the message names.  Same context.  Number of targets. */
 unsigned vlapic_send(struct vm *vm, const struct vlapic_message *message);
+/* As if the low half of an ICR said `icr`, to the APICs `first` + i of each bit i in the set.  Same
+ * context.  Number of those that took it. */
+unsigned vlapic_send_set(struct vm *vm, uint64_t first, uint64_t set, uint32_t icr);
 
 /* MSRs of the local APIC: IA32_APIC_BASE, IA32_TSC_DEADLINE, 0x800-0x8ff. */
 bool vlapic_owns_msr(uint32_t msr);
