@@ -28,15 +28,16 @@ def patched(name, offset, layout, value):
 
 
 def protocols(boot):
-    """By protocol 2.06 and 2.09 a kernel is entered at 1 MiB; one that takes no initrd below 4 GiB gets it above."""
+    """By protocol 2.06 and 2.09 a kernel is entered at 1 MiB; one that takes no initrd below 4 GiB gets it above,
+    and a crash kernel's memory is there as well."""
     kernels = {"old": patched("old", VERSION, "<H", 0x206), "less-old": patched("less-old", VERSION, "<H", 0x209),
                "above": patched("above", INITRD_MAX, "<I", 0x101fff)}
     config = host(store="auto", pool="700M")
     files = [f"{INITRD}=\\guest\\initrd.img"]
-    job = "memcheck 16M && dmesg | grep RAMDISK"
+    job = "memcheck 16M && dmesg | grep RAMDISK; grep Crash /proc/iomem"
     for name, path in kernels.items():
-        memory = "3200M" if name == "above" else "160M"
-        config += run_vm(name, job, memory=memory).replace("guest\\vmlinuz", f"guest\\{name}")
+        memory, option = ("3200M", "crashkernel=64M,high") if name == "above" else ("160M", "")
+        config += run_vm(name, job, option, memory=memory).replace("guest\\vmlinuz", f"guest\\{name}")
         files.append(f"{path}=\\guest\\{name}")
     try:
         machine = boot(config, files, timeout=900)
@@ -50,6 +51,10 @@ def protocols(boot):
             raise Failure(f"{name}: '{disk.group(0) if disk else 'no line of its initrd'}'")
         if not re.search(rf"^{name}\| memcheck: PASS", machine.text, re.M):
             raise Failure(f"{name}: memcheck has not passed")
+    # "high" has a little below 4 GiB as well, for what can reach no further.
+    crash = [int(at, 16) >= 1 << 32 for at in re.findall(r"^above\| +([0-9a-f]+)-[0-9a-f]+ : Crash", machine.text, re.M)]
+    if crash != [False, True]:
+        raise Failure(f"memory for a crash kernel: above 4 GiB {crash}, expected one below and one above")
 
 
 def edges(boot):
@@ -57,7 +62,7 @@ def edges(boot):
     config = host(store="auto", when_idle="monitor")
     for size in ODD_SIZES:
         config += bare_vm(f"m{size}", "edges.elf", size, autostart="no")
-    machine = boot(config, (bare_file("edges.elf"),), store="4G")
+    machine = boot(config, (bare_file("edges.elf"),), store="8G")
     machine.expect("^spillway> ")
     for size, ranges in ODD_SIZES.items():
         machine.command(f"start m{size}")
@@ -68,8 +73,8 @@ def edges(boot):
 
 
 CASES = [
-    Case("protocols", protocols, memory="1G", store="4G"),
-    Case("protocols", protocols, emu="bochs", memory="1G", store="4G"),
-    Case("edges", edges, memory="256M"),
-    Case("edges", edges, emu="bochs", memory="256M"),
+    Case("protocols", protocols, memory="1100M", store="8G"),
+    Case("protocols", protocols, emu="bochs", memory="1100M", store="8G"),
+    Case("edges", edges, memory="1100M"),
+    Case("edges", edges, emu="bochs", memory="1100M"),
 ]
