@@ -41,6 +41,9 @@ struct vdev_fake {
     bool wait_often;  /* every other call answers MM_WAIT */
     unsigned writes;  /* that were done */
     unsigned cancels; /* waiter_cancel */
+    unsigned pins;    /* space_pin() that have not been ended */
+    bool no_pins;     /* space_pin() answers MM_NO_MEMSLOT */
+    unsigned logs;    /* vm_log */
     /* backend->set_state */
     unsigned states;
     struct guest_state state;

@@ -28,11 +28,11 @@
 
 #define LINES_PIC_RANGES 3
 
-/* INTA of PCI devices goes to one of four lines, by the number of the device: to a pin of the IOAPIC
- * of its own, and to an ISA line that it shares with another one. */
+/* INTA of PCI devices goes to one of four lines, by the number of the device: to a pin of the
+ * IOAPIC of its own, and to an ISA line that it shares with another one. */
 #define LINES_PCI         4
 #define LINES_PCI_PIN     16
-#define LINES_PCI_ISA     10 /* and 11, in turn */
+#define LINES_PCI_ISA     10     /* and 11, in turn */
 #define LINES_PCI_TRIGGER 0x0c00 /* both, as bits of the edge/level registers */
 
 struct vm;
@@ -42,8 +42,8 @@ struct lines {
     /* What is due has happened, and the timer runs for whoever listens now.  No locks held. */
     void (*settle)(void *owner);
     void *owner;
-    struct spinlock lock; /* ... of what follows */
-    uint16_t level;       /* what each ISA line is now */
+    struct spinlock lock;    /* ... of what follows */
+    uint16_t level;          /* what each ISA line is now */
     uint16_t pci[LINES_PCI]; /* how many functions ask by that line */
 
     struct spinlock pic_lock; /* ... of what follows */

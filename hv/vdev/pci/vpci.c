@@ -44,9 +44,9 @@ static void put_bar(struct vpci *pci, struct vpci_function *function, unsigned n
     }
 }
 
-static void for_each_bar(struct vpci *pci, void (*call)(struct vpci *pci,
-                                                        struct vpci_function *function,
-                                                        unsigned number))
+static void for_each_bar(struct vpci *pci,
+                         void (*call)(struct vpci *pci, struct vpci_function *function,
+                                      unsigned number))
 {
     for (unsigned i = 0; i < PCI_FUNCTIONS; i++) {
         for (unsigned bar = 0; pci->function[i] != NULL && bar < PCI_BARS; bar++) {

@@ -24,8 +24,8 @@ uint32_t vpci_config_get(const struct vpci_function *function, unsigned reg, uns
     return value;
 }
 
-static void put_writable(struct vpci_function *function, unsigned reg, unsigned bytes,
-                         uint32_t mask)
+void vpci_config_set_writable(struct vpci_function *function, unsigned reg, unsigned bytes,
+                              uint32_t mask)
 {
     for (unsigned i = 0; i < bytes; i++) {
         function->writable[reg + i] = (uint8_t)(mask >> (8 * i));
@@ -44,8 +44,8 @@ void vpci_function_init(struct vpci_function *function, const struct vpci_identi
     vpci_config_put(function, PCI_CLASS, 4, identity->class_code << 8 | identity->revision);
     vpci_config_put(function, PCI_SUBSYSTEM_VENDOR, 2, identity->subsystem_vendor);
     vpci_config_put(function, PCI_SUBSYSTEM, 2, identity->subsystem);
-    put_writable(function, PCI_COMMAND, 2,
-                 PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_NO_INTX);
+    vpci_config_set_writable(function, PCI_COMMAND, 2,
+                             PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER | PCI_COMMAND_NO_INTX);
 }
 
 void vpci_function_add_bar(struct vpci_function *function, unsigned number, uint64_t bytes,
@@ -58,10 +58,10 @@ void vpci_function_add_bar(struct vpci_function *function, unsigned number, uint
     bar->bytes = bytes;
     bar->wide = wide;
     bar->range = *range;
-    put_writable(function, reg, 4, ~(uint32_t)(bytes - 1));
+    vpci_config_set_writable(function, reg, 4, ~(uint32_t)(bytes - 1));
     vpci_config_put(function, reg, 4, wide ? PCI_BAR_TYPE_64 : 0);
     if (wide) {
-        put_writable(function, reg + 4, 4, (uint32_t)(~(bytes - 1) >> 32));
+        vpci_config_set_writable(function, reg + 4, 4, (uint32_t)(~(bytes - 1) >> 32));
     }
 }
 
@@ -96,7 +96,8 @@ bool vpci_function_add_msix(struct vpci_function *function, unsigned bar, unsign
     function->msix.vectors = vectors;
     function->msix.capability = at;
     vpci_config_put(function, at + PCI_MSIX_CONTROL, 2, vectors - 1);
-    put_writable(function, at + PCI_MSIX_CONTROL, 2, PCI_MSIX_ENABLE | PCI_MSIX_MASK_ALL);
+    vpci_config_set_writable(function, at + PCI_MSIX_CONTROL, 2,
+                             PCI_MSIX_ENABLE | PCI_MSIX_MASK_ALL);
     vpci_config_put(function, at + PCI_MSIX_TABLE, 4, bar);
     vpci_config_put(function, at + PCI_MSIX_PENDING, 4, VPCI_MSIX_BYTES / 2 | bar);
     vpci_function_add_bar(function, bar, VPCI_MSIX_BYTES, false, &range);

@@ -105,6 +105,8 @@ void vpci_function_destroy(struct vpci_function *function);
 
 /* Little-endian fields of the configuration. */
 void vpci_config_put(struct vpci_function *function, unsigned reg, unsigned bytes, uint32_t value);
+void vpci_config_set_writable(struct vpci_function *function, unsigned reg, unsigned bytes,
+                              uint32_t mask);
 uint32_t vpci_config_get(const struct vpci_function *function, unsigned reg, unsigned bytes);
 
 /* ---- configuration (vpci_config.c); the bus's lock is held ---- */

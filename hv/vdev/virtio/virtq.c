@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "hv/vdev/virtio/virtq.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -23,9 +24,8 @@ static unsigned used_event_at(const struct virtq *queue)
 
 static uint64_t part_bytes(const struct virtq *queue, unsigned number)
 {
-    static const uint8_t bytes_each[VIRTQ_PARTS] = {sizeof(struct virtio_descriptor),
-                                                    sizeof(uint16_t),
-                                                    sizeof(struct virtio_used_entry)};
+    static const uint8_t bytes_each[VIRTQ_PARTS] = {
+        sizeof(struct virtio_descriptor), sizeof(uint16_t), sizeof(struct virtio_used_entry)};
     uint64_t bytes = (uint64_t)queue->size * bytes_each[number];
 
     return number == VIRTQ_DESCRIPTORS ? bytes : bytes + RING_ENTRIES + sizeof(uint16_t);
@@ -74,7 +74,7 @@ static void unpin(struct virtq *queue)
         while (part->pinned > 0) {
             part->pinned--;
             space_unpin(queue->space, gfn((part->address.v >> PAGE_SHIFT) + part->pinned),
-                        part->frame[part->pinned], number == VIRTQ_USED);
+                        number == VIRTQ_USED);
         }
     }
 }
@@ -87,14 +87,14 @@ static enum mm_result pin_part(struct virtq *queue, unsigned number, struct mm_w
     unsigned access = number == VIRTQ_USED ? ACCESS_READ | ACCESS_WRITE : ACCESS_READ;
 
     while (first + part->pinned <= last) {
-        enum mm_result result = space_pin(queue->space, gfn(first + part->pinned), access,
-                                          &part->frame[part->pinned], waiter);
+        pfn_t frame;
+        enum mm_result result = space_pin(queue->space, gfn(first + part->pinned),
+                                          access | SPACE_PIN_LASTING, &frame, waiter);
 
         if (result != MM_OK) {
             return result;
         }
-        part->page[part->pinned] = mm_frame_ptr(part->frame[part->pinned]);
-        part->pinned++;
+        part->page[part->pinned++] = mm_frame_ptr(frame);
     }
     return MM_OK;
 }
@@ -133,9 +133,7 @@ enum mm_result virtq_enable(struct virtq *queue, struct space *space, uint64_t f
         enum mm_result result = pin_part(queue, number, waiter);
 
         if (result != MM_OK) {
-            if (result != MM_WAIT) {
-                unpin(queue);
-            }
+            unpin(queue); /* nobody waits for a page with others in his hands */
             return result;
         }
     }
@@ -143,15 +141,19 @@ enum mm_result virtq_enable(struct virtq *queue, struct space *space, uint64_t f
     return MM_OK;
 }
 
-void virtq_disable(struct virtq *queue)
+void virtq_init(struct virtq *queue, uint16_t size_max, struct virtio_descriptor *table)
 {
-    uint16_t size_max = queue->size_max;
-
-    unpin(queue);
     memset(queue, 0, sizeof(*queue));
     queue->size_max = size_max;
+    queue->table = table;
     queue->size = size_max;
     queue->vector = VIRTIO_NO_VECTOR;
+}
+
+void virtq_disable(struct virtq *queue)
+{
+    unpin(queue);
+    virtq_init(queue, queue->size_max, queue->table);
 }
 
 /* ---- take ---- */
@@ -186,7 +188,7 @@ static bool add_table(const struct virtq *queue, unsigned entries, struct virtq_
     unsigned number = 0;
 
     for (;;) {
-        const struct virtio_descriptor *descriptor = &queue->indirect_table[number];
+        const struct virtio_descriptor *descriptor = &queue->table[number];
 
         /* 2.6.5.3.1: no table in a table. */
         if ((descriptor->flags & VIRTIO_DESC_INDIRECT) || !add_segment(chain, descriptor)) {
@@ -211,12 +213,11 @@ static enum virtq_result add_indirect(struct virtq *queue,
     enum mm_result result;
 
     if (!queue->indirect || (descriptor->flags & VIRTIO_DESC_NEXT) || bytes == 0 ||
-        bytes % sizeof(*descriptor) != 0 || bytes > sizeof(queue->indirect_table) ||
+        bytes % sizeof(*descriptor) != 0 || bytes > VIRTQ_SEGMENTS_MAX * sizeof(*descriptor) ||
         descriptor->address + bytes < descriptor->address) {
         return VIRTQ_BROKEN;
     }
-    result =
-        space_read(queue->space, gpa(descriptor->address), queue->indirect_table, bytes, waiter);
+    result = space_read(queue->space, gpa(descriptor->address), queue->table, bytes, waiter);
     if (result == MM_WAIT) {
         return VIRTQ_PARK;
     }
@@ -268,9 +269,9 @@ static bool is_empty(struct virtq *queue, uint16_t *index)
 static enum virtq_result take_next(struct virtq *queue, uint16_t index, struct virtq_chain *chain,
                                    struct mm_waiter *waiter)
 {
-    uint16_t head = load16(queue, VIRTQ_AVAIL,
-                           RING_ENTRIES + queue->avail_next % queue->size * sizeof(head),
-                           __ATOMIC_RELAXED);
+    uint16_t head =
+        load16(queue, VIRTQ_AVAIL, RING_ENTRIES + queue->avail_next % queue->size * sizeof(head),
+               __ATOMIC_RELAXED);
     enum virtq_result result;
 
     /* An index that ran backwards, or further than the ring is long; a head that is none. */
@@ -355,5 +356,6 @@ bool virtq_wants_signal(struct virtq *queue)
                  VIRTIO_AVAIL_NO_INTERRUPT);
     }
     event = load16(queue, VIRTQ_AVAIL, used_event_at(queue), __ATOMIC_RELAXED);
-    return first || (uint16_t)(queue->used_next - event - 1) < (uint16_t)(queue->used_next - before);
+    return first ||
+           (uint16_t)(queue->used_next - event - 1) < (uint16_t)(queue->used_next - before);
 }

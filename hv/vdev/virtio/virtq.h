@@ -22,6 +22,7 @@
 #define VIRTQ_SIZE_MAX     256 /* descriptors of a ring; no part of it lies in more than two pages */
 #define VIRTQ_SEGMENTS_MAX 130 /* of a chain, whatever the size of the ring */
 #define VIRTQ_PART_PAGES   2
+#define VIRTQ_PINS_MAX     (VIRTQ_PARTS * VIRTQ_PART_PAGES) /* pages that a ring holds */
 
 enum virtq_part_number {
     VIRTQ_DESCRIPTORS,
@@ -56,12 +57,12 @@ struct virtq_chain {
 struct virtq_part {
     gpa_t address;
     unsigned pinned; /* pages, of ... */
-    pfn_t frame[VIRTQ_PART_PAGES];
     uint8_t *page[VIRTQ_PART_PAGES];
 };
 
 struct virtq {
-    uint16_t size_max; /* the device's choice: a power of two, at most VIRTQ_SIZE_MAX */
+    uint16_t size_max;               /* of the device's choice: a power of two */
+    struct virtio_descriptor *table; /* for a copy of an indirect table, during one call */
     /* As the guest has set it up */
     uint16_t size, vector;
     bool enabled;
@@ -75,18 +76,20 @@ struct virtq {
     uint16_t used_next;  /* of the next entry to write */
     uint16_t signalled;  /* used_next at the last look whether the guest wants an interrupt */
     uint16_t in_flight;
-    uint64_t taken[VIRTQ_SIZE_MAX / 64];                 /* heads of chains that the device has */
-    struct virtio_descriptor indirect_table[VIRTQ_SEGMENTS_MAX]; /* a copy; for one call */
+    uint64_t taken[VIRTQ_SIZE_MAX / 64]; /* heads of chains that the device has */
 };
 
+/* Not in use.  `size_max`: a power of two, at most VIRTQ_SIZE_MAX.  `table`: VIRTQ_SEGMENTS_MAX
+ * entries, which queues that have a lock in common may share. */
+void virtq_init(struct virtq *queue, uint16_t size_max, struct virtio_descriptor *table);
 /*
- * Takes the ring into use, at the addresses and with the size that are set.  MM_OK; MM_WAIT: what
- * has been pinned stays so, call again when the waiter was woken; else it cannot be had there, and
- * nothing of it is pinned.
+ * Takes the ring into use, at the addresses and with the size that are set.  Unless it is MM_OK,
+ * nothing is pinned, and with MM_WAIT it is worth trying again when the waiter was woken; with
+ * another answer there can be no ring there.
  */
 enum mm_result virtq_enable(struct virtq *queue, struct space *space, uint64_t features,
                             struct mm_waiter *waiter);
-/* Gives its pages back, and forgets all about it but size_max.  Also of one that was not enabled. */
+/* Gives its pages back, and is as after virtq_init().  Also one that was not in use. */
 void virtq_disable(struct virtq *queue);
 
 /* The next chain.  waiter: of the vCPU that is here, or of the device. */
