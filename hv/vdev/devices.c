@@ -61,15 +61,26 @@ static bool init_all(struct vm_devices *devices, struct vm *vm)
            testdev_create(devices);
 }
 
+static void destroy_virtio(struct vm_devices *devices)
+{
+    while (devices->virtio_count > 0) {
+        virtio_destroy(devices->virtio[--devices->virtio_count]);
+    }
+}
+
 bool vm_devices_create(struct vm *vm)
 {
     struct vm_devices *devices = calloc(1, sizeof(*devices));
 
-    if (devices == NULL || !init_all(devices, vm)) {
-        free(devices);
+    if (devices == NULL) {
         return false;
     }
     devices->vm = vm;
+    if (!init_all(devices, vm)) {
+        destroy_virtio(devices);
+        free(devices);
+        return false;
+    }
     vm->run.devices = devices;
     vm->run.lines = &devices->lines;
     vm_devices_reset(vm);
@@ -89,9 +100,22 @@ void vm_devices_reset(struct vm *vm)
     devices->clock_base_tsc = arch_tsc();
 }
 
+bool vm_devices_stop(struct vm *vm)
+{
+    struct vm_devices *devices = vm->run.devices;
+    bool quiet = true;
+
+    for (unsigned i = 0; devices != NULL && i < devices->virtio_count; i++) {
+        virtio_stop(devices->virtio[i]);
+        quiet = virtio_is_quiet(devices->virtio[i]) && quiet;
+    }
+    return quiet;
+}
+
 void vm_devices_destroy(struct vm *vm)
 {
     if (vm->run.devices != NULL) {
+        destroy_virtio(vm->run.devices);
         vtimers_stop(&vm->run.devices->timers);
         testdev_destroy(vm->run.devices);
     }
