@@ -8,6 +8,7 @@
 #include "hv/guest/vm.h"
 #include "hv/loop.h"
 #include "hv/vdev/testdev.h"
+#include "hv/vdev/virtio/vrng.h"
 
 /* ---- what connects them ---- */
 
@@ -48,6 +49,15 @@ static void settle_timers(void *owner)
 
 /* ---- life ---- */
 
+/* Takes a device that has been made, if it has been. */
+static bool add_virtio(struct vm_devices *devices, struct virtio_device *device)
+{
+    if (device != NULL) {
+        devices->virtio[devices->virtio_count++] = device;
+    }
+    return device != NULL;
+}
+
 static bool init_all(struct vm_devices *devices, struct vm *vm)
 {
     bus_init(&devices->ports, devices->low_ports, VM_DEVICES_LOW_PORTS);
@@ -58,6 +68,8 @@ static bool init_all(struct vm_devices *devices, struct vm *vm)
            vuart_init(&devices->uart, devices, &uart_host, &devices->ports) &&
            vplatform_init(&devices->platform, &devices->ports) &&
            vpci_init(&devices->pci, vm, &devices->lines, &devices->ports, &devices->memory) &&
+           (!arch_has_random() ||
+            add_virtio(devices, vrng_create(&devices->pci, VM_SLOT_RNG << 3))) &&
            testdev_create(devices);
 }
 

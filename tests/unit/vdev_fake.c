@@ -41,6 +41,19 @@ uint64_t arch_tsc_khz(void)
     return VFAKE_TSC_KHZ;
 }
 
+bool vfake_no_random;
+
+bool arch_has_random(void)
+{
+    return !vfake_no_random;
+}
+
+/* A counter that no byte of which is zero for long. */
+uint64_t arch_random(void)
+{
+    return ++vfake.randoms * 0x0101010101010101;
+}
+
 uint64_t arch_boot_epoch_ns(void)
 {
     return vfake.epoch * 1000000000ull;

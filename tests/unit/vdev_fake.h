@@ -44,12 +44,14 @@ struct vdev_fake {
     unsigned pins;    /* space_pin() that have not been ended */
     bool no_pins;     /* space_pin() answers MM_NO_MEMSLOT */
     unsigned logs;    /* vm_log */
+    uint64_t randoms; /* arch_random */
     /* backend->set_state */
     unsigned states;
     struct guest_state state;
 };
 
 extern struct vdev_fake vfake;
+extern bool vfake_no_random; /* arch_has_random(): for what is started from then on */
 
 /* Fresh VM with that many vCPUs, in xAPIC mode with software-enabled APICs, and its devices. */
 void vfake_start(unsigned vcpus);

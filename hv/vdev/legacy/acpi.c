@@ -13,6 +13,7 @@
 #include "hv/vdev/legacy/vhpet.h"
 #include "hv/vdev/legacy/vplatform.h"
 #include "hv/vdev/legacy/vpm.h"
+#include "hv/vdev/pci/vpci.h"
 
 /* dsdt_aml_code[], made by iasl -tc from hv/vdev/legacy/dsdt.asl. */
 #include "hv/vdev/legacy/dsdt.hex"
@@ -22,12 +23,12 @@
 #define OVERRIDE_HIGH_LEVEL  (FIELD_PREP(INTI_TRIGGER, INTI_LEVEL) | INTI_ACTIVE_HIGH)
 #define OVERRIDE_AS_ISA_DOES 0
 
-#define XSDT_TABLES 3
+#define XSDT_TABLES 4
 struct acpi_xsdt {
     struct acpi_header header;
     uint64_t table[XSDT_TABLES];
 } __attribute__((packed));
-_Static_assert(sizeof(struct acpi_xsdt) == 60, "ACPI 5.2.8");
+_Static_assert(sizeof(struct acpi_xsdt) == 68, "ACPI 5.2.8");
 
 /* Where the next table goes.  A table that does not fit clears `fits`. */
 struct builder {
@@ -206,10 +207,21 @@ static uint64_t build_hpet(struct builder *b)
     return end_table(b, start);
 }
 
-static uint64_t build_xsdt(struct builder *b, uint64_t fadt, uint64_t madt, uint64_t hpet)
+static uint64_t build_mcfg(struct builder *b)
 {
     size_t start = begin_table(b);
-    struct acpi_xsdt xsdt = {.table = {fadt, madt, hpet}};
+    struct acpi_mcfg mcfg = {.base = VPCI_ECAM_BASE};
+
+    fill_header(&mcfg.header, "MCFG", 1);
+    append(b, &mcfg, sizeof(mcfg));
+    return end_table(b, start);
+}
+
+static uint64_t build_xsdt(struct builder *b, uint64_t fadt, uint64_t madt)
+{
+    uint64_t hpet = build_hpet(b), mcfg = build_mcfg(b);
+    size_t start = begin_table(b);
+    struct acpi_xsdt xsdt = {.table = {fadt, madt, hpet, mcfg}};
 
     fill_header(&xsdt.header, "XSDT", 1);
     append(b, &xsdt, sizeof(xsdt));
@@ -231,7 +243,7 @@ bool acpi_build(uint8_t buffer[ACPI_TABLES_BYTES], unsigned vcpu_count)
     madt = build_madt(&b, vcpu_count);
     memcpy(rsdp.signature, "RSD PTR ", 8);
     memcpy(rsdp.oem_id, "SPLWAY", 6);
-    rsdp.xsdt = build_xsdt(&b, fadt, madt, build_hpet(&b));
+    rsdp.xsdt = build_xsdt(&b, fadt, madt);
     rsdp.checksum = (uint8_t)-acpi_sum(&rsdp, ACPI_RSDP_FIRST_PART);
     rsdp.extended_checksum = (uint8_t)-acpi_sum(&rsdp, sizeof(rsdp));
     memcpy(buffer, &rsdp, sizeof(rsdp));

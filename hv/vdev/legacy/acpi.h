@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * ACPI tables for a guest: RSDP, XSDT, FADT, FACS, MADT, HPET, DSDT.
+ * ACPI tables for a guest: RSDP, XSDT, FADT, FACS, MADT, HPET, MCFG, DSDT.
  *
  * Built into one buffer that goes to guest-physical ACPI_TABLES_BASE as it is;
  * E820 reports the range as ACPI data.  The last 16 bytes are the configuration
