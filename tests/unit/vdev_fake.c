@@ -162,21 +162,21 @@ enum mm_result space_write(struct space *space, gpa_t to, const void *from, size
     return MM_OK;
 }
 
-/* The frame of a page has its number. */
+/* Its frames are numbered as its pages are. */
 enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *frame,
                          struct mm_waiter *waiter)
 {
     (void)space;
     (void)how;
     (void)waiter;
-    if (vfake.no_pins || !owned(gfn_to_gpa(page), PAGE_SIZE)) {
+    if (!owned(gfn_to_gpa(page), PAGE_SIZE)) {
         return MM_NO_MEMSLOT;
     }
     if (waits()) {
         return MM_WAIT;
     }
-    vfake.pins++;
     *frame = pfn(page.v);
+    vfake.pins++;
     return MM_OK;
 }
 
@@ -184,14 +184,15 @@ void space_unpin(struct space *space, gfn_t page, bool written)
 {
     (void)space;
     (void)written;
-    if (vfake.pins-- == 0 || !owned(gfn_to_gpa(page), PAGE_SIZE)) {
+    if (!owned(gfn_to_gpa(page), PAGE_SIZE) || vfake.pins == 0) {
         abort();
     }
+    vfake.pins--;
 }
 
 void *mm_frame_ptr(pfn_t frame)
 {
-    return vfake.memory + (frame.v << PAGE_SHIFT);
+    return vfake.memory + frame.v * PAGE_SIZE;
 }
 
 void waiter_end_turn(struct mm_waiter *waiter)
@@ -214,7 +215,20 @@ static void set_state(struct vcpu *vcpu, const struct guest_state *state)
     vfake.state = *state;
 }
 
-static const struct vcpu_backend backend = {.name = "fake", .set_state = set_state};
+static unsigned privilege(struct vcpu *vcpu)
+{
+    (void)vcpu;
+    return vfake.ring;
+}
+
+static bool runs_64bit(struct vcpu *vcpu)
+{
+    (void)vcpu;
+    return !vfake.narrow;
+}
+
+static const struct vcpu_backend backend = {
+    .name = "fake", .set_state = set_state, .privilege = privilege, .runs_64bit = runs_64bit};
 
 const struct vcpu_backend *machine_backend(void)
 {
