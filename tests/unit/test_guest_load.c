@@ -689,7 +689,7 @@ static void acpi_tables(void **state)
         }
         assert_int_equal(enabled, vcpus);
         assert_int_equal(overrides, 2);
-        check_processors(table(tables, get64(xsdt + 68), "SSDT"), vcpus);
+        check_processors(table(tables, get64(xsdt + 60), "SSDT"), vcpus);
     }
     assert_false(acpi_build(tables, 10000));
 }
