@@ -218,7 +218,7 @@ static void test_overlap(void **state)
     assert_int_equal(owner_at(b), 2);
 }
 
-static void test_reset(void **state)
+static void test_function(void **state)
 {
     unsigned cap = driver_capability(devfn_of(0), PCI_CAP_AF, 0), before = devices[0].resets;
     uint64_t at = bar_address(0, BAR_SMALL);
@@ -276,7 +276,7 @@ static void msix_control(uint16_t value)
                      (value & (PCI_MSIX_ENABLE | PCI_MSIX_MASK_ALL)) | (VECTORS - 1));
 }
 
-static void test_msix(void **state)
+static void test_messages(void **state)
 {
     struct vpci_function *function = &devices[0].function;
 
@@ -323,7 +323,7 @@ static void test_msix(void **state)
 
 /* ---- INTA ---- */
 
-static void test_intx(void **state)
+static void test_line(void **state)
 {
     struct lines *lines = &vfake.vm.run.devices->lines;
 
@@ -376,7 +376,7 @@ static void check(unsigned n)
     }
 }
 
-static void test_random(void **state)
+static void test_anything(void **state)
 {
     static const uint32_t likely[] = {0, 2, 6, UINT32_MAX, 0xc1000000, 0xc1008000, 0xfec00000};
 
@@ -402,13 +402,13 @@ static void test_random(void **state)
     }
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_mechanisms), TEST(test_bars), TEST(test_overlap), TEST(test_reset),
-        TEST(test_msix),       TEST(test_intx), TEST(test_random),
+        CASE(test_mechanisms), CASE(test_bars), CASE(test_overlap),  CASE(test_function),
+        CASE(test_messages),   CASE(test_line), CASE(test_anything),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

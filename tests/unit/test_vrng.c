@@ -172,13 +172,13 @@ static void test_no_source(void **state)
     vfake_no_random = false;
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {TEST(test_bytes),   TEST(test_rate),
-                                       TEST(test_timer),   TEST(test_waits),
-                                       TEST(test_hostile), cmocka_unit_test(test_no_source)};
+    const struct CMUnitTest tests[] = {CASE(test_bytes),   CASE(test_rate),
+                                       CASE(test_timer),   CASE(test_waits),
+                                       CASE(test_hostile), cmocka_unit_test(test_no_source)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
