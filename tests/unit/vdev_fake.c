@@ -41,6 +41,19 @@ uint64_t arch_tsc_khz(void)
     return VFAKE_TSC_KHZ;
 }
 
+bool vfake_no_random;
+
+bool arch_has_random(void)
+{
+    return !vfake_no_random;
+}
+
+/* A counter that no byte of which is zero for long. */
+uint64_t arch_random(void)
+{
+    return ++vfake.randoms * 0x0101010101010101;
+}
+
 uint64_t arch_boot_epoch_ns(void)
 {
     return vfake.epoch * 1000000000ull;
@@ -64,6 +77,14 @@ void vm_end(struct vm *vm, enum vm_outcome outcome, uint32_t code)
     vfake.ends++;
     vfake.outcome = outcome;
     vfake.code = code;
+}
+
+void vm_log(struct vm *vm, enum log_level level, const char *format, ...)
+{
+    (void)vm;
+    (void)level;
+    (void)format;
+    vfake.logs++;
 }
 
 void vm_reset_request(struct vm *vm)
@@ -172,6 +193,11 @@ void space_unpin(struct space *space, gfn_t page, bool written)
 void *mm_frame_ptr(pfn_t frame)
 {
     return vfake.memory + frame.v * PAGE_SIZE;
+}
+
+void waiter_end_turn(struct mm_waiter *waiter)
+{
+    (void)waiter;
 }
 
 void waiter_cancel(struct mm_waiter *waiter)

@@ -42,6 +42,8 @@ struct vdev_fake {
     unsigned writes;  /* that were done */
     unsigned pins;    /* space_pin without space_unpin */
     unsigned cancels; /* waiter_cancel */
+    unsigned logs;    /* vm_log */
+    uint64_t randoms; /* arch_random */
     /* backend->privilege, runs_64bit */
     unsigned ring;
     bool narrow;
@@ -51,6 +53,7 @@ struct vdev_fake {
 };
 
 extern struct vdev_fake vfake;
+extern bool vfake_no_random; /* arch_has_random(): for what is started from then on */
 
 /* Fresh VM with that many vCPUs, in xAPIC mode with software-enabled APICs, and its devices. */
 void vfake_start(unsigned vcpus);
