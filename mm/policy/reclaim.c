@@ -93,29 +93,6 @@ static void take_neighbours(struct batch *batch, uint64_t *entry, gfn_t page)
     }
 }
 
-/* The large page that `any` is in goes piece by piece, each with its own age.  False: no frame for
- * the table. */
-static bool split_large(struct space *space, gfn_t any, pfn_t first)
-{
-    gfn_t page = gfn(ALIGN_DOWN(any.v, REGION_PAGES));
-    unsigned age = generation_age(&space->generations, first);
-
-    if (!table_split(&space->table, page)) {
-        return false;
-    }
-    generation_remove(&space->generations, first);
-    frame_alloc_split(first);
-    for (uint64_t i = 0; i < REGION_PAGES; i++) {
-        pfn_t number = pfn(first.v + i);
-
-        space_bind_frame(space, gfn(page.v + i), number);
-        frame_get(number)->map_count = 1;
-        generation_add(&space->generations, number, age);
-    }
-    space->large_splits++;
-    return true;
-}
-
 /* The frame holds that page, and others seem younger. */
 static void take_if_old(struct batch *batch, gfn_t page, pfn_t frame)
 {
@@ -124,7 +101,7 @@ static void take_if_old(struct batch *batch, gfn_t page, pfn_t frame)
     uint64_t *entry;
 
     if (frame_get(frame)->flags & FRAME_IO_WRITE ||
-        (frame_get(frame)->order > 0 && !split_large(space, page, frame))) {
+        (frame_get(frame)->order > 0 && !space_split_large(space, page, frame))) {
         generation_touch(&space->generations, frame);
         return;
     }
@@ -363,7 +340,7 @@ static bool find_evictable(struct space *space, gfn_t page, uint64_t **entry, pf
         return false;
     }
     if (level > 1) {
-        if (!split_large(space, page, *frame)) {
+        if (!space_split_large(space, page, *frame)) {
             return false;
         }
         *entry = table_leaf(&space->table, page, &level);

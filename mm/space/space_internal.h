@@ -99,6 +99,7 @@ struct space {
 
     uint64_t faults, faults_zero, page_ins, page_outs, clean_drops, refaults;
     uint64_t readahead, readahead_hits, taken_back, large_maps, large_splits;
+    uint64_t discards; /* pages */
 
     _Atomic uint64_t flush_gen; /* hv/run/tlb.c */
 };
@@ -217,6 +218,12 @@ extern const struct page_owner_ops space_pages;
  */
 enum mm_result fault_page(struct space *space, gfn_t page, unsigned how, const void *content,
                           struct mm_waiter *waiter, uint64_t **entry, unsigned *level);
+
+/* ---- discard.c ------------------------------------------------------------------------------ */
+
+/* The large page that `any` is in, which begins in that frame, becomes small pages, each as old as
+ * it was.  It is not pinned.  False: no frame for the table. */
+bool space_split_large(struct space *space, gfn_t any, pfn_t first);
 
 /* ---- guest_copy.c --------------------------------------------------------------------------- */
 

@@ -30,6 +30,7 @@ enum op_kind {
     OP_HV_WRITE,
     OP_HV_WRITE_PAGE,
     OP_CMPXCHG,
+    OP_DISCARD,
     OP_KINDS,
 };
 
@@ -38,6 +39,7 @@ struct op {
     unsigned page; /* index in the model */
     unsigned word;
     unsigned bytes;
+    unsigned pages; /* OP_DISCARD */
     uint64_t value;
 };
 
@@ -63,6 +65,8 @@ struct model_vcpu {
 
 struct model_counts {
     uint64_t lost_pages, stale_writes, waits;
+    uint64_t discarded[PLACE_KINDS]; /* pages, by where they were */
+    uint64_t discarded_large;        /* large pages in one piece */
 };
 
 extern struct model_space model_spaces[SPACES];
@@ -79,6 +83,8 @@ gfn_t model_gfn(unsigned page);
 void model_shootdown(struct space *space);
 /* The wake() of a vCPU's waiter. */
 void model_wake(struct mm_waiter *waiter);
+/* All of the space becomes holes, and is compared. */
+void model_discard_all(struct model_space *in);
 /* A step of the vCPU: chooses an operation if it has none, tries it, compares. */
 void model_run_vcpu(struct model_vcpu *vcpu);
 
