@@ -29,7 +29,7 @@ enum frame_state {
 
 /* frame->flags, the owner's. */
 #define FRAME_DIRTY     (1u << 0) /* newer than its copy in the store */
-#define FRAME_PINNED    (1u << 1) /* never reclaimed */
+#define FRAME_PINNED    (1u << 1) /* not reclaimed: `pins` says by how many, and it is on no list */
 #define FRAME_IO_WRITE  (1u << 2) /* a write from it is in flight */
 #define FRAME_IO_READ   (1u << 3) /* a read into it is in flight */
 #define FRAME_READAHEAD (1u << 4) /* read ahead and not used yet */
@@ -43,6 +43,7 @@ struct frame {
             uint32_t next, prev; /* links of the list it is on, by frame number */
         };
         uint64_t when_ns; /* on no list: a time, its owner's */
+        uint32_t pins;    /* FRAME_PINNED: of its memslot, which is for ever, and of space_pin() */
     };
     uint32_t slot; /* store slot: while it is written or read, of that; else of a valid copy;
                     * FRAME_NONE: none */

@@ -25,29 +25,9 @@ struct discard {
     uint64_t holes;  /* pages that are holes now, of all steps */
 };
 
-bool space_split_large(struct space *space, gfn_t any, pfn_t first)
-{
-    gfn_t page = gfn(ALIGN_DOWN(any.v, REGION_PAGES));
-    unsigned age = generation_age(&space->generations, first);
-
-    if (!table_split(&space->table, page)) {
-        return false;
-    }
-    generation_remove(&space->generations, first);
-    frame_alloc_split(first);
-    for (uint64_t i = 0; i < REGION_PAGES; i++) {
-        pfn_t number = pfn(first.v + i);
-
-        space_bind_frame(space, gfn(page.v + i), number);
-        frame_get(number)->map_count = 1;
-        generation_add(&space->generations, number, age);
-    }
-    space->large_splits++;
-    return true;
-}
-
 /* ---- one entry ------------------------------------------------------------------------------ */
 
+/* Somebody uses it, or always will: mm/space/pin.c. */
 static bool frame_stays(pfn_t number)
 {
     return frame_get(number)->flags & FRAME_PINNED;

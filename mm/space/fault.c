@@ -37,6 +37,7 @@ static inline void bind_frame(const struct fault *fault, uint64_t page, pfn_t fr
     space_bind_frame(fault->space, gfn(page), frame);
     if (fault->memslot->flags & MEMSLOT_PINNED) {
         frame_get(frame)->flags |= FRAME_PINNED;
+        frame_get(frame)->pins = 1;
     }
 }
 
@@ -192,6 +193,7 @@ static bool fill_large(const struct fault *fault)
     frame_get(first)->map_count = 1;
     if (fault->memslot->flags & MEMSLOT_PINNED) {
         frame_get(first)->flags |= FRAME_PINNED;
+        frame_get(first)->pins = 1;
     } else {
         generation_add(&space->generations, first, 0);
     }

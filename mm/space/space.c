@@ -269,6 +269,27 @@ void space_map_frame(struct space *space, uint64_t *entry, gfn_t page, pfn_t num
     }
 }
 
+bool space_split_large(struct space *space, gfn_t any, pfn_t first)
+{
+    gfn_t page = gfn(ALIGN_DOWN(any.v, REGION_PAGES));
+    unsigned age = generation_age(&space->generations, first);
+
+    if (!table_split(&space->table, page)) {
+        return false;
+    }
+    generation_remove(&space->generations, first);
+    frame_alloc_split(first);
+    for (uint64_t i = 0; i < REGION_PAGES; i++) {
+        pfn_t number = pfn(first.v + i);
+
+        space_bind_frame(space, gfn(page.v + i), number);
+        frame_get(number)->map_count = 1;
+        generation_add(&space->generations, number, age);
+    }
+    space->large_splits++;
+    return true;
+}
+
 /* ---- limits and figures --------------------------------------------------------------------- */
 
 void space_set_limits(struct space *space, uint64_t min_pages, uint64_t max_pages, uint32_t shares)
@@ -448,7 +469,7 @@ bool space_drain(struct space *space)
 
     spin_lock(&space->lock);
     ASSERT(space->owner.closed);
-    empty = page_owner_idle(&space->owner) && drain_some(space);
+    empty = page_owner_idle(&space->owner) && space->pins == 0 && drain_some(space);
     spin_unlock(&space->lock);
     return empty;
 }

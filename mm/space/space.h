@@ -107,6 +107,25 @@ uint64_t space_discard(struct space *space, const struct gfn_range *ranges, unsi
 /* Does the address belong to a memslot? */
 bool space_owns(const struct space *space, gfn_t page);
 
+/* Beside ACCESS_* of a pin. */
+#define SPACE_PIN_OVERWRITE                                                                        \
+    BIT(8)                       /* all of the page will be written: what it held need not come    \
+                                  */
+#define SPACE_PIN_LASTING BIT(9) /* for long: of a large page, the others shall not be held too */
+
+/*
+ * Holds the page in its frame until space_unpin(): a device, or the hypervisor by mm_frame_ptr(),
+ * may use its bytes at any time, with no lock.  `how`: ACCESS_* as in space_fault(), and the above.
+ * On MM_OK *frame is where it is.  The caller bounds how many pins it has: those of requests to a
+ * disk end with them, and lasting ones are part of what admission reckons for a VM.  It does not
+ * hold one while it waits for another (MM_WAIT): then all could be waiting.
+ */
+enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *frame,
+                         struct mm_waiter *waiter);
+/* Ends a pin.  `written`: its bytes may have changed.  Also when the space is closed, which is not
+ * drained before.  Any CPU; locks below RANK_SPACE may be held. */
+void space_unpin(struct space *space, gfn_t page, bool written);
+
 /*
  * A page that no memslot owns reads as ones and can be written, until space_take_ones(): for
  * one instruction of a vCPU that touches what is not there.  The frame behind it is one for the

@@ -93,6 +93,8 @@ struct space {
     uint64_t drain_gfn;
     unsigned drain_memslot; /* index in memslot[] */
 
+    uint64_t pins; /* of space_pin(), which have not ended */
+
     /* What is lent where nothing is (lend.c) */
     bool has_ones;
     pfn_t ones;
@@ -196,6 +198,9 @@ void space_bind_frame(struct space *space, gfn_t page, pfn_t frame);
 /* Makes `entry` a leaf of the frame and puts the frame on the list of that age. */
 void space_map_frame(struct space *space, uint64_t *entry, gfn_t page, pfn_t frame, unsigned level,
                      unsigned flags, unsigned age);
+/* The large page that `any` is in, which is not pinned, becomes pages of their own, each with its
+ * age.  False: no frame for the table. */
+bool space_split_large(struct space *space, gfn_t any, pfn_t first);
 /* The page has been used: settles whether it was worth reading ahead. */
 static inline void space_note_access(struct space *space, struct frame *frame)
 {
@@ -218,12 +223,6 @@ extern const struct page_owner_ops space_pages;
  */
 enum mm_result fault_page(struct space *space, gfn_t page, unsigned how, const void *content,
                           struct mm_waiter *waiter, uint64_t **entry, unsigned *level);
-
-/* ---- discard.c ------------------------------------------------------------------------------ */
-
-/* The large page that `any` is in, which begins in that frame, becomes small pages, each as old as
- * it was.  It is not pinned.  False: no frame for the table. */
-bool space_split_large(struct space *space, gfn_t any, pfn_t first);
 
 /* ---- guest_copy.c --------------------------------------------------------------------------- */
 

@@ -192,6 +192,14 @@ TMEM_RULES = (
 )
 
 CORE_RULES = (
+    ("mm: what a device has written is dirty", "mm/space/pin.c",
+     "    if (written) {",
+     "    if (false) {",
+     "test_good_disk"),
+    ("mm: nothing is freed below a device", "mm/space/space.c",
+     "page_owner_idle(&space->owner) && space->pins == 0 && drain_some(space);",
+     "page_owner_idle(&space->owner) && drain_some(space);",
+     "test_good_disk"),
     ("mm: no large read into a space at its max", "mm/space/fault.c",
      "space->where[PLACE_FRAME] + READ_WINDOW_MAX < space_own_limit(space)) {",
      "true) {",

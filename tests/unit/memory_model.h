@@ -15,6 +15,7 @@
 #define SPACES      3u
 #define VCPUS       6u
 #define TLB_ENTRIES 8u
+#define PINS        24u
 #define WORDS       (PAGE_SIZE / sizeof(uint64_t))
 #define SLOT_A      600u /* pages at 0 */
 #define SLOT_B_BASE 1000u
@@ -31,6 +32,7 @@ enum op_kind {
     OP_HV_WRITE_PAGE,
     OP_CMPXCHG,
     OP_DISCARD,
+    OP_PIN,
     OP_KINDS,
 };
 
@@ -63,10 +65,18 @@ struct model_vcpu {
     bool busy, parked;
 };
 
+/* A device that may write to a page at any time. */
+struct model_pin {
+    struct model_space *in; /* NULL: none */
+    unsigned page;
+    pfn_t frame;
+    bool written;
+};
+
 struct model_counts {
-    uint64_t lost_pages, stale_writes, waits;
     uint64_t discarded[PLACE_KINDS]; /* pages, by where they were */
     uint64_t discarded_large;        /* large pages in one piece */
+    uint64_t lost_pages, stale_writes, waits, pins, device_writes;
 };
 
 extern struct model_space model_spaces[SPACES];
@@ -85,6 +95,10 @@ void model_shootdown(struct space *space);
 void model_wake(struct mm_waiter *waiter);
 /* All of the space becomes holes, and is compared. */
 void model_discard_all(struct model_space *in);
+/* A step of the devices: one writes to its page, or looks at it, or lets it go. */
+void model_run_devices(void);
+/* All devices let their pages go. */
+void model_end_pins(void);
 /* A step of the vCPU: chooses an operation if it has none, tries it, compares. */
 void model_run_vcpu(struct model_vcpu *vcpu);
 

@@ -332,6 +332,20 @@ static void pinned_page_stays(void)
     assert_int_equal(memory_of(PINNED)[0], 1);
 }
 
+/* A device uses the page; when it has done with it the guest's wish is forgotten. */
+static void page_in_use_stays(void)
+{
+    pfn_t frame;
+
+    touch(30, 1);
+    assert_int_equal(space_pin(space, gfn(31), ACCESS_WRITE, &frame, &waiter), MM_OK);
+    assert_int_equal(discard(30, 3), 2);
+    ((uint64_t *)mm_frame_ptr(frame))[0] = 31;
+    space_unpin(space, gfn(31), true);
+    assert_int_equal(memory_of(31)[0], 31);
+    assert_int_equal(discard(30, 3), 3);
+}
+
 static void (*const cases[])(void) = {
     resident_page_is_free_at_once,
     absent_page_needs_no_shootdown,
@@ -347,6 +361,7 @@ static void (*const cases[])(void) = {
     nobodys_pages_are_left_alone,
     lent_ones_stay,
     pinned_page_stays,
+    page_in_use_stays,
 };
 
 /* ---- large pages ---------------------------------------------------------------------------- */

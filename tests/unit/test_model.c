@@ -23,7 +23,8 @@
 
 static struct store *store;
 /* Summed over all runs: the paths that this test is about must have been taken. */
-static uint64_t taken_back, large_maps, large_splits, clean_drops, readahead_hits;
+static uint64_t taken_back, large_maps, large_splits, clean_drops, readahead_hits, pins,
+    device_writes;
 static uint64_t discarded[PLACE_KINDS], discarded_large;
 
 /* ---- checks --------------------------------------------------------------------------------- */
@@ -56,6 +57,7 @@ static void machine_step(void)
     if (model_random(1000) == 0) {
         slowness = model_random(2) ? 3 : 40;
     }
+    model_run_devices();
     if (model_random(slowness) == 0) {
         fake_disk_step(&model_disk);
     }
@@ -143,6 +145,14 @@ static void destroy_spaces(void)
         readahead_hits += model_spaces[i].space->readahead_hits;
         space_close(model_spaces[i].space);
     }
+    for (unsigned i = 0; i < 100; i++) { /* nothing is freed below a device */
+        support_store_step(&model_disk);
+        for (unsigned s = 0; s < SPACES; s++) {
+            assert_true(!space_drain(model_spaces[s].space) || model_spaces[s].space->pins == 0);
+        }
+        model_run_devices();
+    }
+    model_end_pins();
     for (unsigned i = 0; i < SPACES; i++) {
         while (!space_drain(model_spaces[i].space)) {
             support_store_step(&model_disk);
@@ -174,7 +184,10 @@ static void run_model(const struct table_format *format, uint64_t seed, unsigned
             check_sums(&model_spaces[model_random(SPACES)]);
         }
     }
+    pins += model_counts.pins;
+    device_writes += model_counts.device_writes;
     if (model_random(2) == 0) {
+        model_end_pins();
         unpark_all();
         read_back();
     }
@@ -296,10 +309,11 @@ static void test_all_paths_were_taken(void **state)
 {
     (void)state;
     print_message("model: %llu taken back, %llu large maps, %llu splits, %llu clean drops, "
-                  "%llu read-ahead hits\n",
+                  "%llu read-ahead hits, %llu pins, %llu writes of devices\n",
                   (unsigned long long)taken_back, (unsigned long long)large_maps,
                   (unsigned long long)large_splits, (unsigned long long)clean_drops,
-                  (unsigned long long)readahead_hits);
+                  (unsigned long long)readahead_hits, (unsigned long long)pins,
+                  (unsigned long long)device_writes);
     for (unsigned kind = 0; kind < PLACE_KINDS; kind++) {
         print_message("model: %llu pages discarded from place %u\n",
                       (unsigned long long)discarded[kind], kind);
@@ -308,7 +322,7 @@ static void test_all_paths_were_taken(void **state)
     print_message("model: %llu large pages discarded\n", (unsigned long long)discarded_large);
     assert_true(discarded_large > 0);
     assert_true(taken_back > 0 && large_maps > 0 && large_splits > 0 && clean_drops > 0 &&
-                readahead_hits > 0);
+                readahead_hits > 0 && pins > 0 && device_writes > 0);
 }
 
 int main(void)
