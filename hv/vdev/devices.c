@@ -8,6 +8,7 @@
 #include "hv/guest/vm.h"
 #include "hv/loop.h"
 #include "hv/vdev/testdev.h"
+#include "hv/vdev/virtio/vballoon.h"
 
 /* ---- what connects them ---- */
 
@@ -48,6 +49,14 @@ static void settle_timers(void *owner)
 
 /* ---- life ---- */
 
+static bool create_balloon(struct vm_devices *devices, const struct vm *vm)
+{
+    if (vm->balloon.mode != BALLOON_OFF) {
+        devices->balloon = vballoon_create(&devices->pci, VM_DEVICES_BALLOON);
+    }
+    return devices->balloon != NULL || vm->balloon.mode == BALLOON_OFF;
+}
+
 static bool init_all(struct vm_devices *devices, struct vm *vm)
 {
     bus_init(&devices->ports, devices->low_ports, VM_DEVICES_LOW_PORTS);
@@ -57,7 +66,16 @@ static bool init_all(struct vm_devices *devices, struct vm *vm)
            vtimers_init(&devices->timers, vm, &devices->lines, &devices->ports, &devices->memory) &&
            vuart_init(&devices->uart, devices, &uart_host, &devices->ports) &&
            vplatform_init(&devices->platform, &devices->ports) &&
-           vpci_init(&devices->pci, &devices->ports) && testdev_create(devices);
+           vpci_init(&devices->pci, &devices->ports) && create_balloon(devices, vm) &&
+           testdev_create(devices);
+}
+
+static void destroy_balloon(struct vballoon *balloon)
+{
+    if (balloon != NULL) {
+        virtio_stop(&balloon->device); /* it never has anything in flight */
+        vballoon_destroy(balloon);
+    }
 }
 
 bool vm_devices_create(struct vm *vm)
@@ -92,6 +110,7 @@ void vm_devices_destroy(struct vm *vm)
 {
     if (vm->run.devices != NULL) {
         vtimers_stop(&vm->run.devices->timers);
+        destroy_balloon(vm->run.devices->balloon);
         testdev_destroy(vm->run.devices);
     }
     free(vm->run.devices);
@@ -118,6 +137,11 @@ void vm_devices_press_power_button(struct vm *vm)
     if (vm->run.devices != NULL) {
         vtimers_press_power_button(&vm->run.devices->timers);
     }
+}
+
+struct vballoon *vm_devices_balloon(const struct vm *vm)
+{
+    return vm->run.devices == NULL ? NULL : vm->run.devices->balloon;
 }
 
 void vm_devices_begin_run(struct vm *vm)

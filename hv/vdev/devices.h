@@ -18,8 +18,11 @@
 
 /* Where a PC's devices are; what PCI brings lies behind. */
 #define VM_DEVICES_LOW_PORTS 0x1000u
+/* On its PCI bus. */
+#define VM_DEVICES_BALLOON (3u << 3)
 
 struct testdev;
+struct vballoon;
 struct vm;
 
 struct vm_devices {
@@ -31,6 +34,7 @@ struct vm_devices {
     struct vuart uart;
     struct vplatform platform;
     struct vpci pci;
+    struct vballoon *balloon; /* hv/vdev/virtio/vballoon.h; NULL: none */
     struct testdev *test;    /* hv/vdev/testdev.h; NULL: none */
     uint64_t clock_base_tsc; /* host TSC at which the VM's kvmclock reads 0; set by reset */
 };
@@ -48,6 +52,8 @@ bool vm_devices_type(struct vm *vm, char c);
 void vm_devices_output_ready(struct vm *vm);
 /* Asks the guest to power itself off.  No locks at or above RANK_VDEV held. */
 void vm_devices_press_power_button(struct vm *vm);
+/* NULL: it has none.  It lives until vm_devices_destroy(). */
+struct vballoon *vm_devices_balloon(const struct vm *vm);
 /* A vCPU begins to run: what its devices' timer has left to it is done.  No locks held. */
 void vm_devices_begin_run(struct vm *vm);
 
