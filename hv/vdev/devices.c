@@ -57,6 +57,14 @@ static bool create_balloon(struct vm_devices *devices, const struct vm *vm)
     return devices->balloon != NULL || vm->balloon.mode == BALLOON_OFF;
 }
 
+static void destroy_balloon(struct vballoon *balloon)
+{
+    if (balloon != NULL) {
+        virtio_stop(&balloon->device); /* it never has anything in flight */
+        vballoon_destroy(balloon);
+    }
+}
+
 static bool init_all(struct vm_devices *devices, struct vm *vm)
 {
     bus_init(&devices->ports, devices->low_ports, VM_DEVICES_LOW_PORTS);
@@ -66,16 +74,8 @@ static bool init_all(struct vm_devices *devices, struct vm *vm)
            vtimers_init(&devices->timers, vm, &devices->lines, &devices->ports, &devices->memory) &&
            vuart_init(&devices->uart, devices, &uart_host, &devices->ports) &&
            vplatform_init(&devices->platform, &devices->ports) &&
-           vpci_init(&devices->pci, &devices->ports) && create_balloon(devices, vm) &&
-           testdev_create(devices);
-}
-
-static void destroy_balloon(struct vballoon *balloon)
-{
-    if (balloon != NULL) {
-        virtio_stop(&balloon->device); /* it never has anything in flight */
-        vballoon_destroy(balloon);
-    }
+           vpci_init(&devices->pci, vm, &devices->lines, &devices->ports, &devices->memory) &&
+           create_balloon(devices, vm) && testdev_create(devices);
 }
 
 bool vm_devices_create(struct vm *vm)
@@ -83,6 +83,7 @@ bool vm_devices_create(struct vm *vm)
     struct vm_devices *devices = calloc(1, sizeof(*devices));
 
     if (devices == NULL || !init_all(devices, vm)) {
+        destroy_balloon(devices == NULL ? NULL : devices->balloon);
         free(devices);
         return false;
     }
@@ -97,10 +98,10 @@ void vm_devices_reset(struct vm *vm)
 {
     struct vm_devices *devices = vm->run.devices;
 
+    vpci_reset(&devices->pci); /* before the lines: its functions take back what they ask for */
     lines_reset(&devices->lines);
     vuart_reset(&devices->uart);
     vplatform_reset(&devices->platform);
-    vpci_reset(&devices->pci);
     vtimers_reset(&devices->timers);
     testdev_reset(devices);
     devices->clock_base_tsc = arch_tsc();

@@ -11,10 +11,10 @@
 
 #include "hv/vdev/bus/bus.h"
 #include "hv/vdev/irq/lines.h"
-#include "hv/vdev/legacy/vpci.h"
 #include "hv/vdev/legacy/vplatform.h"
 #include "hv/vdev/legacy/vtimers.h"
 #include "hv/vdev/legacy/vuart.h"
+#include "hv/vdev/pci/vpci.h"
 
 /* Where a PC's devices are; what PCI brings lies behind. */
 #define VM_DEVICES_LOW_PORTS 0x1000u
@@ -35,8 +35,8 @@ struct vm_devices {
     struct vplatform platform;
     struct vpci pci;
     struct vballoon *balloon; /* hv/vdev/virtio/vballoon.h; NULL: none */
-    struct testdev *test;    /* hv/vdev/testdev.h; NULL: none */
-    uint64_t clock_base_tsc; /* host TSC at which the VM's kvmclock reads 0; set by reset */
+    struct testdev *test;     /* hv/vdev/testdev.h; NULL: none */
+    uint64_t clock_base_tsc;  /* host TSC at which the VM's kvmclock reads 0; set by reset */
 };
 
 /* Sets vm->run.devices and vm->run.lines.  False: out of memory. */

@@ -29,22 +29,8 @@
 static struct virtio_driver driver;
 static struct vballoon *balloon;
 static unsigned gone[PAGES]; /* how often each page was discarded */
-static uint64_t gone_sum;
 static unsigned again;
 static bool waits_often; /* any access to memory may have to wait */
-
-uint64_t space_discard(struct space *space, const struct gfn_range *ranges, unsigned count)
-{
-    (void)space;
-    for (unsigned i = 0; i < count; i++) {
-        for (uint64_t page = ranges[i].first.v;
-             page < PAGES && page - ranges[i].first.v < ranges[i].pages; page++) {
-            gone[page]++;
-            gone_sum++;
-        }
-    }
-    return 0;
-}
 
 static void wake(struct mm_waiter *waiter)
 {
@@ -55,7 +41,7 @@ static void wake(struct mm_waiter *waiter)
 static void forget(void)
 {
     memset(gone, 0, sizeof(gone));
-    gone_sum = 0;
+    vfake.discards = 0;
     again = 0;
 }
 
@@ -64,6 +50,7 @@ static void up(uint64_t features)
     vfake_start(1);
     vfake_memory(PAGES * PAGE_SIZE);
     vfake.vm.memory_pages = PAGES;
+    vfake.discarded = gone;
     vfake.vcpu[0].waiter.wake = wake;
     balloon = vfake.vm.run.devices->balloon;
     assert_non_null(balloon);
@@ -131,7 +118,7 @@ static void put_list(unsigned queue, uint64_t at, const uint32_t *list, unsigned
 
 static void check_gone(const uint32_t *list, unsigned count)
 {
-    assert_int_equal(gone_sum, count);
+    assert_int_equal(vfake.discards, count);
     for (unsigned i = 0; i < count; i++) {
         assert_true(gone[list[i]] > 0);
     }
@@ -159,7 +146,7 @@ static void test_lists(void **state)
         put_list(VIRTIO_BALLOON_DEFLATE, LISTS, lists[i], 6);
         notify(VIRTIO_BALLOON_DEFLATE);
         assert_int_equal(used(VIRTIO_BALLOON_DEFLATE), 1);
-        assert_int_equal(gone_sum, 0);
+        assert_int_equal(vfake.discards, 0);
     }
     down();
 }
@@ -177,11 +164,11 @@ static void test_pages_that_are_none(void **state)
     notify(VIRTIO_BALLOON_INFLATE);
     assert_int_equal(used(VIRTIO_BALLOON_INFLATE), 1);
     assert_int_equal(gone[5], 2);
-    assert_int_equal(gone_sum, 2);
+    assert_int_equal(vfake.discards, 2);
     driver_add(&driver, VIRTIO_BALLOON_INFLATE, 0, &segment, 1);
     notify(VIRTIO_BALLOON_INFLATE);
     assert_int_equal(used(VIRTIO_BALLOON_INFLATE), 1);
-    assert_int_equal(gone_sum, 2);
+    assert_int_equal(vfake.discards, 2);
     assert_false(is_broken());
     down();
 }
@@ -274,7 +261,7 @@ static void test_list_that_is_not_there(void **state)
     driver_add(&driver, VIRTIO_BALLOON_INFLATE, 0, &segment, 1);
     notify(VIRTIO_BALLOON_INFLATE);
     assert_true(is_broken());
-    assert_int_equal(gone_sum, 0);
+    assert_int_equal(vfake.discards, 0);
     down();
 }
 
@@ -297,10 +284,10 @@ static void test_reports(void **state)
     (void)state;
     up(ALL);
     report(whole, 2);
-    assert_int_equal(gone_sum, 513);
+    assert_int_equal(vfake.discards, 513);
     assert_int_equal(gone[0x200] + gone[0x3ff] + gone[0x800], 3);
     report(parts, 3); /* of a page that is not reported as a whole nothing goes */
-    assert_int_equal(gone_sum, 2);
+    assert_int_equal(vfake.discards, 2);
     assert_int_equal(gone[0x201] + gone[0x401], 2);
     down();
 }
@@ -318,7 +305,7 @@ static void test_reports_of_no_memory(void **state)
     up(ALL);
     for (unsigned i = 0; i < ARRAY_SIZE(segments); i++) {
         report(&segments[i], 1);
-        assert_int_equal(gone_sum, 0);
+        assert_int_equal(vfake.discards, 0);
     }
     assert_false(is_broken());
     down();
@@ -333,7 +320,7 @@ static void test_large_report(void **state)
     (void)state;
     up(ALL);
     report(segments, 2);
-    assert_int_equal(gone_sum, 2 * PAGES - 3);
+    assert_int_equal(vfake.discards, 2 * PAGES - 3);
     assert_true(again > 10);
     down();
 }
@@ -346,19 +333,19 @@ static void test_poison(void **state)
     up(ALL);
     config_write(CONFIG(poison), 0xaaaaaaaa);
     report(&segment, 1);
-    assert_int_equal(gone_sum, 0);
+    assert_int_equal(vfake.discards, 0);
     config_write(CONFIG(poison), 0); /* init_on_free: zeroes are what it expects */
     report(&segment, 1);
-    assert_int_equal(gone_sum, 1);
+    assert_int_equal(vfake.discards, 1);
     down();
     up(VIRTIO_BALLOON_F_PAGE_REPORTING);
     config_write(CONFIG(poison), 0xaaaaaaaa); /* without the feature that says nothing */
     report(&segment, 1);
-    assert_int_equal(gone_sum, 1);
+    assert_int_equal(vfake.discards, 1);
     down();
     up(VIRTIO_BALLOON_F_STATS);
     report(&segment, 1);
-    assert_int_equal(gone_sum, 0);
+    assert_int_equal(vfake.discards, 0);
     down();
 }
 
@@ -533,7 +520,7 @@ static void test_random_queues(void **state)
     memset(named, 0, sizeof(named));
     for (unsigned i = 0; i < ROUNDS; i++) {
         random_round();
-        for (unsigned page = 1; gone_sum != 0 && page < PAGES; page++) {
+        for (unsigned page = 1; vfake.discards != 0 && page < PAGES; page++) {
             assert_true(gone[page] == 0 || named[page]);
         }
         forget();

@@ -10,6 +10,7 @@
 #include "hv/run/sched.h"
 #include "hv/timer.h"
 #include "hv/vdev/access.h"
+#include "mm/env.h"
 
 struct vdev_fake vfake;
 
@@ -63,6 +64,14 @@ void vm_end(struct vm *vm, enum vm_outcome outcome, uint32_t code)
     vfake.ends++;
     vfake.outcome = outcome;
     vfake.code = code;
+}
+
+void vm_log(struct vm *vm, enum log_level level, const char *format, ...)
+{
+    (void)vm;
+    (void)level;
+    (void)format;
+    vfake.logs++;
 }
 
 void vm_reset_request(struct vm *vm)
@@ -138,6 +147,61 @@ enum mm_result space_write(struct space *space, gpa_t to, const void *from, size
     memcpy(vfake.memory + to.v, from, bytes);
     vfake.writes++;
     return MM_OK;
+}
+
+/* No page is a hole afterwards: what was there stays. */
+uint64_t space_discard(struct space *space, const struct gfn_range *ranges, unsigned count)
+{
+    uint64_t pages = vfake.memory_bytes / PAGE_SIZE;
+
+    (void)space;
+    for (unsigned i = 0; i < count; i++) {
+        for (uint64_t page = ranges[i].first.v;
+             page < pages && page - ranges[i].first.v < ranges[i].pages; page++) {
+            vfake.discards++;
+            if (vfake.discarded != NULL) {
+                vfake.discarded[page]++;
+            }
+        }
+    }
+    return 0;
+}
+
+/* The frame of a page has its number. */
+enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *frame,
+                         struct mm_waiter *waiter)
+{
+    (void)space;
+    (void)how;
+    (void)waiter;
+    if (vfake.no_pins || !owned(gfn_to_gpa(page), PAGE_SIZE)) {
+        return MM_NO_MEMSLOT;
+    }
+    if (waits()) {
+        return MM_WAIT;
+    }
+    vfake.pins++;
+    *frame = pfn(page.v);
+    return MM_OK;
+}
+
+void space_unpin(struct space *space, gfn_t page, bool written)
+{
+    (void)space;
+    (void)written;
+    if (vfake.pins-- == 0 || !owned(gfn_to_gpa(page), PAGE_SIZE)) {
+        abort();
+    }
+}
+
+void *mm_frame_ptr(pfn_t frame)
+{
+    return vfake.memory + (frame.v << PAGE_SHIFT);
+}
+
+void waiter_end_turn(struct mm_waiter *waiter)
+{
+    (void)waiter;
 }
 
 void waiter_cancel(struct mm_waiter *waiter)

@@ -36,11 +36,16 @@ struct vdev_fake {
     /* guest memory */
     uint64_t memory_bytes; /* one slot from 0 */
     uint8_t *memory;
-    unsigned calls;   /* of space_read and space_write */
-    unsigned wait_at; /* the call of that number answers MM_WAIT; 0: none */
-    bool wait_often;  /* every other call answers MM_WAIT */
-    unsigned writes;  /* that were done */
-    unsigned cancels; /* waiter_cancel */
+    unsigned calls;      /* of space_read and space_write */
+    unsigned wait_at;    /* the call of that number answers MM_WAIT; 0: none */
+    bool wait_often;     /* every other call answers MM_WAIT */
+    unsigned writes;     /* that were done */
+    unsigned cancels;    /* waiter_cancel */
+    unsigned pins;       /* space_pin() that have not been ended */
+    bool no_pins;        /* space_pin() answers MM_NO_MEMSLOT */
+    uint64_t discards;   /* pages of space_discard() ... */
+    unsigned *discarded; /* ... and how often each; NULL: is not wanted */
+    unsigned logs;       /* vm_log */
     /* backend->set_state */
     unsigned states;
     struct guest_state state;
