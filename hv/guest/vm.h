@@ -12,7 +12,7 @@
 #include "hv/timer.h"
 #include "mm/tmem/tmem.h"
 
-#define VM_VCPUS_MAX 8
+#define VM_VCPUS_MAX CONFIG_VCPUS_MAX
 
 enum vm_state {
     VM_STOPPED, /* never started, or ended; holds no memory */

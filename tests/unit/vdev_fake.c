@@ -219,7 +219,20 @@ static void set_state(struct vcpu *vcpu, const struct guest_state *state)
     vfake.state = *state;
 }
 
-static const struct vcpu_backend backend = {.name = "fake", .set_state = set_state};
+static unsigned privilege(struct vcpu *vcpu)
+{
+    (void)vcpu;
+    return vfake.ring;
+}
+
+static bool runs_64bit(struct vcpu *vcpu)
+{
+    (void)vcpu;
+    return !vfake.narrow;
+}
+
+static const struct vcpu_backend backend = {
+    .name = "fake", .set_state = set_state, .privilege = privilege, .runs_64bit = runs_64bit};
 
 const struct vcpu_backend *machine_backend(void)
 {

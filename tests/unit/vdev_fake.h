@@ -46,6 +46,9 @@ struct vdev_fake {
     uint64_t discards;   /* pages of space_discard() ... */
     unsigned *discarded; /* ... and how often each; NULL: is not wanted */
     unsigned logs;       /* vm_log */
+    /* backend->privilege, runs_64bit */
+    unsigned ring;
+    bool narrow;
     /* backend->set_state */
     unsigned states;
     struct guest_state state;
