@@ -420,7 +420,7 @@ static void (*const large_cases[])(void) = {
 
 static const struct table_format *const formats[] = {SUPPORT_FORMATS};
 
-static void test_cases(void **state)
+static void test_every_place(void **state)
 {
     (void)state;
     for (unsigned f = 0; f < ARRAY_SIZE(formats); f++) {
@@ -486,7 +486,7 @@ static void test_closed_space(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_every_place),
         cmocka_unit_test(test_late_write_reaches_nobody),
         cmocka_unit_test(test_closed_space),
     };

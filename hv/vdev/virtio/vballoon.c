@@ -138,15 +138,15 @@ static void give_up(struct vballoon *balloon, unsigned count)
 
 /* ---- pages that are free -------------------------------------------------------------------- */
 
-/* The whole pages of the segment that are left, as far as the budget goes.  True: all of them. */
+/* The whole pages of the segment that are left, as far as the budget goes.  True: all of them.
+ * What the device may not write is not given to it. */
 static bool rest_of_segment(const struct vballoon *balloon, const struct virtq_segment *segment,
                             const struct vballoon_progress *progress, struct gfn_range *range)
 {
-    uint64_t first =
-        (segment->address.v >> PAGE_SHIFT) + !IS_ALIGNED(segment->address.v, PAGE_SIZE);
-    uint64_t end = (segment->address.v + segment->bytes) >> PAGE_SHIFT;
+    uint64_t at = segment->address.v;
+    uint64_t first = (at >> PAGE_SHIFT) + !IS_ALIGNED(at, PAGE_SIZE) + progress->done;
+    uint64_t end = segment->device_writes ? (at + segment->bytes) >> PAGE_SHIFT : 0;
 
-    first += progress->done;
     range->first = gfn(first);
     range->pages = MIN(end - MIN(first, end), balloon->budget);
     return first + range->pages >= end;
@@ -159,18 +159,14 @@ static unsigned gather_reported(struct vballoon *balloon, struct vballoon_progre
     unsigned used = 0;
 
     while (progress->segment < chain->count && balloon->budget > 0) {
-        const struct virtq_segment *segment = &chain->segment[progress->segment];
-        struct gfn_range *range = &balloon->ranges[used];
-        bool whole = !segment->device_writes || rest_of_segment(balloon, segment, progress, range);
+        struct gfn_range *range = &balloon->ranges[used++];
 
-        if (segment->device_writes) {
-            spend(balloon, range->pages);
-            progress->done += (uint32_t)range->pages;
-            used++;
-        }
-        if (whole) {
+        if (rest_of_segment(balloon, &chain->segment[progress->segment], progress, range)) {
             *progress = (struct vballoon_progress){.segment = progress->segment + 1};
+        } else {
+            progress->done += (uint32_t)range->pages;
         }
+        spend(balloon, range->pages);
     }
     return used;
 }
