@@ -49,20 +49,22 @@ static void settle_timers(void *owner)
 
 /* ---- life ---- */
 
-static bool create_balloon(struct vm_devices *devices, const struct vm *vm)
+/* Takes a device that has been made, if it has been. */
+static bool add_virtio(struct vm_devices *devices, struct virtio_device *device)
 {
-    if (vm->balloon.mode != BALLOON_OFF) {
-        devices->balloon = vballoon_create(&devices->pci, VM_DEVICES_BALLOON);
+    if (device != NULL) {
+        devices->virtio[devices->virtio_count++] = device;
     }
-    return devices->balloon != NULL || vm->balloon.mode == BALLOON_OFF;
+    return device != NULL;
 }
 
-static void destroy_balloon(struct vballoon *balloon)
+static bool create_balloon(struct vm_devices *devices, const struct vm *vm)
 {
-    if (balloon != NULL) {
-        virtio_stop(&balloon->device); /* it never has anything in flight */
-        vballoon_destroy(balloon);
+    if (vm->balloon.mode == BALLOON_OFF) {
+        return true;
     }
+    devices->balloon = vballoon_create(&devices->pci, VM_SLOT_BALLOON << 3);
+    return devices->balloon != NULL && add_virtio(devices, &devices->balloon->device);
 }
 
 static bool init_all(struct vm_devices *devices, struct vm *vm)
@@ -78,16 +80,26 @@ static bool init_all(struct vm_devices *devices, struct vm *vm)
            create_balloon(devices, vm) && testdev_create(devices);
 }
 
+static void destroy_virtio(struct vm_devices *devices)
+{
+    while (devices->virtio_count > 0) {
+        virtio_destroy(devices->virtio[--devices->virtio_count]);
+    }
+}
+
 bool vm_devices_create(struct vm *vm)
 {
     struct vm_devices *devices = calloc(1, sizeof(*devices));
 
-    if (devices == NULL || !init_all(devices, vm)) {
-        destroy_balloon(devices == NULL ? NULL : devices->balloon);
-        free(devices);
+    if (devices == NULL) {
         return false;
     }
     devices->vm = vm;
+    if (!init_all(devices, vm)) {
+        destroy_virtio(devices);
+        free(devices);
+        return false;
+    }
     vm->run.devices = devices;
     vm->run.lines = &devices->lines;
     vm_devices_reset(vm);
@@ -107,11 +119,23 @@ void vm_devices_reset(struct vm *vm)
     devices->clock_base_tsc = arch_tsc();
 }
 
+bool vm_devices_stop(struct vm *vm)
+{
+    struct vm_devices *devices = vm->run.devices;
+    bool quiet = true;
+
+    for (unsigned i = 0; devices != NULL && i < devices->virtio_count; i++) {
+        virtio_stop(devices->virtio[i]);
+        quiet = virtio_is_quiet(devices->virtio[i]) && quiet;
+    }
+    return quiet;
+}
+
 void vm_devices_destroy(struct vm *vm)
 {
     if (vm->run.devices != NULL) {
+        destroy_virtio(vm->run.devices);
         vtimers_stop(&vm->run.devices->timers);
-        destroy_balloon(vm->run.devices->balloon);
         testdev_destroy(vm->run.devices);
     }
     free(vm->run.devices);
@@ -124,11 +148,6 @@ void vm_devices_destroy(struct vm *vm)
 bool vm_devices_type(struct vm *vm, char c)
 {
     return vm->run.devices != NULL && vuart_input(&vm->run.devices->uart, c);
-}
-
-bool vm_devices_break(struct vm *vm)
-{
-    return vm->run.devices != NULL && vuart_break(&vm->run.devices->uart);
 }
 
 void vm_devices_output_ready(struct vm *vm)

@@ -4,7 +4,7 @@
  * lock.
  *
  * Life: vm_devices_create before the first vCPU runs, vm_devices_reset at each start,
- * vm_devices_destroy when all vCPUs are stopped.
+ * vm_devices_stop when all vCPUs are stopped, until it is true, then vm_devices_destroy.
  */
 #ifndef SPILLWAY_HV_VDEV_DEVICES_H
 #define SPILLWAY_HV_VDEV_DEVICES_H
@@ -15,11 +15,18 @@
 #include "hv/vdev/legacy/vtimers.h"
 #include "hv/vdev/legacy/vuart.h"
 #include "hv/vdev/pci/vpci.h"
+#include "hv/vdev/virtio/virtio.h"
 
 /* Where a PC's devices are; what PCI brings lies behind. */
 #define VM_DEVICES_LOW_PORTS 0x1000u
-/* On its PCI bus. */
-#define VM_DEVICES_BALLOON (3u << 3)
+
+/* Virtio devices of a VM at most, and where on its PCI bus they are: device numbers. */
+#define VM_DEVICES_VIRTIO 40
+#define VM_SLOT_RNG       1
+#define VM_SLOT_CONSOLE   2
+#define VM_SLOT_BALLOON   3
+#define VM_SLOT_BLOCK     8  /* and 15 more */
+#define VM_SLOT_NET       24 /* and 7 more, of two functions each */
 
 struct testdev;
 struct vballoon;
@@ -34,7 +41,9 @@ struct vm_devices {
     struct vuart uart;
     struct vplatform platform;
     struct vpci pci;
-    struct vballoon *balloon; /* hv/vdev/virtio/vballoon.h; NULL: none */
+    struct virtio_device *virtio[VM_DEVICES_VIRTIO]; /* which are on it */
+    unsigned virtio_count;
+    struct vballoon *balloon; /* one of them; NULL: none */
     struct testdev *test;     /* hv/vdev/testdev.h; NULL: none */
     uint64_t clock_base_tsc;  /* host TSC at which the VM's kvmclock reads 0; set by reset */
 };
@@ -43,14 +52,14 @@ struct vm_devices {
 bool vm_devices_create(struct vm *vm);
 /* Power-on state.  No vCPU of the VM runs. */
 void vm_devices_reset(struct vm *vm);
+/* No vCPU runs any more: what devices have in flight ends, and they give back the guest's pages.
+ * False: not yet, call again.  No locks held. */
+bool vm_devices_stop(struct vm *vm);
 void vm_devices_destroy(struct vm *vm);
 
 /* A character typed for the guest.  False: not taken; loop_wake_monitor() is called when that may
  * have changed.  No locks at or above RANK_VDEV held. */
 bool vm_devices_type(struct vm *vm, char c);
-/* A BREAK on the guest's serial line.  False: its port takes nothing now.  No locks at or above
- * RANK_VDEV held. */
-bool vm_devices_break(struct vm *vm);
 /* guest_serial_busy() is over.  No locks at or above RANK_VDEV held. */
 void vm_devices_output_ready(struct vm *vm);
 /* Asks the guest to power itself off.  No locks at or above RANK_VDEV held. */

@@ -330,8 +330,13 @@ static bool reset(struct virtio_device *device)
     return true;
 }
 
+static void destroy(struct virtio_device *device)
+{
+    free(balloon_of(device));
+}
+
 static const struct virtio_device_ops ops = {
-    .notify = notify, .config_write = config_write, .reset = reset};
+    .notify = notify, .config_write = config_write, .reset = reset, .destroy = destroy};
 
 struct vballoon *vballoon_create(struct vpci *pci, uint8_t devfn)
 {
@@ -342,18 +347,10 @@ struct vballoon *vballoon_create(struct vpci *pci, uint8_t devfn)
     if (balloon != NULL &&
         !virtio_create(&balloon->device, &type, pci, devfn, FEATURES, VIRTIO_BALLOON_QUEUES,
                        QUEUE_SIZE, &balloon->config, sizeof(balloon->config))) {
-        vballoon_destroy(balloon);
+        virtio_destroy(&balloon->device);
         return NULL;
     }
     return balloon;
-}
-
-void vballoon_destroy(struct vballoon *balloon)
-{
-    if (balloon != NULL) {
-        virtio_destroy(&balloon->device);
-        free(balloon);
-    }
 }
 
 static void ask_for_stats(struct vballoon *balloon)

@@ -50,10 +50,9 @@ struct vballoon {
     struct gfn_range ranges[VBALLOON_PAGES_MAX];
 };
 
-/* A balloon on that bus.  NULL: out of memory.  Life: as a virtio device's. */
+/* A balloon on that bus.  NULL: out of memory.  Its life is that of its virtio device, whose end
+ * frees it. */
 struct vballoon *vballoon_create(struct vpci *pci, uint8_t devfn);
-/* virtio_is_quiet(); NULL is good, too. */
-void vballoon_destroy(struct vballoon *balloon);
 
 /* The guest is asked to give up so many pages in all, and for new statistics.  From time to time;
  * no locks at or above RANK_VDEV held. */
