@@ -90,21 +90,35 @@ static bool set_initrd(struct config_parser *p, const char *value)
 
 static bool set_cmdline(struct config_parser *p, const char *value)
 {
-    struct config *config = p->config;
-    size_t bytes = strlen(value) + 1;
-    char got[32], expected[64];
+    char got[32];
 
-    if (bytes > CONFIG_CMDLINE_MAX) {
-        snprintf(got, sizeof(got), "%lu characters", (unsigned long)bytes - 1);
+    if (strlen(value) >= CONFIG_CMDLINE_MAX) {
+        snprintf(got, sizeof(got), "%lu characters", (unsigned long)strlen(value));
         return config_bad_value(p, got, "at most 4095 characters");
     }
-    if (bytes > CONFIG_CMDLINES - config->cmdlines_used) {
-        snprintf(expected, sizeof(expected), "at most %uK in the command lines of all VMs",
-                 CONFIG_CMDLINES >> 10);
+    return config_value_text(p, value, &p->vm->cmdline);
+}
+
+/* A path, and behind it words that are the module's own. */
+static bool set_module(struct config_parser *p, const char *value)
+{
+    size_t length = strcspn(value, " \t");
+    struct config_module *module = &p->vm->module[p->vm->modules];
+    char path[CONFIG_PATH_MAX], file[CONFIG_PATH_MAX], expected[32];
+
+    if (p->vm->modules == CONFIG_MODULES_MAX) {
+        snprintf(expected, sizeof(expected), "at most %u modules", CONFIG_MODULES_MAX);
         return config_bad_value(p, value, expected);
     }
-    p->vm->cmdline = memcpy(config->cmdlines + config->cmdlines_used, value, bytes);
-    config->cmdlines_used += (uint32_t)bytes;
+    snprintf(path, sizeof(path), "%.*s", (int)MIN(length, sizeof(path)), value);
+    if (length >= CONFIG_PATH_MAX) {
+        return config_bad_value(p, value, "a path of at most 119 characters");
+    }
+    if (!config_value_file(p, path, file) || !config_value_text(p, file, &module->path) ||
+        !config_value_text(p, value + length + strspn(value + length, " \t"), &module->words)) {
+        return false;
+    }
+    p->vm->modules++;
     return true;
 }
 
@@ -181,6 +195,7 @@ static const struct config_key vm_keys[] = {
     {"cpu-shares", set_cpu_shares},
     {"tmem", set_tmem},
     {"on-triple-fault", set_on_triple_fault},
+    {"module", set_module},
 };
 
 _Static_assert(ARRAY_SIZE(host_keys) <= CONFIG_KEYS_MAX && ARRAY_SIZE(vm_keys) <= CONFIG_KEYS_MAX,
@@ -328,6 +343,12 @@ static void unknown_key(struct config_parser *p, const struct config_key *keys, 
     config_error(p, p->line, what, expected, NULL);
 }
 
+/* May it stand in a section several times? */
+static bool repeats(const struct config_key *key)
+{
+    return key->set == set_module;
+}
+
 static void set_key(struct config_parser *p, const struct config_key *keys, size_t count,
                     const char *value)
 {
@@ -337,7 +358,7 @@ static void set_key(struct config_parser *p, const struct config_key *keys, size
         if (strcmp(keys[i].name, p->key) != 0) {
             continue;
         }
-        if (p->key_line[i] != 0) {
+        if (p->key_line[i] != 0 && !repeats(&keys[i])) {
             snprintf(expected, sizeof(expected), "each key once in a section, first in line %u",
                      p->key_line[i]);
             config_error(p, p->line, p->key, expected, NULL);

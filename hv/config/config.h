@@ -18,10 +18,17 @@
 #define CONFIG_NAME_MAX    32
 #define CONFIG_PATH_MAX    120
 #define CONFIG_CMDLINE_MAX 4096 /* with the NUL; each kernel says how many of them it takes */
-#define CONFIG_CMDLINES    (256u << 10) /* bytes that all of them may take */
+#define CONFIG_TEXTS       (256u << 10) /* bytes that command lines and modules of all VMs may take */
 #define CONFIG_STORE_MAX   64
 #define CONFIG_ERROR_MAX   320
 #define CONFIG_SHARES_MAX  10000u
+#define CONFIG_MODULES_MAX 8 /* of a VM */
+
+/* A file beside the kernel that the boot protocol hands over with a few words. */
+struct config_module {
+    const char *path;
+    const char *words; /* never NULL */
+};
 
 /* How much of its memory a VM's balloon takes. */
 enum balloon_mode {
@@ -37,10 +44,12 @@ struct balloon_setting {
 
 struct vm_config {
     char name[CONFIG_NAME_MAX];
-    unsigned line;                  /* of its section */
-    char kernel[CONFIG_PATH_MAX];   /* never empty */
-    char initrd[CONFIG_PATH_MAX];   /* empty: none */
-    const char *cmdline;            /* never NULL */
+    unsigned line;                /* of its section */
+    char kernel[CONFIG_PATH_MAX]; /* never empty */
+    char initrd[CONFIG_PATH_MAX]; /* empty: none */
+    const char *cmdline;          /* never NULL */
+    struct config_module module[CONFIG_MODULES_MAX];
+    uint32_t modules;
     uint64_t memory;                /* bytes; this and all other sizes: whole pages of 4 KiB */
     uint64_t min;                   /* bytes, never reclaimed below */
     uint64_t max;                   /* bytes resident at most; 0: no limit */
@@ -64,8 +73,8 @@ struct config {
     unsigned pool_line, store_line; /* where they are set; 0: nowhere */
     uint32_t vm_count;
     struct vm_config vm[CONFIG_VMS_MAX];
-    char cmdlines[CONFIG_CMDLINES]; /* one behind the other, each with its NUL */
-    uint32_t cmdlines_used;
+    char texts[CONFIG_TEXTS]; /* one behind the other, each with its NUL */
+    uint32_t texts_used;
 };
 
 struct config_source {

@@ -70,13 +70,13 @@ ROW(VM, ""), ROW("[host]\n" VM, ""), ROW("\357\273\277[host]\npool=64M\n" VM, ""
                                    "console, when-idle, panic\n"),
     ROW(VM "disk = x\n",
         "c:4: unknown key 'disk': expected one of kernel, memory, min, max, balloon, initrd, "
-        "cmdline, vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault\n"),
+        "cmdline, vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module\n"),
     ROW(VM "Memory = 1M\n",
         "c:4: unknown key 'Memory': expected one of kernel, memory, min, max, balloon, initrd, "
-        "cmdline, vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault\n"),
+        "cmdline, vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module\n"),
     ROW(VM "pool = 64M\n",
         "c:4: unknown key 'pool': expected one of kernel, memory, min, max, balloon, initrd, "
-        "cmdline, vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault\n"),
+        "cmdline, vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module\n"),
     ROW("[host]\nkernel = k\n" VM, "c:2: unknown key 'kernel': expected one of pool, store, "
                                    "format, console, when-idle, panic\n"),
     ROW("[host]\npool = 64M\npool = 64M\n" VM,
