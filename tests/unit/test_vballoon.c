@@ -400,6 +400,31 @@ static void test_stats(void **state)
     down();
 }
 
+/* Before DRIVER_OK, as Linux does it: found by the next look, which may have to wait. */
+static void test_early_stats(void **state)
+{
+    const struct virtio_balloon_stat stat = {VIRTIO_BALLOON_STAT_AVAILABLE, 200 * PAGE_SIZE};
+    const struct driver_segment segment = {LISTS, sizeof(stat), false};
+
+    (void)state;
+    up(ALL);
+    memcpy(vfake.memory + LISTS, &stat, sizeof(stat));
+    driver_add(&driver, VIRTIO_BALLOON_STATS, 0, &segment, 1);
+    vfake.calls = 0;
+    vfake.wait_at = 1;
+    vballoon_poll(balloon, 0);
+    assert_false(stats_now().known);
+    balloon->device.waiter.wake(&balloon->device.waiter);
+    assert_int_equal(stats_now().available, 200);
+    assert_int_equal(used(VIRTIO_BALLOON_STATS), 0);
+    vballoon_poll(balloon, 0);
+    assert_int_equal(used(VIRTIO_BALLOON_STATS), 1);
+    driver_add(&driver, VIRTIO_BALLOON_STATS, 0, &segment, 1);
+    vballoon_poll(balloon, 0);
+    assert_true(balloon->has_stats_head);
+    down();
+}
+
 static void test_stats_wait(void **state)
 {
     (void)state;
@@ -544,6 +569,7 @@ int main(void)
         cmocka_unit_test(test_poison),
         cmocka_unit_test(test_stats),
         cmocka_unit_test(test_stats_wait),
+        cmocka_unit_test(test_early_stats),
         cmocka_unit_test(test_config),
         cmocka_unit_test(test_random_queues),
     };

@@ -20,6 +20,7 @@ enum outcome {
     WAITING, /* the waiter is registered */
     AGAIN,   /* the budget is spent */
     FAILED,  /* the device is broken */
+    NOTHING, /* there is no chain */
 };
 
 static struct vballoon *balloon_of(struct virtio_device *device)
@@ -259,31 +260,41 @@ static enum outcome serve(struct vballoon *balloon, unsigned queue, struct mm_wa
     }
 }
 
-/* Serves what is there.  What cannot be ended now goes back into the queue, and comes again. */
-static enum bus_result serve_all(struct vballoon *balloon, unsigned queue, struct mm_waiter *waiter)
+/* Serves the next chain.  What cannot be ended now goes back into the queue, and comes again. */
+static enum outcome serve_next(struct vballoon *balloon, unsigned queue, struct mm_waiter *waiter)
 {
     struct virtio_device *device = &balloon->device;
+    enum virtq_result taken = virtio_take(device, queue, &balloon->chain, waiter);
+    enum outcome outcome;
 
+    if (taken != VIRTQ_CHAIN) {
+        return taken == VIRTQ_PARK ? WAITING : NOTHING;
+    }
+    outcome = serve(balloon, queue, waiter);
+    if (outcome == WAITING || outcome == AGAIN) {
+        virtio_untake(device, queue, balloon->chain.head);
+        return outcome;
+    }
+    balloon->progress[queue] = (struct vballoon_progress){0};
+    if (outcome == SERVED) {
+        virtio_give(device, queue, balloon->chain.head, 0);
+    }
+    return outcome == FAILED || spend(balloon, CHAIN_PAGES) ? outcome : AGAIN;
+}
+
+static enum bus_result serve_all(struct vballoon *balloon, unsigned queue, struct mm_waiter *waiter)
+{
     for (;;) {
-        enum virtq_result taken = virtio_take(device, queue, &balloon->chain, waiter);
-        enum outcome outcome;
-
-        if (taken != VIRTQ_CHAIN) {
-            return taken == VIRTQ_PARK ? BUS_PARK : BUS_DONE;
-        }
-        outcome = serve(balloon, queue, waiter);
-        if (outcome == WAITING || outcome == AGAIN) {
-            virtio_untake(device, queue, balloon->chain.head);
-            return outcome == WAITING ? BUS_PARK : virtio_again(waiter);
-        }
-        balloon->progress[queue] = (struct vballoon_progress){0};
-        if (outcome == SERVED) {
-            virtio_give(device, queue, balloon->chain.head, 0);
-        } else if (outcome == FAILED) {
-            return BUS_DONE;
-        }
-        if (!spend(balloon, CHAIN_PAGES)) {
+        switch (serve_next(balloon, queue, waiter)) {
+        case SERVED:
+        case KEPT:
+            break;
+        case WAITING:
+            return BUS_PARK;
+        case AGAIN:
             return virtio_again(waiter);
+        default:
+            return BUS_DONE;
         }
     }
 }
@@ -330,13 +341,27 @@ static bool reset(struct virtio_device *device)
     return true;
 }
 
+/* Linux puts its buffer for statistics into the queue before the driver is ready, when its
+ * notification does not count.  True: the device's waiter is registered. */
+static bool look_for_stats(struct virtio_device *device)
+{
+    struct vballoon *balloon = balloon_of(device);
+
+    balloon->budget = BUDGET_PAGES;
+    return !balloon->has_stats_head &&
+           serve_next(balloon, VIRTIO_BALLOON_STATS, &device->waiter) == WAITING;
+}
+
 static void destroy(struct virtio_device *device)
 {
     free(balloon_of(device));
 }
 
-static const struct virtio_device_ops ops = {
-    .notify = notify, .config_write = config_write, .reset = reset, .destroy = destroy};
+static const struct virtio_device_ops ops = {.notify = notify,
+                                             .config_write = config_write,
+                                             .reset = reset,
+                                             .resume = look_for_stats,
+                                             .destroy = destroy};
 
 struct vballoon *vballoon_create(struct vpci *pci, uint8_t devfn)
 {
@@ -355,11 +380,9 @@ struct vballoon *vballoon_create(struct vpci *pci, uint8_t devfn)
 
 static void ask_for_stats(struct vballoon *balloon)
 {
-    if (balloon->has_stats_head && virtio_is_running(&balloon->device)) {
-        balloon->has_stats_head = false;
-        virtio_give(&balloon->device, VIRTIO_BALLOON_STATS, balloon->stats_head, 0);
-        virtio_signal(&balloon->device, VIRTIO_BALLOON_STATS);
-    }
+    balloon->has_stats_head = false;
+    virtio_give(&balloon->device, VIRTIO_BALLOON_STATS, balloon->stats_head, 0);
+    virtio_signal(&balloon->device, VIRTIO_BALLOON_STATS);
 }
 
 void vballoon_poll(struct vballoon *balloon, uint32_t target)
@@ -369,7 +392,11 @@ void vballoon_poll(struct vballoon *balloon, uint32_t target)
         balloon->config.pages = target;
         virtio_config_changed(&balloon->device);
     }
-    ask_for_stats(balloon);
+    if (balloon->has_stats_head && virtio_is_running(&balloon->device)) {
+        ask_for_stats(balloon);
+    } else if (!look_for_stats(&balloon->device)) {
+        waiter_end_turn(&balloon->device.waiter);
+    }
     spin_unlock(&balloon->device.lock);
 }
 
