@@ -9,6 +9,7 @@
 #include "hv/loop.h"
 #include "hv/vdev/testdev.h"
 #include "hv/vdev/virtio/vballoon.h"
+#include "hv/vdev/virtio/vrng.h"
 
 /* ---- what connects them ---- */
 
@@ -77,6 +78,8 @@ static bool init_all(struct vm_devices *devices, struct vm *vm)
            vuart_init(&devices->uart, devices, &uart_host, &devices->ports) &&
            vplatform_init(&devices->platform, &devices->ports) &&
            vpci_init(&devices->pci, vm, &devices->lines, &devices->ports, &devices->memory) &&
+           (!arch_has_random() ||
+            add_virtio(devices, vrng_create(&devices->pci, VM_SLOT_RNG << 3))) &&
            create_balloon(devices, vm) && testdev_create(devices);
 }
 

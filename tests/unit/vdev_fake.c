@@ -41,6 +41,19 @@ uint64_t arch_tsc_khz(void)
     return VFAKE_TSC_KHZ;
 }
 
+bool vfake_no_random;
+
+bool arch_has_random(void)
+{
+    return !vfake_no_random;
+}
+
+/* A counter that no byte of which is zero for long. */
+uint64_t arch_random(void)
+{
+    return ++vfake.randoms * 0x0101010101010101;
+}
+
 uint64_t arch_boot_epoch_ns(void)
 {
     return vfake.epoch * 1000000000ull;
@@ -167,21 +180,21 @@ uint64_t space_discard(struct space *space, const struct gfn_range *ranges, unsi
     return 0;
 }
 
-/* The frame of a page has its number. */
+/* Its frames are numbered as its pages are. */
 enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *frame,
                          struct mm_waiter *waiter)
 {
     (void)space;
     (void)how;
     (void)waiter;
-    if (vfake.no_pins || !owned(gfn_to_gpa(page), PAGE_SIZE)) {
+    if (!owned(gfn_to_gpa(page), PAGE_SIZE)) {
         return MM_NO_MEMSLOT;
     }
     if (waits()) {
         return MM_WAIT;
     }
-    vfake.pins++;
     *frame = pfn(page.v);
+    vfake.pins++;
     return MM_OK;
 }
 
@@ -189,14 +202,15 @@ void space_unpin(struct space *space, gfn_t page, bool written)
 {
     (void)space;
     (void)written;
-    if (vfake.pins-- == 0 || !owned(gfn_to_gpa(page), PAGE_SIZE)) {
+    if (!owned(gfn_to_gpa(page), PAGE_SIZE) || vfake.pins == 0) {
         abort();
     }
+    vfake.pins--;
 }
 
 void *mm_frame_ptr(pfn_t frame)
 {
-    return vfake.memory + (frame.v << PAGE_SHIFT);
+    return vfake.memory + frame.v * PAGE_SIZE;
 }
 
 void waiter_end_turn(struct mm_waiter *waiter)

@@ -40,12 +40,12 @@ struct vdev_fake {
     unsigned wait_at;    /* the call of that number answers MM_WAIT; 0: none */
     bool wait_often;     /* every other call answers MM_WAIT */
     unsigned writes;     /* that were done */
+    unsigned pins;       /* space_pin without space_unpin */
     unsigned cancels;    /* waiter_cancel */
-    unsigned pins;       /* space_pin() that have not been ended */
-    bool no_pins;        /* space_pin() answers MM_NO_MEMSLOT */
+    unsigned logs;       /* vm_log */
+    uint64_t randoms;    /* arch_random */
     uint64_t discards;   /* pages of space_discard() ... */
     unsigned *discarded; /* ... and how often each; NULL: is not wanted */
-    unsigned logs;       /* vm_log */
     /* backend->privilege, runs_64bit */
     unsigned ring;
     bool narrow;
@@ -55,6 +55,7 @@ struct vdev_fake {
 };
 
 extern struct vdev_fake vfake;
+extern bool vfake_no_random; /* arch_has_random(): for what is started from then on */
 
 /* Fresh VM with that many vCPUs, in xAPIC mode with software-enabled APICs, and its devices. */
 void vfake_start(unsigned vcpus);
