@@ -142,6 +142,12 @@ static bool set_tmem(struct config_parser *p, const char *value)
     return config_value_size(p, value, 0, VM_MEMORY_MAX, &p->vm->tmem);
 }
 
+static bool set_balloon(struct config_parser *p, const char *value)
+{
+    return config_parse_balloon(value, &p->vm->balloon) ||
+           config_bad_value(p, value, "auto, off, or a size such as 64M in whole pages of 4K");
+}
+
 static bool set_vcpus(struct config_parser *p, const char *value)
 {
     return config_value_number(p, value, 1, CONFIG_VCPUS_MAX, &p->vm->vcpus);
@@ -172,6 +178,7 @@ enum {
     VM_MEMORY,
     VM_MIN,
     VM_MAX,
+    VM_BALLOON,
 };
 
 static const struct config_key vm_keys[] = {
@@ -179,6 +186,7 @@ static const struct config_key vm_keys[] = {
     [VM_MEMORY] = {"memory", set_memory},
     [VM_MIN] = {"min", set_min},
     [VM_MAX] = {"max", set_max},
+    [VM_BALLOON] = {"balloon", set_balloon},
     {"initrd", set_initrd},
     {"cmdline", set_cmdline},
     {"vcpus", set_vcpus},
@@ -226,6 +234,8 @@ static void end_section(struct config_parser *p)
     }
     if (vm->memory != 0) {
         check_at_most(p, VM_MIN, vm->min, "its memory", vm->memory);
+        check_at_most(p, VM_BALLOON, vm->balloon.bytes, "what its memory has more than its min",
+                      vm->memory - MIN(vm->memory, vm->min));
     }
     if (vm->max != 0) {
         check_at_most(p, VM_MIN, vm->min, "its max", vm->max);

@@ -30,6 +30,18 @@ struct config_module {
     const char *words; /* never NULL */
 };
 
+/* How much of its memory a VM's balloon takes. */
+enum balloon_mode {
+    BALLOON_AUTO, /* as hv/vm/balloon_target.h says */
+    BALLOON_OFF,  /* it has no balloon */
+    BALLOON_SIZE, /* so much */
+};
+
+struct balloon_setting {
+    enum balloon_mode mode;
+    uint64_t bytes; /* BALLOON_SIZE */
+};
+
 struct vm_config {
     char name[CONFIG_NAME_MAX];
     unsigned line;                /* of its section */
@@ -38,10 +50,11 @@ struct vm_config {
     const char *cmdline;          /* never NULL */
     struct config_module module[CONFIG_MODULES_MAX];
     uint32_t modules;
-    uint64_t memory; /* bytes; this and all other sizes: whole pages of 4 KiB */
-    uint64_t min;    /* bytes, never reclaimed below */
-    uint64_t max;    /* bytes resident at most; 0: no limit */
-    uint64_t tmem;   /* bytes that persistent tmem pools may hold; 0: no tmem */
+    uint64_t memory;                /* bytes; this and all other sizes: whole pages of 4 KiB */
+    uint64_t min;                   /* bytes, never reclaimed below */
+    uint64_t max;                   /* bytes resident at most; 0: no limit */
+    uint64_t tmem;                  /* bytes that persistent tmem pools may hold; 0: no tmem */
+    struct balloon_setting balloon; /* bytes: at most what memory has more than min */
     uint32_t vcpus;
     uint32_t shares;
     uint32_t cpu_shares; /* of CPUs; 0: the same as shares */
@@ -82,5 +95,7 @@ struct config_source {
 unsigned config_parse(const struct config_source *source, struct config *config);
 /* "64M", "1G", "4096", "0x1000": bytes; false: not a size, or more than 64 bits hold. */
 bool config_parse_size(const char *text, uint64_t *bytes);
+/* "auto", "off", or a size of whole pages; false: neither, and *setting is as it was. */
+bool config_parse_balloon(const char *text, struct balloon_setting *setting);
 
 #endif

@@ -91,6 +91,19 @@ bool config_parse_size(const char *text, uint64_t *bytes)
     return true;
 }
 
+bool config_parse_balloon(const char *text, struct balloon_setting *setting)
+{
+    uint64_t bytes = 0;
+    bool is_auto = strcmp(text, "auto") == 0, is_off = strcmp(text, "off") == 0;
+
+    if (!is_auto && !is_off && (!config_parse_size(text, &bytes) || bytes % PAGE_SIZE != 0)) {
+        return false;
+    }
+    setting->mode = is_auto ? BALLOON_AUTO : is_off ? BALLOON_OFF : BALLOON_SIZE;
+    setting->bytes = bytes;
+    return true;
+}
+
 const char *config_size_text(uint64_t bytes, char text[CONFIG_SIZE_TEXT])
 {
     static const char units[] = "KMGT";

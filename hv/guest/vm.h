@@ -89,6 +89,7 @@ struct vm {
     uint32_t cpu_shares;              /* ... and of CPUs; 0: the same */
     struct fair_group share;          /* of CPUs; hv/run/sched.c */
     uint64_t tmem_pages;              /* live setting: quota */
+    struct balloon_setting balloon;   /* live setting */
     /* Over several runs, hv/vm/end.c and hv/vm/restart.c. */
     unsigned triple_faults; /* in a row, each soon after a start */
     unsigned early_runs;    /* in a row that reset themselves at once */

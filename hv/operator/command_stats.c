@@ -14,7 +14,9 @@ static const char vm_view[] =
     "{name}: {state}, {vcpus} vCPUs, ran {run_us:s3} s, stalled {stall_us:s3} s, {exits} exits\n"
     "  faults {faults} ({faults_zero} zero), page-ins {page_ins}, page-outs {page_outs}, "
     "clean drops {clean_drops}, refaults {refaults}, readahead {readahead} ({readahead_hits} "
-    "hits)\n";
+    "hits)\n"
+    "  discarded {discards}, balloon {balloon} of {balloon_target}, guest: free {guest_free}, "
+    "available {guest_available}, cache {guest_cache}\n";
 
 /* ---- as text ---- */
 

@@ -8,6 +8,7 @@
 #include "hv/guest/vm.h"
 #include "hv/loop.h"
 #include "hv/vdev/testdev.h"
+#include "hv/vdev/virtio/vballoon.h"
 #include "hv/vdev/virtio/vrng.h"
 
 /* ---- what connects them ---- */
@@ -58,6 +59,15 @@ static bool add_virtio(struct vm_devices *devices, struct virtio_device *device)
     return device != NULL;
 }
 
+static bool create_balloon(struct vm_devices *devices, const struct vm *vm)
+{
+    if (vm->balloon.mode == BALLOON_OFF) {
+        return true;
+    }
+    devices->balloon = vballoon_create(&devices->pci, VM_SLOT_BALLOON << 3);
+    return devices->balloon != NULL && add_virtio(devices, &devices->balloon->device);
+}
+
 static bool init_all(struct vm_devices *devices, struct vm *vm)
 {
     bus_init(&devices->ports, devices->low_ports, VM_DEVICES_LOW_PORTS);
@@ -70,7 +80,7 @@ static bool init_all(struct vm_devices *devices, struct vm *vm)
            vpci_init(&devices->pci, vm, &devices->lines, &devices->ports, &devices->memory) &&
            (!arch_has_random() ||
             add_virtio(devices, vrng_create(&devices->pci, VM_SLOT_RNG << 3))) &&
-           testdev_create(devices);
+           create_balloon(devices, vm) && testdev_create(devices);
 }
 
 static void destroy_virtio(struct vm_devices *devices)
@@ -160,6 +170,11 @@ void vm_devices_press_power_button(struct vm *vm)
     if (vm->run.devices != NULL) {
         vtimers_press_power_button(&vm->run.devices->timers);
     }
+}
+
+struct vballoon *vm_devices_balloon(const struct vm *vm)
+{
+    return vm->run.devices == NULL ? NULL : vm->run.devices->balloon;
 }
 
 void vm_devices_begin_run(struct vm *vm)

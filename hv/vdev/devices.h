@@ -29,6 +29,7 @@
 #define VM_SLOT_NET       24 /* and 7 more, of two functions each */
 
 struct testdev;
+struct vballoon;
 struct vm;
 
 struct vm_devices {
@@ -42,8 +43,9 @@ struct vm_devices {
     struct vpci pci;
     struct virtio_device *virtio[VM_DEVICES_VIRTIO]; /* which are on it */
     unsigned virtio_count;
-    struct testdev *test;    /* hv/vdev/testdev.h; NULL: none */
-    uint64_t clock_base_tsc; /* host TSC at which the VM's kvmclock reads 0; set by reset */
+    struct vballoon *balloon; /* one of them; NULL: none */
+    struct testdev *test;     /* hv/vdev/testdev.h; NULL: none */
+    uint64_t clock_base_tsc;  /* host TSC at which the VM's kvmclock reads 0; set by reset */
 };
 
 /* Sets vm->run.devices and vm->run.lines.  False: out of memory. */
@@ -65,6 +67,8 @@ bool vm_devices_break(struct vm *vm);
 void vm_devices_output_ready(struct vm *vm);
 /* Asks the guest to power itself off.  No locks at or above RANK_VDEV held. */
 void vm_devices_press_power_button(struct vm *vm);
+/* NULL: it has none.  It lives until vm_devices_destroy(). */
+struct vballoon *vm_devices_balloon(const struct vm *vm);
 /* A vCPU begins to run: what its devices' timer has left to it is done.  No locks held. */
 void vm_devices_begin_run(struct vm *vm);
 

@@ -56,6 +56,10 @@ void vm_poll_restart(struct vm *vm);
 void vm_watch_init(void);
 void vm_watch(void);
 
+/* hv/vm/balloon.c: once a second: asks VMs for as much of their memory as they shall give up now.
+ */
+void vm_balloons_poll(void);
+
 /* hv/vm/stop.c: RUNNING or PAUSED, and asked to stop: cuts its power when its time is over. */
 void vm_poll_stop(struct vm *vm);
 

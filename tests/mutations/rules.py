@@ -268,10 +268,63 @@ CORE_RULES = (
      "if (store_slot_verify(io->store, io->slot + i, mm_frame_ptr(pfn(io->frame[i])))) {",
      "if (true) {",
      "test_cases"),
+    ("mm: a discarded frame is free behind the shootdown", "mm/space/discard.c",
+     "        mm_tlb_shootdown(discard->space);\n    }\n    free_frames(discard);\n",
+     "        free_frames(discard);\n        mm_tlb_shootdown(discard->space);\n    }\n",
+     "test_late_write_reaches_nobody"),
+    ("mm: a discarded frame is free when its I/O has ended", "mm/space/discard.c",
+     "        if (!page_io_forget(number)) {",
+     "        if (true) {",
+     "test_every_place"),
+    ("mm: a discarded page's copy in the store goes", "mm/space/discard.c",
+     "            page_io_drop_copy(&discard->space->owner, frame);\n",
+     "",
+     "test_every_place"),
+    ("mm: a pinned page is not discarded", "mm/space/discard.c",
+     "    return frame_get(number)->flags & FRAME_PINNED;",
+     "    return frame_get(number) == NULL;",
+     "test_every_place"),
+    ("mm: only what is named of a large page is discarded", "mm/space/discard.c",
+     "bool whole = behind - page == table_level_pages(level);",
+     "bool whole = true;",
+     "test_every_place"),
     ("mm: a write that failed keeps the page", "mm/space/owner.c",
      "        if (leaving && good) {",
      "        if (leaving) {",
      "test_cases"),
+)
+
+BALLOON = "hv/vdev/virtio/vballoon.c"
+
+BALLOON_RULES = (
+    ("balloon: what expects another value than zero stays", BALLOON,
+     "&& balloon->config.poison != 0;",
+     "&& balloon->config.poison == 1;",
+     "test_poison"),
+    ("balloon: of a report only whole pages go", BALLOON,
+     "segment->device_writes ? (at + segment->bytes) >> PAGE_SHIFT : 0;",
+     "segment->device_writes ? (at + segment->bytes + PAGE_SIZE - 1) >> PAGE_SHIFT : 0;",
+     "test_reports"),
+    ("balloon: what the device may only read is not reported", BALLOON,
+     "segment->device_writes ? (at + segment->bytes) >> PAGE_SHIFT : 0;",
+     "(at + segment->bytes) >> PAGE_SHIFT;",
+     "test_reports_of_no_memory"),
+    ("balloon: an exit is bounded", BALLOON,
+     "    return balloon->budget > 0;",
+     "    return true;",
+     "test_long_list"),
+    ("balloon: what waited goes on where it was", BALLOON,
+     "        progress->done += count * entry_bytes;",
+     "        progress->done += outcome == SERVED ? count * entry_bytes : 0;",
+     "test_every_access_waits"),
+    ("balloon: auto leaves the guest what it needs", "hv/vm/balloon_target.c",
+     "return MAX(target, MIN(MIN(target + step, spared), most));",
+     "return MAX(target, MIN(target + step, most));",
+     "test_up"),
+    ("balloon: auto never takes what is promised", "hv/vm/balloon_target.c",
+     "    uint64_t target = MIN(guest->target, most);",
+     "    uint64_t target = guest->target;",
+     "test_guest_that_says_nothing"),
 )
 
 STORE_RULES = (
@@ -468,4 +521,4 @@ DEVICE_RULES = (
      "test_rate"),
 )
 
-RULES = TMEM_RULES + CORE_RULES + STORE_RULES + PROMISE_RULES + DISK_RULES + VM_RULES + DEVICE_RULES
+RULES = TMEM_RULES + CORE_RULES + BALLOON_RULES + STORE_RULES + PROMISE_RULES + DISK_RULES + VM_RULES + DEVICE_RULES

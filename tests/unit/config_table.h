@@ -69,14 +69,14 @@ ROW(VM, ""), ROW("[host]\n" VM, ""), ROW("\357\273\277[host]\npool=64M\n" VM, ""
     ROW("[host]\npoool = 1G\n" VM, "c:2: unknown key 'poool': expected one of pool, store, format, "
                                    "console, when-idle, panic\n"),
     ROW(VM "disk = x\n",
-        "c:4: unknown key 'disk': expected one of kernel, memory, min, max, initrd, cmdline, "
-        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module\n"),
+        "c:4: unknown key 'disk': expected one of kernel, memory, min, max, balloon, initrd, "
+        "cmdline, vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module\n"),
     ROW(VM "Memory = 1M\n",
-        "c:4: unknown key 'Memory': expected one of kernel, memory, min, max, initrd, cmdline, "
-        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module\n"),
+        "c:4: unknown key 'Memory': expected one of kernel, memory, min, max, balloon, initrd, "
+        "cmdline, vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module\n"),
     ROW(VM "pool = 64M\n",
-        "c:4: unknown key 'pool': expected one of kernel, memory, min, max, initrd, cmdline, "
-        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module\n"),
+        "c:4: unknown key 'pool': expected one of kernel, memory, min, max, balloon, initrd, "
+        "cmdline, vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module\n"),
     ROW("[host]\nkernel = k\n" VM, "c:2: unknown key 'kernel': expected one of pool, store, "
                                    "format, console, when-idle, panic\n"),
     ROW("[host]\npool = 64M\npool = 64M\n" VM,
@@ -354,6 +354,18 @@ ROW(VM, ""), ROW("[host]\n" VM, ""), ROW("\357\273\277[host]\npool=64M\n" VM, ""
     ROW(VM "max=010M\n", "c:4: max: expected a size such as 256M, from 4M to 1T, got '010M'\n"),
     ROW(VM "max=99999999999999999999\n",
         "c:4: max: expected a size such as 256M, from 4M to 1T, got '99999999999999999999'\n"),
+    ROW(VM "balloon=auto\n", ""), ROW(VM "balloon=off\n", ""), ROW(VM "balloon=64M\n", ""),
+    ROW(VM "balloon=0\n", ""), ROW(VM "min=60M\nballoon=4M\n", ""),
+    ROW(VM "balloon=65M\n", "c:4: balloon: expected at most what its memory has more than its min, "
+                            "64M, got '65M'\n"),
+    ROW(VM "balloon=5M\nmin=60M\n", "c:4: balloon: expected at most what its memory has more than "
+                                    "its min, 4M, got '5M'\n"),
+    ROW(VM "balloon=on\n", "c:4: balloon: expected auto, off, or a size such as 64M in whole pages "
+                           "of 4K, got 'on'\n"),
+    ROW(VM "balloon=1K\n", "c:4: balloon: expected auto, off, or a size such as 64M in whole pages "
+                           "of 4K, got '1K'\n"),
+    ROW(VM "balloon=off\nballoon=off\n",
+        "c:5: balloon: expected each key once in a section, first in line 4\n"),
     ROW(VM "tmem=16M\n", ""),
     ROW(VM "tmem=2T\n", "c:4: tmem: expected a size such as 256M, from 0 to 1T, got '2T'\n"),
     ROW(VM "tmem=1K\n", "c:4: tmem: expected a multiple of 4K, the size of a page, got '1K'\n"),

@@ -349,6 +349,10 @@ void vm_devices_destroy(struct vm *vm)
     vm->run.devices = NULL;
 }
 
+void vm_balloons_poll(void)
+{
+}
+
 void vm_devices_press_power_button(struct vm *vm)
 {
     assert_non_null(vm->run.devices);

@@ -162,6 +162,24 @@ enum mm_result space_write(struct space *space, gpa_t to, const void *from, size
     return MM_OK;
 }
 
+/* No page is a hole afterwards: what was there stays. */
+uint64_t space_discard(struct space *space, const struct gfn_range *ranges, unsigned count)
+{
+    uint64_t pages = vfake.memory_bytes / PAGE_SIZE;
+
+    (void)space;
+    for (unsigned i = 0; i < count; i++) {
+        for (uint64_t page = ranges[i].first.v;
+             page < pages && page - ranges[i].first.v < ranges[i].pages; page++) {
+            vfake.discards++;
+            if (vfake.discarded != NULL) {
+                vfake.discarded[page]++;
+            }
+        }
+    }
+    return 0;
+}
+
 /* Its frames are numbered as its pages are. */
 enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *frame,
                          struct mm_waiter *waiter)

@@ -36,14 +36,16 @@ struct vdev_fake {
     /* guest memory */
     uint64_t memory_bytes; /* one slot from 0 */
     uint8_t *memory;
-    unsigned calls;   /* of space_read and space_write */
-    unsigned wait_at; /* the call of that number answers MM_WAIT; 0: none */
-    bool wait_often;  /* every other call answers MM_WAIT */
-    unsigned writes;  /* that were done */
-    unsigned pins;    /* space_pin without space_unpin */
-    unsigned cancels; /* waiter_cancel */
-    unsigned logs;    /* vm_log */
-    uint64_t randoms; /* arch_random */
+    unsigned calls;      /* of space_read and space_write */
+    unsigned wait_at;    /* the call of that number answers MM_WAIT; 0: none */
+    bool wait_often;     /* every other call answers MM_WAIT */
+    unsigned writes;     /* that were done */
+    unsigned pins;       /* space_pin without space_unpin */
+    unsigned cancels;    /* waiter_cancel */
+    unsigned logs;       /* vm_log */
+    uint64_t randoms;    /* arch_random */
+    uint64_t discards;   /* pages of space_discard() ... */
+    unsigned *discarded; /* ... and how often each; NULL: is not wanted */
     /* backend->privilege, runs_64bit */
     unsigned ring;
     bool narrow;
