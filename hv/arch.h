@@ -80,6 +80,7 @@ enum exit_result {
     EXIT_PARK,   /* nothing has changed; vcpu->waiter is registered and will wake the vCPU, which
                     then enters the guest again at the same instruction */
     EXIT_HALT,   /* done; the vCPU sleeps until an interrupt is pending */
+    EXIT_YIELD,  /* done; it only waits for a sibling, which has no CPU */
     EXIT_FAIL,   /* the VM ends, by a failure or for its reset: a stop has been requested */
 };
 

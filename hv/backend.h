@@ -147,6 +147,8 @@ struct vcpu_backend {
 
     /* The ring that the guest runs in.  Cheap.  vcpu loaded. */
     unsigned (*privilege)(struct vcpu *vcpu);
+    /* Is that 64-bit code?  Cheap.  vcpu loaded. */
+    bool (*runs_64bit)(struct vcpu *vcpu);
     /* Can the guest take a maskable interrupt at its next instruction (IF, shadow, nothing being
      * injected)?  vcpu loaded. */
     bool (*interruptible)(struct vcpu *vcpu);

@@ -15,7 +15,6 @@
 #define MIB           (1024 * 1024ull)
 #define POOL_MIN      (16 * MIB)
 #define VM_MEMORY_MAX (1024 * 1024 * MIB)
-#define VCPUS_MAX     8
 
 static bool set_yes_no(struct config_parser *p, const char *value, bool *out)
 {
@@ -91,13 +90,21 @@ static bool set_initrd(struct config_parser *p, const char *value)
 
 static bool set_cmdline(struct config_parser *p, const char *value)
 {
-    char got[32];
+    struct config *config = p->config;
+    size_t bytes = strlen(value) + 1;
+    char got[32], expected[64];
 
-    if (strlen(value) >= CONFIG_CMDLINE_MAX) {
-        snprintf(got, sizeof(got), "%lu characters", (unsigned long)strlen(value));
+    if (bytes > CONFIG_CMDLINE_MAX) {
+        snprintf(got, sizeof(got), "%lu characters", (unsigned long)bytes - 1);
         return config_bad_value(p, got, "at most 4095 characters");
     }
-    strcpy(p->vm->cmdline, value);
+    if (bytes > CONFIG_CMDLINES - config->cmdlines_used) {
+        snprintf(expected, sizeof(expected), "at most %uK in the command lines of all VMs",
+                 CONFIG_CMDLINES >> 10);
+        return config_bad_value(p, value, expected);
+    }
+    p->vm->cmdline = memcpy(config->cmdlines + config->cmdlines_used, value, bytes);
+    config->cmdlines_used += (uint32_t)bytes;
     return true;
 }
 
@@ -123,7 +130,7 @@ static bool set_tmem(struct config_parser *p, const char *value)
 
 static bool set_vcpus(struct config_parser *p, const char *value)
 {
-    return config_value_number(p, value, 1, VCPUS_MAX, &p->vm->vcpus);
+    return config_value_number(p, value, 1, CONFIG_VCPUS_MAX, &p->vm->vcpus);
 }
 
 static bool set_shares(struct config_parser *p, const char *value)
@@ -246,7 +253,8 @@ static bool check_new_vm(struct config_parser *p, const char *name)
         return config_error(p, p->line, "VM name", expected, name);
     }
     if (p->config->vm_count == CONFIG_VMS_MAX) {
-        return config_error(p, p->line, "VM", "at most 32 VMs", name);
+        snprintf(expected, sizeof(expected), "at most %u VMs", CONFIG_VMS_MAX);
+        return config_error(p, p->line, "VM", expected, name);
     }
     return true;
 }
@@ -257,7 +265,8 @@ static void begin_vm(struct config_parser *p, const char *name)
     bool counts = check_new_vm(p, name);
 
     p->vm = counts ? &p->config->vm[p->config->vm_count++] : &p->uncounted;
-    *p->vm = (struct vm_config){.line = p->line, .vcpus = 1, .shares = 100, .autostart = true};
+    *p->vm = (struct vm_config){
+        .line = p->line, .cmdline = "", .vcpus = 1, .shares = 100, .autostart = true};
     snprintf(p->vm->name, sizeof(p->vm->name), "%s", name);
     p->section = SECTION_VM;
 }

@@ -12,11 +12,13 @@
 
 #define CONFIG_FILE_NAME "spillway.conf"
 
-#define CONFIG_VMS_MAX     32
+#define CONFIG_VMS_MAX     256
+#define CONFIG_VCPUS_MAX   64           /* of a VM */
 #define CONFIG_MEMORY_MIN  (4ull << 20) /* of a VM, and of its `max` */
 #define CONFIG_NAME_MAX    32
 #define CONFIG_PATH_MAX    120
 #define CONFIG_CMDLINE_MAX 4096 /* with the NUL; each kernel says how many of them it takes */
+#define CONFIG_CMDLINES    (256u << 10) /* bytes that all of them may take */
 #define CONFIG_STORE_MAX   64
 #define CONFIG_ERROR_MAX   320
 #define CONFIG_SHARES_MAX  10000u
@@ -26,11 +28,11 @@ struct vm_config {
     unsigned line;                /* of its section */
     char kernel[CONFIG_PATH_MAX]; /* never empty */
     char initrd[CONFIG_PATH_MAX]; /* empty: none */
-    char cmdline[CONFIG_CMDLINE_MAX];
-    uint64_t memory; /* bytes; this and all other sizes: whole pages of 4 KiB */
-    uint64_t min;    /* bytes, never reclaimed below */
-    uint64_t max;    /* bytes resident at most; 0: no limit */
-    uint64_t tmem;   /* bytes that persistent tmem pools may hold; 0: no tmem */
+    const char *cmdline;          /* never NULL */
+    uint64_t memory;              /* bytes; this and all other sizes: whole pages of 4 KiB */
+    uint64_t min;                 /* bytes, never reclaimed below */
+    uint64_t max;                 /* bytes resident at most; 0: no limit */
+    uint64_t tmem;                /* bytes that persistent tmem pools may hold; 0: no tmem */
     uint32_t vcpus;
     uint32_t shares;
     uint32_t cpu_shares; /* of CPUs; 0: the same as shares */
@@ -49,6 +51,8 @@ struct config {
     unsigned pool_line, store_line; /* where they are set; 0: nowhere */
     uint32_t vm_count;
     struct vm_config vm[CONFIG_VMS_MAX];
+    char cmdlines[CONFIG_CMDLINES]; /* one behind the other, each with its NUL */
+    uint32_t cmdlines_used;
 };
 
 struct config_source {

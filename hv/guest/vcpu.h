@@ -20,6 +20,7 @@
 #include "hv/fair.h"
 #include "mm/space/space.h"
 
+struct kvm_steal_time;
 struct vlapic;
 struct vm;
 
@@ -104,11 +105,17 @@ struct vcpu {
     uint64_t xcr0;
     bool was_paused; /* and kvmclock has not told the guest yet */
 
+    /* hv/vdev/kvmsteal.c; own CPU only */
+    uint64_t msr_kvm_steal_time;
+    struct kvm_steal_time *steal_time; /* in a pinned page; NULL: not in use */
+    uint64_t steal_told_ns;            /* of all that was stolen */
+
     /* Scheduler, under RANK_SCHED */
     struct fair_member turn;
     _Atomic uint32_t state;      /* enum vcpu_state */
     enum vcpu_activity activity; /* own CPU only */
     uint8_t nmis;                /* that wait to be delivered; own CPU only */
+    bool kicked;                 /* the next HLT ends at once, or this one now; own CPU only */
     uint8_t lent_pages;          /* arch/x86/guest/step.c; own CPU only ... */
     gfn_t lent[VCPU_LENT_PAGES]; /* ... with these, the next entry is for one instruction */
     bool wake_pending;           /* woken between deciding to sleep and sleeping */
@@ -125,7 +132,9 @@ struct vcpu {
 
     /* Counters */
     uint64_t exits[EXIT_KIND_COUNT];
-    uint64_t run_ns; /* under RANK_SCHED */
+    uint64_t run_ns;         /* under RANK_SCHED, as the next two */
+    uint64_t wait_ns;        /* time spent RUNNABLE, without the present one ... */
+    uint64_t ready_since_ns; /* ... which began then */
 };
 
 /* Why an interrupt may be pending; the local APIC says which one is. */
@@ -138,6 +147,7 @@ struct vcpu {
 #define VCPU_REQUEST_STOP  BIT(3) /* leave the guest and become STOPPED */
 #define VCPU_REQUEST_EVENT BIT(4) /* look at the local APIC again */
 #define VCPU_REQUEST_CLOCK BIT(5) /* write the kvmclock page again */
+#define VCPU_REQUEST_KICK  BIT(6) /* end HLT, whatever IF is: KVM_HC_KICK_CPU */
 
 /* While it is PARKED, `stall` is that bit and the time at which it would have begun, had it been
  * one stall; else the time of all stalls.  One word, so that others read it at any moment. */

@@ -160,7 +160,7 @@ static enum exit_result on_hypercall(struct vcpu *vcpu, const struct vcpu_exit *
         return result;
     }
     result = hypercall_dispatch(vcpu, &again);
-    if (result == EXIT_RESUME && !again) {
+    if ((result == EXIT_RESUME || result == EXIT_YIELD) && !again) {
         arch_guest_advance(vcpu, length);
     }
     return result;

@@ -2,9 +2,8 @@
 #include "hv/run/hypercall.h"
 
 #include "guests/include/spillway_tmem.h"
+#include "hv/run/hypercall_kvm.h"
 #include "hv/run/hypercall_tmem.h"
-
-#define KVM_ENOSYS 1000 /* Documentation/virt/kvm/x86/hypercalls.rst: "-KVM_ENOSYS" */
 
 #define CALL_FAMILY      0xffff0000ull /* the upper half of EAX says whose call it is */
 #define CALL_FAMILY_OURS (SPILLWAY_TMEM_CALL & CALL_FAMILY)
@@ -16,10 +15,9 @@ enum exit_result hypercall_dispatch(struct vcpu *vcpu, bool *again)
     if (*rax == SPILLWAY_TMEM_CALL) {
         return hypercall_tmem(vcpu, again);
     }
-    /* No bit of CPUID 0x40000001 announces a hypercall of KVM's, so any number of its gets the
-     * answer that a KVM host gives for an unknown one. */
-    *rax = (*rax & ~(uint64_t)UINT16_MAX) == CALL_FAMILY_OURS
-               ? (uint64_t)(int64_t)SPILLWAY_TMEM_ENOSYS
-               : (uint64_t)-KVM_ENOSYS;
-    return EXIT_RESUME;
+    if ((*rax & ~(uint64_t)UINT16_MAX) == CALL_FAMILY_OURS) {
+        *rax = (uint64_t)(int64_t)SPILLWAY_TMEM_ENOSYS;
+        return EXIT_RESUME;
+    }
+    return hypercall_kvm(vcpu);
 }

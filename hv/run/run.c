@@ -10,6 +10,7 @@
 #include "hv/vdev/devices.h"
 #include "hv/vdev/irq/lines.h"
 #include "hv/vdev/irq/vlapic.h"
+#include "hv/vdev/kvmsteal.h"
 
 /* After so many PAUSEs in a turn we call it a loop, where the CPU does not see that by itself. */
 #define PAUSES_IN_VAIN 3u
@@ -72,7 +73,7 @@ static void prepare_events(struct vcpu *vcpu)
 }
 
 /* HLT ends when something can be delivered: with IF = 0 no interrupt, in an NMI's handler no NMI.
- */
+ * Or by a kick, which is for one HLT, and may come before it. */
 static bool activity_ends(struct vcpu *vcpu)
 {
     const struct vcpu_backend *backend = machine_backend();
@@ -80,9 +81,10 @@ static bool activity_ends(struct vcpu *vcpu)
     if (vcpu->activity == ACTIVITY_WAIT_SIPI) {
         return false;
     }
-    if (vcpu->event.valid || (vcpu->nmis > 0 && backend->nmi_allowed(vcpu)) ||
+    if (vcpu->kicked || vcpu->event.valid || (vcpu->nmis > 0 && backend->nmi_allowed(vcpu)) ||
         (interrupt_pending(vcpu) && backend->interruptible(vcpu))) {
         vcpu->activity = ACTIVITY_ACTIVE;
+        vcpu->kicked = false;
         return true;
     }
     return false;
@@ -111,6 +113,8 @@ static enum leave after_exit(struct vcpu *vcpu, enum exit_result result)
     case EXIT_HALT:
         vcpu->activity = ACTIVITY_HALTED;
         return LEAVE_NOT;
+    case EXIT_YIELD:
+        return LEAVE_SPIN;
     case EXIT_PARK:
         return LEAVE_PARK;
     case EXIT_FAIL:
@@ -230,6 +234,7 @@ static enum leave run_once(struct vcpu *vcpu)
     vcpu->pauses = 0;
     vcpu->called_sibling = false;
     machine_backend()->load(vcpu);
+    kvmsteal_begin_run(vcpu);
     vlapic_begin_run(vcpu->vlapic);
     vm_devices_begin_run(vcpu->vm);
     leave = run_loaded(vcpu);
@@ -242,6 +247,7 @@ static enum leave run_once(struct vcpu *vcpu)
     if (leave != LEAVE_SLEEP) {
         vlapic_end_run(vcpu->vlapic);
     }
+    kvmsteal_end_run(vcpu);
     machine_backend()->put(vcpu);
     return leave;
 }

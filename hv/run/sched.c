@@ -68,6 +68,7 @@ static void publish_waiting(void)
 static void enqueue(struct vcpu *vcpu, bool woken)
 {
     vcpu->state = VCPU_RUNNABLE;
+    vcpu->ready_since_ns = arch_clock_ns();
     fair_enqueue(&queue, &vcpu->turn, woken);
     publish_waiting();
 }
@@ -202,6 +203,19 @@ void sched_notify(struct vcpu *vcpu)
     kick(cpu);
 }
 
+bool sched_prefer(struct vcpu *vcpu)
+{
+    bool waits;
+
+    spin_lock(&sched_lock);
+    waits = vcpu->state == VCPU_RUNNABLE;
+    if (waits) {
+        fair_put_first(&vcpu->turn);
+    }
+    spin_unlock(&sched_lock);
+    return waits;
+}
+
 void sched_unpark(struct vcpu *vcpu)
 {
     unsigned cpu = NO_CPU;
@@ -256,6 +270,7 @@ struct vcpu *sched_pick(void)
         turn->current->state = VCPU_RUNNING;
         turn->charged_ns = turn->begin_ns = now;
         turn->serviced_ns = 0;
+        turn->current->wait_ns += now - MIN(now, turn->current->ready_since_ns);
     }
     publish_waiting();
     spin_unlock(&sched_lock);

@@ -67,6 +67,8 @@ void sched_start(struct vcpu *vcpu);
 /* SLEEPING -> RUNNABLE; RUNNING elsewhere: kicks it; RUNNABLE: it is wanted, and comes before its
  * siblings. */
 void sched_notify(struct vcpu *vcpu);
+/* It comes before its siblings.  False: it does not wait for a CPU. */
+bool sched_prefer(struct vcpu *vcpu);
 /* PARKED -> RUNNABLE; remembered when it is still RUNNING. */
 void sched_unpark(struct vcpu *vcpu);
 /* This CPU is about to idle (true) or works again (false): who to kick for a wake-up. */

@@ -6,6 +6,7 @@
 #include "hv/run/sched.h"
 #include "hv/vdev/irq/vlapic.h"
 #include "hv/vdev/kvmclock.h"
+#include "hv/vdev/kvmsteal.h"
 
 void vcpu_notify(struct vcpu *vcpu)
 {
@@ -36,8 +37,10 @@ static void take_init(struct vcpu *vcpu)
 {
     machine_backend()->vcpu_reset(vcpu);
     vlapic_reset(vcpu->vlapic, true);
+    kvmsteal_release(vcpu);
     vcpu->event = (struct guest_event){0};
     vcpu->nmis = 0;
+    vcpu->kicked = false;
     vcpu->activity = vcpu->index == 0 ? ACTIVITY_ACTIVE : ACTIVITY_WAIT_SIPI;
 }
 
@@ -83,6 +86,9 @@ bool vcpu_take_requests(struct vcpu *vcpu)
     }
     if (taken & VCPU_REQUEST_CLOCK) {
         kvmclock_refresh(vcpu);
+    }
+    if (taken & VCPU_REQUEST_KICK) {
+        vcpu->kicked = true;
     }
     return (taken & VCPU_REQUEST_STOP) != 0;
 }

@@ -137,7 +137,8 @@ def kexec(dumped):
     def run(boot):
         config = host(store="none")
         config += run_vm("again", "again", memory="256M", vcpus=2)
-        config += run_vm("crash", f"crash {dumped}", "crashkernel=128M", memory="320M", vcpus=2)
+        # Wherever the kernel puts itself by KASLR, there are 128 MiB beside it: of 320 MiB there were not, once in nine.
+        config += run_vm("crash", f"crash {dumped}", "crashkernel=128M", memory="448M", vcpus=2)
         machine = boot(config, (f"{VMLINUZ}=\\guest\\vmlinuz",
                                 f"{guest_file('initrd-kexec.img')}=\\guest\\initrd.img"), timeout=500)
         expect_end(machine)
@@ -154,7 +155,7 @@ CASES = [
     Case("memtest", memtest, memory="256M", store="none"),
     Case("memtest", memtest, emu="bochs", memory="256M", store="none"),
     Case("hotplug", hotplug(50), memory="768M", cpus=2),
-    Case("hotplug", hotplug(4), emu="bochs", memory="768M", cpus=2),
+    Case("hotplug", hotplug(2), emu="bochs", memory="768M", cpus=2),
     Case("sizes", sizes, memory="1100M"),
     Case("initrds", initrds, memory="1G"),
     Case("reboots", reboots(12), memory="384M"),

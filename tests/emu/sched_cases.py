@@ -193,8 +193,9 @@ def lost_interrupts(boot):
 
 
 def locks(boot):
-    """Threads that share a mutex, and whose pages come by faults, in a VM with more vCPUs than there are
-    CPUs: whoever waits for a sibling lets it run."""
+    """Threads that share a mutex, and whose pages come by faults that are shot down on all vCPUs (read,
+    then written), in a VM with more of them than there are CPUs: whoever waits for a sibling lets it
+    run, and nobody waits for one that has no CPU to flush its translations."""
     figures = []
     for vcpus, least in ((2, 0.5), (8, 0.2)):
         count = {}

@@ -16,7 +16,7 @@ FUZZ_CC       := clang-14 $(FUZZ_COMMON) -fsanitize=fuzzer-no-link
 FUZZ_CC_COUNT := clang-14 $(FUZZ_COMMON) -fsanitize-coverage=inline-8bit-counters,pc-table
 # What hv/ needs of the machine is in fuzz_hypercall.c; the decoder's target has no machine.
 FUZZ_TRACED_hypercall  := tests/fuzz/fuzz_hypercall.c hv/run/hypercall.c hv/run/hypercall_tmem.c \
-                hv/run/hypercall_tmem_decode.c
+                hv/run/hypercall_tmem_decode.c hv/run/hypercall_kvm.c
 FUZZ_COUNTED_hypercall := $(wildcard mm/*/*.c) base/lock_debug.c tests/unit/support.c \
                 tests/unit/support_memory.c tests/unit/support_store.c tests/unit/fake_format.c \
                 tests/unit/fake_disk.c

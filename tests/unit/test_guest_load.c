@@ -452,6 +452,28 @@ static const uint8_t *table(const uint8_t *tables, uint64_t address, const char 
     return p;
 }
 
+/* Scope (\_SB) with a device for each, as iasl would put it: 20.2 "AML Grammar Definition". */
+static void check_processors(const uint8_t *ssdt, unsigned vcpus)
+{
+    const uint8_t *aml = ssdt + 36, *end = ssdt + get32(ssdt + 4);
+    char name[16];
+
+    assert_int_equal(aml[0], 0x10);
+    assert_int_equal(aml[1] >> 6, 1);
+    assert_ptr_equal(aml + 1 + (aml[1] & 0xf) + aml[2] * 16, end);
+    assert_memory_equal(aml + 3, "\\_SB_", 5);
+    aml += 8;
+    for (unsigned i = 0; i < vcpus; i++, aml += 29) {
+        snprintf(name, sizeof(name), "C%03u", i);
+        assert_memory_equal(aml, "\x5b\x82\x1b", 3);
+        assert_memory_equal(aml + 3, name, 4);
+        assert_memory_equal(aml + 7, "\x08_HID\rACPI0007", 15);
+        assert_memory_equal(aml + 22, "\x08_UID\x0a", 6);
+        assert_int_equal(aml[28], i);
+    }
+    assert_ptr_equal(aml, end);
+}
+
 static void acpi_tables(void **state)
 {
     static uint8_t tables[ACPI_TABLES_BYTES];
@@ -493,7 +515,7 @@ static void acpi_tables(void **state)
         }
         assert_int_equal(enabled, vcpus);
         assert_int_equal(overrides, 2);
-        assert_int_equal(tables[0x3ff0], vcpus);
+        check_processors(table(tables, get64(xsdt + 60), "SSDT"), vcpus);
     }
     assert_false(acpi_build(tables, 10000));
 }

@@ -342,16 +342,55 @@ static void level_eoi_reaches_ioapic(void **state)
     vfake_stop();
 }
 
+/* An NMI button reaches those whose LVT lets it through: the boot vCPU's, as firmware leaves it. */
+static void lint1(void **state)
+{
+    (void)state;
+    vfake_start(3);
+    vlapic_reset(vfake.vcpu[1].vlapic, false);
+    vlapic_virtual_wire(vfake.vcpu[0].vlapic);
+    memset(vfake.requested, 0, sizeof(vfake.requested));
+    for (unsigned i = 0; i < 2; i++) {
+        vlapic_pulse_lint1(&vfake.vcpu[i]);
+    }
+    assert_int_equal(vfake.requested[0], VCPU_REQUEST_NMI);
+    assert_int_equal(vfake.requested[1], 0);
+    vfake.requested[0] = 0;
+    reg_write(0, 0x360, 0x10400); /* NMI, masked */
+    vlapic_pulse_lint1(&vfake.vcpu[0]);
+    assert_int_equal(vfake.requested[0], 0);
+    for (unsigned delivery = 0; delivery < 8; delivery++) { /* fixed, SMI, INIT, ExtINT, ... */
+        reg_write(0, 0x360, delivery << 8 | 0x61);
+        vlapic_pulse_lint1(&vfake.vcpu[0]);
+        assert_int_equal(vfake.requested[0] & ~VCPU_REQUEST_EVENT,
+                         delivery == 4 ? VCPU_REQUEST_NMI : 0);
+        assert_int_equal(take(0), delivery == 0 ? 0x61 : -1);
+        vfake.requested[0] = 0;
+    }
+    assert_true(vlapic_msr_write(&vfake.vcpu[2], MSR_IA32_APIC_BASE, APIC_BASE_DEFAULT));
+    vlapic_pulse_lint1(&vfake.vcpu[2]); /* the APIC is off: the pin is the CPU's */
+    assert_int_equal(vfake.requested[2], VCPU_REQUEST_NMI);
+    vfake_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reset_values),    cmocka_unit_test(priorities),
-        cmocka_unit_test(every_vector),    cmocka_unit_test(disabled),
-        cmocka_unit_test(apic_base),       cmocka_unit_test(x2apic_registers),
-        cmocka_unit_test(shorthands),      cmocka_unit_test(physical),
-        cmocka_unit_test(logical_xapic),   cmocka_unit_test(logical_x2apic),
-        cmocka_unit_test(lowest_priority), cmocka_unit_test(init_sipi_nmi),
-        cmocka_unit_test(mmio_shapes),     cmocka_unit_test(level_eoi_reaches_ioapic),
+        cmocka_unit_test(reset_values),
+        cmocka_unit_test(priorities),
+        cmocka_unit_test(every_vector),
+        cmocka_unit_test(disabled),
+        cmocka_unit_test(apic_base),
+        cmocka_unit_test(x2apic_registers),
+        cmocka_unit_test(shorthands),
+        cmocka_unit_test(physical),
+        cmocka_unit_test(logical_xapic),
+        cmocka_unit_test(logical_x2apic),
+        cmocka_unit_test(lowest_priority),
+        cmocka_unit_test(init_sipi_nmi),
+        cmocka_unit_test(lint1),
+        cmocka_unit_test(mmio_shapes),
+        cmocka_unit_test(level_eoi_reaches_ioapic),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

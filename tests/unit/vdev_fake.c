@@ -10,6 +10,7 @@
 #include "hv/run/sched.h"
 #include "hv/timer.h"
 #include "hv/vdev/access.h"
+#include "mm/env.h"
 
 struct vdev_fake vfake;
 
@@ -140,6 +141,39 @@ enum mm_result space_write(struct space *space, gpa_t to, const void *from, size
     return MM_OK;
 }
 
+/* Its frames are numbered as its pages are. */
+enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *frame,
+                         struct mm_waiter *waiter)
+{
+    (void)space;
+    (void)how;
+    (void)waiter;
+    if (!owned(gfn_to_gpa(page), PAGE_SIZE)) {
+        return MM_NO_MEMSLOT;
+    }
+    if (waits()) {
+        return MM_WAIT;
+    }
+    *frame = pfn(page.v);
+    vfake.pins++;
+    return MM_OK;
+}
+
+void space_unpin(struct space *space, gfn_t page, bool written)
+{
+    (void)space;
+    (void)written;
+    if (!owned(gfn_to_gpa(page), PAGE_SIZE) || vfake.pins == 0) {
+        abort();
+    }
+    vfake.pins--;
+}
+
+void *mm_frame_ptr(pfn_t frame)
+{
+    return vfake.memory + frame.v * PAGE_SIZE;
+}
+
 void waiter_cancel(struct mm_waiter *waiter)
 {
     (void)waiter;
@@ -155,7 +189,20 @@ static void set_state(struct vcpu *vcpu, const struct guest_state *state)
     vfake.state = *state;
 }
 
-static const struct vcpu_backend backend = {.name = "fake", .set_state = set_state};
+static unsigned privilege(struct vcpu *vcpu)
+{
+    (void)vcpu;
+    return vfake.ring;
+}
+
+static bool runs_64bit(struct vcpu *vcpu)
+{
+    (void)vcpu;
+    return !vfake.narrow;
+}
+
+static const struct vcpu_backend backend = {
+    .name = "fake", .set_state = set_state, .privilege = privilege, .runs_64bit = runs_64bit};
 
 const struct vcpu_backend *machine_backend(void)
 {

@@ -40,7 +40,11 @@ struct vdev_fake {
     unsigned wait_at; /* the call of that number answers MM_WAIT; 0: none */
     bool wait_often;  /* every other call answers MM_WAIT */
     unsigned writes;  /* that were done */
+    unsigned pins;    /* space_pin without space_unpin */
     unsigned cancels; /* waiter_cancel */
+    /* backend->privilege, runs_64bit */
+    unsigned ring;
+    bool narrow;
     /* backend->set_state */
     unsigned states;
     struct guest_state state;

@@ -15,10 +15,19 @@
 #define KVM_FEATURE_CLOCKSOURCE  (1u << 0)
 #define KVM_FEATURE_NOP_IO_DELAY (1u << 1)
 #define KVM_FEATURE_CLOCKSOURCE2 (1u << 3)
+#define KVM_FEATURE_STEAL_TIME   (1u << 5)
+#define KVM_FEATURE_PV_UNHALT    (1u << 7)
+#define KVM_FEATURE_PV_TLB_FLUSH (1u << 9)
+#define KVM_FEATURE_PV_SEND_IPI  (1u << 11)
+#define KVM_FEATURE_PV_YIELD     (1u << 13) /* "KVM_FEATURE_PV_SCHED_YIELD" */
 #define KVM_FEATURE_CLOCK_STABLE (1u << 24)
-#define SPILLWAY_LEAF_SIGNATURE  0x40000100u
-#define SPILLWAY_LEAF_FEATURES   0x40000101u
-#define SPILLWAY_ABI_VERSION     1u
+#define KVM_FEATURES                                                                               \
+    (KVM_FEATURE_CLOCKSOURCE | KVM_FEATURE_NOP_IO_DELAY | KVM_FEATURE_CLOCKSOURCE2 |               \
+     KVM_FEATURE_STEAL_TIME | KVM_FEATURE_PV_UNHALT | KVM_FEATURE_PV_TLB_FLUSH |                   \
+     KVM_FEATURE_PV_SEND_IPI | KVM_FEATURE_PV_YIELD | KVM_FEATURE_CLOCK_STABLE)
+#define SPILLWAY_LEAF_SIGNATURE 0x40000100u
+#define SPILLWAY_LEAF_FEATURES  0x40000101u
+#define SPILLWAY_ABI_VERSION    1u
 /* guests/include/spillway_tmem.h */
 #define SPILLWAY_FEATURE_TMEM    (1u << 0)
 #define SPILLWAY_FEATURE_VMCALL  (1u << 1)
@@ -237,8 +246,7 @@ static struct cpuid_result hypervisor(const struct vcpu *vcpu, uint32_t leaf)
     case KVM_LEAF_SIGNATURE: /* KVMKVMKVM */
         return (struct cpuid_result){KVM_LEAF_TIMING, 0x4b4d564b, 0x564b4d56, 0x0000004d};
     case KVM_LEAF_FEATURES:
-        return (struct cpuid_result){.eax = KVM_FEATURE_CLOCKSOURCE | KVM_FEATURE_NOP_IO_DELAY |
-                                            KVM_FEATURE_CLOCKSOURCE2 | KVM_FEATURE_CLOCK_STABLE};
+        return (struct cpuid_result){.eax = KVM_FEATURES};
     case KVM_LEAF_TIMING:
         return (struct cpuid_result){.eax = (uint32_t)vcpu->vm->tsc_khz, .ebx = APIC_BUS_KHZ};
     case SPILLWAY_LEAF_SIGNATURE: /* Spillway */

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "hv/vdev/irq/vlapic.h"
 #include "hv/vdev/kvmclock.h"
+#include "hv/vdev/kvmsteal.h"
 
 #define UCODE_REVISION    (1ull << 32)
 #define MTRR_CAP_VALUE    0x508ull /* 8 variable ranges, fixed ranges, write combining */
@@ -237,6 +238,9 @@ static bool msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
     case MSR_KVM_WALL_CLOCK_OLD:
         *value = vcpu->msr_kvm_wall_clock;
         return true;
+    case MSR_KVM_STEAL_TIME:
+        *value = vcpu->msr_kvm_steal_time;
+        return true;
     case MSR_IA32_MTRR_DEF_TYPE:
         *value = vcpu->msr_mtrr_def_type ^ MTRR_DEF_RESET;
         return true;
@@ -330,6 +334,8 @@ static enum mm_result msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
     case MSR_KVM_WALL_CLOCK:
     case MSR_KVM_WALL_CLOCK_OLD:
         return kvmclock_set_wall_clock(vcpu, value, &vcpu->waiter);
+    case MSR_KVM_STEAL_TIME:
+        return kvmsteal_set(vcpu, value, &vcpu->waiter);
     case MSR_IA32_MTRR_DEF_TYPE:
         return gp_unless(mtrr_def_type_write(vcpu, value));
     default:

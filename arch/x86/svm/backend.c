@@ -19,6 +19,7 @@ const struct vcpu_backend svm_backend = {
     .get_state = svm_get_state,
     .set_state = svm_set_state,
     .privilege = svm_privilege,
+    .runs_64bit = svm_runs_64bit,
     .interruptible = svm_interruptible,
     .nmi_allowed = svm_nmi_allowed,
     .nmi_masked = svm_nmi_masked,

@@ -145,6 +145,13 @@ unsigned svm_privilege(struct vcpu *vcpu)
     return svm_of(vcpu)->vmcb->save.cpl;
 }
 
+bool svm_runs_64bit(struct vcpu *vcpu)
+{
+    const struct vmcb_save *save = &svm_of(vcpu)->vmcb->save;
+
+    return (save->cs.attributes & ATTRIBUTE_LONG) && (save->efer & EFER_LMA);
+}
+
 /* A #VMEXIT keeps no others. */
 bool svm_trap_pending(struct vcpu *vcpu)
 {

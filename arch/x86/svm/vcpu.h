@@ -115,6 +115,7 @@ void svm_request_window(struct vcpu *vcpu, bool interrupt, bool nmi);
 bool svm_request_step(struct vcpu *vcpu);
 bool svm_trap_pending(struct vcpu *vcpu);
 unsigned svm_privilege(struct vcpu *vcpu);
+bool svm_runs_64bit(struct vcpu *vcpu);
 void svm_clear_shadow(struct vcpu *vcpu);
 /* Before the entry: vcpu->event -> EVENTINJ. */
 void svm_event_inject(struct vcpu *vcpu, struct svm_vcpu *svm);

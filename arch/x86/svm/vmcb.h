@@ -62,6 +62,8 @@ struct vmcb_segment {
 };
 _Static_assert(sizeof(struct vmcb_segment) == 16, "APM appendix B, table B-2");
 
+#define ATTRIBUTE_LONG BIT(9)
+
 struct vmcb_save {
     struct vmcb_segment es, cs, ss, ds, fs, gs;
     struct vmcb_segment gdtr, ldtr, idtr, tr;

@@ -18,6 +18,7 @@ const struct vcpu_backend vmx_backend = {
     .get_state = vmx_get_state,
     .set_state = vmx_set_state,
     .privilege = vmx_privilege,
+    .runs_64bit = vmx_runs_64bit,
     .interruptible = vmx_interruptible,
     .nmi_allowed = vmx_nmi_allowed,
     .nmi_masked = vmx_nmi_masked,

@@ -53,6 +53,14 @@ unsigned vmx_privilege(struct vcpu *vcpu)
     return access >> 5 & 3;
 }
 
+bool vmx_runs_64bit(struct vcpu *vcpu)
+{
+    uint64_t access = vmcs_read_field(VMCS_SEGMENT(VMCS_GUEST_ES_ACCESS, (uint32_t)SEG_CS));
+
+    (void)vcpu;
+    return (access & SEGMENT_LONG) && (vmcs_read64(VMCS_GUEST_EFER) & EFER_LMA);
+}
+
 bool vmx_trap_pending(struct vcpu *vcpu)
 {
     return (vcpu->regs.rflags & RFLAGS_TF) ||

@@ -121,6 +121,7 @@ void vmx_set_nmi_masked(struct vcpu *vcpu, bool masked);
 void vmx_request_window(struct vcpu *vcpu, bool interrupt, bool nmi);
 bool vmx_trap_pending(struct vcpu *vcpu);
 unsigned vmx_privilege(struct vcpu *vcpu);
+bool vmx_runs_64bit(struct vcpu *vcpu);
 void vmx_clear_shadow(struct vcpu *vcpu);
 /* Before the entry: vcpu->event -> VM-entry interruption information. */
 void vmx_event_inject(struct vcpu *vcpu);

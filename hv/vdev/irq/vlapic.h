@@ -49,6 +49,9 @@ void vlapic_accept(struct vlapic *vlapic, unsigned vector);
 
 /* LINT0, to which INTR of the 8259s is wired, changes.  Any context, locks below RANK_SCHED. */
 void vlapic_set_intr(struct vcpu *vcpu, bool level);
+/* A pulse at LINT1, to which a PC wires its NMI button and its chipset's errors: what its LVT says
+ * is delivered.  Any context, locks below RANK_SCHED. */
+void vlapic_pulse_lint1(struct vcpu *vcpu);
 /* Shall the CPU take the interrupt that INTR asks for: LINT0 is ExtINT, or the APIC is off?  It is
  * above all vectors of the APIC.  Own CPU; takes no lock. */
 bool vlapic_extint_pending(const struct vlapic *vlapic);
@@ -56,10 +59,14 @@ bool vlapic_extint_pending(const struct vlapic *vlapic);
  * (MultiProcessor Specification, "Virtual Wire Mode").  vCPU stopped. */
 void vlapic_virtual_wire(struct vlapic *vlapic);
 
-/* Sets the vector pending and wakes or kicks the vCPU.  Any context, locks below RANK_SCHED. */
-void vlapic_deliver(struct vcpu *vcpu, unsigned vector, bool level);
+/* Sets the vector pending and wakes or kicks the vCPU.  Any context, locks below RANK_SCHED.
+ * False: it is no vector, or the APIC is disabled. */
+bool vlapic_deliver(struct vcpu *vcpu, unsigned vector, bool level);
 /* Delivers to all vCPUs of the VM that the message names.  Same context.  Number of targets. */
 unsigned vlapic_send(struct vm *vm, const struct vlapic_message *message);
+/* As if the low half of an ICR said `icr`, to the APICs `first` + i of each bit i in the set.  Same
+ * context.  Number of those that took it. */
+unsigned vlapic_send_set(struct vm *vm, uint64_t first, uint64_t set, uint32_t icr);
 
 /* MSRs of the local APIC: IA32_APIC_BASE, IA32_TSC_DEADLINE, 0x800-0x8ff. */
 bool vlapic_owns_msr(uint32_t msr);

@@ -14,6 +14,7 @@
 #include "hv/vdev/access.h"
 #include "hv/vdev/irq/vlapic.h"
 #include "hv/vdev/kvmclock.h"
+#include "hv/vdev/kvmsteal.h"
 
 #define ROOT 0x2000u
 
@@ -256,6 +257,13 @@ enum mm_result kvmclock_set_wall_clock(struct vcpu *vcpu, uint64_t value, struct
     (void)waiter;
     vcpu->msr_kvm_wall_clock = value;
     return MM_OK;
+}
+
+enum mm_result kvmsteal_set(struct vcpu *vcpu, uint64_t value, struct mm_waiter *waiter)
+{
+    (void)waiter;
+    vcpu->msr_kvm_steal_time = value;
+    return waits() ? MM_WAIT : MM_OK;
 }
 
 /* ---- machine ---- */
