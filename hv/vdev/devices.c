@@ -57,7 +57,8 @@ static bool init_all(struct vm_devices *devices, struct vm *vm)
            vtimers_init(&devices->timers, vm, &devices->lines, &devices->ports, &devices->memory) &&
            vuart_init(&devices->uart, devices, &uart_host, &devices->ports) &&
            vplatform_init(&devices->platform, &devices->ports) &&
-           vpci_init(&devices->pci, &devices->ports) && testdev_create(devices);
+           vpci_init(&devices->pci, vm, &devices->lines, &devices->ports, &devices->memory) &&
+           testdev_create(devices);
 }
 
 bool vm_devices_create(struct vm *vm)
@@ -79,10 +80,10 @@ void vm_devices_reset(struct vm *vm)
 {
     struct vm_devices *devices = vm->run.devices;
 
+    vpci_reset(&devices->pci); /* before the lines: its functions take back what they ask for */
     lines_reset(&devices->lines);
     vuart_reset(&devices->uart);
     vplatform_reset(&devices->platform);
-    vpci_reset(&devices->pci);
     vtimers_reset(&devices->timers);
     testdev_reset(devices);
     devices->clock_base_tsc = arch_tsc();

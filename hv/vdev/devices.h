@@ -11,10 +11,10 @@
 
 #include "hv/vdev/bus/bus.h"
 #include "hv/vdev/irq/lines.h"
-#include "hv/vdev/legacy/vpci.h"
 #include "hv/vdev/legacy/vplatform.h"
 #include "hv/vdev/legacy/vtimers.h"
 #include "hv/vdev/legacy/vuart.h"
+#include "hv/vdev/pci/vpci.h"
 
 /* Where a PC's devices are; what PCI brings lies behind. */
 #define VM_DEVICES_LOW_PORTS 0x1000u

@@ -66,6 +66,14 @@ void vm_end(struct vm *vm, enum vm_outcome outcome, uint32_t code)
     vfake.code = code;
 }
 
+void vm_log(struct vm *vm, enum log_level level, const char *format, ...)
+{
+    (void)vm;
+    (void)level;
+    (void)format;
+    vfake.logs++;
+}
+
 void vm_reset_request(struct vm *vm)
 {
     (void)vm;
@@ -141,21 +149,21 @@ enum mm_result space_write(struct space *space, gpa_t to, const void *from, size
     return MM_OK;
 }
 
-/* Its frames are numbered as its pages are. */
+/* The frame of a page has its number. */
 enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *frame,
                          struct mm_waiter *waiter)
 {
     (void)space;
     (void)how;
     (void)waiter;
-    if (!owned(gfn_to_gpa(page), PAGE_SIZE)) {
+    if (vfake.no_pins || !owned(gfn_to_gpa(page), PAGE_SIZE)) {
         return MM_NO_MEMSLOT;
     }
     if (waits()) {
         return MM_WAIT;
     }
-    *frame = pfn(page.v);
     vfake.pins++;
+    *frame = pfn(page.v);
     return MM_OK;
 }
 
@@ -163,15 +171,19 @@ void space_unpin(struct space *space, gfn_t page, bool written)
 {
     (void)space;
     (void)written;
-    if (!owned(gfn_to_gpa(page), PAGE_SIZE) || vfake.pins == 0) {
+    if (vfake.pins-- == 0 || !owned(gfn_to_gpa(page), PAGE_SIZE)) {
         abort();
     }
-    vfake.pins--;
 }
 
 void *mm_frame_ptr(pfn_t frame)
 {
-    return vfake.memory + frame.v * PAGE_SIZE;
+    return vfake.memory + (frame.v << PAGE_SHIFT);
+}
+
+void waiter_end_turn(struct mm_waiter *waiter)
+{
+    (void)waiter;
 }
 
 void waiter_cancel(struct mm_waiter *waiter)

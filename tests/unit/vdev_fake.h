@@ -45,6 +45,8 @@ struct vdev_fake {
     /* backend->privilege, runs_64bit */
     unsigned ring;
     bool narrow;
+    bool no_pins;     /* space_pin() answers MM_NO_MEMSLOT */
+    unsigned logs;    /* vm_log */
     /* backend->set_state */
     unsigned states;
     struct guest_state state;
