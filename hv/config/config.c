@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "arch/x86/hw/ports.h"
@@ -72,8 +73,8 @@ static bool set_panic(struct config_parser *p, const char *value)
 }
 
 static const struct config_key host_keys[] = {
-    {"pool", set_pool},       {"store", set_store},         {"format", set_format},
-    {"console", set_console}, {"when-idle", set_when_idle}, {"panic", set_panic},
+    {"pool", 0, set_pool},       {"store", 0, set_store},         {"format", 0, set_format},
+    {"console", 0, set_console}, {"when-idle", 0, set_when_idle}, {"panic", 0, set_panic},
 };
 
 /* ---- [vm NAME] ---- */
@@ -153,6 +154,42 @@ static bool set_on_triple_fault(struct config_parser *p, const char *value)
     return config_value_choice(p, value, "reset", "fail", &p->vm->triple_fault_fails);
 }
 
+/* Another line of the VM with the same number, or NULL. */
+static const struct disk_config *find_disk(const struct config_parser *p, unsigned number)
+{
+    const struct disk_config *disks = p->config->disk + p->vm->first_disk;
+
+    for (uint32_t i = 0; i < p->vm->disks; i++) {
+        if (disks[i].number == number) {
+            return &disks[i];
+        }
+    }
+    return NULL;
+}
+
+static bool set_disk(struct config_parser *p, const char *value)
+{
+    const struct disk_config *other = find_disk(p, p->number);
+    struct disk_config disk = {.line = p->line, .number = (uint8_t)p->number};
+    char expected[64];
+
+    if (other != NULL) {
+        snprintf(expected, sizeof(expected), "each key once in a section, first in line %u",
+                 other->line);
+        return config_error(p, p->line, p->key, expected, NULL);
+    }
+    if (!config_value_disk(p, value, &disk)) {
+        return false;
+    }
+    if (p->config->disks_used == CONFIG_DISKS) {
+        snprintf(expected, sizeof(expected), "at most %u disks of all VMs", CONFIG_DISKS);
+        return config_bad_value(p, value, expected);
+    }
+    p->config->disk[p->config->disks_used++] = disk;
+    p->vm->disks++;
+    return true;
+}
+
 enum {
     VM_KERNEL,
     VM_MEMORY,
@@ -161,18 +198,19 @@ enum {
 };
 
 static const struct config_key vm_keys[] = {
-    [VM_KERNEL] = {"kernel", set_kernel},
-    [VM_MEMORY] = {"memory", set_memory},
-    [VM_MIN] = {"min", set_min},
-    [VM_MAX] = {"max", set_max},
-    {"initrd", set_initrd},
-    {"cmdline", set_cmdline},
-    {"vcpus", set_vcpus},
-    {"autostart", set_autostart},
-    {"shares", set_shares},
-    {"cpu-shares", set_cpu_shares},
-    {"tmem", set_tmem},
-    {"on-triple-fault", set_on_triple_fault},
+    [VM_KERNEL] = {"kernel", 0, set_kernel},
+    [VM_MEMORY] = {"memory", 0, set_memory},
+    [VM_MIN] = {"min", 0, set_min},
+    [VM_MAX] = {"max", 0, set_max},
+    {"initrd", 0, set_initrd},
+    {"cmdline", 0, set_cmdline},
+    {"vcpus", 0, set_vcpus},
+    {"autostart", 0, set_autostart},
+    {"shares", 0, set_shares},
+    {"cpu-shares", 0, set_cpu_shares},
+    {"tmem", 0, set_tmem},
+    {"on-triple-fault", 0, set_on_triple_fault},
+    {"disk", CONFIG_DISKS_MAX, set_disk},
 };
 
 _Static_assert(ARRAY_SIZE(host_keys) <= CONFIG_KEYS_MAX && ARRAY_SIZE(vm_keys) <= CONFIG_KEYS_MAX,
@@ -265,8 +303,12 @@ static void begin_vm(struct config_parser *p, const char *name)
     bool counts = check_new_vm(p, name);
 
     p->vm = counts ? &p->config->vm[p->config->vm_count++] : &p->uncounted;
-    *p->vm = (struct vm_config){
-        .line = p->line, .cmdline = "", .vcpus = 1, .shares = 100, .autostart = true};
+    *p->vm = (struct vm_config){.line = p->line,
+                                .cmdline = "",
+                                .vcpus = 1,
+                                .shares = 100,
+                                .first_disk = p->config->disks_used,
+                                .autostart = true};
     snprintf(p->vm->name, sizeof(p->vm->name), "%s", name);
     p->section = SECTION_VM;
 }
@@ -311,11 +353,30 @@ static void unknown_key(struct config_parser *p, const struct config_key *keys, 
     size_t used = 0;
 
     for (size_t i = 0; i < count; i++) {
-        used += (size_t)snprintf(expected + used, sizeof(expected) - used, "%s%s",
-                                 i == 0 ? "one of " : ", ", keys[i].name);
+        used += (size_t)snprintf(expected + used, sizeof(expected) - used, "%s%s%s",
+                                 i == 0 ? "one of " : ", ", keys[i].name,
+                                 keys[i].numbers != 0 ? "N" : "");
     }
     snprintf(what, sizeof(what), "unknown key '%.50s'", p->key);
     config_error(p, p->line, what, expected, NULL);
+}
+
+/* Is it that key's name?  Then p->number is its number. */
+static bool is_key(struct config_parser *p, const struct config_key *key)
+{
+    size_t length = strlen(key->name);
+    const char *digits = p->key + length;
+
+    if (key->numbers == 0) {
+        return strcmp(key->name, p->key) == 0;
+    }
+    if (strncmp(key->name, p->key, length) != 0 || !isdigit((unsigned char)digits[0]) ||
+        (digits[0] == '0' && digits[1] != '\0') || strlen(digits) > 3 ||
+        digits[strspn(digits, "0123456789")] != '\0') {
+        return false;
+    }
+    p->number = (unsigned)atoi(digits);
+    return p->number < key->numbers;
 }
 
 static void set_key(struct config_parser *p, const struct config_key *keys, size_t count,
@@ -324,10 +385,10 @@ static void set_key(struct config_parser *p, const struct config_key *keys, size
     char expected[64];
 
     for (size_t i = 0; i < count; i++) {
-        if (strcmp(keys[i].name, p->key) != 0) {
+        if (!is_key(p, &keys[i])) {
             continue;
         }
-        if (p->key_line[i] != 0) {
+        if (p->key_line[i] != 0 && keys[i].numbers == 0) {
             snprintf(expected, sizeof(expected), "each key once in a section, first in line %u",
                      p->key_line[i]);
             config_error(p, p->line, p->key, expected, NULL);

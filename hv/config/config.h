@@ -20,8 +20,19 @@
 #define CONFIG_CMDLINE_MAX 4096 /* with the NUL; each kernel says how many of them it takes */
 #define CONFIG_CMDLINES    (256u << 10) /* bytes that all of them may take */
 #define CONFIG_STORE_MAX   64
+#define CONFIG_DISKS_MAX   16  /* of a VM: disk0 .. disk15 */
+#define CONFIG_DISKS       256 /* of all of them */
 #define CONFIG_ERROR_MAX   320
 #define CONFIG_SHARES_MAX  10000u
+
+/* diskN = DEVICE[,ro][,share] */
+struct disk_config {
+    char device[CONFIG_STORE_MAX]; /* as in `store`, and neither auto nor none */
+    unsigned line;
+    uint8_t number; /* N */
+    bool read_only; /* with `share`, too */
+    bool share;     /* other VMs may have it as well */
+};
 
 struct vm_config {
     char name[CONFIG_NAME_MAX];
@@ -35,7 +46,8 @@ struct vm_config {
     uint64_t tmem;                /* bytes that persistent tmem pools may hold; 0: no tmem */
     uint32_t vcpus;
     uint32_t shares;
-    uint32_t cpu_shares; /* of CPUs; 0: the same as shares */
+    uint32_t cpu_shares;        /* of CPUs; 0: the same as shares */
+    uint32_t disks, first_disk; /* so many, from there in config.disk */
     bool autostart;
     bool triple_fault_fails; /* on-triple-fault = fail */
 };
@@ -53,6 +65,8 @@ struct config {
     struct vm_config vm[CONFIG_VMS_MAX];
     char cmdlines[CONFIG_CMDLINES]; /* one behind the other, each with its NUL */
     uint32_t cmdlines_used;
+    struct disk_config disk[CONFIG_DISKS]; /* of one VM after the other */
+    uint32_t disks_used;
 };
 
 struct config_source {
@@ -71,6 +85,9 @@ struct config_source {
  * that *config says holds.
  */
 unsigned config_parse(const struct config_source *source, struct config *config);
+/* Do the two names stand for the same blocks?  As far as names tell: a partition that is named by
+ * its PARTUUID is on a disk that is not known here. */
+bool config_disks_overlap(const char *a, const char *b);
 /* "64M", "1G", "4096", "0x1000": bytes; false: not a size, or more than 64 bits hold. */
 bool config_parse_size(const char *text, uint64_t *bytes);
 

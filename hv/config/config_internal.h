@@ -20,6 +20,7 @@ struct config_parser {
     unsigned errors;
     unsigned line; /* the one that is being read */
     const char *key;
+    unsigned number; /* of the key, if its kind has numbers */
     enum config_section section;
     unsigned section_line;
     unsigned host_line;   /* of [host]; 0: not seen */
@@ -30,6 +31,8 @@ struct config_parser {
 
 struct config_key {
     const char *name;
+    unsigned numbers; /* 0: one key; else keys NAME0 and so on, so many, and set() sees to it that
+                         each comes once */
     /* False: it is reported. */
     bool (*set)(struct config_parser *p, const char *value);
 };
@@ -54,5 +57,7 @@ bool config_value_choice(struct config_parser *p, const char *value, const char 
                          const char *other, bool *second);
 bool config_value_file(struct config_parser *p, const char *value, char out[CONFIG_PATH_MAX]);
 bool config_value_store(struct config_parser *p, const char *value, char out[CONFIG_STORE_MAX]);
+/* DEVICE[,ro][,share] */
+bool config_value_disk(struct config_parser *p, const char *value, struct disk_config *out);
 
 #endif

@@ -25,13 +25,14 @@ static unsigned loads; /* kernels that are being loaded; under the list's lock *
 
 static bool create_space(struct vm *vm)
 {
+    struct admission_terms terms = vm_terms(vm);
     struct space_config config = {
         .name = vm->name,
         .format = machine_backend()->format,
         .store = machine_store(),
         .min_pages = vm->min_pages,
         .max_pages = vm->max_pages,
-        .working_pages = vm->config->vcpus * ADMISSION_WORKING,
+        .working_pages = admission_working(&terms),
         .shares = vm->shares,
     };
     struct guest_memslot memslot[GUEST_LAYOUT_MEMSLOTS];

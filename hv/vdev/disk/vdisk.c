@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "hv/config/admission.h"
 #include "hv/vdev/disk/vdisk_internal.h"
 #include "mm/env.h"
 #include "mm/frame/frame_alloc.h"
@@ -18,7 +19,7 @@ struct vdisk_carved {
 #define FRAMES(n, s) (((n) + ROOM / (s)-1) / (ROOM / (s)))
 _Static_assert(FRAMES(VDISK_REQUESTS, sizeof(struct vdisk_request)) +
                        FRAMES(VDISK_IOS, sizeof(struct vdisk_io)) + 2 <=
-                   VDISK_FRAMES,
+                   ADMISSION_DISK_FRAMES,
                "what is reckoned for a disk");
 _Static_assert(VDISK_PINS >= BLOCK_MAX_PAGES, "one I/O can always be gathered");
 

@@ -154,9 +154,6 @@ struct vdisk {
     struct vdisk_stats stats;
 };
 
-/* Frames that a disk needs. */
-#define VDISK_FRAMES 32u
-
 /* The disk over that device; `owner` is host's.  False: no memory. */
 bool vdisk_init(struct vdisk *disk, struct block_device *device, bool read_only,
                 struct space *space, const struct vdisk_host *host, void *owner);
