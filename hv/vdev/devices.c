@@ -8,6 +8,7 @@
 #include "hv/guest/vm.h"
 #include "hv/loop.h"
 #include "hv/vdev/testdev.h"
+#include "hv/vdev/virtio/vblk.h"
 
 /* ---- what connects them ---- */
 
@@ -48,6 +49,25 @@ static void settle_timers(void *owner)
 
 /* ---- life ---- */
 
+/* Where the configuration wants them: diskN at VM_SLOT_BLOCK + N. */
+static bool create_disks(struct vm_devices *devices)
+{
+    struct vm *vm = devices->vm;
+
+    for (unsigned i = 0; i < vm->run.disk_count; i++) {
+        const struct vm_disk *disk = &vm->run.disk[i];
+        struct virtio_device *device =
+            vblk_create(vm, &devices->pci, (uint8_t)((VM_SLOT_BLOCK + disk->number) << 3),
+                        disk->device, disk->read_only);
+
+        if (device == NULL) {
+            return false;
+        }
+        devices->virtio[devices->virtio_count++] = device;
+    }
+    return true;
+}
+
 static bool init_all(struct vm_devices *devices, struct vm *vm)
 {
     bus_init(&devices->ports, devices->low_ports, VM_DEVICES_LOW_PORTS);
@@ -58,18 +78,29 @@ static bool init_all(struct vm_devices *devices, struct vm *vm)
            vuart_init(&devices->uart, devices, &uart_host, &devices->ports) &&
            vplatform_init(&devices->platform, &devices->ports) &&
            vpci_init(&devices->pci, vm, &devices->lines, &devices->ports, &devices->memory) &&
-           testdev_create(devices);
+           create_disks(devices) && testdev_create(devices);
+}
+
+static void destroy_virtio(struct vm_devices *devices)
+{
+    while (devices->virtio_count > 0) {
+        virtio_destroy(devices->virtio[--devices->virtio_count]);
+    }
 }
 
 bool vm_devices_create(struct vm *vm)
 {
     struct vm_devices *devices = calloc(1, sizeof(*devices));
 
-    if (devices == NULL || !init_all(devices, vm)) {
-        free(devices);
+    if (devices == NULL) {
         return false;
     }
     devices->vm = vm;
+    if (!init_all(devices, vm)) {
+        destroy_virtio(devices);
+        free(devices);
+        return false;
+    }
     vm->run.devices = devices;
     vm->run.lines = &devices->lines;
     vm_devices_reset(vm);
@@ -89,9 +120,22 @@ void vm_devices_reset(struct vm *vm)
     devices->clock_base_tsc = arch_tsc();
 }
 
+bool vm_devices_stop(struct vm *vm)
+{
+    struct vm_devices *devices = vm->run.devices;
+    bool quiet = true;
+
+    for (unsigned i = 0; devices != NULL && i < devices->virtio_count; i++) {
+        virtio_stop(devices->virtio[i]);
+        quiet = virtio_is_quiet(devices->virtio[i]) && quiet;
+    }
+    return quiet;
+}
+
 void vm_devices_destroy(struct vm *vm)
 {
     if (vm->run.devices != NULL) {
+        destroy_virtio(vm->run.devices);
         vtimers_stop(&vm->run.devices->timers);
         testdev_destroy(vm->run.devices);
     }

@@ -4,7 +4,7 @@
  * lock.
  *
  * Life: vm_devices_create before the first vCPU runs, vm_devices_reset at each start,
- * vm_devices_destroy when all vCPUs are stopped.
+ * vm_devices_stop when all vCPUs are stopped, until it is true, then vm_devices_destroy.
  */
 #ifndef SPILLWAY_HV_VDEV_DEVICES_H
 #define SPILLWAY_HV_VDEV_DEVICES_H
@@ -15,9 +15,18 @@
 #include "hv/vdev/legacy/vtimers.h"
 #include "hv/vdev/legacy/vuart.h"
 #include "hv/vdev/pci/vpci.h"
+#include "hv/vdev/virtio/virtio.h"
 
 /* Where a PC's devices are; what PCI brings lies behind. */
 #define VM_DEVICES_LOW_PORTS 0x1000u
+
+/* Virtio devices of a VM at most, and where on its PCI bus they are: device numbers. */
+#define VM_DEVICES_VIRTIO 40
+#define VM_SLOT_RNG       1
+#define VM_SLOT_CONSOLE   2
+#define VM_SLOT_BALLOON   3
+#define VM_SLOT_BLOCK     8  /* and 15 more */
+#define VM_SLOT_NET       24 /* and 7 more, of two functions each */
 
 struct testdev;
 struct vm;
@@ -31,6 +40,8 @@ struct vm_devices {
     struct vuart uart;
     struct vplatform platform;
     struct vpci pci;
+    struct virtio_device *virtio[VM_DEVICES_VIRTIO]; /* which are on it */
+    unsigned virtio_count;
     struct testdev *test;    /* hv/vdev/testdev.h; NULL: none */
     uint64_t clock_base_tsc; /* host TSC at which the VM's kvmclock reads 0; set by reset */
 };
@@ -39,6 +50,9 @@ struct vm_devices {
 bool vm_devices_create(struct vm *vm);
 /* Power-on state.  No vCPU of the VM runs. */
 void vm_devices_reset(struct vm *vm);
+/* No vCPU runs any more: what devices have in flight ends, and they give back the guest's pages.
+ * False: not yet, call again.  No locks held. */
+bool vm_devices_stop(struct vm *vm);
 void vm_devices_destroy(struct vm *vm);
 
 /* A character typed for the guest.  False: not taken; loop_wake_monitor() is called when that may

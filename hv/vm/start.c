@@ -146,12 +146,15 @@ static void begin_run(struct vm *vm)
 static bool begin_start(struct vm *vm, struct vm_answer *answer)
 {
     struct admission_terms terms = vm_terms(vm);
+    struct vm_disks disks;
 
-    if (!vm_promise(vm, &terms, answer)) {
+    if (!vm_find_disks(vm, &disks, answer) || !vm_promise(vm, &terms, answer)) {
         vm_log(vm, LOG_ERROR, "vm %s: not started: %s", vm->name, answer->text);
         return false;
     }
     begin_run(vm);
+    memcpy(vm->run.disk, disks.disk, sizeof(disks.disk));
+    vm->run.disk_count = disks.count;
     vm->state = VM_LOADING;
     if (gather_parts(vm) && !make_parts(vm, answer)) {
         return false;

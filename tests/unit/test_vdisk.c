@@ -594,7 +594,8 @@ static void test_refused(void **state)
         {VDISK_READ, 0, 0, 0, VDISK_OK},
         {VDISK_WRITE, 0, 0, 0, VDISK_OK},
         {VDISK_ZERO, 0, 0, 0, VDISK_OK},
-        {(enum vdisk_op)77, 0, 0, 512, VDISK_UNSUPP},
+        {VDISK_UNKNOWN, 0, 0, 512, VDISK_UNSUPP},
+        {VDISK_FAIL, 0, 0, 512, VDISK_IOERR},
     };
 
     (void)state;

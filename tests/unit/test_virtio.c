@@ -32,7 +32,7 @@ static uint8_t config[12];
 /* What the device has seen, and what it shall do. */
 static struct {
     struct virtq_chain last;
-    unsigned chains, parks, starts, resets, config_writes, resumes;
+    unsigned chains, parks, starts, resets, config_writes, resumes, destroys;
     bool keeps;     /* gives nothing back */
     bool is_slow;   /* a reset takes longer */
     unsigned limit; /* of chains in one call; 0: none */
@@ -92,7 +92,14 @@ static bool resume(struct virtio_device *d)
     return false;
 }
 
-static const struct virtio_device_ops ops = {.notify = take_all,
+static void destroy(struct virtio_device *d)
+{
+    memset(d, 0, sizeof(*d));
+    seen.destroys++;
+}
+
+static const struct virtio_device_ops ops = {.destroy = destroy,
+                                             .notify = take_all,
                                              .start = start,
                                              .reset = reset,
                                              .config_write = config_write,
@@ -129,6 +136,7 @@ static int end(void **state)
     }
     assert_true(virtio_is_quiet(&device));
     virtio_destroy(&device);
+    assert_int_equal(seen.destroys, 1);
     vfake_stop();
     assert_int_equal(vfake.pins, 0);
     return 0;

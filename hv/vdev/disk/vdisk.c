@@ -411,6 +411,10 @@ static enum vdisk_status check(const struct vdisk *disk, const struct vdisk_requ
     case VDISK_FLUSH:
     case VDISK_GET_ID:
         return VDISK_OK;
+    case VDISK_FAIL:
+        return VDISK_IOERR;
+    case VDISK_UNKNOWN:
+        break;
     }
     return VDISK_UNSUPP;
 }

@@ -45,9 +45,11 @@
 enum vdisk_op {
     VDISK_READ,
     VDISK_WRITE,
-    VDISK_FLUSH,  /* what has been written is in stable storage */
-    VDISK_ZERO,   /* `segment` holds ranges to be filled with zeroes: struct vdisk_range */
-    VDISK_GET_ID, /* a name of VDISK_ID_BYTES at most, padded with zeroes */
+    VDISK_FLUSH,   /* what has been written is in stable storage */
+    VDISK_ZERO,    /* `segment` holds ranges to be filled with zeroes: struct vdisk_range */
+    VDISK_GET_ID,  /* a name of VDISK_ID_BYTES at most, padded with zeroes */
+    VDISK_FAIL,    /* fails; so that an answer to what cannot be a request comes like all others */
+    VDISK_UNKNOWN, /* likewise, as not supported */
 };
 
 enum vdisk_status {

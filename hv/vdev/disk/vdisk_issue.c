@@ -228,6 +228,8 @@ enum vdisk_step vdisk_issue(struct vdisk *disk, struct vdisk_request *request)
     case VDISK_FLUSH:
         return issue_flush(disk, request);
     case VDISK_GET_ID:
+    case VDISK_FAIL: /* and this: it is over, and does not come here */
+    case VDISK_UNKNOWN:
         break;
     }
     return vdisk_bounce(disk, request);

@@ -241,5 +241,5 @@ void virtio_destroy(struct virtio_device *device)
     }
     vpci_function_destroy(&device->function);
     free(device->queue);
-    device->queue = NULL;
+    device->ops->destroy(device);
 }

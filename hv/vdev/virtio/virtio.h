@@ -51,6 +51,8 @@ struct virtio_device_ops {
                          uint64_t value);
     /* The device's own waiter was woken.  True: it is registered again.  NULL: it is not used. */
     bool (*resume)(struct virtio_device *device);
+    /* Frees the type's struct, in which the device is.  Without the lock. */
+    void (*destroy)(struct virtio_device *device);
 };
 
 /* What a type brings. */
@@ -99,7 +101,7 @@ bool virtio_create(struct virtio_device *device, const struct virtio_type *type,
 void virtio_stop(struct virtio_device *device);
 /* Is nothing in flight any more, and nothing pinned? */
 bool virtio_is_quiet(struct virtio_device *device);
-/* It is quiet; takes it off its bus.  Also one that could not be created. */
+/* It is quiet; takes it off its bus, and frees it.  Also one that could not be created. */
 void virtio_destroy(struct virtio_device *device);
 
 /* ---- for the type; the device's lock is held ---- */
