@@ -88,13 +88,6 @@ static void destroy_virtio(struct vm_devices *devices)
     }
 }
 
-static void destroy_virtio(struct vm_devices *devices)
-{
-    while (devices->virtio_count > 0) {
-        virtio_destroy(devices->virtio[--devices->virtio_count]);
-    }
-}
-
 bool vm_devices_create(struct vm *vm)
 {
     struct vm_devices *devices = calloc(1, sizeof(*devices));

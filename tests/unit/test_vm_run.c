@@ -156,6 +156,20 @@ uint64_t vm_promises_broken(void)
     return 0;
 }
 
+uint64_t admission_working(const struct admission_terms *terms)
+{
+    return terms->memory / 2;
+}
+
+bool vm_find_disks(const struct vm *vm, struct vm_disks *disks, struct vm_answer *answer)
+{
+    (void)vm;
+    (void)answer;
+    memset(disks, 0, sizeof(*disks));
+    disks->count = 2;
+    return true;
+}
+
 uint32_t admission_start_cost(const struct admission_terms *terms)
 {
     (void)terms;

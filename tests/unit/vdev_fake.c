@@ -11,6 +11,7 @@
 #include "hv/timer.h"
 #include "hv/vdev/access.h"
 #include "mm/env.h"
+#include "mm/frame/frame_alloc.h"
 
 struct vdev_fake vfake;
 
@@ -176,9 +177,43 @@ void space_unpin(struct space *space, gfn_t page, bool written)
     }
 }
 
+/* Frames of the hypervisor's own: beyond the guest's. */
+#define OWN_FIRST 0x100000u
+static uint8_t own[160][PAGE_SIZE];
+static bool own_used[ARRAY_SIZE(own)];
+
 void *mm_frame_ptr(pfn_t frame)
 {
-    return vfake.memory + (frame.v << PAGE_SHIFT);
+    return frame.v >= OWN_FIRST ? own[frame.v - OWN_FIRST] : vfake.memory + (frame.v << PAGE_SHIFT);
+}
+
+bool __wrap_frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out);
+bool __wrap_frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out)
+{
+    (void)use;
+    (void)flags;
+    if (order != 0 || vfake.own_frames == vfake.own_most) {
+        return false;
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(own); i++) {
+        if (!own_used[i]) {
+            own_used[i] = true;
+            vfake.own_frames++;
+            memset(own[i], 0, PAGE_SIZE);
+            *out = pfn(OWN_FIRST + i);
+            return true;
+        }
+    }
+    return false;
+}
+
+void frame_free(pfn_t first)
+{
+    if (first.v < OWN_FIRST || !own_used[first.v - OWN_FIRST]) {
+        abort();
+    }
+    own_used[first.v - OWN_FIRST] = false;
+    vfake.own_frames--;
 }
 
 void waiter_end_turn(struct mm_waiter *waiter)
@@ -227,6 +262,7 @@ void vfake_start(unsigned vcpus)
 {
     memset(&vfake, 0, sizeof(vfake));
     vfake.clock_ns = 1000000000;
+    vfake.own_most = ARRAY_SIZE(own);
     timer_init_cpus();
     vfake.vm.name = "fake";
     vfake.vm.cmos = &vfake.cmos;
@@ -301,4 +337,11 @@ void vfake_memory(uint64_t bytes)
     vfake.memory = calloc(1, bytes);
     vfake.memory_bytes = bytes;
     vfake.vm.memory_pages = bytes >> PAGE_SHIFT;
+}
+
+void vm_lose_page(struct vm *vm, const char *format, ...)
+{
+    (void)vm;
+    (void)format;
+    vfake.lost_pages++;
 }

@@ -36,17 +36,19 @@ struct vdev_fake {
     /* guest memory */
     uint64_t memory_bytes; /* one slot from 0 */
     uint8_t *memory;
-    unsigned calls;   /* of space_read and space_write */
-    unsigned wait_at; /* the call of that number answers MM_WAIT; 0: none */
-    bool wait_often;  /* every other call answers MM_WAIT */
-    unsigned writes;  /* that were done */
-    unsigned pins;    /* space_pin without space_unpin */
-    unsigned cancels; /* waiter_cancel */
+    unsigned calls;                /* of space_read and space_write */
+    unsigned wait_at;              /* the call of that number answers MM_WAIT; 0: none */
+    bool wait_often;               /* every other call answers MM_WAIT */
+    unsigned writes;               /* that were done */
+    unsigned pins;                 /* space_pin without space_unpin */
+    unsigned lost_pages;           /* vm_lose_page */
+    unsigned own_frames, own_most; /* allocated, and how many may be */
+    unsigned cancels;              /* waiter_cancel */
     /* backend->privilege, runs_64bit */
     unsigned ring;
     bool narrow;
-    bool no_pins;     /* space_pin() answers MM_NO_MEMSLOT */
-    unsigned logs;    /* vm_log */
+    bool no_pins;  /* space_pin() answers MM_NO_MEMSLOT */
+    unsigned logs; /* vm_log */
     /* backend->set_state */
     unsigned states;
     struct guest_state state;
