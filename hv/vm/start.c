@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/block.h"
 #include "base/log.h"
 #include "hv/arch.h"
 #include "hv/config/config.h"
@@ -143,6 +144,21 @@ static void begin_run(struct vm *vm)
     list_init(&vm->run.load_waiter.link);
 }
 
+static void take_disks(struct vm *vm, const struct vm_disks *disks)
+{
+    memcpy(vm->run.disk, disks->disk, sizeof(disks->disk));
+    vm->run.disk_count = disks->count;
+    for (unsigned i = 0; i < disks->count; i++) {
+        const struct vm_disk *disk = &disks->disk[i];
+
+        vm_log(vm, LOG_INFO, "vm %s: disk%u is %s, %lu MiB%s", vm->name, disk->number,
+               disk->device->name, (unsigned long)(disk->device->blocks / 256),
+               disk->share       ? ", read-only, shared"
+               : disk->read_only ? ", read-only"
+                                 : "");
+    }
+}
+
 static bool begin_start(struct vm *vm, struct vm_answer *answer)
 {
     struct admission_terms terms = vm_terms(vm);
@@ -153,8 +169,7 @@ static bool begin_start(struct vm *vm, struct vm_answer *answer)
         return false;
     }
     begin_run(vm);
-    memcpy(vm->run.disk, disks.disk, sizeof(disks.disk));
-    vm->run.disk_count = disks.count;
+    take_disks(vm, &disks);
     vm->state = VM_LOADING;
     if (gather_parts(vm) && !make_parts(vm, answer)) {
         return false;

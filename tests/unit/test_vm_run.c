@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/block.h"
 #include "hv/config/config.h"
 #include "hv/guest/serial.h"
 #include "hv/load/load.h"
@@ -165,7 +166,10 @@ bool vm_find_disks(const struct vm *vm, struct vm_disks *disks, struct vm_answer
 {
     (void)vm;
     (void)answer;
+    static struct block_device device = {.name = "vd0"};
+
     memset(disks, 0, sizeof(*disks));
+    disks->disk[0].device = disks->disk[1].device = &device;
     disks->count = 2;
     return true;
 }
