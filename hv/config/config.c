@@ -73,8 +73,8 @@ static bool set_panic(struct config_parser *p, const char *value)
 }
 
 static const struct config_key host_keys[] = {
-    {"pool", 0, set_pool},       {"store", 0, set_store},         {"format", 0, set_format},
-    {"console", 0, set_console}, {"when-idle", 0, set_when_idle}, {"panic", 0, set_panic},
+    {"pool", set_pool},       {"store", set_store},         {"format", set_format},
+    {"console", set_console}, {"when-idle", set_when_idle}, {"panic", set_panic},
 };
 
 /* ---- [vm NAME] ---- */
@@ -91,21 +91,35 @@ static bool set_initrd(struct config_parser *p, const char *value)
 
 static bool set_cmdline(struct config_parser *p, const char *value)
 {
-    struct config *config = p->config;
-    size_t bytes = strlen(value) + 1;
-    char got[32], expected[64];
+    char got[32];
 
-    if (bytes > CONFIG_CMDLINE_MAX) {
-        snprintf(got, sizeof(got), "%lu characters", (unsigned long)bytes - 1);
+    if (strlen(value) >= CONFIG_CMDLINE_MAX) {
+        snprintf(got, sizeof(got), "%lu characters", (unsigned long)strlen(value));
         return config_bad_value(p, got, "at most 4095 characters");
     }
-    if (bytes > CONFIG_CMDLINES - config->cmdlines_used) {
-        snprintf(expected, sizeof(expected), "at most %uK in the command lines of all VMs",
-                 CONFIG_CMDLINES >> 10);
+    return config_value_text(p, value, &p->vm->cmdline);
+}
+
+/* A path, and behind it words that are the module's own. */
+static bool set_module(struct config_parser *p, const char *value)
+{
+    size_t length = strcspn(value, " \t");
+    struct config_module *module = &p->vm->module[p->vm->modules];
+    char path[CONFIG_PATH_MAX], file[CONFIG_PATH_MAX], expected[32];
+
+    if (p->vm->modules == CONFIG_MODULES_MAX) {
+        snprintf(expected, sizeof(expected), "at most %u modules", CONFIG_MODULES_MAX);
         return config_bad_value(p, value, expected);
     }
-    p->vm->cmdline = memcpy(config->cmdlines + config->cmdlines_used, value, bytes);
-    config->cmdlines_used += (uint32_t)bytes;
+    snprintf(path, sizeof(path), "%.*s", (int)MIN(length, sizeof(path)), value);
+    if (length >= CONFIG_PATH_MAX) {
+        return config_bad_value(p, value, "a path of at most 119 characters");
+    }
+    if (!config_value_file(p, path, file) || !config_value_text(p, file, &module->path) ||
+        !config_value_text(p, value + length + strspn(value + length, " \t"), &module->words)) {
+        return false;
+    }
+    p->vm->modules++;
     return true;
 }
 
@@ -198,19 +212,20 @@ enum {
 };
 
 static const struct config_key vm_keys[] = {
-    [VM_KERNEL] = {"kernel", 0, set_kernel},
-    [VM_MEMORY] = {"memory", 0, set_memory},
-    [VM_MIN] = {"min", 0, set_min},
-    [VM_MAX] = {"max", 0, set_max},
-    {"initrd", 0, set_initrd},
-    {"cmdline", 0, set_cmdline},
-    {"vcpus", 0, set_vcpus},
-    {"autostart", 0, set_autostart},
-    {"shares", 0, set_shares},
-    {"cpu-shares", 0, set_cpu_shares},
-    {"tmem", 0, set_tmem},
-    {"on-triple-fault", 0, set_on_triple_fault},
-    {"disk", CONFIG_DISKS_MAX, set_disk},
+    [VM_KERNEL] = {"kernel", set_kernel},
+    [VM_MEMORY] = {"memory", set_memory},
+    [VM_MIN] = {"min", set_min},
+    [VM_MAX] = {"max", set_max},
+    {"initrd", set_initrd},
+    {"cmdline", set_cmdline},
+    {"vcpus", set_vcpus},
+    {"autostart", set_autostart},
+    {"shares", set_shares},
+    {"cpu-shares", set_cpu_shares},
+    {"tmem", set_tmem},
+    {"on-triple-fault", set_on_triple_fault},
+    {"module", set_module},
+    {"disk", set_disk},
 };
 
 _Static_assert(ARRAY_SIZE(host_keys) <= CONFIG_KEYS_MAX && ARRAY_SIZE(vm_keys) <= CONFIG_KEYS_MAX,
@@ -347,6 +362,12 @@ static void begin_section(struct config_parser *p, const char *name)
 
 /* ---- keys ---- */
 
+/* 0: one key.  Else so many, NAME0 and so on, and set() sees to it that each comes once. */
+static unsigned numbers_of(const struct config_key *key)
+{
+    return key->set == set_disk ? CONFIG_DISKS_MAX : 0;
+}
+
 static void unknown_key(struct config_parser *p, const struct config_key *keys, size_t count)
 {
     char expected[160], what[80];
@@ -355,7 +376,7 @@ static void unknown_key(struct config_parser *p, const struct config_key *keys, 
     for (size_t i = 0; i < count; i++) {
         used += (size_t)snprintf(expected + used, sizeof(expected) - used, "%s%s%s",
                                  i == 0 ? "one of " : ", ", keys[i].name,
-                                 keys[i].numbers != 0 ? "N" : "");
+                                 numbers_of(&keys[i]) != 0 ? "N" : "");
     }
     snprintf(what, sizeof(what), "unknown key '%.50s'", p->key);
     config_error(p, p->line, what, expected, NULL);
@@ -367,7 +388,7 @@ static bool is_key(struct config_parser *p, const struct config_key *key)
     size_t length = strlen(key->name);
     const char *digits = p->key + length;
 
-    if (key->numbers == 0) {
+    if (numbers_of(key) == 0) {
         return strcmp(key->name, p->key) == 0;
     }
     if (strncmp(key->name, p->key, length) != 0 || !isdigit((unsigned char)digits[0]) ||
@@ -376,7 +397,13 @@ static bool is_key(struct config_parser *p, const struct config_key *key)
         return false;
     }
     p->number = (unsigned)atoi(digits);
-    return p->number < key->numbers;
+    return p->number < numbers_of(key);
+}
+
+/* May it stand in a section several times? */
+static bool repeats(const struct config_key *key)
+{
+    return key->set == set_module || numbers_of(key) != 0;
 }
 
 static void set_key(struct config_parser *p, const struct config_key *keys, size_t count,
@@ -388,7 +415,7 @@ static void set_key(struct config_parser *p, const struct config_key *keys, size
         if (!is_key(p, &keys[i])) {
             continue;
         }
-        if (p->key_line[i] != 0 && keys[i].numbers == 0) {
+        if (p->key_line[i] != 0 && !repeats(&keys[i])) {
             snprintf(expected, sizeof(expected), "each key once in a section, first in line %u",
                      p->key_line[i]);
             config_error(p, p->line, p->key, expected, NULL);

@@ -18,12 +18,19 @@
 #define CONFIG_NAME_MAX    32
 #define CONFIG_PATH_MAX    120
 #define CONFIG_CMDLINE_MAX 4096 /* with the NUL; each kernel says how many of them it takes */
-#define CONFIG_CMDLINES    (256u << 10) /* bytes that all of them may take */
+#define CONFIG_TEXTS       (256u << 10) /* bytes that command lines and modules of all VMs may take */
 #define CONFIG_STORE_MAX   64
 #define CONFIG_DISKS_MAX   16  /* of a VM: disk0 .. disk15 */
 #define CONFIG_DISKS       256 /* of all of them */
 #define CONFIG_ERROR_MAX   320
 #define CONFIG_SHARES_MAX  10000u
+#define CONFIG_MODULES_MAX 8 /* of a VM */
+
+/* A file beside the kernel that the boot protocol hands over with a few words. */
+struct config_module {
+    const char *path;
+    const char *words; /* never NULL */
+};
 
 /* diskN = DEVICE[,ro][,share] */
 struct disk_config {
@@ -40,10 +47,12 @@ struct vm_config {
     char kernel[CONFIG_PATH_MAX]; /* never empty */
     char initrd[CONFIG_PATH_MAX]; /* empty: none */
     const char *cmdline;          /* never NULL */
-    uint64_t memory;              /* bytes; this and all other sizes: whole pages of 4 KiB */
-    uint64_t min;                 /* bytes, never reclaimed below */
-    uint64_t max;                 /* bytes resident at most; 0: no limit */
-    uint64_t tmem;                /* bytes that persistent tmem pools may hold; 0: no tmem */
+    struct config_module module[CONFIG_MODULES_MAX];
+    uint32_t modules;
+    uint64_t memory; /* bytes; this and all other sizes: whole pages of 4 KiB */
+    uint64_t min;    /* bytes, never reclaimed below */
+    uint64_t max;    /* bytes resident at most; 0: no limit */
+    uint64_t tmem;   /* bytes that persistent tmem pools may hold; 0: no tmem */
     uint32_t vcpus;
     uint32_t shares;
     uint32_t cpu_shares;        /* of CPUs; 0: the same as shares */
@@ -63,8 +72,8 @@ struct config {
     unsigned pool_line, store_line; /* where they are set; 0: nowhere */
     uint32_t vm_count;
     struct vm_config vm[CONFIG_VMS_MAX];
-    char cmdlines[CONFIG_CMDLINES]; /* one behind the other, each with its NUL */
-    uint32_t cmdlines_used;
+    char texts[CONFIG_TEXTS]; /* one behind the other, each with its NUL */
+    uint32_t texts_used;
     struct disk_config disk[CONFIG_DISKS]; /* of one VM after the other */
     uint32_t disks_used;
 };

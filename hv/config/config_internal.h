@@ -31,8 +31,6 @@ struct config_parser {
 
 struct config_key {
     const char *name;
-    unsigned numbers; /* 0: one key; else keys NAME0 and so on, so many, and set() sees to it that
-                         each comes once */
     /* False: it is reported. */
     bool (*set)(struct config_parser *p, const char *value);
 };
@@ -56,6 +54,8 @@ bool config_value_number(struct config_parser *p, const char *value, uint32_t le
 bool config_value_choice(struct config_parser *p, const char *value, const char *first,
                          const char *other, bool *second);
 bool config_value_file(struct config_parser *p, const char *value, char out[CONFIG_PATH_MAX]);
+/* Keeps the text in config->texts; *kept is where it lies. */
+bool config_value_text(struct config_parser *p, const char *value, const char **kept);
 bool config_value_store(struct config_parser *p, const char *value, char out[CONFIG_STORE_MAX]);
 /* DEVICE[,ro][,share] */
 bool config_value_disk(struct config_parser *p, const char *value, struct disk_config *out);

@@ -65,22 +65,32 @@ static bool create_vcpus(struct vm *vm)
     return true;
 }
 
+/* NULL, and no bytes: there is no file of that name, which is that of none. */
+static const void *file_data(const char *path, size_t *bytes)
+{
+    const struct handover_file *file = machine_file(path);
+
+    *bytes = file != NULL ? file->bytes : 0;
+    return file != NULL ? arch_ptr(hpa(file->address)) : NULL;
+}
+
 /* Or leaves it to a later poll, if enough others are loading.  False: the log says why. */
 static bool begin_load(struct vm *vm)
 {
     char error[GUEST_LOAD_ERROR_MAX];
-    const struct handover_file *kernel = machine_file(vm->config->kernel);
-    const struct handover_file *initrd = machine_file(vm->config->initrd);
     struct guest_image image = {.cmdline = vm->config->cmdline};
 
     if (loads == LOADS_MAX) {
         return true;
     }
-    image.kernel = arch_ptr(hpa(kernel->address));
-    image.kernel_bytes = kernel->bytes;
-    if (initrd != NULL) {
-        image.initrd = arch_ptr(hpa(initrd->address));
-        image.initrd_bytes = initrd->bytes;
+    image.kernel = file_data(vm->config->kernel, &image.kernel_bytes);
+    image.initrd = file_data(vm->config->initrd, &image.initrd_bytes);
+    for (; image.modules < vm->config->modules; image.modules++) {
+        const struct config_module *module = &vm->config->module[image.modules];
+        struct guest_module *out = &image.module[image.modules];
+
+        out->data = file_data(module->path, &out->bytes);
+        out->words = module->words;
     }
     vm->run.load = guest_load_start(vm, &image, error);
     if (vm->run.load == NULL) {

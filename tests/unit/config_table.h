@@ -70,13 +70,13 @@ ROW(VM, ""), ROW("[host]\n" VM, ""), ROW("\357\273\277[host]\npool=64M\n" VM, ""
                                    "console, when-idle, panic\n"),
     ROW(VM "disk = x\n",
         "c:4: unknown key 'disk': expected one of kernel, memory, min, max, initrd, cmdline, "
-        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, diskN\n"),
+        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN\n"),
     ROW(VM "Memory = 1M\n",
         "c:4: unknown key 'Memory': expected one of kernel, memory, min, max, initrd, cmdline, "
-        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, diskN\n"),
+        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN\n"),
     ROW(VM "pool = 64M\n",
         "c:4: unknown key 'pool': expected one of kernel, memory, min, max, initrd, cmdline, "
-        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, diskN\n"),
+        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN\n"),
     ROW("[host]\nkernel = k\n" VM, "c:2: unknown key 'kernel': expected one of pool, store, "
                                    "format, console, when-idle, panic\n"),
     ROW("[host]\npool = 64M\npool = 64M\n" VM,
@@ -412,10 +412,10 @@ ROW(VM, ""), ROW("[host]\n" VM, ""), ROW("\357\273\277[host]\npool=64M\n" VM, ""
         "c:5: disk0: expected each key once in a section, first in line 4\n"),
     ROW(VM "disk16 = nvme1\n",
         "c:4: unknown key 'disk16': expected one of kernel, memory, min, max, initrd, cmdline, "
-        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, diskN\n"),
+        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN\n"),
     ROW(VM "disk01 = nvme1\n",
         "c:4: unknown key 'disk01': expected one of kernel, memory, min, max, initrd, cmdline, "
-        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, diskN\n"),
+        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN\n"),
     ROW("[host]\ndisk0 = nvme1\n" VM, "c:2: unknown key 'disk0': expected one of pool, store, "
                                       "format, console, when-idle, panic\n"),
 
