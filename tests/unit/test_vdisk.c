@@ -433,7 +433,7 @@ static void run(unsigned rounds)
 
 /* ---- tests ---- */
 
-static void test_random(void **state)
+static void guest_disk_random(void **state)
 {
     static const struct table_format *const formats[] = {SUPPORT_FORMATS};
 
@@ -480,7 +480,7 @@ static void test_errors(void **state)
 
 /* Given up in the middle: done() is not called, nothing is in flight when it is idle, and the
  * memory is the guest's alone again. */
-static void test_reset_in_the_middle(void **state)
+static void guest_disk_reset_in_the_middle(void **state)
 {
     (void)state;
     support_seed(4);
@@ -511,7 +511,7 @@ static void test_reset_in_the_middle(void **state)
 }
 
 /* The VM ends while pages are DMA targets: they are not freed before. */
-static void test_end_in_the_middle(void **state)
+static void guest_disk_end_in_the_middle(void **state)
 {
     (void)state;
     support_seed(5);
@@ -568,7 +568,7 @@ static enum vdisk_status result_of(struct vdisk_request *request)
 }
 
 /* What a guest may ask for that cannot be. */
-static void test_refused(void **state)
+static void guest_disk_refused(void **state)
 {
     static const struct {
         enum vdisk_op op;
@@ -609,7 +609,7 @@ static void test_refused(void **state)
     down();
 }
 
-static void test_zero_ranges(void **state)
+static void guest_disk_zero_ranges(void **state)
 {
     static const struct {
         struct vdisk_range range;
@@ -656,7 +656,7 @@ static void test_get_id(void **state)
 }
 
 /* FLUSH saves what has been written; without a cache each write is saved when it is done. */
-static void test_flush(void **state)
+static void guest_disk_flush(void **state)
 {
     (void)state;
     support_seed(9);
@@ -702,15 +702,15 @@ static void test_lost_page(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),
+        cmocka_unit_test(guest_disk_random),
         cmocka_unit_test(test_blocks_of_4k),
         cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_reset_in_the_middle),
-        cmocka_unit_test(test_end_in_the_middle),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_zero_ranges),
+        cmocka_unit_test(guest_disk_reset_in_the_middle),
+        cmocka_unit_test(guest_disk_end_in_the_middle),
+        cmocka_unit_test(guest_disk_refused),
+        cmocka_unit_test(guest_disk_zero_ranges),
         cmocka_unit_test(test_get_id),
-        cmocka_unit_test(test_flush),
+        cmocka_unit_test(guest_disk_flush),
         cmocka_unit_test(test_lost_page),
     };
 
