@@ -10,7 +10,7 @@ from machine import BUILD, Failure, guest_file
 
 FILES = (f"{VMLINUZ}=\\guest\\vmlinuz", f"{guest_file('initrd-virtio.img')}=\\guest\\initrd.img")
 MODULES = ",".join(f"/lib/virtio{name}.ko" for name in
-                   ("", "_ring", "_pci_legacy_dev", "_pci_modern_dev", "_pci", "_blk"))
+                   ("_ring", "", "_pci_legacy_dev", "_pci_modern_dev", "_pci", "_blk"))
 
 # 40 MiB in a tmpfs and twice as much in files: more than the pool has, so pages leave while disks
 # write to others.  The files are read again with an empty page cache.
