@@ -9,6 +9,7 @@
 #include "hv/loop.h"
 #include "hv/vdev/testdev.h"
 #include "hv/vdev/virtio/vballoon.h"
+#include "hv/vdev/virtio/vblk.h"
 #include "hv/vdev/virtio/vrng.h"
 
 /* ---- what connects them ---- */
@@ -68,6 +69,25 @@ static bool create_balloon(struct vm_devices *devices, const struct vm *vm)
     return devices->balloon != NULL && add_virtio(devices, &devices->balloon->device);
 }
 
+/* Where the configuration wants them: diskN at VM_SLOT_BLOCK + N. */
+static bool create_disks(struct vm_devices *devices)
+{
+    struct vm *vm = devices->vm;
+
+    for (unsigned i = 0; i < vm->run.disk_count; i++) {
+        const struct vm_disk *disk = &vm->run.disk[i];
+        struct virtio_device *device =
+            vblk_create(vm, &devices->pci, (uint8_t)((VM_SLOT_BLOCK + disk->number) << 3),
+                        disk->device, disk->read_only);
+
+        if (device == NULL) {
+            return false;
+        }
+        devices->virtio[devices->virtio_count++] = device;
+    }
+    return true;
+}
+
 static bool init_all(struct vm_devices *devices, struct vm *vm)
 {
     bus_init(&devices->ports, devices->low_ports, VM_DEVICES_LOW_PORTS);
@@ -80,7 +100,7 @@ static bool init_all(struct vm_devices *devices, struct vm *vm)
            vpci_init(&devices->pci, vm, &devices->lines, &devices->ports, &devices->memory) &&
            (!arch_has_random() ||
             add_virtio(devices, vrng_create(&devices->pci, VM_SLOT_RNG << 3))) &&
-           create_balloon(devices, vm) && testdev_create(devices);
+           create_balloon(devices, vm) && create_disks(devices) && testdev_create(devices);
 }
 
 static void destroy_virtio(struct vm_devices *devices)

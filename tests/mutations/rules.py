@@ -454,6 +454,39 @@ DISK_RULES = (
      "reset_that_does_not_end"),
 )
 
+# A guest's disk (hv/vdev/disk/).
+VDISK = "hv/vdev/disk/vdisk.c"
+VDISK_RULES = (
+    ("guest disks: what a disk has written into a page is dirty", VDISK,
+     "io->block.op == BLOCK_READ);",
+     "false);",
+     "guest_disk_random"),
+    ("guest disks: nobody is told of what was given up", VDISK,
+     "    give_up(&disk->sent);\n",
+     "",
+     "guest_disk_reset_in_the_middle"),
+    ("guest disks: idle is when the last I/O has ended", VDISK,
+     "    bool idle = disk->open == 0;",
+     "    bool idle = list_empty(&disk->waiting);",
+     "guest_disk_end_in_the_middle"),
+    ("guest disks: a write without a cache is flushed before it is done", VDISK,
+     "    return disk->write_through && writes && !request->flushing && !vdisk_is_over(request);",
+     "    return false;",
+     "guest_disk_flush"),
+    ("guest disks: a read-only disk is not written", VDISK,
+     "        return !disk->read_only && vdisk_on_disk(",
+     "        return vdisk_on_disk(",
+     "guest_disk_zero_ranges"),
+    ("guest disks: sectors lie on the disk", VDISK,
+     "           sector <= all - sectors;",
+     "           true;",
+     "guest_disk_refused"),
+    ("guest disks: only whole pages are overwritten", "hv/vdev/disk/vdisk_issue.c",
+     "    if (bytes == PAGE_SIZE && request->op == VDISK_READ) {",
+     "    if (request->op == VDISK_READ) {",
+     "guest_disk_random"),
+)
+
 VM_RULES = (
     ("vm: a run finds nothing of the one before", "hv/vm/start.c",
      "    memset(&vm->run, 0, sizeof(vm->run));",
@@ -521,4 +554,5 @@ DEVICE_RULES = (
      "test_rate"),
 )
 
-RULES = TMEM_RULES + CORE_RULES + BALLOON_RULES + STORE_RULES + PROMISE_RULES + DISK_RULES + VM_RULES + DEVICE_RULES
+RULES = TMEM_RULES + CORE_RULES + BALLOON_RULES + STORE_RULES + PROMISE_RULES + DISK_RULES + VDISK_RULES + \
+    VM_RULES + DEVICE_RULES

@@ -11,6 +11,7 @@
 #include "hv/timer.h"
 #include "hv/vdev/access.h"
 #include "mm/env.h"
+#include "mm/frame/frame_alloc.h"
 
 struct vdev_fake vfake;
 
@@ -187,14 +188,14 @@ enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *f
     (void)space;
     (void)how;
     (void)waiter;
-    if (!owned(gfn_to_gpa(page), PAGE_SIZE)) {
+    if (vfake.no_pins || !owned(gfn_to_gpa(page), PAGE_SIZE)) {
         return MM_NO_MEMSLOT;
     }
     if (waits()) {
         return MM_WAIT;
     }
-    *frame = pfn(page.v);
     vfake.pins++;
+    *frame = pfn(page.v);
     return MM_OK;
 }
 
@@ -202,15 +203,48 @@ void space_unpin(struct space *space, gfn_t page, bool written)
 {
     (void)space;
     (void)written;
-    if (!owned(gfn_to_gpa(page), PAGE_SIZE) || vfake.pins == 0) {
+    if (vfake.pins-- == 0 || !owned(gfn_to_gpa(page), PAGE_SIZE)) {
         abort();
     }
-    vfake.pins--;
 }
+
+/* Frames of the hypervisor's own: beyond the guest's. */
+#define OWN_FIRST 0x100000u
+static uint8_t own[160][PAGE_SIZE];
+static bool own_used[ARRAY_SIZE(own)];
 
 void *mm_frame_ptr(pfn_t frame)
 {
-    return vfake.memory + frame.v * PAGE_SIZE;
+    return frame.v >= OWN_FIRST ? own[frame.v - OWN_FIRST] : vfake.memory + (frame.v << PAGE_SHIFT);
+}
+
+bool __wrap_frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out);
+bool __wrap_frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out)
+{
+    (void)use;
+    (void)flags;
+    if (order != 0 || vfake.own_frames == vfake.own_most) {
+        return false;
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(own); i++) {
+        if (!own_used[i]) {
+            own_used[i] = true;
+            vfake.own_frames++;
+            memset(own[i], 0, PAGE_SIZE);
+            *out = pfn(OWN_FIRST + i);
+            return true;
+        }
+    }
+    return false;
+}
+
+void frame_free(pfn_t first)
+{
+    if (first.v < OWN_FIRST || !own_used[first.v - OWN_FIRST]) {
+        abort();
+    }
+    own_used[first.v - OWN_FIRST] = false;
+    vfake.own_frames--;
 }
 
 void waiter_end_turn(struct mm_waiter *waiter)
@@ -259,6 +293,7 @@ void vfake_start(unsigned vcpus)
 {
     memset(&vfake, 0, sizeof(vfake));
     vfake.clock_ns = 1000000000;
+    vfake.own_most = ARRAY_SIZE(own);
     timer_init_cpus();
     vfake.vm.name = "fake";
     vfake.vm.cmos = &vfake.cmos;
@@ -333,4 +368,11 @@ void vfake_memory(uint64_t bytes)
     vfake.memory = calloc(1, bytes);
     vfake.memory_bytes = bytes;
     vfake.vm.memory_pages = bytes >> PAGE_SHIFT;
+}
+
+void vm_lose_page(struct vm *vm, const char *format, ...)
+{
+    (void)vm;
+    (void)format;
+    vfake.lost_pages++;
 }

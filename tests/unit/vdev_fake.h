@@ -49,6 +49,9 @@ struct vdev_fake {
     /* backend->privilege, runs_64bit */
     unsigned ring;
     bool narrow;
+    unsigned lost_pages;           /* vm_lose_page */
+    unsigned own_frames, own_most; /* allocated, and how many may be */
+    bool no_pins;                  /* space_pin() answers MM_NO_MEMSLOT */
     /* backend->set_state */
     unsigned states;
     struct guest_state state;
