@@ -128,12 +128,30 @@ static void file_add(const char *path)
     h->file_count++;
 }
 
-static bool names_file(const struct config_line *line)
+static bool is_blank(char c)
 {
-    size_t length = string_length(line->value);
+    return c == ' ' || c == '\t';
+}
 
-    return line->kind == CONFIG_LINE_KEY && length != 0 && length < HANDOVER_PATH_MAX &&
-           (path_same(line->name, "kernel") || path_same(line->name, "initrd"));
+/* The file that the line names; of a module, words of its own follow.  False: it names none. */
+static bool names_file(const struct config_line *line, char path[HANDOVER_PATH_MAX])
+{
+    bool module = path_same(line->name, "module");
+    size_t length = 0;
+
+    if (line->kind != CONFIG_LINE_KEY ||
+        !(module || path_same(line->name, "kernel") || path_same(line->name, "initrd"))) {
+        return false;
+    }
+    while (line->value[length] != '\0' && !(module && is_blank(line->value[length]))) {
+        length++;
+    }
+    if (length == 0 || length >= HANDOVER_PATH_MAX) {
+        return false;
+    }
+    memcpy(path, line->value, length);
+    path[length] = '\0';
+    return true;
 }
 
 void files_load(void)
@@ -141,6 +159,7 @@ void files_load(void)
     struct handover *h = loader.handover;
     static struct config_line line;
     struct config_text text;
+    char path[HANDOVER_PATH_MAX];
 
     volume_open();
     if (!file_read(CONFIG_NAME, &h->file[0])) {
@@ -153,8 +172,8 @@ void files_load(void)
     }
     config_text_start(&text, (const char *)(uintptr_t)h->file[0].address, h->file[0].bytes);
     while (config_text_next(&text, &line)) {
-        if (names_file(&line)) {
-            file_add(line.value);
+        if (names_file(&line, path)) {
+            file_add(path);
         }
     }
 }

@@ -22,7 +22,7 @@
 
 #define HANDOVER_MAX_CPUS   64
 #define HANDOVER_MAX_RANGES 256
-#define HANDOVER_MAX_FILES  65 /* spillway.conf, kernel and initrd of 32 VMs */
+#define HANDOVER_MAX_FILES  640 /* spillway.conf, kernel and initrd of 256 VMs, and some modules */
 #define HANDOVER_PATH_MAX   120
 
 enum handover_memory {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "hv/fair.h"
 
+#include "base/bits.h"
 #include "base/log.h"
 
 #define UNIT        4096u      /* virtual ns of one ns at weight 1 */
@@ -8,7 +9,8 @@
 #define PREEMPT_NS  500000ull  /* so much further must one be that gives way to one that wakes */
 /* A group that ran all the time may be behind by so much: it has one CPU, and its share is more. */
 #define OWED_NS (8 * FAIR_SLICE_NS)
-#define LOOK    4u /* groups looked at for one that ran on this CPU */
+/* So many groups, and of each so many members, are looked at for one that ran on this CPU. */
+#define LOOK 4u
 
 /* Is virtual time a before b? */
 static bool before(uint64_t a, uint64_t b)
@@ -37,6 +39,16 @@ static int compare(const struct fair_group *a, const struct fair_group *b)
 
 RB_GENERATE_STATIC(fair_tree, fair_group, link, compare)
 
+static int compare_members(const struct fair_member *a, const struct fair_member *b)
+{
+    if (a->vtime != b->vtime) {
+        return before(a->vtime, b->vtime) ? -1 : 1;
+    }
+    return a->order < b->order ? -1 : a->order > b->order;
+}
+
+RB_GENERATE_STATIC(fair_members, fair_member, link, compare_members)
+
 static void insert(struct fair_queue *queue, struct fair_group *group)
 {
     group->order = queue->order++;
@@ -52,13 +64,12 @@ void fair_init(struct fair_queue *queue, unsigned cpus)
 void fair_group_init(struct fair_group *group, uint32_t weight)
 {
     *group = (struct fair_group){.weight = weight};
-    list_init(&group->members);
+    RB_INIT(&group->members);
 }
 
 void fair_member_init(struct fair_member *member, struct fair_group *group)
 {
     *member = (struct fair_member){.group = group};
-    list_init(&member->link);
 }
 
 void fair_set_weight(struct fair_queue *queue, struct fair_group *group, uint32_t weight)
@@ -100,9 +111,11 @@ void fair_enqueue(struct fair_queue *queue, struct fair_member *member, bool wok
     struct fair_group *group = member->group;
     uint64_t credit = fair_slice(queue) / 2;
 
-    ASSERT(list_empty(&member->link));
+    ASSERT(!member->waits);
+    member->waits = true;
     member->vtime = place(member->vtime, group->now, woken ? credit : OWED_NS, 2 * FAIR_SLICE_NS);
-    list_push_back(&group->members, &member->link);
+    member->order = queue->order++;
+    RB_INSERT(fair_members, &group->members, member);
     queue->waiting++;
     if (group->waiting++ == 0) {
         /* The most that it can be ahead: each running member may have used a slice since `now`, and
@@ -117,44 +130,48 @@ void fair_enqueue(struct fair_queue *queue, struct fair_member *member, bool wok
 
 void fair_put_last(struct fair_member *member)
 {
-    LIST_FOR_EACH (link, &member->group->members) {
-        const struct fair_member *other = LIST_ENTRY(link, struct fair_member, link);
+    struct fair_members *members = &member->group->members;
+    const struct fair_member *last;
 
-        if (other != member) {
-            member->vtime = later(member->vtime, other->vtime + AFFINITY_NS + 1);
-        }
+    RB_REMOVE(fair_members, members, member);
+    last = RB_MAX(fair_members, members);
+    if (last != NULL) {
+        member->vtime = later(member->vtime, last->vtime + AFFINITY_NS + 1);
     }
+    RB_INSERT(fair_members, members, member);
 }
 
 void fair_put_first(struct fair_member *member)
 {
-    LIST_FOR_EACH (link, &member->group->members) {
-        const struct fair_member *other = LIST_ENTRY(link, struct fair_member, link);
+    struct fair_members *members = &member->group->members;
+    const struct fair_member *first;
 
-        if (other != member && !before(member->vtime, other->vtime - AFFINITY_NS)) {
-            member->vtime = other->vtime - AFFINITY_NS - 1;
-        }
+    RB_REMOVE(fair_members, members, member);
+    first = RB_MIN(fair_members, members);
+    if (first != NULL && !before(member->vtime, first->vtime - AFFINITY_NS)) {
+        member->vtime = first->vtime - AFFINITY_NS - 1;
     }
+    RB_INSERT(fair_members, members, member);
 }
 
 /* ---- picking -------------------------------------------------------------------------------- */
 
-/* The member with the least virtual time, where having run on that CPU counts for some. */
-static struct fair_member *choose_member(const struct fair_group *group, unsigned cpu)
+/* The member with the least virtual time, where having run on that CPU counts for some.  Of those
+ * that the first one is so little ahead of, a few are looked at. */
+static struct fair_member *choose_member(struct fair_group *group, unsigned cpu)
 {
-    struct fair_member *best = NULL;
-    uint64_t least = 0;
+    struct fair_member *first = RB_MIN(fair_members, &group->members), *member = first;
 
-    LIST_FOR_EACH (link, &group->members) {
-        struct fair_member *member = LIST_ENTRY(link, struct fair_member, link);
-        uint64_t vtime = member->vtime - (member->cpu == cpu ? AFFINITY_NS : 0);
-
-        if (best == NULL || before(vtime, least)) {
-            best = member;
-            least = vtime;
+    for (unsigned i = 0; i < LOOK && member != NULL; i++) {
+        if (!before(member->vtime - AFFINITY_NS, first->vtime)) {
+            break;
         }
+        if (member->cpu == cpu) {
+            return member;
+        }
+        member = RB_NEXT(fair_members, &group->members, member);
     }
-    return best;
+    return first;
 }
 
 /* Is the group so little behind the first one that it may go before it, by either's weight? */
@@ -197,7 +214,8 @@ static void begin_running(struct fair_queue *queue, struct fair_member *member, 
 {
     struct fair_group *group = member->group;
 
-    list_remove(&member->link);
+    RB_REMOVE(fair_members, &group->members, member);
+    member->waits = false;
     queue->waiting--;
     queue->running++;
     if (--group->waiting == 0) {
@@ -236,11 +254,22 @@ struct fair_member *fair_pick_of(struct fair_queue *queue, struct fair_group *gr
 
 /* ---- running -------------------------------------------------------------------------------- */
 
+static void charge_member(struct fair_member *member, uint64_t ns)
+{
+    if (member->waits) {
+        RB_REMOVE(fair_members, &member->group->members, member);
+    }
+    member->vtime += ns;
+    if (member->waits) {
+        RB_INSERT(fair_members, &member->group->members, member);
+    }
+}
+
 void fair_charge(struct fair_queue *queue, struct fair_member *member, uint64_t ns)
 {
     struct fair_group *group = member->group;
 
-    member->vtime += ns;
+    charge_member(member, ns);
     if (group->waiting != 0) {
         RB_REMOVE(fair_tree, &queue->tree, group);
     } else if (group->running != 0) {

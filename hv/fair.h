@@ -2,7 +2,7 @@
 /*
  * Fair shares of CPU time, in two levels: VMs by weight, and the vCPUs of a VM alike.
  *
- *     queue --tree, least virtual time first--> group (VM) --list--> member (vCPU that waits)
+ *     queue --tree--> group (VM) --tree--> member (vCPU that waits); least virtual time first
  *
  * Start-time fair queueing (Goyal, Vin, Cheng, "Start-Time Fair Queueing", 1996).  A group's
  * virtual time is the CPU time of its members divided by its weight; the group with least comes
@@ -26,7 +26,6 @@
 #ifndef SPILLWAY_HV_FAIR_H
 #define SPILLWAY_HV_FAIR_H
 
-#include "base/list.h"
 #include "base/tree.h"
 #include "base/types.h"
 
@@ -38,21 +37,25 @@
 #define FAIR_PERIOD_NS    40000000ull
 #define FAIR_LAG_NS       100000000ull
 
+struct fair_member {
+    RB_ENTRY(fair_member) link; /* in its group's tree while it waits */
+    struct fair_group *group;
+    uint64_t vtime;
+    uint64_t order; /* of those with the same vtime, who came first */
+    bool waits;     /* it is in that tree */
+    unsigned cpu;   /* runs there, or ran there last */
+};
+
+RB_HEAD(fair_members, fair_member);
+
 struct fair_group {
     RB_ENTRY(fair_group) link; /* in the queue's tree while members wait */
     uint64_t vtime;
     uint64_t order; /* of those with the same vtime, who came first */
     uint32_t weight;
-    unsigned waiting, running; /* members */
-    struct list members;       /* that wait, first come first */
-    uint64_t now;              /* virtual time of the members */
-};
-
-struct fair_member {
-    struct list link;
-    struct fair_group *group;
-    uint64_t vtime;
-    unsigned cpu; /* runs there, or ran there last */
+    unsigned waiting, running;   /* members */
+    struct fair_members members; /* that wait */
+    uint64_t now;                /* virtual time of the members */
 };
 
 RB_HEAD(fair_tree, fair_group);

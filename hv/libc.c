@@ -12,9 +12,7 @@
 
 #include "base/lock.h"
 #include "base/log.h"
-#include "base/types.h"
-
-#define HEAP_BYTES (1024 * 1024)
+#include "hv/libc.h"
 
 void *sbrk(ptrdiff_t increment);
 void *_sbrk_r(struct _reent *reent, ptrdiff_t increment);
@@ -22,11 +20,17 @@ _Noreturn void __stack_chk_fail(void);
 void __malloc_lock(struct _reent *reent);
 void __malloc_unlock(struct _reent *reent);
 
-static uint8_t heap[HEAP_BYTES] __attribute__((aligned(16)));
-static size_t heap_used;
+static uint8_t *heap;
+static size_t heap_bytes, heap_used;
 static struct spinlock malloc_lock = SPINLOCK_INIT(RANK_LOG, "malloc");
 
 uintptr_t __stack_chk_guard;
+
+void heap_init(void *memory, size_t bytes)
+{
+    heap = memory;
+    heap_bytes = bytes;
+}
 
 void __stack_chk_fail(void)
 {
@@ -35,7 +39,7 @@ void __stack_chk_fail(void)
 
 void *sbrk(ptrdiff_t increment)
 {
-    if (increment < 0 || (size_t)increment > HEAP_BYTES - heap_used) {
+    if (increment < 0 || (size_t)increment > heap_bytes - heap_used) {
         errno = ENOMEM;
         return (void *)-1;
     }

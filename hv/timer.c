@@ -6,29 +6,38 @@
 #include "base/lock.h"
 #include "hv/arch.h"
 
-/*
- * Per CPU: a list sorted by deadline.  A machine has a few timers a vCPU, so a list is enough.
- * `running` is the timer whose fire() this CPU is in.
- */
+RB_HEAD(timer_tree, timer);
+
+/* Per CPU: a tree by deadline.  `running` is the timer whose fire() this CPU is in. */
 static struct {
-    struct spinlock lock; /* list, and the link/deadline/cpu of the timers in it */
-    struct list list;
+    struct spinlock lock; /* tree, order, and the link/deadline/order/cpu of the timers in it */
+    struct timer_tree tree;
+    uint64_t order;
     _Atomic(struct timer *) running;
-    _Atomic uint64_t next; /* first deadline of the list */
+    _Atomic uint64_t next; /* first deadline of the tree */
 } __attribute__((aligned(64))) timers_of[MAX_CPUS];
+
+static int compare(const struct timer *a, const struct timer *b)
+{
+    if (a->deadline_ns != b->deadline_ns) {
+        return a->deadline_ns < b->deadline_ns ? -1 : 1;
+    }
+    return a->order < b->order ? -1 : a->order > b->order;
+}
+
+RB_GENERATE_STATIC(timer_tree, timer, link, compare)
 
 void timer_init_cpus(void)
 {
     for (unsigned i = 0; i < MAX_CPUS; i++) {
         spin_init(&timers_of[i].lock, RANK_TIMER, "timers");
-        list_init(&timers_of[i].list);
+        RB_INIT(&timers_of[i].tree);
         atomic_init(&timers_of[i].next, TIMER_NEVER);
     }
 }
 
 void timer_init(struct timer *timer, void (*fire)(struct timer *timer))
 {
-    list_init(&timer->link);
     timer->deadline_ns = TIMER_NEVER;
     timer->cpu = 0;
     timer->fire = fire;
@@ -36,13 +45,10 @@ void timer_init(struct timer *timer, void (*fire)(struct timer *timer))
 
 static void unlock(unsigned cpu)
 {
-    struct list *head = &timers_of[cpu].list;
-    uint64_t next = TIMER_NEVER;
+    const struct timer *first = RB_MIN(timer_tree, &timers_of[cpu].tree);
 
-    if (!list_empty(head)) {
-        next = LIST_ENTRY(head->next, struct timer, link)->deadline_ns;
-    }
-    atomic_store_explicit(&timers_of[cpu].next, next, memory_order_relaxed);
+    atomic_store_explicit(&timers_of[cpu].next, first != NULL ? first->deadline_ns : TIMER_NEVER,
+                          memory_order_relaxed);
     spin_unlock(&timers_of[cpu].lock);
 }
 
@@ -60,15 +66,22 @@ static unsigned lock_owner(struct timer *timer)
     }
 }
 
-static void insert_sorted(struct list *head, struct timer *timer)
+/* The lock of that CPU, which has the timer, is held. */
+static void disarm(struct timer *timer, unsigned cpu)
 {
-    struct list *at = head;
-
-    while (at->prev != head &&
-           LIST_ENTRY(at->prev, struct timer, link)->deadline_ns > timer->deadline_ns) {
-        at = at->prev;
+    if (timer->deadline_ns != TIMER_NEVER) {
+        RB_REMOVE(timer_tree, &timers_of[cpu].tree, timer);
+        timer->deadline_ns = TIMER_NEVER;
     }
-    list_push_back(at, &timer->link);
+}
+
+static void arm(struct timer *timer, unsigned cpu, uint64_t deadline_ns)
+{
+    timer->deadline_ns = deadline_ns;
+    timer->order = timers_of[cpu].order++;
+    if (deadline_ns != TIMER_NEVER) {
+        RB_INSERT(timer_tree, &timers_of[cpu].tree, timer);
+    }
 }
 
 void timer_set(struct timer *timer, uint64_t deadline_ns)
@@ -76,17 +89,13 @@ void timer_set(struct timer *timer, uint64_t deadline_ns)
     unsigned self = arch_cpu_id();
     unsigned cpu = lock_owner(timer);
 
-    list_remove(&timer->link);
-    timer->deadline_ns = TIMER_NEVER;
+    disarm(timer, cpu);
     __atomic_store_n(&timer->cpu, self, __ATOMIC_RELAXED);
     unlock(cpu);
 
     cpu = lock_owner(timer);
-    list_remove(&timer->link);
-    timer->deadline_ns = deadline_ns;
-    if (deadline_ns != TIMER_NEVER) {
-        insert_sorted(&timers_of[cpu].list, timer);
-    }
+    disarm(timer, cpu); /* another CPU may have set it in between */
+    arm(timer, cpu, deadline_ns);
     unlock(cpu);
 }
 
@@ -94,8 +103,7 @@ void timer_cancel(struct timer *timer)
 {
     unsigned cpu = lock_owner(timer);
 
-    list_remove(&timer->link);
-    timer->deadline_ns = TIMER_NEVER;
+    disarm(timer, cpu);
     unlock(cpu);
 }
 
@@ -116,21 +124,18 @@ uint64_t timer_next(void)
     return atomic_load_explicit(&timers_of[arch_cpu_id()].next, memory_order_relaxed);
 }
 
-/* The first timer that is due, taken off this CPU's list; or NULL. */
+/* The first timer that is due, taken off this CPU's tree; or NULL. */
 static struct timer *take_due(unsigned cpu)
 {
-    struct timer *due = NULL;
+    struct timer *due;
 
     spin_lock(&timers_of[cpu].lock);
-    if (!list_empty(&timers_of[cpu].list)) {
-        struct timer *first = LIST_ENTRY(timers_of[cpu].list.next, struct timer, link);
-
-        if (first->deadline_ns <= arch_clock_ns()) {
-            due = first;
-            list_remove(&due->link);
-            due->deadline_ns = TIMER_NEVER;
-            atomic_store(&timers_of[cpu].running, due);
-        }
+    due = RB_MIN(timer_tree, &timers_of[cpu].tree);
+    if (due != NULL && due->deadline_ns <= arch_clock_ns()) {
+        disarm(due, cpu);
+        atomic_store(&timers_of[cpu].running, due);
+    } else {
+        due = NULL;
     }
     unlock(cpu);
     return due;

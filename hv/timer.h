@@ -8,15 +8,16 @@
 #ifndef SPILLWAY_HV_TIMER_H
 #define SPILLWAY_HV_TIMER_H
 
-#include "base/list.h"
+#include "base/tree.h"
 #include "base/types.h"
 
 #define TIMER_NEVER UINT64_MAX
 
 struct timer {
-    struct list link;
+    RB_ENTRY(timer) link; /* in a CPU's tree while it is armed */
     uint64_t deadline_ns; /* TIMER_NEVER: not armed */
-    unsigned cpu;         /* whose list holds it */
+    uint64_t order;       /* of those with the same deadline, who was set first */
+    unsigned cpu;         /* whose tree holds it */
     void (*fire)(struct timer *timer);
 };
 

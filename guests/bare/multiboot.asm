@@ -16,13 +16,20 @@ main:
         mov     edi, cmdline_text
         call    starts_with
         EXPECT  e, "command line"
-        cmp     dword [ebp + 20], 1
+        cmp     dword [ebp + 20], MODULES
         EXPECT  e, "number of modules"
-        mov     esi, [ebp + 24]
-        mov     esi, [esi]
-        mov     edi, module_text
-        call    starts_with
-        EXPECT  e, "module"
+        mov     ebx, [ebp + 24]
+        xor     ecx, ecx
+.module:
+        mov     eax, [ebx]
+        mov     edx, [ebx + 4]
+        sub     edx, eax
+        mov     esi, [ebx + 8]
+        call    check_module
+        add     ebx, 16
+        inc     ecx
+        cmp     ecx, MODULES
+        jb      .module
         mov     esi, [ebp + 48]     ; memory map
         mov     edi, [ebp + 44]
         add     edi, esi

@@ -20,13 +20,19 @@ main:
         mov     edi, cmdline_text
         call    starts_with
         EXPECT  e, "command line"
-        cmp     dword [ebp + 12], 1
+        cmp     dword [ebp + 12], MODULES
         EXPECT  e, "number of modules"
-        mov     esi, [ebp + 16]
-        mov     esi, [esi]
-        mov     edi, module_text
-        call    starts_with
-        EXPECT  e, "module"
+        mov     ebx, [ebp + 16]
+        xor     ecx, ecx
+.module:
+        mov     eax, [ebx]
+        mov     edx, [ebx + 8]
+        mov     esi, [ebx + 16]
+        call    check_module
+        add     ebx, 32
+        inc     ecx
+        cmp     ecx, MODULES
+        jb      .module
         mov     esi, [ebp + 32]
         cmp     dword [esi], 'RSD '
         EXPECT  e, "ACPI root pointer"

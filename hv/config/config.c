@@ -15,7 +15,6 @@
 #define MIB           (1024 * 1024ull)
 #define POOL_MIN      (16 * MIB)
 #define VM_MEMORY_MAX (1024 * 1024 * MIB)
-#define VCPUS_MAX     8
 
 static bool set_yes_no(struct config_parser *p, const char *value, bool *out)
 {
@@ -97,7 +96,29 @@ static bool set_cmdline(struct config_parser *p, const char *value)
         snprintf(got, sizeof(got), "%lu characters", (unsigned long)strlen(value));
         return config_bad_value(p, got, "at most 4095 characters");
     }
-    strcpy(p->vm->cmdline, value);
+    return config_value_text(p, value, &p->vm->cmdline);
+}
+
+/* A path, and behind it words that are the module's own. */
+static bool set_module(struct config_parser *p, const char *value)
+{
+    size_t length = strcspn(value, " \t");
+    struct config_module *module = &p->vm->module[p->vm->modules];
+    char path[CONFIG_PATH_MAX], file[CONFIG_PATH_MAX], expected[32];
+
+    if (p->vm->modules == CONFIG_MODULES_MAX) {
+        snprintf(expected, sizeof(expected), "at most %u modules", CONFIG_MODULES_MAX);
+        return config_bad_value(p, value, expected);
+    }
+    snprintf(path, sizeof(path), "%.*s", (int)MIN(length, sizeof(path)), value);
+    if (length >= CONFIG_PATH_MAX) {
+        return config_bad_value(p, value, "a path of at most 119 characters");
+    }
+    if (!config_value_file(p, path, file) || !config_value_text(p, file, &module->path) ||
+        !config_value_text(p, value + length + strspn(value + length, " \t"), &module->words)) {
+        return false;
+    }
+    p->vm->modules++;
     return true;
 }
 
@@ -123,7 +144,7 @@ static bool set_tmem(struct config_parser *p, const char *value)
 
 static bool set_vcpus(struct config_parser *p, const char *value)
 {
-    return config_value_number(p, value, 1, VCPUS_MAX, &p->vm->vcpus);
+    return config_value_number(p, value, 1, CONFIG_VCPUS_MAX, &p->vm->vcpus);
 }
 
 static bool set_shares(struct config_parser *p, const char *value)
@@ -166,6 +187,7 @@ static const struct config_key vm_keys[] = {
     {"cpu-shares", set_cpu_shares},
     {"tmem", set_tmem},
     {"on-triple-fault", set_on_triple_fault},
+    {"module", set_module},
 };
 
 _Static_assert(ARRAY_SIZE(host_keys) <= CONFIG_KEYS_MAX && ARRAY_SIZE(vm_keys) <= CONFIG_KEYS_MAX,
@@ -246,7 +268,8 @@ static bool check_new_vm(struct config_parser *p, const char *name)
         return config_error(p, p->line, "VM name", expected, name);
     }
     if (p->config->vm_count == CONFIG_VMS_MAX) {
-        return config_error(p, p->line, "VM", "at most 32 VMs", name);
+        snprintf(expected, sizeof(expected), "at most %u VMs", CONFIG_VMS_MAX);
+        return config_error(p, p->line, "VM", expected, name);
     }
     return true;
 }
@@ -257,7 +280,8 @@ static void begin_vm(struct config_parser *p, const char *name)
     bool counts = check_new_vm(p, name);
 
     p->vm = counts ? &p->config->vm[p->config->vm_count++] : &p->uncounted;
-    *p->vm = (struct vm_config){.line = p->line, .vcpus = 1, .shares = 100, .autostart = true};
+    *p->vm = (struct vm_config){
+        .line = p->line, .cmdline = "", .vcpus = 1, .shares = 100, .autostart = true};
     snprintf(p->vm->name, sizeof(p->vm->name), "%s", name);
     p->section = SECTION_VM;
 }
@@ -309,6 +333,12 @@ static void unknown_key(struct config_parser *p, const struct config_key *keys, 
     config_error(p, p->line, what, expected, NULL);
 }
 
+/* May it stand in a section several times? */
+static bool repeats(const struct config_key *key)
+{
+    return key->set == set_module;
+}
+
 static void set_key(struct config_parser *p, const struct config_key *keys, size_t count,
                     const char *value)
 {
@@ -318,7 +348,7 @@ static void set_key(struct config_parser *p, const struct config_key *keys, size
         if (strcmp(keys[i].name, p->key) != 0) {
             continue;
         }
-        if (p->key_line[i] != 0) {
+        if (p->key_line[i] != 0 && !repeats(&keys[i])) {
             snprintf(expected, sizeof(expected), "each key once in a section, first in line %u",
                      p->key_line[i]);
             config_error(p, p->line, p->key, expected, NULL);

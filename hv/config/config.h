@@ -12,21 +12,32 @@
 
 #define CONFIG_FILE_NAME "spillway.conf"
 
-#define CONFIG_VMS_MAX     32
+#define CONFIG_VMS_MAX     256
+#define CONFIG_VCPUS_MAX   64           /* of a VM */
 #define CONFIG_MEMORY_MIN  (4ull << 20) /* of a VM, and of its `max` */
 #define CONFIG_NAME_MAX    32
 #define CONFIG_PATH_MAX    120
 #define CONFIG_CMDLINE_MAX 4096 /* with the NUL; each kernel says how many of them it takes */
+#define CONFIG_TEXTS       (256u << 10) /* bytes that command lines and modules of all VMs may take */
 #define CONFIG_STORE_MAX   64
 #define CONFIG_ERROR_MAX   320
 #define CONFIG_SHARES_MAX  10000u
+#define CONFIG_MODULES_MAX 8 /* of a VM */
+
+/* A file beside the kernel that the boot protocol hands over with a few words. */
+struct config_module {
+    const char *path;
+    const char *words; /* never NULL */
+};
 
 struct vm_config {
     char name[CONFIG_NAME_MAX];
     unsigned line;                /* of its section */
     char kernel[CONFIG_PATH_MAX]; /* never empty */
     char initrd[CONFIG_PATH_MAX]; /* empty: none */
-    char cmdline[CONFIG_CMDLINE_MAX];
+    const char *cmdline;          /* never NULL */
+    struct config_module module[CONFIG_MODULES_MAX];
+    uint32_t modules;
     uint64_t memory; /* bytes; this and all other sizes: whole pages of 4 KiB */
     uint64_t min;    /* bytes, never reclaimed below */
     uint64_t max;    /* bytes resident at most; 0: no limit */
@@ -49,6 +60,8 @@ struct config {
     unsigned pool_line, store_line; /* where they are set; 0: nowhere */
     uint32_t vm_count;
     struct vm_config vm[CONFIG_VMS_MAX];
+    char texts[CONFIG_TEXTS]; /* one behind the other, each with its NUL */
+    uint32_t texts_used;
 };
 
 struct config_source {

@@ -53,6 +53,8 @@ bool config_value_number(struct config_parser *p, const char *value, uint32_t le
 bool config_value_choice(struct config_parser *p, const char *value, const char *first,
                          const char *other, bool *second);
 bool config_value_file(struct config_parser *p, const char *value, char out[CONFIG_PATH_MAX]);
+/* Keeps the text in config->texts; *kept is where it lies. */
+bool config_value_text(struct config_parser *p, const char *value, const char **kept);
 bool config_value_store(struct config_parser *p, const char *value, char out[CONFIG_STORE_MAX]);
 
 #endif

@@ -166,6 +166,22 @@ bool config_value_file(struct config_parser *p, const char *value, char out[CONF
     return true;
 }
 
+bool config_value_text(struct config_parser *p, const char *value, const char **kept)
+{
+    struct config *config = p->config;
+    size_t bytes = strlen(value) + 1;
+    char expected[80];
+
+    if (bytes > CONFIG_TEXTS - config->texts_used) {
+        snprintf(expected, sizeof(expected), "at most %uK in command lines and modules of all VMs",
+                 CONFIG_TEXTS >> 10);
+        return config_bad_value(p, value, expected);
+    }
+    *kept = memcpy(config->texts + config->texts_used, value, bytes);
+    config->texts_used += (uint32_t)bytes;
+    return true;
+}
+
 /* ---- store ---- */
 
 static const char *skip_digits(const char *text)

@@ -6,12 +6,13 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "hv/config/admission.h"
+#include "hv/config/config.h"
 #include "hv/fair.h"
 #include "hv/guest/vcpu.h"
 #include "hv/timer.h"
 #include "mm/tmem/tmem.h"
 
-#define VM_VCPUS_MAX 8
+#define VM_VCPUS_MAX CONFIG_VCPUS_MAX
 
 enum vm_state {
     VM_STOPPED, /* never started, or ended; holds no memory */

@@ -130,6 +130,7 @@ struct hvm_module {
     uint64_t address, bytes, cmdline, reserved_24;
 };
 _Static_assert(sizeof(struct hvm_module) == 32, "PVH ABI");
+_Static_assert(LOAD_MODULES * sizeof(struct hvm_module) <= AREA_WORDS - AREA_MODULE, "list");
 
 struct hvm_memory_map_entry {
     uint64_t address, bytes;
@@ -183,18 +184,18 @@ static bool find_pvh_entry(const struct guest_image *image, uint64_t *entry)
     return false;
 }
 
-static void write_start_info(struct guest_load *load, uint64_t initrd)
+static void write_start_info(struct guest_load *load, const struct load_module *module,
+                             unsigned modules)
 {
     struct hvm_start_info info = {
         .magic = START_INFO_MAGIC,
         .version = START_INFO_VERSION,
-        .module_count = initrd != 0,
-        .module_list = initrd != 0 ? AREA_MODULE : 0,
+        .module_count = modules,
+        .module_list = modules != 0 ? AREA_MODULE : 0,
         .cmdline = AREA_CMDLINE,
         .rsdp = ACPI_TABLES_BASE,
         .memory_map = AREA_MAP,
     };
-    struct hvm_module module = {.address = initrd, .bytes = load->image.initrd_bytes};
     struct load_range range[LOAD_RANGES];
 
     info.memory_map_entries = load_memory_map(load, range);
@@ -204,15 +205,20 @@ static void write_start_info(struct guest_load *load, uint64_t initrd)
 
         memcpy(area_ptr(load, AREA_MAP) + i * sizeof(e), &e, sizeof(e));
     }
-    if (initrd != 0) {
-        memcpy(area_ptr(load, AREA_MODULE), &module, sizeof(module));
+    for (unsigned i = 0; i < modules; i++) {
+        struct hvm_module e = {
+            .address = module[i].address, .bytes = module[i].bytes, .cmdline = module[i].words};
+
+        memcpy(area_ptr(load, AREA_MODULE) + i * sizeof(e), &e, sizeof(e));
     }
     memcpy(area_ptr(load, AREA_INFO), &info, sizeof(info));
 }
 
 bool load_plan_pvh(struct guest_load *load, char *error)
 {
-    uint64_t elf_entry, entry, initrd;
+    struct load_module module[LOAD_MODULES];
+    uint64_t elf_entry, entry;
+    unsigned modules;
 
     if (!find_pvh_entry(&load->image, &entry)) {
         return load_error(error,
@@ -222,11 +228,11 @@ bool load_plan_pvh(struct guest_load *load, char *error)
         return load_error(error, "PVH entry 0x%llx is above 4 GiB", (unsigned long long)entry);
     }
     if (!load_add_elf(load, &elf_entry, error) ||
-        !load_add_initrd(load, GUEST_LOW_LIMIT, &initrd, error) ||
+        !load_add_modules(load, module, &modules, error) ||
         !load_add_cmdline(load, PAGE_SIZE, error)) {
         return false;
     }
-    write_start_info(load, initrd);
+    write_start_info(load, module, modules);
     load_set_entry32(load, (uint32_t)entry);
     load->registers.gpr[GPR_RBX] = AREA_INFO;
     return true;

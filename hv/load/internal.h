@@ -12,7 +12,8 @@
  *   0x92000  page tables: PML4, PDPT, 4 x PD (identity map of 4 GiB)
  *   0x98000  command line
  *   0x99000  memory map (multiboot, PVH)
- *   0x9a000  module list (multiboot, PVH); up to 0x9c000 stack
+ *   0x9a000  module list (multiboot, PVH), and behind it the modules' words
+ *   0x9c000  end of the stack, which has one page
  */
 #ifndef SPILLWAY_HV_LOAD_INTERNAL_H
 #define SPILLWAY_HV_LOAD_INTERNAL_H
@@ -24,22 +25,24 @@
 #include "hv/load/load.h"
 #include "hv/vdev/legacy/acpi.h"
 
-#define AREA_BASE    0x90000ull
-#define AREA_INFO    0x90000ull
-#define AREA_GDT     0x91000ull
-#define AREA_PML4    0x92000ull
-#define AREA_PDPT    0x93000ull
-#define AREA_PD      0x94000ull
-#define AREA_CMDLINE 0x98000ull
-#define AREA_MAP     0x99000ull
-#define AREA_MODULE  0x9a000ull
-#define AREA_STACK   0x9c000ull /* top */
-#define AREA_BYTES   0xc000ull
+#define AREA_BASE      0x90000ull
+#define AREA_INFO      0x90000ull
+#define AREA_GDT       0x91000ull
+#define AREA_PML4      0x92000ull
+#define AREA_PDPT      0x93000ull
+#define AREA_PD        0x94000ull
+#define AREA_CMDLINE   0x98000ull
+#define AREA_MAP       0x99000ull
+#define AREA_MODULE    0x9a000ull
+#define AREA_WORDS     0x9a200ull
+#define AREA_WORDS_END 0x9b000ull
+#define AREA_STACK     0x9c000ull /* top */
+#define AREA_BYTES     0xc000ull
 
 #define LOW_MEMORY_END 0xa0000ull
 #define HIGH_START     0x100000ull
 
-#define LOAD_SEGMENTS 40
+#define LOAD_SEGMENTS 48
 #define LOAD_RANGES   6
 
 /* GDT selectors: __BOOT_CS and __BOOT_DS of the Linux boot protocol. */
@@ -65,6 +68,13 @@ struct load_range {
     uint64_t base, bytes;
     enum load_range_type type;
 };
+
+/* Where a module is, and the address of its words. */
+struct load_module {
+    uint64_t address, bytes, words;
+};
+
+#define LOAD_MODULES (1 + GUEST_MODULES_MAX) /* with the initrd */
 
 struct guest_load {
     struct vm *vm;
@@ -130,8 +140,14 @@ void load_set_error(char *error, const char *format, ...) __attribute__((format(
 bool load_add(struct guest_load *load, const char *what, uint64_t address, const uint8_t *data,
               uint64_t data_bytes, uint64_t memory_bytes, char *error);
 /* Places the initrd, if there is one, as high as possible, ending at or below `limit` (of what the
- * protocol allows).  *address is 0 when there is none. */
-bool load_add_initrd(struct guest_load *load, uint64_t limit, uint64_t *address, char *error);
+ * protocol allows), or above 4 GiB if it does not fit there and `above` allows it.  *address is 0
+ * when there is none. */
+bool load_add_initrd(struct guest_load *load, uint64_t limit, bool above, uint64_t *address,
+                     char *error);
+/* Places the initrd, as module 0 without words, and all modules below 3 GiB, each on a page of its
+ * own, and their words in the area.  How many they are, in *count. */
+bool load_add_modules(struct guest_load *load, struct load_module module[LOAD_MODULES],
+                      unsigned *count, char *error);
 /* Copies the command line into the area; it must be shorter than `limit` bytes. */
 bool load_add_cmdline(struct guest_load *load, size_t limit, char *error);
 /* The memory map in ascending order.  Number of ranges, at most LOAD_RANGES. */

@@ -122,21 +122,88 @@ bool load_add(struct guest_load *load, const char *what, uint64_t address, const
     return true;
 }
 
-bool load_add_initrd(struct guest_load *load, uint64_t limit, uint64_t *address, char *error)
+/*
+ * The highest place for so many bytes in [floor, end) where nothing is yet.  Each step goes below a
+ * segment that is in the way, and no segment is twice, so it ends.
+ */
+static bool find_room(const struct guest_load *load, uint64_t bytes, uint64_t floor, uint64_t end,
+                      uint64_t *address)
+{
+    while (end >= floor && end - floor >= bytes) {
+        const struct load_segment *in_the_way;
+
+        *address = ALIGN_DOWN(end - bytes, PAGE_SIZE);
+        in_the_way = overlap(load, *address, bytes);
+        if (in_the_way == NULL) {
+            return *address >= floor;
+        }
+        end = in_the_way->address;
+    }
+    return false;
+}
+
+bool load_add_initrd(struct guest_load *load, uint64_t limit, bool above, uint64_t *address,
+                     char *error)
 {
     uint64_t bytes = load->image.initrd_bytes;
-    uint64_t end = MIN(limit, load->low_bytes);
 
     *address = 0;
     if (load->image.initrd == NULL || bytes == 0) {
         return true;
     }
-    if (bytes > end || end - bytes < HIGH_START) {
+    if (!find_room(load, bytes, HIGH_START, MIN(limit, load->low_bytes), address) &&
+        !(above &&
+          find_room(load, bytes, GUEST_HIGH_BASE, GUEST_HIGH_BASE + load->high_bytes, address))) {
         return load_error(error, "initrd of %llu bytes does not fit into the VM's memory",
                           (unsigned long long)bytes);
     }
-    *address = ALIGN_DOWN(end - bytes, PAGE_SIZE);
     return load_add(load, "initrd", *address, load->image.initrd, bytes, bytes, error);
+}
+
+/* Copies the words to where *end is, and moves it behind them. */
+static bool add_words(struct guest_load *load, const char *words, uint64_t *end, char *error)
+{
+    size_t bytes = strlen(words) + 1;
+
+    if (bytes > AREA_WORDS_END - *end) {
+        return load_error(error, "the words of all modules are too long: expected at most %u bytes",
+                          (unsigned)(AREA_WORDS_END - AREA_WORDS));
+    }
+    memcpy(area_ptr(load, *end), words, bytes);
+    *end += bytes;
+    return true;
+}
+
+static bool add_module(struct guest_load *load, const struct guest_module *file,
+                       struct load_module *module, char *error)
+{
+    module->bytes = file->bytes;
+    if (!find_room(load, MAX(file->bytes, 1u), HIGH_START, load->low_bytes, &module->address)) {
+        return load_error(error, "a module of %llu bytes does not fit into the VM's memory",
+                          (unsigned long long)file->bytes);
+    }
+    return load_add(load, "module", module->address, file->data, file->bytes, file->bytes, error);
+}
+
+bool load_add_modules(struct guest_load *load, struct load_module module[LOAD_MODULES],
+                      unsigned *count, char *error)
+{
+    const struct guest_image *image = &load->image;
+    struct guest_module initrd = {image->initrd, image->initrd_bytes, ""};
+    unsigned first = image->initrd != NULL && image->initrd_bytes != 0;
+    uint64_t words = AREA_WORDS;
+
+    *count = first + image->modules;
+    for (unsigned i = 0; i < *count; i++) {
+        const struct guest_module *file = i < first ? &initrd : &image->module[i - first];
+
+        module[i].words = words;
+        if (!add_module(load, file, &module[i], error) ||
+            !add_words(load, file->words, &words, error)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool load_add_cmdline(struct guest_load *load, size_t limit, char *error)

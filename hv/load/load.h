@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Puts a kernel into a fresh VM: Linux bzImage (64-bit boot protocol), ELF with
+ * Puts a kernel into a fresh VM: Linux bzImage (boot protocol 2.06 and later), ELF with
  * a PVH entry, ELF or flat image with a multiboot 1 header.
  *
  * A start checks the image and lays out memory; steps then copy it bit by bit,
@@ -33,13 +33,23 @@ struct guest_memslot {
 /* The memslots of a guest of that size (whole pages).  Number of memslots: 1 or 2. */
 unsigned guest_layout(uint64_t memory_bytes, struct guest_memslot memslot[GUEST_LAYOUT_MEMSLOTS]);
 
-/* The files of a guest; all of it must stay until guest_load_free. */
+#define GUEST_MODULES_MAX CONFIG_MODULES_MAX
+
+struct guest_module {
+    const void *data; /* NULL if bytes is 0 */
+    size_t bytes;
+    const char *words;
+};
+
+/* The files of a guest; all that it points at must stay until guest_load_free. */
 struct guest_image {
     const void *kernel;
     size_t kernel_bytes;
     const void *initrd; /* NULL: none */
     size_t initrd_bytes;
     const char *cmdline;
+    struct guest_module module[GUEST_MODULES_MAX]; /* behind the initrd, if the protocol has them */
+    unsigned modules;
 };
 
 struct guest_load;

@@ -38,6 +38,7 @@ struct multiboot_module {
     uint32_t start, end, string, reserved_12;
 };
 _Static_assert(sizeof(struct multiboot_module) == 16, "multiboot 3.3");
+_Static_assert(LOAD_MODULES * sizeof(struct multiboot_module) <= AREA_WORDS - AREA_MODULE, "list");
 
 struct multiboot_map_entry {
     uint32_t size; /* of what follows */
@@ -120,7 +121,7 @@ static unsigned write_map(struct guest_load *load)
     return n * (unsigned)sizeof(struct multiboot_map_entry);
 }
 
-static void write_info(struct guest_load *load, uint64_t initrd)
+static void write_info(struct guest_load *load, const struct load_module *module, unsigned modules)
 {
     uint8_t *area_info = area_ptr(load, AREA_INFO);
     struct multiboot_info info = {
@@ -128,21 +129,19 @@ static void write_info(struct guest_load *load, uint64_t initrd)
         .mem_lower = (uint32_t)(LOW_MEMORY_END >> 10),
         .mem_upper = (uint32_t)((load->low_bytes - HIGH_START) >> 10),
         .cmdline = (uint32_t)AREA_CMDLINE,
-        .mods_count = initrd != 0,
+        .mods_count = modules,
         .mods_addr = (uint32_t)AREA_MODULE,
         .mmap_length = write_map(load),
         .mmap_addr = (uint32_t)AREA_MAP,
         .boot_loader_name = (uint32_t)(AREA_INFO + sizeof(info)),
     };
-    struct multiboot_module module = {
-        .start = (uint32_t)initrd,
-        .end = (uint32_t)(initrd + load->image.initrd_bytes),
-        /* The empty string behind the entry: the area is zeroed. */
-        .string = (uint32_t)(AREA_MODULE + sizeof(module)),
-    };
 
-    if (initrd != 0) {
-        memcpy(area_ptr(load, AREA_MODULE), &module, sizeof(module));
+    for (unsigned i = 0; i < modules; i++) {
+        struct multiboot_module entry = {.start = (uint32_t)module[i].address,
+                                         .end = (uint32_t)(module[i].address + module[i].bytes),
+                                         .string = (uint32_t)module[i].words};
+
+        memcpy(area_ptr(load, AREA_MODULE) + i * sizeof(entry), &entry, sizeof(entry));
     }
     memcpy(area_info, &info, sizeof(info));
     memcpy(area_info + sizeof(info), LOADER_NAME, sizeof(LOADER_NAME));
@@ -152,7 +151,9 @@ bool load_plan_multiboot(struct guest_load *load, char *error)
 {
     size_t at = find_header(&load->image);
     uint32_t flags = get32((const uint8_t *)load->image.kernel + at + 4);
-    uint64_t entry, initrd;
+    struct load_module module[LOAD_MODULES];
+    uint64_t entry;
+    unsigned modules;
 
     if (flags & FLAGS_REQUIRED & ~FLAGS_KNOWN) {
         return load_error(error, "multiboot header requires features 0x%x, expected at most 0x%x",
@@ -165,11 +166,11 @@ bool load_plan_multiboot(struct guest_load *load, char *error)
     if (entry > UINT32_MAX) {
         return load_error(error, "entry 0x%llx is above 4 GiB", (unsigned long long)entry);
     }
-    if (!load_add_initrd(load, GUEST_LOW_LIMIT, &initrd, error) ||
+    if (!load_add_modules(load, module, &modules, error) ||
         !load_add_cmdline(load, PAGE_SIZE, error)) {
         return false;
     }
-    write_info(load, initrd);
+    write_info(load, module, modules);
     load_set_entry32(load, (uint32_t)entry);
     load->registers.gpr[GPR_RAX] = BOOT_MAGIC;
     load->registers.gpr[GPR_RBX] = AREA_INFO;

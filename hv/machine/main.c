@@ -97,6 +97,7 @@ void hv_main(const struct handover *given)
              machine_memory_ram_mib());
     check_features();
     machine_memory_init();
+    console_init(machine.config.vm_count);
     arch_start_cpus(cpu_main);
     log_info("%u of %u CPUs are up", arch_cpu_count(), (unsigned)machine.handover->cpu_total);
     if (machine.handover->cpu_total > machine.handover->cpu_count) {

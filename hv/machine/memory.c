@@ -6,12 +6,19 @@
 #include "base/log.h"
 #include "hv/arch.h"
 #include "hv/config/config.h"
+#include "hv/libc.h"
 #include "hv/machine.h"
 #include "hv/machine/refuse.h"
 #include "mm/frame/frame.h"
 #include "mm/frame/frame_alloc.h"
 
 #define LOW_MEMORY_PAGES 256 /* the first MiB: firmware's and the trampoline's */
+
+/* The heap: kernels that are being loaded; of each VM its devices and what of its output is kept;
+ * of each vCPU what is not in frames. */
+#define HEAP_PAGES         128u
+#define HEAP_PAGES_OF_VM   12u
+#define HEAP_PAGES_OF_VCPU 1u
 
 static uint64_t footprint_pages; /* frame database, image, tables: all but guest files */
 static uint64_t files_pages;
@@ -57,24 +64,34 @@ static bool usable_part(const struct handover_range *r, uint64_t *first, uint64_
     return true;
 }
 
-/* The frame database goes to the end of the largest free range. */
-static uint64_t place_frame_db(const struct handover *h, uint64_t db_pages)
+static uint64_t heap_pages(const struct config *config)
+{
+    uint64_t pages = HEAP_PAGES + (uint64_t)config->vm_count * HEAP_PAGES_OF_VM;
+
+    for (uint32_t i = 0; i < config->vm_count; i++) {
+        pages += (uint64_t)config->vm[i].vcpus * HEAP_PAGES_OF_VCPU;
+    }
+    return pages;
+}
+
+/* The frame database and the heap go to the end of the largest free range. */
+static uint64_t place_own(const struct handover *h, uint64_t own_pages)
 {
     uint64_t best = 0, best_pages = 0, first, pages;
 
     for (uint32_t i = 0; i < h->range_count; i++) {
         if (usable_part(&h->range[i], &first, &pages) && pages > best_pages) {
-            best = first + pages - db_pages;
+            best = first + pages - own_pages;
             best_pages = pages;
         }
     }
-    if (best_pages < db_pages) {
-        panic("no room for a frame database of %lu KiB", (unsigned long)db_pages * 4);
+    if (best_pages < own_pages) {
+        panic("no room for frame database and heap, %lu KiB", (unsigned long)own_pages * 4);
     }
     return best;
 }
 
-static void count_footprint(const struct handover *h, uint64_t db_pages)
+static void count_footprint(const struct handover *h, uint64_t own_pages)
 {
     uint64_t used = 0;
 
@@ -84,7 +101,7 @@ static void count_footprint(const struct handover *h, uint64_t db_pages)
     for (uint32_t i = 0; i < h->file_count; i++) {
         files_pages += ALIGN_UP(h->file[i].bytes, PAGE_SIZE) / PAGE_SIZE;
     }
-    footprint_pages = used - MIN(files_pages, used) + db_pages;
+    footprint_pages = used - MIN(files_pages, used) + own_pages;
 }
 
 void machine_memory_init(void)
@@ -92,19 +109,21 @@ void machine_memory_init(void)
     const struct handover *h = machine_handover();
     uint64_t frames = highest_frame(h);
     uint64_t db_pages = ALIGN_UP(frame_db_bytes(pfn(frames - 1)), PAGE_SIZE) / PAGE_SIZE;
-    uint64_t db = place_frame_db(h, db_pages);
+    uint64_t heap = heap_pages(machine_config());
+    uint64_t own = place_own(h, db_pages + heap);
     uint64_t wanted = machine_config()->pool / PAGE_SIZE;
     uint64_t given = 0, first, pages;
 
-    frame_db_init(arch_ptr(pfn_to_hpa(pfn(db))), pfn(frames - 1));
+    frame_db_init(arch_ptr(pfn_to_hpa(pfn(own))), pfn(frames - 1));
+    heap_init(arch_ptr(pfn_to_hpa(pfn(own + db_pages))), heap * PAGE_SIZE);
     for (uint32_t i = 0; i < h->range_count; i++) {
         uint64_t take;
 
         if (!usable_part(&h->range[i], &first, &pages)) {
             continue;
         }
-        if (db >= first && db < first + pages) {
-            pages = db - first;
+        if (own >= first && own < first + pages) {
+            pages = own - first;
         }
         take = wanted != 0 ? MIN(pages, wanted - given) : pages;
         frame_alloc_add_range(pfn(first), take);
@@ -118,7 +137,7 @@ void machine_memory_init(void)
         refuse_configuration();
     }
     frame_alloc_ready();
-    count_footprint(h, db_pages);
+    count_footprint(h, db_pages + heap);
 }
 
 void machine_memory_report(void)

@@ -39,6 +39,8 @@ void command_pause(unsigned count, char **words);
 void command_resume(unsigned count, char **words);
 void command_reset(unsigned count, char **words);
 void command_kill(unsigned count, char **words);
+void command_nmi(unsigned count, char **words);
+void command_break(unsigned count, char **words);
 void command_set(unsigned count, char **words);
 void command_console(unsigned count, char **words);
 void command_poweroff(unsigned count, char **words);

@@ -197,6 +197,13 @@ void command_show(unsigned count, char **words)
     print_text("kernel", vm->config->kernel);
     print_text("initrd", vm->config->initrd[0] != '\0' ? vm->config->initrd : "none");
     print_text("cmdline", vm->config->cmdline);
+    for (unsigned i = 0; i < vm->config->modules; i++) {
+        const struct config_module *module = &vm->config->module[i];
+
+        console_printf("  %-9s%s ", "module", module->path);
+        console_write(module->words, strlen(module->words));
+        console_printf("\n");
+    }
 }
 
 /* ---- the log ---- */

@@ -2,7 +2,7 @@
 /* stats [NAME] [json]: all figures of the machine or of one VM, as text and for programs. */
 #include <string.h>
 
-#include "hv/config/config.h"
+#include "hv/log.h"
 #include "hv/operator/command_internal.h"
 #include "hv/operator/console.h"
 #include "hv/operator/figures.h"
@@ -41,50 +41,57 @@ static void print_vm(struct vm *vm)
     print_exits(vm);
 }
 
-/* ---- as JSON, which goes out in one piece, so that no other line gets into it ---- */
+/* ---- as JSON, in one line: nobody else's gets into it ---- */
 
-/* The VMs, and the host with its store. */
-static char buffer[(CONFIG_VMS_MAX + 2) * FIGURES_JSON_BYTES]; /* under vm_list_lock */
+static void write_json(const struct figures *figures, const void *from)
+{
+    static char buffer[FIGURES_JSON_BYTES]; /* under vm_list_lock */
+    struct text json = {.buffer = buffer, .size = sizeof(buffer)};
 
-static void add_vm(struct text *json, struct vm *vm)
+    figures_add_json(figures, from, &json);
+    console_write(json.buffer, json.used);
+}
+
+static void write_vm(struct vm *vm)
 {
     struct vm_stats stats;
 
     stats_of_vm(vm, &stats);
-    figures_add_json(&vm_figures, &stats, json);
+    write_json(&vm_figures, &stats);
 }
 
-static void add_all(struct text *json)
+static void write_all(void)
 {
     struct host_stats host;
     struct store_all_stats store;
 
     stats_of_host(&host);
     stats_of_store(&store);
-    text_add(json, "{\"host\":");
-    figures_add_json(&host_figures, &host, json);
-    text_add(json, ",\"store\":");
-    figures_add_json(&store_figures, &store, json);
-    text_add(json, ",\"vms\":[");
+    console_printf("{\"host\":");
+    write_json(&host_figures, &host);
+    console_printf(",\"store\":");
+    write_json(&store_figures, &store);
+    console_printf(",\"vms\":[");
     for (unsigned i = 0; i < vm_count(); i++) {
-        text_add(json, "%s", i == 0 ? "" : ",");
-        add_vm(json, vm_at(i));
+        console_printf("%s", i == 0 ? "" : ",");
+        write_vm(vm_at(i));
     }
-    text_add(json, "]}");
+    console_printf("]}");
 }
 
 /* Of one VM, or NULL: all. */
 static void print_json(struct vm *only)
 {
-    struct text json = {.buffer = buffer, .size = sizeof(buffer)};
-
+    console_hold_guests(true);
+    log_hold(true);
     if (only != NULL) {
-        add_vm(&json, only);
+        write_vm(only);
     } else {
-        add_all(&json);
+        write_all();
     }
-    text_add(&json, "\n");
-    console_write(json.buffer, json.used);
+    console_printf("\n");
+    log_hold(false);
+    console_hold_guests(false);
 }
 
 void command_stats(unsigned count, char **words)

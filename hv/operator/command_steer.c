@@ -53,6 +53,18 @@ void command_reset(unsigned count, char **words)
     steer(words[0], vm_reset);
 }
 
+void command_nmi(unsigned count, char **words)
+{
+    (void)count;
+    steer(words[0], vm_nmi);
+}
+
+void command_break(unsigned count, char **words)
+{
+    (void)count;
+    steer(words[0], vm_break);
+}
+
 void command_set(unsigned count, char **words)
 {
     struct vm *vm = command_vm(words[0]);

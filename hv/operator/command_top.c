@@ -4,7 +4,6 @@
  * lines wait until it ends.
  */
 #include "base/bits.h"
-#include "hv/config/config.h"
 #include "hv/log.h"
 #include "hv/operator/command.h"
 #include "hv/operator/command_internal.h"
@@ -30,19 +29,24 @@ static uint64_t sort_key(struct vm *vm)
     return s.memory.resident + (vm->state != VM_STOPPED ? UINT64_MAX / 2 : 0);
 }
 
-/* By insertion: the list is short. */
-static unsigned sorted_rows(struct row row[CONFIG_VMS_MAX])
+/* The first of all VMs in that order, by insertion: the list is short. */
+static unsigned first_rows(struct row row[ROWS])
 {
     unsigned count = 0;
 
-    for (; count < vm_count(); count++) {
-        struct row next = {vm_at(count), sort_key(vm_at(count))};
+    for (unsigned i = 0; i < vm_count(); i++) {
+        struct row next = {vm_at(i), sort_key(vm_at(i))};
         unsigned at = count;
 
         for (; at > 0 && next.key > row[at - 1].key; at--) {
-            row[at] = row[at - 1];
+            if (at < ROWS) {
+                row[at] = row[at - 1];
+            }
         }
-        row[at] = next;
+        if (at < ROWS) {
+            row[at] = next;
+        }
+        count = MIN(count + 1, ROWS);
     }
     return count;
 }
@@ -52,8 +56,8 @@ static void show_screen(void)
     static const char view[] =
         "{name,-12.12} {state,-8} {memory:M,6} {resident:M,6} {stored:M,8} {wss:M,6} {page_ins,8} "
         "{page_outs,9} {stall_us:s1,8}\n";
-    struct row row[CONFIG_VMS_MAX];
-    unsigned count = sorted_rows(row);
+    struct row row[ROWS];
+    unsigned count = first_rows(row);
     struct host_stats host;
     struct vm_stats stats;
 
@@ -63,12 +67,12 @@ static void show_screen(void)
     command_print_mem();
     command_print_store();
     figures_print_headings(&vm_figures, view);
-    for (unsigned i = 0; i < MIN(count, ROWS); i++) {
+    for (unsigned i = 0; i < count; i++) {
         stats_of_vm(row[i].vm, &stats);
         figures_print(&vm_figures, &stats, view);
     }
-    if (count > ROWS) {
-        console_printf("and %u more that run less: 'vms' shows them", count - ROWS);
+    if (vm_count() > ROWS) {
+        console_printf("and %u more that run less: 'vms' shows them", vm_count() - ROWS);
     }
 }
 

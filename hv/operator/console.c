@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "arch/x86/hw/ports.h"
@@ -12,9 +13,10 @@
 #include "hv/guest/vm.h"
 #include "hv/loop.h"
 #include "hv/operator/console_internal.h"
+#include "hv/operator/figures.h"
 #include "hv/operator/sink.h"
 
-#define RING_BYTES    131072u /* power of two */
+#define RING_BYTES    131072u /* at least; power of two, as all its sizes */
 #define GUEST_BYTES   65536u  /* of it: a guest that floods its port must not silence the monitor */
 #define LINES_BYTES   512u    /* guests' lines follow when less waits: one of each in turn */
 #define BUSY_BYTES    1024u   /* with so much waiting, an attached guest waits, too */
@@ -24,6 +26,8 @@
 #define PIECE_BYTES   16u           /* a serial port's FIFO */
 #define PRINTF_MAX    512
 
+static char first_ring[RING_BYTES];
+
 /*
  *   console_write*, attached guest ----------------> ring --> console_drain --> each sink
  *   other guests --> a ring each, line by line ------^
@@ -32,7 +36,8 @@
  */
 static struct {
     struct spinlock lock; /* all of this, and console_guest.c's */
-    char ring[RING_BYTES];
+    char *ring;
+    uint64_t ring_bytes;
     uint64_t head, tail;
     struct list sinks;
     bool panicking;
@@ -42,7 +47,10 @@ static struct {
     bool guest_ready;   /* it did, and need not any more */
     bool held;          /* guests' lines: a live view is shown */
     struct vm *attached;
-} console = {.lock = SPINLOCK_INIT(RANK_CONSOLE, "console"), .sinks = LIST_INIT(console.sinks)};
+} console = {.lock = SPINLOCK_INIT(RANK_CONSOLE, "console"),
+             .ring = first_ring,
+             .ring_bytes = RING_BYTES,
+             .sinks = LIST_INIT(console.sinks)};
 
 static void lock(void)
 {
@@ -60,10 +68,38 @@ static void unlock(void)
 
 void console_put_locked(char c)
 {
-    if (console.head - console.tail == RING_BYTES) {
+    if (console.head - console.tail == console.ring_bytes) {
         return;
     }
-    console.ring[console.head++ % RING_BYTES] = c;
+    console.ring[console.head++ % console.ring_bytes] = c;
+}
+
+/* The bytes that wait move to where they belong in the larger ring. */
+static void use_ring_locked(char *ring, uint64_t bytes)
+{
+    for (uint64_t i = console.tail; i != console.head; i++) {
+        ring[i % bytes] = console.ring[i % console.ring_bytes];
+    }
+    console.ring = ring;
+    console.ring_bytes = bytes;
+}
+
+void console_init(unsigned vms)
+{
+    uint64_t wanted = GUEST_BYTES + (uint64_t)(vms + 2) * FIGURES_JSON_BYTES;
+    uint64_t bytes = RING_BYTES;
+    char *ring;
+
+    while (bytes < wanted) {
+        bytes *= 2;
+    }
+    ring = bytes == RING_BYTES ? NULL : malloc(bytes);
+    lock();
+    if (ring != NULL) {
+        use_ring_locked(ring, bytes);
+    }
+    console_guests_init_locked(vms);
+    unlock();
 }
 
 void console_write_locked(const char *text, size_t bytes)
@@ -194,17 +230,27 @@ void console_hold_guests(bool hold)
     unlock();
 }
 
-void console_attach(struct vm *vm)
+static void attach(struct vm *vm, bool all)
 {
     lock();
     console.attached = vm;
     console.guest_waits = console.guest_ready = false;
     console.prompt_shown = console.prompt_broken = false;
     if (vm != NULL) {
-        console_guest_scrollback_locked(vm);
+        console_guest_scrollback_locked(vm, all);
     }
     show_guests_locked();
     unlock();
+}
+
+void console_attach(struct vm *vm)
+{
+    attach(vm, true);
+}
+
+void console_attach_again(struct vm *vm)
+{
+    attach(vm, false);
 }
 
 struct vm *console_attached(void)
@@ -230,9 +276,9 @@ static struct sink *sink_of(struct list *link)
 /* One contiguous piece from the ring to the sink; false: nothing moved. */
 static bool move_piece_locked(struct sink *sink, enum sink_patience patience)
 {
-    uint64_t at = sink->tail % RING_BYTES;
+    uint64_t at = sink->tail % console.ring_bytes;
     size_t waiting = (size_t)(console.head - sink->tail);
-    size_t piece = MIN(MIN(waiting, RING_BYTES - at), PIECE_BYTES);
+    size_t piece = MIN(MIN(waiting, console.ring_bytes - at), PIECE_BYTES);
     size_t taken = piece != 0 ? sink->take(sink, console.ring + at, piece, patience) : 0;
 
     sink->tail += taken;

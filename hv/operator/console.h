@@ -21,6 +21,10 @@ struct vm;
 #define CONSOLE_SCROLLBACK 16384 /* bytes kept of each guest; power of two */
 #define CONSOLE_LINE_MAX   200   /* a longer guest line is shown in pieces */
 
+/* So many VMs may print from now on, and the JSON of all of them finds room in the ring.  Boot CPU,
+ * once, when there is a heap. */
+void console_init(unsigned vms);
+
 /* A complete line of the hypervisor's, without newline. */
 void console_write_line(const char *line);
 /* Monitor output as it is; "\n" becomes CR LF. */
@@ -37,6 +41,8 @@ void console_hold_guests(bool hold);
 
 /* Shows that guest's scrollback and passes its characters through; NULL: back to the monitor. */
 void console_attach(struct vm *vm);
+/* As console_attach() to one that has just been left: shows what is new only. */
+void console_attach_again(struct vm *vm);
 struct vm *console_attached(void);
 
 /* Moves what the sinks take now; true if more is waiting.  Main loop or a sink's interrupt, any

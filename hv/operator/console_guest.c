@@ -11,9 +11,11 @@
  * guest that floods its port loses its own oldest lines and nobody else's.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/log.h"
 #include "hv/arch.h"
 #include "hv/config/config.h"
 #include "hv/guest/vm.h"
@@ -28,10 +30,44 @@ static struct guest_console {
     uint64_t lost;          /* lines that were overwritten, not yet reported */
     uint64_t line_since_ns; /* when the unfinished line began */
     uint64_t cut;           /* where it was shown, unfinished: its end is no line of its own */
-} guests[CONFIG_VMS_MAX];
+} * guests;
 
-static unsigned next_guest;  /* whose turn it is */
-static unsigned ready_count; /* guests with complete lines */
+/* A bit for each VM, so that nobody looks at those that have nothing to say. */
+struct set {
+    uint64_t word[(CONFIG_VMS_MAX + 63) / 64];
+};
+
+static struct set ready;      /* guests with complete lines */
+static struct set unfinished; /* with a line that is none yet */
+static unsigned next_guest;   /* whose turn it is */
+
+static void put_bit(struct set *set, unsigned index, bool value)
+{
+    uint64_t *word = &set->word[index / 64], bit = BIT(index % 64);
+
+    *word = value ? *word | bit : *word & ~bit;
+}
+
+/* The first from `index` on; CONFIG_VMS_MAX: there is none. */
+static unsigned first_bit(const struct set *set, unsigned index)
+{
+    for (unsigned w = index / 64; w < ARRAY_SIZE(set->word); w++) {
+        uint64_t word = w == index / 64 ? set->word[w] & ~(BIT(index % 64) - 1) : set->word[w];
+
+        if (word != 0) {
+            return w * 64 + (unsigned)__builtin_ctzll(word);
+        }
+    }
+    return CONFIG_VMS_MAX;
+}
+
+void console_guests_init_locked(unsigned vms)
+{
+    guests = calloc(vms, sizeof(*guests));
+    if (vms != 0 && guests == NULL) {
+        panic("no room for the consoles of %u VMs", vms);
+    }
+}
 
 static char at(const struct guest_console *guest, uint64_t position)
 {
@@ -43,13 +79,15 @@ static bool is_ready(const struct guest_console *guest)
     return guest->shown != guest->ready;
 }
 
-/* Sets the two positions that ready_count depends on, and keeps it right. */
-static void set_positions(struct guest_console *guest, uint64_t shown, uint64_t ready)
+/* Sets the positions that the two sets depend on, `written` having been set before. */
+static void set_positions(struct guest_console *guest, uint64_t shown, uint64_t complete)
 {
-    ready_count -= is_ready(guest);
+    unsigned index = (unsigned)(guest - guests);
+
     guest->shown = shown;
-    guest->ready = ready;
-    ready_count += is_ready(guest);
+    guest->ready = complete;
+    put_bit(&ready, index, is_ready(guest));
+    put_bit(&unfinished, index, complete != guest->written);
 }
 
 /* Returns the position behind the line, or the piece of a long one, that begins there. */
@@ -67,10 +105,10 @@ static uint64_t line_end(const struct guest_console *guest, uint64_t begin)
 
 static void drop_oldest_line(struct guest_console *guest)
 {
-    uint64_t shown = line_end(guest, guest->shown);
+    uint64_t end = line_end(guest, guest->shown);
 
     guest->lost++;
-    set_positions(guest, shown, MAX(guest->ready, shown));
+    set_positions(guest, end, MAX(guest->ready, end));
 }
 
 void console_guest_put_locked(const struct vm *vm, char c)
@@ -89,6 +127,8 @@ void console_guest_put_locked(const struct vm *vm, char c)
         set_positions(guest, guest->shown, guest->written);
     } else if (guest->written - guest->ready > CONSOLE_LINE_MAX) {
         set_positions(guest, guest->shown, guest->ready + CONSOLE_LINE_MAX);
+    } else {
+        put_bit(&unfinished, vm->index, true);
     }
 }
 
@@ -99,12 +139,12 @@ void console_guest_seen_locked(const struct vm *vm)
     set_positions(guest, guest->written, guest->written);
 }
 
-void console_guest_scrollback_locked(const struct vm *vm)
+void console_guest_scrollback_locked(const struct vm *vm, bool all)
 {
     const struct guest_console *guest = &guests[vm->index];
-    uint64_t i = guest->written > CONSOLE_SCROLLBACK ? guest->written - CONSOLE_SCROLLBACK : 0;
+    uint64_t oldest = guest->written > CONSOLE_SCROLLBACK ? guest->written - CONSOLE_SCROLLBACK : 0;
 
-    for (; i < guest->written; i++) {
+    for (uint64_t i = all ? oldest : guest->shown; i < guest->written; i++) {
         console_put_locked(at(guest, i));
     }
     console_guest_seen_locked(vm);
@@ -125,7 +165,8 @@ void console_guest_finish_locked(const struct vm *vm)
 
 void console_guests_finish_older_locked(uint64_t before_ns)
 {
-    for (unsigned i = 0; i < CONFIG_VMS_MAX; i++) {
+    for (unsigned i = first_bit(&unfinished, 0); i < CONFIG_VMS_MAX;
+         i = first_bit(&unfinished, i + 1)) {
         if (guests[i].line_since_ns <= before_ns) {
             finish(&guests[i]);
         }
@@ -206,13 +247,17 @@ static void show_line(struct guest_console *guest)
 
 void console_guests_show_locked(size_t limit)
 {
-    while (ready_count != 0 && console_waiting_locked() < limit) {
-        struct guest_console *guest = &guests[next_guest];
+    while (console_waiting_locked() < limit) {
+        unsigned index = first_bit(&ready, next_guest);
 
-        next_guest = (next_guest + 1) % CONFIG_VMS_MAX;
-        if (is_ready(guest)) {
-            show_line(guest);
+        if (index == CONFIG_VMS_MAX) {
+            index = first_bit(&ready, 0);
         }
+        if (index == CONFIG_VMS_MAX) {
+            return;
+        }
+        next_guest = (index + 1) % CONFIG_VMS_MAX;
+        show_line(&guests[index]);
     }
 }
 

@@ -22,6 +22,8 @@ size_t console_waiting_locked(void);
 
 /* ---- guests, for the port's half ---- */
 
+/* Makes room for what so many VMs print. */
+void console_guests_init_locked(unsigned vms);
 /* Moves lines to the port's ring, in turn from each guest, so long as less than `limit` bytes wait
  * there. */
 void console_guests_show_locked(size_t limit);
@@ -29,8 +31,9 @@ void console_guests_show_locked(size_t limit);
 void console_guest_put_locked(const struct vm *vm, char c);
 /* None of its output is left to be shown. */
 void console_guest_seen_locked(const struct vm *vm);
-/* All of the guest's output that is still there, as it is; it counts as seen. */
-void console_guest_scrollback_locked(const struct vm *vm);
+/* The guest's output as it is, all that is still there or what nobody has seen; it counts as seen.
+ */
+void console_guest_scrollback_locked(const struct vm *vm, bool all);
 /* All that it has printed may be shown, be its last line finished or not. */
 void console_guest_finish_locked(const struct vm *vm);
 /* Likewise each guest whose last line has been unfinished since before that time. */

@@ -16,6 +16,7 @@
 
 #define PROMPT         "spillway> "
 #define KEY_DETACH     0x1d /* Ctrl-] */
+#define KEY_BREAK      0x02 /* Ctrl-B, the next key: does nothing in a line that is empty */
 #define CHARS_PER_POLL 256
 #define POLL_NS        5000000ull    /* between looks at the port, should an interrupt get lost */
 #define STUCK_NS       1000000000ull /* a guest that reads nothing for so long may be left */
@@ -29,6 +30,7 @@ static uint64_t broken_since_ns; /* 0: the prompt stands */
 static uint64_t top_ns;
 static uint64_t polled_ns;
 static uint64_t stuck_since_ns; /* the attached guest takes nothing; 0: it does */
+static struct vm *left;         /* by the last key, Ctrl-]; NULL: by none */
 
 static void show_prompt(void)
 {
@@ -52,6 +54,31 @@ static void detach(void)
     vm_list_unlock();
     console_printf("\n");
     show_prompt();
+    left = vm;
+}
+
+/* Ctrl-] Ctrl-B: a BREAK for the guest, whose console stays attached.  False: it is another key. */
+static bool break_key(char c)
+{
+    struct vm *vm = left;
+    struct vm_answer answer;
+    bool done;
+
+    left = NULL;
+    if (vm == NULL || c != KEY_BREAK) {
+        return false;
+    }
+    vm_list_lock();
+    done = vm_break(vm, &answer);
+    vm_list_unlock();
+    if (done) {
+        console_write("\n", 1);
+        console_attach_again(vm);
+    } else {
+        console_printf("\nno BREAK: %s\n", answer.text);
+        show_prompt();
+    }
+    return true;
 }
 
 /*
@@ -90,6 +117,9 @@ static void monitor_input(char c)
     if (command_top_active()) {
         command_top_end();
         show_prompt();
+        return;
+    }
+    if (break_key(c)) {
         return;
     }
     if (console_prompt_broken()) {

@@ -3,14 +3,17 @@
 
 #include <stdlib.h>
 
+#include "base/bits.h"
 #include "base/log.h"
+#include "hv/config/config.h"
 #include "hv/guest/vm.h"
 #include "hv/machine.h"
 #include "hv/run/sched.h"
 #include "hv/vdev/irq/vlapic.h"
 #include "hv/vdev/kvmsteal.h"
 
-#define VCPU_IDS 1024
+#define VCPU_IDS (CONFIG_VMS_MAX * VM_VCPUS_MAX) /* all that can be: there is always one */
+_Static_assert(VCPU_IDS < 65536 && VCPU_IDS % 64 == 0, "a VPID has 16 bits, and 0 is the host's");
 
 static _Atomic uint64_t id_used[VCPU_IDS / 64];
 
@@ -19,15 +22,20 @@ static void waiter_wake(struct mm_waiter *waiter)
     sched_unpark(CONTAINER_OF(waiter, struct vcpu, waiter));
 }
 
-static bool id_take(unsigned *id)
+/* The lowest that is free.  Another CPU may take it first, and then there is another one. */
+static unsigned id_take(void)
 {
-    for (unsigned i = 0; i < VCPU_IDS; i++) {
-        if (!(atomic_fetch_or(&id_used[i / 64], BIT(i % 64)) & BIT(i % 64))) {
-            *id = i;
-            return true;
+    for (unsigned word = 0;; word = (word + 1) % ARRAY_SIZE(id_used)) {
+        uint64_t used = atomic_load(&id_used[word]);
+
+        while (used != UINT64_MAX) {
+            unsigned bit = (unsigned)__builtin_ctzll(~used);
+
+            if (atomic_compare_exchange_weak(&id_used[word], &used, used | BIT(bit))) {
+                return word * 64 + bit;
+            }
         }
     }
-    return false;
 }
 
 static void id_give(unsigned id)
@@ -39,10 +47,10 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned index)
 {
     struct vcpu *vcpu = calloc(1, sizeof(*vcpu));
 
-    if (vcpu == NULL || !id_take(&vcpu->id)) {
-        free(vcpu);
+    if (vcpu == NULL) {
         return NULL;
     }
+    vcpu->id = id_take();
     vcpu->vm = vm;
     vcpu->space = vm->run.space;
     vcpu->index = index;

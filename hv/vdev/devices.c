@@ -106,6 +106,11 @@ bool vm_devices_type(struct vm *vm, char c)
     return vm->run.devices != NULL && vuart_input(&vm->run.devices->uart, c);
 }
 
+bool vm_devices_break(struct vm *vm)
+{
+    return vm->run.devices != NULL && vuart_break(&vm->run.devices->uart);
+}
+
 void vm_devices_output_ready(struct vm *vm)
 {
     if (vm->run.devices != NULL) {

@@ -44,6 +44,9 @@ void vm_devices_destroy(struct vm *vm);
 /* A character typed for the guest.  False: not taken; loop_wake_monitor() is called when that may
  * have changed.  No locks at or above RANK_VDEV held. */
 bool vm_devices_type(struct vm *vm, char c);
+/* A BREAK on the guest's serial line.  False: its port takes nothing now.  No locks at or above
+ * RANK_VDEV held. */
+bool vm_devices_break(struct vm *vm);
 /* guest_serial_busy() is over.  No locks at or above RANK_VDEV held. */
 void vm_devices_output_ready(struct vm *vm);
 /* Asks the guest to power itself off.  No locks at or above RANK_VDEV held. */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Pause, resume, kill and reset: the operator's part of a running VM's life. */
+/* Pause, resume, kill, reset, NMI and BREAK: the operator's part of a running VM's life. */
 #include "hv/vm/control.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "hv/run/sched.h"
+#include "hv/vdev/devices.h"
+#include "hv/vdev/irq/vlapic.h"
 #include "hv/vdev/kvmclock.h"
 #include "hv/vm/internal.h"
 
@@ -86,4 +88,37 @@ bool vm_reset(struct vm *vm, struct vm_answer *answer)
     vm->run.stop_ns = 0; /* the operator has thought again */
     vm_end_from(vm, VM_OUTCOME_RESET, 0, true);
     return true;
+}
+
+/* Its guest has begun to run: a signal finds somebody. */
+static bool has_guest(const struct vm *vm)
+{
+    return vm->state == VM_RUNNING || vm->state == VM_PAUSED;
+}
+
+bool vm_nmi(struct vm *vm, struct vm_answer *answer)
+{
+    bool done;
+
+    spin_lock(&vm->lock);
+    done = has_guest(vm);
+    for (unsigned i = 0; done && i < vm->run.vcpu_count; i++) {
+        vlapic_pulse_lint1(vm->run.vcpu[i]);
+    }
+    spin_unlock(&vm->lock);
+    return done || vm_refuse(answer, "expected a VM that is running or paused");
+}
+
+bool vm_break(struct vm *vm, struct vm_answer *answer)
+{
+    bool up, taken;
+
+    spin_lock(&vm->lock);
+    up = has_guest(vm);
+    taken = up && vm_devices_break(vm);
+    spin_unlock(&vm->lock);
+    if (!up) {
+        return vm_refuse(answer, "expected a VM that is running or paused");
+    }
+    return taken || vm_refuse(answer, "expected a guest that reads its serial port");
 }

@@ -45,6 +45,11 @@ bool vm_reset(struct vm *vm, struct vm_answer *answer);
 bool vm_stop(struct vm *vm, struct vm_answer *answer);
 /* Ends the VM as if its power were cut (outcome STOPPED). */
 bool vm_kill(struct vm *vm, struct vm_answer *answer);
+/* A pulse at LINT1 of each vCPU, as of a PC's NMI button: which of them takes an NMI is in their
+ * APICs' hands (Linux has all masked but the boot CPU's). */
+bool vm_nmi(struct vm *vm, struct vm_answer *answer);
+/* A BREAK on its serial line. */
+bool vm_break(struct vm *vm, struct vm_answer *answer);
 /* "min=16M", "max=...", "shares=...", "cpu-shares=...", "tmem=...": live. */
 bool vm_set(struct vm *vm, const char *key, const char *value, struct vm_answer *answer);
 

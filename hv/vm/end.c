@@ -132,8 +132,7 @@ static void release_parts(struct vm *vm)
     waiter_cancel(&vm->run.load_waiter);
     frame_promise_end(&vm->run.parts);
     if (vm->run.load != NULL) {
-        guest_load_free(vm->run.load);
-        vm->run.load = NULL;
+        vm_end_load(vm);
     }
     if (vm->run.devices != NULL) {
         vm_devices_destroy(vm);

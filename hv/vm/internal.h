@@ -28,6 +28,8 @@ static inline bool vm_is_up(const struct vm *vm)
 void vm_run_vcpus(struct vm *vm);
 /* LOADING: copies the next piece of the kernel if it can.  True: call again soon. */
 bool vm_poll_loading(struct vm *vm);
+/* Its kernel is in place, or is not wanted any more: another VM's may follow. */
+void vm_end_load(struct vm *vm);
 
 /* hv/vm/end.c: the end begins: vCPUs are asked to stop.  vm->lock held, or the VM has not run. */
 void vm_set_ending(struct vm *vm, enum vm_outcome outcome, uint32_t code);

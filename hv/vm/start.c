@@ -18,6 +18,11 @@
 #include "hv/vm/tmem.h"
 #include "mm/frame/frame_alloc.h"
 
+/* Each takes memory of the heap; others wait until one has ended. */
+#define LOADS_MAX 4
+
+static unsigned loads; /* kernels that are being loaded; under the list's lock */
+
 static bool create_space(struct vm *vm)
 {
     struct space_config config = {
@@ -58,24 +63,48 @@ static bool create_vcpus(struct vm *vm)
     return true;
 }
 
+/* NULL, and no bytes: there is no file of that name, which is that of none. */
+static const void *file_data(const char *path, size_t *bytes)
+{
+    const struct handover_file *file = machine_file(path);
+
+    *bytes = file != NULL ? file->bytes : 0;
+    return file != NULL ? arch_ptr(hpa(file->address)) : NULL;
+}
+
+/* Or leaves it to a later poll, if enough others are loading.  False: the log says why. */
 static bool begin_load(struct vm *vm)
 {
     char error[GUEST_LOAD_ERROR_MAX];
-    const struct handover_file *kernel = machine_file(vm->config->kernel);
-    const struct handover_file *initrd = machine_file(vm->config->initrd);
     struct guest_image image = {.cmdline = vm->config->cmdline};
 
-    image.kernel = arch_ptr(hpa(kernel->address));
-    image.kernel_bytes = kernel->bytes;
-    if (initrd != NULL) {
-        image.initrd = arch_ptr(hpa(initrd->address));
-        image.initrd_bytes = initrd->bytes;
+    if (loads == LOADS_MAX) {
+        return true;
+    }
+    image.kernel = file_data(vm->config->kernel, &image.kernel_bytes);
+    image.initrd = file_data(vm->config->initrd, &image.initrd_bytes);
+    for (; image.modules < vm->config->modules; image.modules++) {
+        const struct config_module *module = &vm->config->module[image.modules];
+        struct guest_module *out = &image.module[image.modules];
+
+        out->data = file_data(module->path, &out->bytes);
+        out->words = module->words;
     }
     vm->run.load = guest_load_start(vm, &image, error);
     if (vm->run.load == NULL) {
         vm_log(vm, LOG_ERROR, "vm %s: not started: %s: %s", vm->name, vm->config->kernel, error);
+        return false;
     }
-    return vm->run.load != NULL;
+    loads++;
+    return true;
+}
+
+void vm_end_load(struct vm *vm)
+{
+    guest_load_free(vm->run.load);
+    vm->run.load = NULL;
+    loads--;
+    loop_wake_vms();
 }
 
 /* From what has been gathered.  False: the VM ends, and the answer says why. */
@@ -171,8 +200,7 @@ void vm_run_vcpus(struct vm *vm)
 /* The kernel is in place: the vCPUs run. */
 static void finish_load(struct vm *vm)
 {
-    guest_load_free(vm->run.load);
-    vm->run.load = NULL;
+    vm_end_load(vm);
     vm->state = VM_RUNNING;
     vm_log(vm, LOG_INFO, "vm %s: started, %lu MiB, %u vCPU%s", vm->name,
            (unsigned long)(vm->memory_pages / 256), vm->run.vcpu_count,
@@ -190,7 +218,11 @@ bool vm_poll_loading(struct vm *vm)
         }
         return true;
     }
-    if (!atomic_exchange(&vm->run.load_ready, false)) {
+    if (vm->run.load == NULL && !begin_load(vm)) {
+        vm_set_ending(vm, VM_OUTCOME_FAILED, 0);
+        return true;
+    }
+    if (vm->run.load == NULL || !atomic_exchange(&vm->run.load_ready, false)) {
         return false;
     }
     switch (guest_load_step(vm->run.load, &vm->run.load_waiter)) {

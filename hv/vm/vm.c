@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "hv/guest/vm.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "hv/arch.h"
 #include "hv/config/config.h"
 #include "hv/loop.h"
@@ -14,8 +16,8 @@
 
 #define POLL_REST_NS 100000ull /* between two steps at least: what is waited for may be a disk */
 
-static struct vm vms[CONFIG_VMS_MAX];
-static struct vcmos clocks[CONFIG_VMS_MAX];
+static struct vm *vms; /* of the configuration; their clocks, likewise */
+static struct vcmos *clocks;
 static unsigned vms_used;
 static struct spinlock vms_lock =
     SPINLOCK_INIT(RANK_VM_LIST, "vms"); /* life and death of all VMs */
@@ -67,6 +69,11 @@ void vm_init_all(void)
 {
     const struct config *config = machine_config();
 
+    vms = calloc(config->vm_count, sizeof(*vms));
+    clocks = calloc(config->vm_count, sizeof(*clocks));
+    if (config->vm_count != 0 && (vms == NULL || clocks == NULL)) {
+        panic("no room for %u VMs", (unsigned)config->vm_count);
+    }
     for (uint32_t i = 0; i < config->vm_count; i++) {
         struct vm *vm = &vms[vms_used];
 

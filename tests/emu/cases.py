@@ -335,6 +335,7 @@ def boot_protocols(boot):
         for name in ("multiboot", "pvh"):
             config += bare_vm(name, f"{name}.elf", initrd="\\guest\\module",
                               cmdline="one two=three")
+            config += "module = \\guest\\module  first second=2\nmodule = /guest/module\n"
         machine = boot(config, (bare_file("multiboot.elf"), bare_file("pvh.elf"),
                                 f"{module}=\\guest\\module"))
         for name in ("multiboot", "pvh"):

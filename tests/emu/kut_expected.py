@@ -19,7 +19,6 @@ class Expected:
         return self._fails[emu]
 
 
-PV_IPI = (r"^PV IPIs testing$", "KVM's hypercall for IPIs, which CPUID does not announce here")
 SLOW_TSC = (r"^APIC LVT timer one shot$",
             "it takes the TSC for faster than the APIC timer; Bochs' has 100 MHz")
 CANONICAL = "TCG does not check that an address is canonical"
@@ -74,8 +73,8 @@ _FIGURES = ("vmexit_cpuid", "vmexit_vmcall", "vmexit_mov_from_cr8", "vmexit_mov_
 
 TESTS = {name: Expected(0) for name in _FIGURES}
 TESTS.update({
-    "x2apic": Expected(47, 46, fails=[PV_IPI], bochs_fails=[SLOW_TSC]),
-    "xapic": Expected(47, 46, fails=[PV_IPI], bochs_fails=[SLOW_TSC]),
+    "x2apic": Expected(48, 47, bochs_fails=[SLOW_TSC]),
+    "xapic": Expected(48, 47, bochs_fails=[SLOW_TSC]),
     "ioapic": Expected(30),
     "cmpxchg8b": Expected(1),
     "smptest": Expected(1),

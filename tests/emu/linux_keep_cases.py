@@ -155,7 +155,7 @@ CASES = [
     Case("memtest", memtest, memory="256M", store="none"),
     Case("memtest", memtest, emu="bochs", memory="256M", store="none"),
     Case("hotplug", hotplug(50), memory="768M", cpus=2),
-    Case("hotplug", hotplug(4), emu="bochs", memory="768M", cpus=2),
+    Case("hotplug", hotplug(2), emu="bochs", memory="768M", cpus=2),
     Case("sizes", sizes, memory="1100M"),
     Case("initrds", initrds, memory="1G"),
     Case("reboots", reboots(12), memory="384M"),

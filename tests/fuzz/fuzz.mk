@@ -3,11 +3,12 @@
 #
 #     make fuzz-hypercall [FUZZ_RUNS=N]     N inputs, from what earlier runs have found: whole calls
 #     make fuzz-decode [FUZZ_RUNS=N]        the decoder of one entry
+#     make fuzz-load [FUZZ_RUNS=N]          the guest loader
 #     make fuzz-short                       a fixed sequence of both, from nothing: part of `make test`
 
 FUZZ_RUNS    ?= 200000
 FUZZ_DIR     := $(BUILD)/fuzz
-FUZZ_TARGETS := hypercall decode
+FUZZ_TARGETS := hypercall decode load
 FUZZ_COMMON  := -std=gnu11 -g -O1 -I. -isystem $(UNIT_DIR) -fno-omit-frame-pointer -pthread \
                 -ffunction-sections -fsanitize=address,undefined -fno-sanitize-recover=all
 # The comparisons of hv/ are traced, so that the fuzzer finds its constants.  Below it, edges are
@@ -22,14 +23,17 @@ FUZZ_COUNTED_hypercall := $(wildcard mm/*/*.c) base/lock_debug.c tests/unit/supp
                 tests/unit/fake_disk.c
 FUZZ_LINK_hypercall    := -Wl,--wrap=frame_alloc,--wrap=frame_alloc_zeroed,--wrap=frame_alloc_promised
 FUZZ_TRACED_decode     := tests/fuzz/fuzz_decode.c hv/run/hypercall_tmem_decode.c
+FUZZ_TRACED_load       := tests/fuzz/fuzz_load.c $(wildcard hv/load/*.c)
 FUZZ_HEADERS := $(wildcard mm/*.h mm/*/*.h hv/*.h hv/*/*.h hv/*/*/*.h base/*.h guests/include/*.h tests/unit/*.h)
 # Entropic scheduling (libFuzzer's default) books every edge of every run: a third of the time.
 FUZZ_FLAGS   := -entropic=0 -detect_leaks=0 -timeout=30 -print_final_stats=1 \
                 -artifact_prefix=$(FUZZ_DIR)/
 FUZZ_LENGTH_hypercall := 200
 FUZZ_LENGTH_decode    := 64
+FUZZ_LENGTH_load      := 1024
 FUZZ_SHORT_hypercall  := 20000
 FUZZ_SHORT_decode     := 400000
+FUZZ_SHORT_load       := 20000
 
 .PHONY: $(FUZZ_TARGETS:%=fuzz-%) $(FUZZ_TARGETS:%=fuzz-short-%) fuzz-short
 fuzz-short: $(FUZZ_TARGETS:%=fuzz-short-%)

@@ -70,13 +70,13 @@ ROW(VM, ""), ROW("[host]\n" VM, ""), ROW("\357\273\277[host]\npool=64M\n" VM, ""
                                    "console, when-idle, panic\n"),
     ROW(VM "disk = x\n",
         "c:4: unknown key 'disk': expected one of kernel, memory, min, max, initrd, cmdline, "
-        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault\n"),
+        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module\n"),
     ROW(VM "Memory = 1M\n",
         "c:4: unknown key 'Memory': expected one of kernel, memory, min, max, initrd, cmdline, "
-        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault\n"),
+        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module\n"),
     ROW(VM "pool = 64M\n",
         "c:4: unknown key 'pool': expected one of kernel, memory, min, max, initrd, cmdline, "
-        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault\n"),
+        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module\n"),
     ROW("[host]\nkernel = k\n" VM, "c:2: unknown key 'kernel': expected one of pool, store, "
                                    "format, console, when-idle, panic\n"),
     ROW("[host]\npool = 64M\npool = 64M\n" VM,
@@ -278,10 +278,10 @@ ROW(VM, ""), ROW("[host]\n" VM, ""), ROW("\357\273\277[host]\npool=64M\n" VM, ""
     ROW("[vm]\n" VM, "c:1: VM name: expected 1 to 31 letters, digits, '-', '_', '.', got ''\n"),
     ROW(VM "[vm a]\nkernel=k\nmemory=64M\n",
         "c:4: VM name: expected a name other than that of line 1, got 'a'\n"),
-    ROW(VM "[vm a]\nkernel=nowhere\nvcpus=9\n",
+    ROW(VM "[vm a]\nkernel=nowhere\nvcpus=65\n",
         "c:4: VM name: expected a name other than that of line 1, got 'a'\n"
         "c:5: kernel: expected a file that is on the boot volume, got 'nowhere'\n"
-        "c:6: vcpus: expected a number from 1 to 8, got '9'\n"),
+        "c:6: vcpus: expected a number from 1 to 64, got '65'\n"),
 
     /* ---- VM: kernel, initrd ---- */
 
@@ -361,15 +361,15 @@ ROW(VM, ""), ROW("[host]\n" VM, ""), ROW("\357\273\277[host]\npool=64M\n" VM, ""
     /* ---- VM: vcpus, shares, words ---- */
 
     ROW(VM "vcpus=8\nshares=10000\ncpu-shares=1\nautostart=yes\non-triple-fault=reset\n", ""),
-    ROW(VM "vcpus=\n", "c:4: vcpus: expected a number from 1 to 8, got ''\n"),
-    ROW(VM "vcpus=0\n", "c:4: vcpus: expected a number from 1 to 8, got '0'\n"),
-    ROW(VM "vcpus=9\n", "c:4: vcpus: expected a number from 1 to 8, got '9'\n"),
-    ROW(VM "vcpus=1.5\n", "c:4: vcpus: expected a number from 1 to 8, got '1.5'\n"),
-    ROW(VM "vcpus=two\n", "c:4: vcpus: expected a number from 1 to 8, got 'two'\n"),
-    ROW(VM "vcpus=-1\n", "c:4: vcpus: expected a number from 1 to 8, got '-1'\n"),
-    ROW(VM "vcpus=01\n", "c:4: vcpus: expected a number from 1 to 8, got '01'\n"),
-    ROW(VM "vcpus=4294967297\n", "c:4: vcpus: expected a number from 1 to 8, got '4294967297'\n"),
-    ROW(VM "vcpus=1K\n", "c:4: vcpus: expected a number from 1 to 8, got '1K'\n"),
+    ROW(VM "vcpus=\n", "c:4: vcpus: expected a number from 1 to 64, got ''\n"),
+    ROW(VM "vcpus=0\n", "c:4: vcpus: expected a number from 1 to 64, got '0'\n"),
+    ROW(VM "vcpus=65\n", "c:4: vcpus: expected a number from 1 to 64, got '65'\n"),
+    ROW(VM "vcpus=1.5\n", "c:4: vcpus: expected a number from 1 to 64, got '1.5'\n"),
+    ROW(VM "vcpus=two\n", "c:4: vcpus: expected a number from 1 to 64, got 'two'\n"),
+    ROW(VM "vcpus=-1\n", "c:4: vcpus: expected a number from 1 to 64, got '-1'\n"),
+    ROW(VM "vcpus=01\n", "c:4: vcpus: expected a number from 1 to 64, got '01'\n"),
+    ROW(VM "vcpus=4294967297\n", "c:4: vcpus: expected a number from 1 to 64, got '4294967297'\n"),
+    ROW(VM "vcpus=1K\n", "c:4: vcpus: expected a number from 1 to 64, got '1K'\n"),
     ROW(VM "shares=0\n", "c:4: shares: expected a number from 1 to 10000, got '0'\n"),
     ROW(VM "shares=10001\n", "c:4: shares: expected a number from 1 to 10000, got '10001'\n"),
     ROW(VM "shares=100%\n", "c:4: shares: expected a number from 1 to 10000, got '100%'\n"),
@@ -393,21 +393,3 @@ ROW(VM, ""), ROW("[host]\n" VM, ""), ROW("\357\273\277[host]\npool=64M\n" VM, ""
         "c:7: min: expected at most its memory, 4M, got '8M'\n"
         "c:11: kernel: expected a file that is on the boot volume, got 'nowhere'\n"
         "c:12: memory: expected a size such as 256M, from 4M to 1T, got '1'\n"),
-    ROW("[vm v0]\nkernel=k\nmemory=64M\n[vm v1]\nkernel=k\nmemory=64M\n[vm "
-        "v2]\nkernel=k\nmemory=64M\n[vm v3]\nkernel=k\nmemory=64M\n[vm "
-        "v4]\nkernel=k\nmemory=64M\n[vm v5]\nkernel=k\nmemory=64M\n[vm "
-        "v6]\nkernel=k\nmemory=64M\n[vm v7]\nkernel=k\nmemory=64M\n[vm "
-        "v8]\nkernel=k\nmemory=64M\n[vm v9]\nkernel=k\nmemory=64M\n[vm "
-        "v10]\nkernel=k\nmemory=64M\n[vm v11]\nkernel=k\nmemory=64M\n[vm "
-        "v12]\nkernel=k\nmemory=64M\n[vm v13]\nkernel=k\nmemory=64M\n[vm "
-        "v14]\nkernel=k\nmemory=64M\n[vm v15]\nkernel=k\nmemory=64M\n[vm "
-        "v16]\nkernel=k\nmemory=64M\n[vm v17]\nkernel=k\nmemory=64M\n[vm "
-        "v18]\nkernel=k\nmemory=64M\n[vm v19]\nkernel=k\nmemory=64M\n[vm "
-        "v20]\nkernel=k\nmemory=64M\n[vm v21]\nkernel=k\nmemory=64M\n[vm "
-        "v22]\nkernel=k\nmemory=64M\n[vm v23]\nkernel=k\nmemory=64M\n[vm "
-        "v24]\nkernel=k\nmemory=64M\n[vm v25]\nkernel=k\nmemory=64M\n[vm "
-        "v26]\nkernel=k\nmemory=64M\n[vm v27]\nkernel=k\nmemory=64M\n[vm "
-        "v28]\nkernel=k\nmemory=64M\n[vm v29]\nkernel=k\nmemory=64M\n[vm "
-        "v30]\nkernel=k\nmemory=64M\n[vm v31]\nkernel=k\nmemory=64M\n[vm "
-        "v32]\nkernel=k\nmemory=64M\n",
-        "c:97: VM: expected at most 32 VMs, got 'v32'\n"),

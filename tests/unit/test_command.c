@@ -33,7 +33,8 @@
 static char shown[TEXT_BYTES];
 static size_t shown_bytes;
 static struct config config;
-static struct vm vms[CONFIG_VMS_MAX];
+static struct vm vms[20];
+static char cmdlines[20][800];
 static struct vcpu vcpus[2];
 static unsigned vms_used;
 static bool has_store;
@@ -172,6 +173,8 @@ ACTION(pause, "")
 ACTION(resume, "expected a VM that is paused")
 ACTION(reset, "")
 ACTION(kill, "")
+ACTION(nmi, "expected a VM that is running or paused")
+ACTION(break, "")
 
 bool vm_set(struct vm *vm, const char *key, const char *value, struct vm_answer *answer)
 {
@@ -276,7 +279,8 @@ static struct vm *add_vm(const char *name, enum vm_state state)
 
     snprintf(c->name, sizeof(c->name), "%s", name);
     snprintf(c->kernel, sizeof(c->kernel), "\\guest\\vmlinuz");
-    snprintf(c->cmdline, sizeof(c->cmdline), "console=ttyS0 %0700u end", vms_used);
+    snprintf(cmdlines[vms_used], sizeof(cmdlines[0]), "console=ttyS0 %0700u end", vms_used);
+    c->cmdline = cmdlines[vms_used];
     c->vcpus = vms_used + 1;
     *vm = (struct vm){.config = c,
                       .name = c->name,
@@ -404,13 +408,11 @@ static void look_at_all(void)
 
 static void steer_all(void)
 {
-    static const char *const lines[] = {"start alpha",      "stop alpha",
-                                        "pause alpha",      "resume alpha",
-                                        "reset alpha",      "kill alpha",
-                                        "kill nobody",      "set alpha min",
-                                        "set alpha min=1M", "set alpha max=1M",
-                                        "console alpha",    "poweroff",
-                                        "reboot",           NULL};
+    static const char *const lines[] = {
+        "start alpha",   "stop alpha",    "pause alpha",      "resume alpha",
+        "reset alpha",   "kill alpha",    "kill nobody",      "nmi alpha",
+        "break alpha",   "set alpha min", "set alpha min=1M", "set alpha max=1M",
+        "console alpha", "poweroff",      "reboot",           NULL};
 
     enter_all(lines);
 }

@@ -37,8 +37,13 @@ static bool file_there(const char *path)
 
 static struct config config;
 
+static const char *expected; /* the start of an error; NULL: has been seen */
+
 static void report(const char *error)
 {
+    if (expected != NULL && strncmp(error, expected, strlen(expected)) == 0) {
+        expected = NULL;
+    }
     assert_true(strlen(error) < CONFIG_ERROR_MAX);
     assert_null(strchr(error, '\n'));
 }
@@ -95,6 +100,77 @@ static void defaults(void **state)
     assert_string_equal(config.store, "auto");
     assert_true(config.idle_poweroff);
     assert_int_equal(config.console_port, 0x3f8);
+}
+
+/* Each is a file and words, as often as there may be. */
+static void modules(void **state)
+{
+    char text[2000], *end = text + sprintf(text, "[vm a]\nkernel=k\nmemory=64M\n");
+
+    (void)state;
+    end += sprintf(
+        end, "module = \\one\nmodule=/two  a b=\"c\"\t# d\nmodule=\"\\\\three \\\"x\\\" ; y\"\n");
+    assert_true(parse(text));
+    assert_int_equal(config.vm[0].modules, 3);
+    assert_string_equal(config.vm[0].module[0].path, "\\one");
+    assert_string_equal(config.vm[0].module[0].words, "");
+    assert_string_equal(config.vm[0].module[1].path, "/two");
+    assert_string_equal(config.vm[0].module[1].words, "a b=\"c\"");
+    assert_string_equal(config.vm[0].module[2].path, "\\three");
+    assert_string_equal(config.vm[0].module[2].words, "\"x\" ; y");
+    expected = "c:7: module: expected a file that is on the boot volume, got '\\missing'";
+    sprintf(end, "module = \\missing x\n");
+    assert_false(parse(text));
+    assert_null(expected);
+    expected = "c:7: module: expected the path of a file on the boot volume, got ''";
+    sprintf(end, "module =\n");
+    assert_false(parse(text));
+    assert_null(expected);
+    expected = "c:7: module: expected a path of at most 119 characters, got '0000";
+    sprintf(end, "module = %0120u\n", 0);
+    assert_false(parse(text));
+    assert_null(expected);
+    for (unsigned i = 3; i < CONFIG_MODULES_MAX; i++) {
+        end += sprintf(end, "module = %0119u\n", i);
+    }
+    assert_true(parse(text));
+    assert_int_equal(config.vm[0].modules, CONFIG_MODULES_MAX);
+    expected = "c:12: module: expected at most 8 modules, got 'more'";
+    sprintf(end, "module = more\n");
+    assert_false(parse(text));
+    assert_null(expected);
+}
+
+/* 256 VMs of 64 vCPUs, and not one more; of their command lines 256 KiB. */
+static void limits(void **state)
+{
+    size_t room = 1 << 21, used = 0;
+    char *text = malloc(room);
+
+    (void)state;
+    for (unsigned i = 0; i < CONFIG_VMS_MAX; i++) {
+        used +=
+            (size_t)snprintf(text + used, room - used,
+                             "[vm v%u]\nkernel=k\nmemory=4M\nvcpus=64\ncmdline=%01023u\n", i, i);
+    }
+    assert_true(parse(text));
+    assert_int_equal(config.vm_count, 256);
+    for (unsigned i = 0; i < CONFIG_VMS_MAX; i++) {
+        assert_int_equal(config.vm[i].vcpus, 64);
+        assert_int_equal(strlen(config.vm[i].cmdline), 1023);
+        assert_int_equal(atoi(config.vm[i].cmdline), i);
+    }
+    snprintf(text + used, room - used, "[vm last]\nkernel=k\nmemory=4M\n");
+    expected = "c:1281: VM: expected at most 256 VMs, got 'last'";
+    assert_false(parse(text));
+    assert_null(expected);
+    text[used - 1] = 'x'; /* a character more than there is room for */
+    snprintf(text + used, room - used, "\n");
+    expected =
+        "c:1280: cmdline: expected at most 256K in command lines and modules of all VMs, got '";
+    assert_false(parse(text));
+    assert_null(expected);
+    free(text);
 }
 
 static void random_text(void **state)
@@ -220,6 +296,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole_file),       cmocka_unit_test(defaults),
+        cmocka_unit_test(limits),           cmocka_unit_test(modules),
         cmocka_unit_test(random_text),      cmocka_unit_test(sizes),
         cmocka_unit_test(admission),        cmocka_unit_test(admission_max),
         cmocka_unit_test(admission_floors), cmocka_unit_test(admission_broken),

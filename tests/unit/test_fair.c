@@ -202,6 +202,88 @@ static void a_group_can_be_avoided(void **state)
     assert_ptr_equal(fair_pick(&queue, 0, &a), &of_b);
 }
 
+/* ---- 64 members ----------------------------------------------------------------------------- */
+
+#define MEMBERS 64u
+
+/* Whom the rule names, by a look at all who wait: the one with least virtual time, where of the
+ * four with least one that ran on this CPU may be 2 ms further. */
+static struct fair_member *by_looking_at_all(struct fair_member member[MEMBERS], unsigned cpu)
+{
+    struct fair_member *order[MEMBERS];
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        unsigned at = count;
+
+        if (!member[i].waits) {
+            continue;
+        }
+        for (; at > 0 && (order[at - 1]->vtime > member[i].vtime ||
+                          (order[at - 1]->vtime == member[i].vtime &&
+                           order[at - 1]->order > member[i].order));
+             at--) {
+            order[at] = order[at - 1];
+        }
+        order[at] = &member[i];
+        count++;
+    }
+    for (unsigned i = 0; i < MIN(count, 4u); i++) {
+        if (order[i]->cpu == cpu && order[i]->vtime < order[0]->vtime + 2 * MS) {
+            return order[i];
+        }
+    }
+    return count != 0 ? order[0] : NULL;
+}
+
+static void put_and_check(struct fair_member member[MEMBERS], struct fair_member *one, bool first)
+{
+    (first ? fair_put_first : fair_put_last)(one);
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        if (&member[i] != one && member[i].waits) {
+            assert_true(first ? one->vtime < member[i].vtime : one->vtime > member[i].vtime);
+        }
+    }
+}
+
+/* Whatever happens to them, waiting or not, they come in the order that the rule says. */
+static void many_members(void **state)
+{
+    static struct fair_member member[MEMBERS];
+    struct fair_queue queue;
+    struct fair_group group;
+
+    (void)state;
+    support_seed(2);
+    fair_init(&queue, 2);
+    fair_group_init(&group, 100);
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        fair_member_init(&member[i], &group);
+        member[i].vtime = 1000 * SECOND;
+    }
+    group.now = 1000 * SECOND;
+    for (unsigned step = 0; step < 200000; step++) {
+        struct fair_member *one = &member[support_random_below(MEMBERS)];
+        unsigned choice = (unsigned)support_random_below(8), cpu = choice & 1;
+
+        if (choice < 3 && !one->waits) {
+            fair_enqueue(&queue, one, choice == 0);
+        } else if (choice == 3 && one->waits) {
+            put_and_check(member, one, support_random_below(2) != 0);
+        } else if (choice == 4) {
+            fair_charge(&queue, one, support_random_below(3 * MS)); /* by others' work, too */
+        } else if (choice > 4) {
+            struct fair_member *expected = by_looking_at_all(member, cpu);
+
+            assert_ptr_equal(fair_pick(&queue, cpu, NULL), expected);
+            if (expected != NULL) {
+                fair_charge(&queue, expected, support_random_below(8 * MS));
+                fair_stop(&queue, expected);
+            }
+        }
+    }
+}
+
 /* ---- random --------------------------------------------------------------------------------- */
 
 static uint64_t random_time(uint64_t most)
@@ -281,6 +363,7 @@ int main(void)
         cmocka_unit_test(one_that_sleeps_is_served_at_once),
         cmocka_unit_test(order_inside_a_vm),
         cmocka_unit_test(a_group_can_be_avoided),
+        cmocka_unit_test(many_members),
         cmocka_unit_test(random_arrivals_sleeps_and_weights),
     };
 

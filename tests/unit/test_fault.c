@@ -426,6 +426,29 @@ static void no_large_read_at_the_max(void)
     assert_in_range(stats_now().readahead, READ_WINDOW_START, 2 * READ_WINDOW_MAX);
 }
 
+/* Room in a space at its max is for who waits for it, before and after he has been told. */
+static void room_goes_to_who_has_waited(void)
+{
+    struct mm_waiter late = {.wake = wake};
+
+    list_init(&late.link);
+    for (uint64_t page = 0; page < 120; page++) {
+        touch(page, page + 1);
+    }
+    space_set_limits(space, 0, stats_now().resident, 100);
+    assert_int_equal(fault(600, ACCESS_WRITE), MM_WAIT);
+    space_set_limits(space, 0, stats_now().resident + 1, 100);
+    assert_int_equal(space_fault(space, gfn(601), ACCESS_WRITE, &late), MM_WAIT);
+    waiter_cancel(&late);
+    woken = 0;
+    wait_serve(32);
+    assert_int_equal(woken, 1);
+    assert_int_equal(space_fault(space, gfn(601), ACCESS_WRITE, &late), MM_WAIT);
+    assert_int_equal(fault(600, ACCESS_WRITE), MM_OK);
+    waiter_cancel(&late);
+    waiter_end_turn(&waiter);
+}
+
 /* A page that the guest has cleared is not written, whatever it held before. */
 static void cleared_page_is_a_hole(void)
 {
@@ -529,6 +552,7 @@ static test_case *const cases[] = {
     whole_page_write_reads_nothing,
     minimum_stays,
     no_large_read_at_the_max,
+    room_goes_to_who_has_waited,
     cleared_page_is_a_hole,
     no_frame_no_harm,
     aging_finds_the_idle,

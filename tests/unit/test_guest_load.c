@@ -21,6 +21,8 @@
 
 static char error[GUEST_LOAD_ERROR_MAX];
 static uint8_t initrd[0x3456];
+static struct guest_module modules[GUEST_MODULES_MAX]; /* that go with it */
+static unsigned module_count;
 
 static void put(uint8_t *p, uint64_t value, unsigned bytes)
 {
@@ -131,6 +133,8 @@ static struct guest_load *start(const uint8_t *file, size_t bytes, const char *c
     for (size_t i = 0; i < sizeof(initrd); i++) {
         initrd[i] = (uint8_t)(i ^ 0x55);
     }
+    memcpy(image.module, modules, sizeof(modules));
+    image.modules = module_count;
     error[0] = '\0';
     return guest_load_start(&vfake.vm, &image, error);
 }
@@ -259,13 +263,23 @@ static void linux_refusals(void **state)
     put(file + 0x258, 0x80000, 8);
     put(file + 0x260, 0x12000, 4);
     expect_error(file, bytes, "", "overlaps");
-    put(file + 0x258, 31 * MIB, 8);
+    put(file + 0x258, MIB, 8);
+    put(file + 0x260, 31 * MIB - 0x3000, 4);
+    expect_error(file, bytes, "", "initrd");
+    put(file + 0x22c, 0x1fffff, 4); /* the initrd has to end where the kernel begins */
+    put(file + 0x258, MIB + 0x3000, 8);
     put(file + 0x260, MIB, 4);
     expect_error(file, bytes, "", "initrd");
+    put(file + 0x260, KERNEL_INIT, 4);
+    put(file + 0x22c, 0x7fffffff, 4);
     put(file + 0x258, KERNEL_ADDRESS, 8);
-    put(file + 0x206, 0x209, 2);
-    expect_error(file, bytes, "", "boot protocol 2.09, expected 2.10 or later");
+    put(file + 0x206, 0x205, 2);
+    expect_error(file, bytes, "", "boot protocol 2.05, expected 2.06 or later");
     put(file + 0x206, 0x20f, 2);
+    expect_error(file, 0x260, "", "truncated");
+    module_count = 1;
+    expect_error(file, bytes, "", "no modules");
+    module_count = 0;
     file[0x211] = 0;
     expect_error(file, bytes, "", "loaded below 1 MiB");
     file[0x211] = 1;
@@ -318,12 +332,167 @@ static void linux32(void **state)
     vfake_stop();
 }
 
+/* Before 2.10: at 1 MiB, with room to unpack itself, whatever stands where later headers go on. */
+static void linux_old(void **state)
+{
+    size_t bytes;
+    uint8_t *file = make_bzimage(&bytes);
+
+    (void)state;
+    vfake_start(1);
+    vfake_memory(32 * MIB);
+    for (unsigned version = 0x206; version < 0x20a; version++) {
+        struct guest_load *load;
+        uint64_t at;
+
+        put(file + 0x206, version, 2);
+        put(file + 0x200, 0x3aeb, 2); /* the header ends at 0x23c */
+        put(file + 0x236, 0x7f, 2);
+        memset(file + 0x23c, 0xff, 0x100);
+        load = start(file, bytes, "console=ttyS0 quiet");
+        assert_non_null(load);
+        assert_int_equal(run(load), 0);
+        assert_int_equal(vfake.vcpu[0].regs.rip, MIB);
+        assert_int_equal(vfake.vcpu[0].regs.gpr[GPR_RSI], 0x90000);
+        assert_int_equal(vfake.state.cr0 & 0x80000001, 1);
+        assert_memory_equal(vfake.memory + MIB, file + 1024, PAYLOAD_BYTES);
+        assert_int_equal(mem(0x90214, 4), MIB);
+        assert_int_equal(mem(0x9023c, 8), 0);
+        at = mem(0x90218, 4);
+        check_initrd(at);
+        guest_load_free(load);
+        /* The initrd keeps clear of what the kernel unpacks itself to. */
+        put(file + 0x22c, MIB + 3 * 0x5130 + 0x3fff, 4);
+        assert_null(start(file, bytes, ""));
+        put(file + 0x22c, MIB + 3 * 0x5130 + 0x4fff, 4);
+        load = start(file, bytes, "");
+        assert_non_null(load);
+        guest_load_free(load);
+        put(file + 0x22c, 0x7fffffff, 4);
+    }
+    free(file);
+    vfake_stop();
+}
+
+/* One that does not fit low goes high, if the kernel says that it may. */
+static void initrd_above(void **state)
+{
+    size_t bytes;
+    uint8_t *file = make_bzimage(&bytes);
+    struct guest_load *load;
+    uint64_t at = 0x104000000 - 0x4000;
+
+    (void)state;
+    vfake_start(1);
+    vfake_memory(0x104000000); /* with a hole, which nothing is put into */
+    vfake.vm.memory_pages = (3072 + 64) * MIB >> PAGE_SHIFT;
+    load = start(file, bytes, "");
+    assert_non_null(load);
+    run(load);
+    check_initrd(mem(0x90218, 4)); /* low as long as it fits */
+    assert_int_equal(mem(0x900c0, 8), 0);
+    guest_load_free(load);
+    put(file + 0x22c, 0x101fff, 4);
+    load = start(file, bytes, "");
+    assert_non_null(load);
+    run(load);
+    assert_int_equal(mem(0x900c0, 4) << 32 | mem(0x90218, 4), at);
+    assert_int_equal(mem(0x900c4, 4), 0);
+    assert_int_equal(mem(0x9021c, 4), sizeof(initrd));
+    check_initrd(at);
+    assert_int_equal(mem(0x901e8, 1), 6);
+    guest_load_free(load);
+    put(file + 0x236, 0x7d, 2); /* not XLF_CAN_BE_LOADED_ABOVE_4G */
+    expect_error(file, bytes, "", "initrd");
+    put(file + 0x236, 0x7e, 2); /* no 64-bit entry */
+    expect_error(file, bytes, "", "initrd");
+    put(file + 0x236, 0x7f, 2);
+    put(file + 0x206, 0x20b, 2); /* no such flags yet */
+    expect_error(file, bytes, "", "initrd");
+    put(file + 0x206, 0x20c, 2);
+    vfake.vm.memory_pages = 3072 * MIB >> PAGE_SHIFT; /* no memory there */
+    expect_error(file, bytes, "", "initrd");
+    vfake.vm.memory_pages = (3072 * MIB + 0x3000) >> PAGE_SHIFT; /* not enough */
+    expect_error(file, bytes, "", "initrd");
+    vfake.vm.memory_pages++;
+    load = start(file, bytes, "");
+    assert_non_null(load);
+    guest_load_free(load);
+    free(file);
+    vfake_stop();
+}
+
+/* As many as there may be, on pages of their own, each with its words. */
+static void set_modules(unsigned count)
+{
+    static uint8_t data[GUEST_MODULES_MAX][9000];
+    static char words[GUEST_MODULES_MAX][20];
+
+    module_count = count;
+    for (unsigned i = 0; i < count; i++) {
+        memset(data[i], (int)i + 1, sizeof(data[i]));
+        snprintf(words[i], sizeof(words[i]), "word%u x", i);
+        modules[i] = (struct guest_module){data[i], i == 3 ? 0 : 1 + 4096 * (i % 3), words[i]};
+    }
+}
+
+static void check_module(unsigned i, uint64_t at, uint64_t bytes, uint64_t words)
+{
+    assert_int_equal(at % 4096, 0);
+    assert_true(at >= MIB && at + bytes <= 8 * MIB);
+    assert_int_equal(bytes, modules[i].bytes);
+    assert_memory_equal(vfake.memory + at, modules[i].data, bytes);
+    assert_string_equal((char *)vfake.memory + words, modules[i].words);
+}
+
+static void many_modules(void **state)
+{
+    static char text[4096];
+    size_t bytes;
+    uint8_t *file;
+    struct guest_load *load;
+    uint64_t list;
+
+    (void)state;
+    vfake_start(1);
+    vfake_memory(8 * MIB);
+    set_modules(GUEST_MODULES_MAX);
+    for (unsigned pvh = 0; pvh < 2; pvh++) {
+        file = make_elf64(&bytes, !pvh);
+        load = start(file, bytes, "");
+        assert_non_null(load);
+        run(load);
+        list = pvh ? mem(0x90010, 8) : mem(0x90018, 4);
+        assert_int_equal(pvh ? mem(0x9000c, 4) : mem(0x90014, 4), 1 + GUEST_MODULES_MAX);
+        check_initrd(pvh ? mem(list, 8) : mem(list, 4));
+        for (unsigned i = 0; i < GUEST_MODULES_MAX; i++) {
+            list += pvh ? 32 : 16;
+            if (pvh) {
+                check_module(i, mem(list, 8), mem(list + 8, 8), mem(list + 16, 8));
+            } else {
+                check_module(i, mem(list, 4), mem(list + 4, 4) - mem(list, 4), mem(list + 8, 4));
+            }
+        }
+        guest_load_free(load);
+        memset(text, 'w', 3560); /* with the others' words there is no room for so many */
+        modules[2].words = text;
+        expect_error(file, bytes, "", "words of all modules are too long");
+        modules[2].words = "";
+        modules[5].bytes = 7 * MIB;
+        expect_error(file, bytes, "", "a module of 7340032 bytes does not fit");
+        set_modules(GUEST_MODULES_MAX);
+        free(file);
+    }
+    module_count = 0;
+    vfake_stop();
+}
+
 static void pvh(void **state)
 {
     size_t bytes;
     uint8_t *file = make_elf64(&bytes, false);
     struct guest_load *load;
-    uint64_t modules, map;
+    uint64_t list, map;
 
     (void)state;
     vfake_start(1);
@@ -336,9 +505,9 @@ static void pvh(void **state)
     assert_int_equal(mem(0x90000, 4), 0x336ec578);
     assert_int_equal(mem(0x90004, 4), 1);
     assert_int_equal(mem(0x9000c, 4), 1);
-    modules = mem(0x90010, 8);
-    check_initrd(mem(modules, 8));
-    assert_int_equal(mem(modules + 8, 8), sizeof(initrd));
+    list = mem(0x90010, 8);
+    check_initrd(mem(list, 8));
+    assert_int_equal(mem(list + 8, 8), sizeof(initrd));
     assert_string_equal((char *)vfake.memory + mem(0x90018, 8), "a b");
     assert_memory_equal(vfake.memory + mem(0x90020, 8), "RSD PTR ", 8);
     map = mem(0x90028, 8);
@@ -452,6 +621,28 @@ static const uint8_t *table(const uint8_t *tables, uint64_t address, const char 
     return p;
 }
 
+/* Scope (\_SB) with a device for each, as iasl would put it: 20.2 "AML Grammar Definition". */
+static void check_processors(const uint8_t *ssdt, unsigned vcpus)
+{
+    const uint8_t *aml = ssdt + 36, *end = ssdt + get32(ssdt + 4);
+    char name[16];
+
+    assert_int_equal(aml[0], 0x10);
+    assert_int_equal(aml[1] >> 6, 1);
+    assert_ptr_equal(aml + 1 + (aml[1] & 0xf) + aml[2] * 16, end);
+    assert_memory_equal(aml + 3, "\\_SB_", 5);
+    aml += 8;
+    for (unsigned i = 0; i < vcpus; i++, aml += 29) {
+        snprintf(name, sizeof(name), "C%03u", i);
+        assert_memory_equal(aml, "\x5b\x82\x1b", 3);
+        assert_memory_equal(aml + 3, name, 4);
+        assert_memory_equal(aml + 7, "\x08_HID\rACPI0007", 15);
+        assert_memory_equal(aml + 22, "\x08_UID\x0a", 6);
+        assert_int_equal(aml[28], i);
+    }
+    assert_ptr_equal(aml, end);
+}
+
 static void acpi_tables(void **state)
 {
     static uint8_t tables[ACPI_TABLES_BYTES];
@@ -493,7 +684,7 @@ static void acpi_tables(void **state)
         }
         assert_int_equal(enabled, vcpus);
         assert_int_equal(overrides, 2);
-        assert_int_equal(tables[0x3ff0], vcpus);
+        check_processors(table(tables, get64(xsdt + 60), "SSDT"), vcpus);
     }
     assert_false(acpi_build(tables, 10000));
 }
@@ -544,6 +735,10 @@ static void hostile(void **state)
 
         damage(file, bytes);
         kept = next_random() % 4 == 0 ? next_random() % bytes : bytes;
+        set_modules(i % 4 != 0 ? (unsigned)next_random() % (GUEST_MODULES_MAX + 1) : 0);
+        if (i % 8 == 0) {
+            put(file + 0x206, 0x200 + next_random() % 0x11, 2);
+        }
         copy = malloc(kept + !kept);
         memcpy(copy, file, kept);
         load = start(copy, kept, "");
@@ -558,22 +753,59 @@ static void hostile(void **state)
         free(file);
     }
     assert_true(loaded > 1000);
+    module_count = 0;
+    vfake_stop();
+}
+
+/* Each field of each header, with each value that is likely to be wrong. */
+static void every_field(void **state)
+{
+    static const uint64_t values[] = {
+        0, 1, 0x7fffffff, 0xffffffff, 0xfffffff0, 0x8000000000000000, UINT64_MAX};
+
+    (void)state;
+    vfake_start(1);
+    vfake_memory(8 * MIB);
+    for (unsigned kind = 0; kind < 4; kind++) {
+        size_t bytes;
+        uint8_t *file = kind == 0   ? make_bzimage(&bytes)
+                        : kind == 1 ? make_elf64(&bytes, false)
+                        : kind == 2 ? make_elf64(&bytes, true)
+                                    : make_flat(&bytes);
+        size_t first = kind == 0 ? 0x1f0 : 0, last = kind == 0 ? 0x270 : 0x440;
+
+        set_modules(kind == 0 ? 0 : 2);
+        put(file + 0x258, kind == 0 ? 4 * MIB : get64(file + 0x258), 8);
+        for (size_t i = 0; i < (last - first) * ARRAY_SIZE(values) * 3; i++) {
+            size_t at = first + i / ARRAY_SIZE(values) / 3;
+            uint64_t kept = get64(file + at);
+            struct guest_load *load;
+
+            put(file + at, values[i / 3 % ARRAY_SIZE(values)], 2u << (i % 3));
+            load = start(file, bytes, "");
+            assert_true((load == NULL) == (error[0] != '\0'));
+            if (load != NULL) {
+                run(load);
+            }
+            guest_load_free(load);
+            put(file + at, kept, 8);
+        }
+        free(file);
+    }
+    module_count = 0;
     vfake_stop();
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linux_image),
-        cmocka_unit_test(waits_everywhere),
-        cmocka_unit_test(linux32),
-        cmocka_unit_test(linux_refusals),
-        cmocka_unit_test(pvh),
-        cmocka_unit_test(multiboot_elf),
-        cmocka_unit_test(multiboot_flat),
-        cmocka_unit_test(layout),
-        cmocka_unit_test(acpi_tables),
-        cmocka_unit_test(hostile),
+        cmocka_unit_test(linux_image),   cmocka_unit_test(waits_everywhere),
+        cmocka_unit_test(linux32),       cmocka_unit_test(linux_refusals),
+        cmocka_unit_test(linux_old),     cmocka_unit_test(initrd_above),
+        cmocka_unit_test(many_modules),  cmocka_unit_test(pvh),
+        cmocka_unit_test(multiboot_elf), cmocka_unit_test(multiboot_flat),
+        cmocka_unit_test(layout),        cmocka_unit_test(acpi_tables),
+        cmocka_unit_test(hostile),       cmocka_unit_test(every_field),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

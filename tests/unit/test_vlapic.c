@@ -222,6 +222,63 @@ static void physical(void **state)
     vfake_stop();
 }
 
+static uint64_t all_receivers(unsigned vector)
+{
+    uint64_t mask = 0;
+
+    for (unsigned i = 0; i < VM_VCPUS_MAX; i++) {
+        int got = pending(i);
+
+        mask |= got == (int)vector ? BIT(i) : 0;
+        if (got >= 0) {
+            vlapic_accept(vfake.vcpu[i].vlapic, (unsigned)got);
+            (void)vlapic_msr_write(&vfake.vcpu[i], MSR_IA32_X2APIC_BASE + 0xb, 0);
+            reg_write(i, 0xb0, 0);
+        }
+    }
+    return mask;
+}
+
+/* The last of 64, each cluster of 16, and everybody. */
+static void many(void **state)
+{
+    struct vlapic_message m = {.vector = 0x51};
+
+    (void)state;
+    vfake_start(VM_VCPUS_MAX);
+    reg_write(0, 0x310, 63u << 24);
+    reg_write(0, 0x300, 0x44);
+    assert_int_equal(all_receivers(0x44), BIT(63));
+    reg_write(0, 0x310, 64u << 24);
+    reg_write(0, 0x300, 0x44);
+    assert_int_equal(all_receivers(0x44), 0);
+    m.destination = 40; /* as an IOAPIC sends it */
+    assert_int_equal(vlapic_send(&vfake.vm, &m), 1);
+    assert_int_equal(all_receivers(0x51), BIT(40));
+    m.destination = 0xff;
+    assert_int_equal(vlapic_send(&vfake.vm, &m), 64);
+    assert_int_equal(all_receivers(0x51), UINT64_MAX);
+    for (unsigned i = 0; i < VM_VCPUS_MAX; i++) {
+        to_x2apic(i);
+    }
+    for (unsigned cluster = 0; cluster < 5; cluster++) {
+        send_x2(7, cluster << 16 | 0x8101, 0x846);
+        assert_int_equal(all_receivers(0x46), cluster < 4 ? 0x8101ull << (16 * cluster) : 0);
+    }
+    send_x2(7, 63, 0x47);
+    assert_int_equal(all_receivers(0x47), BIT(63));
+    send_x2(7, 0xfffffffe, 0x47);
+    assert_int_equal(all_receivers(0x47), 0);
+    send_x2(7, 0xfffeffff, 0x847);
+    assert_int_equal(all_receivers(0x47), 0);
+    send_x2(7, 0xffffffff, 0x48);
+    assert_int_equal(all_receivers(0x48), UINT64_MAX);
+    send_x2(7, 3 << 16 | 0xf000, 0x149); /* lowest priority: one of them */
+    send_x2(7, 3 << 16 | 0xf000, 0x949);
+    assert_int_equal(all_receivers(0x49), BIT(60));
+    vfake_stop();
+}
+
 static void logical_xapic(void **state)
 {
     (void)state;
@@ -342,16 +399,48 @@ static void level_eoi_reaches_ioapic(void **state)
     vfake_stop();
 }
 
+/* An NMI button reaches those whose LVT lets it through: the boot vCPU's, as firmware leaves it. */
+static void lint1(void **state)
+{
+    (void)state;
+    vfake_start(3);
+    vlapic_reset(vfake.vcpu[1].vlapic, false);
+    vlapic_virtual_wire(vfake.vcpu[0].vlapic);
+    memset(vfake.requested, 0, sizeof(vfake.requested));
+    for (unsigned i = 0; i < 2; i++) {
+        vlapic_pulse_lint1(&vfake.vcpu[i]);
+    }
+    assert_int_equal(vfake.requested[0], VCPU_REQUEST_NMI);
+    assert_int_equal(vfake.requested[1], 0);
+    vfake.requested[0] = 0;
+    reg_write(0, 0x360, 0x10400); /* NMI, masked */
+    vlapic_pulse_lint1(&vfake.vcpu[0]);
+    assert_int_equal(vfake.requested[0], 0);
+    for (unsigned delivery = 0; delivery < 8; delivery++) { /* fixed, SMI, INIT, ExtINT, ... */
+        reg_write(0, 0x360, delivery << 8 | 0x61);
+        vlapic_pulse_lint1(&vfake.vcpu[0]);
+        assert_int_equal(vfake.requested[0] & ~VCPU_REQUEST_EVENT,
+                         delivery == 4 ? VCPU_REQUEST_NMI : 0);
+        assert_int_equal(take(0), delivery == 0 ? 0x61 : -1);
+        vfake.requested[0] = 0;
+    }
+    assert_true(vlapic_msr_write(&vfake.vcpu[2], MSR_IA32_APIC_BASE, APIC_BASE_DEFAULT));
+    vlapic_pulse_lint1(&vfake.vcpu[2]); /* the APIC is off: the pin is the CPU's */
+    assert_int_equal(vfake.requested[2], VCPU_REQUEST_NMI);
+    vfake_stop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reset_values),    cmocka_unit_test(priorities),
-        cmocka_unit_test(every_vector),    cmocka_unit_test(disabled),
-        cmocka_unit_test(apic_base),       cmocka_unit_test(x2apic_registers),
-        cmocka_unit_test(shorthands),      cmocka_unit_test(physical),
-        cmocka_unit_test(logical_xapic),   cmocka_unit_test(logical_x2apic),
-        cmocka_unit_test(lowest_priority), cmocka_unit_test(init_sipi_nmi),
-        cmocka_unit_test(mmio_shapes),     cmocka_unit_test(level_eoi_reaches_ioapic),
+        cmocka_unit_test(reset_values),   cmocka_unit_test(priorities),
+        cmocka_unit_test(every_vector),   cmocka_unit_test(disabled),
+        cmocka_unit_test(apic_base),      cmocka_unit_test(x2apic_registers),
+        cmocka_unit_test(shorthands),     cmocka_unit_test(physical),
+        cmocka_unit_test(many),           cmocka_unit_test(logical_xapic),
+        cmocka_unit_test(logical_x2apic), cmocka_unit_test(lowest_priority),
+        cmocka_unit_test(init_sipi_nmi),  cmocka_unit_test(lint1),
+        cmocka_unit_test(mmio_shapes),    cmocka_unit_test(level_eoi_reaches_ioapic),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,32 +21,33 @@
 #include "hv/run/sched.h"
 #include "hv/run/vcpu.h"
 #include "hv/vdev/devices.h"
+#include "hv/vdev/irq/vlapic.h"
 #include "hv/vdev/kvmclock.h"
 #include "hv/vdev/legacy/vcmos.h"
 #include "hv/vm/control.h"
 #include "hv/vm/internal.h"
 #include "tests/unit/support.h"
 
+#define VMS      8
 #define VCPUS    2
 #define START_NS 5000000000ull /* of each run that is compared */
 
-/* ---- a machine with one VM, whose parts are always the same ---- */
+/* ---- a machine with some VMs, whose parts are always the same ---- */
 
-static struct config config = {
-    .vm_count = 1,
-    .vm[0] = {.name = "vm",
-              .kernel = "kernel",
-              .memory = 64 << 20,
-              .tmem = 1 << 20,
-              .vcpus = VCPUS,
-              .shares = 100},
-};
+static struct config config;
+static const struct vm_config vm_config = {.name = "vm",
+                                           .kernel = "kernel",
+                                           .memory = 64 << 20,
+                                           .tmem = 1 << 20,
+                                           .vcpus = VCPUS,
+                                           .shares = 100};
 static const struct handover_file kernel = {.bytes = 1};
 static const struct vcpu_backend backend = {.name = "fake"};
-static struct vcpu vcpus[VCPUS];
+static struct vcpu vcpus[VMS * VCPUS];
 static char parts[4]; /* what pointers to space, tmem, load and devices point at */
 static uint64_t now_ns;
-static bool load_waits, load_fails;
+static bool load_waits, load_fails, load_holds;
+static unsigned loading; /* VMs */
 static unsigned failures;
 static char failure[200]; /* the last one */
 
@@ -253,6 +254,7 @@ struct guest_load *guest_load_start(struct vm *vm, const struct guest_image *ima
 {
     (void)error;
     assert_int_equal(vm->run.vcpu_count, VCPUS);
+    loading++;
     return image->kernel != NULL ? LOAD : NULL;
 }
 
@@ -261,6 +263,9 @@ enum mm_result guest_load_step(struct guest_load *load, struct mm_waiter *waiter
     assert_ptr_equal(load, LOAD);
     if (load_fails) {
         return MM_LOST;
+    }
+    if (load_holds) {
+        return MM_WAIT;
     }
     if (load_waits) {
         load_waits = false;
@@ -280,12 +285,15 @@ bool guest_load_done(const struct guest_load *load)
 void guest_load_free(struct guest_load *load)
 {
     assert_ptr_equal(load, LOAD);
+    loading--;
 }
 
 struct vcpu *vcpu_create(struct vm *vm, unsigned index)
 {
-    vcpus[index] = (struct vcpu){.vm = vm, .index = index, .state = VCPU_STOPPED};
-    return &vcpus[index];
+    struct vcpu *vcpu = &vcpus[vm->index * VCPUS + index];
+
+    *vcpu = (struct vcpu){.vm = vm, .index = index, .state = VCPU_STOPPED};
+    return vcpu;
 }
 
 void vcpu_destroy(struct vcpu *vcpu)
@@ -334,6 +342,20 @@ void vm_devices_destroy(struct vm *vm)
 void vm_devices_press_power_button(struct vm *vm)
 {
     assert_non_null(vm->run.devices);
+}
+
+static unsigned breaks, pulses; /* that the VM has been given */
+
+bool vm_devices_break(struct vm *vm)
+{
+    assert_non_null(vm->run.devices);
+    return ++breaks != 2; /* the second one finds the port full */
+}
+
+void vlapic_pulse_lint1(struct vcpu *vcpu)
+{
+    assert_non_null(vcpu);
+    pulses++;
 }
 
 /* ---- runs ---- */
@@ -504,14 +526,84 @@ static void after_its_own_reset(void **state)
     assert_int_equal(vm->run.total.run_us, 0);
 }
 
+/* Few are loaded at a time; who ends, or is not wanted any more, makes room for the next one. */
+static void loads_in_turn(void **state)
+{
+    (void)state;
+    load_holds = true;
+    for (unsigned i = 0; i < VMS; i++) {
+        assert_true(vm_start(vm_at(i), &answer));
+        vm_poll();
+        assert_int_equal(loading, MIN(i + 1, 4));
+    }
+    assert_true(vm_kill(vm_at(0), &answer)); /* one that loads, and one that waits */
+    assert_true(vm_kill(vm_at(4), &answer));
+    for (unsigned i = 0; i < 100; i++) {
+        now_ns += 50000000;
+        vm_poll();
+    }
+    assert_int_equal(vm_at(0)->state, VM_STOPPED);
+    assert_int_equal(vm_at(4)->state, VM_STOPPED);
+    assert_int_equal(loading, 4);
+    load_holds = false;
+    for (unsigned i = 0; i < VMS; i++) {
+        vm_at(i)->run.load_ready = true; /* their waiters have been woken */
+    }
+    for (unsigned i = 0; i < 100; i++) {
+        vm_poll();
+        assert_in_range(loading, 0, 4);
+    }
+    assert_int_equal(loading, 0);
+    for (unsigned i = 0; i < VMS; i++) {
+        assert_int_equal(vm_at(i)->state, i % 4 == 0 ? VM_STOPPED : VM_RUNNING);
+        vm_end(vm_at(i), VM_OUTCOME_OK, 0);
+    }
+    poll_until(VM_STOPPED);
+}
+
+/* NMI and BREAK reach a guest that has begun to run, also while it is paused. */
+static void signals(void **state)
+{
+    (void)state;
+    assert_false(vm_nmi(vm, &answer));
+    assert_false(vm_break(vm, &answer));
+    load_waits = true;
+    assert_true(vm_start(vm, &answer));
+    assert_false(vm_nmi(vm, &answer));
+    assert_false(vm_break(vm, &answer));
+    assert_string_equal(answer.text, "expected a VM that is running or paused");
+    assert_int_equal(breaks + pulses, 0);
+    poll_until(VM_RUNNING);
+    assert_true(vm_nmi(vm, &answer));
+    assert_int_equal(pulses, VCPUS);
+    assert_true(vm_break(vm, &answer));
+    assert_false(vm_break(vm, &answer));
+    assert_string_equal(answer.text, "expected a guest that reads its serial port");
+    assert_true(vm_pause(vm, &answer));
+    assert_true(vm_nmi(vm, &answer));
+    assert_true(vm_break(vm, &answer));
+    assert_int_equal(breaks, 3);
+    assert_int_equal(pulses, 2 * VCPUS);
+    kill();
+    assert_false(vm_nmi(vm, &answer));
+    assert_false(vm_break(vm, &answer));
+    poll_until(VM_STOPPED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(however_it_ended),
         cmocka_unit_test(after_its_own_reset),
+        cmocka_unit_test(loads_in_turn),
+        cmocka_unit_test(signals),
     };
 
     support_memory_init(1024);
+    config.vm_count = VMS;
+    for (unsigned i = 0; i < VMS; i++) {
+        config.vm[i] = vm_config;
+    }
     vm_init_all();
     vm = vm_at(0);
     return cmocka_run_group_tests(tests, NULL, NULL);

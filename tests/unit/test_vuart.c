@@ -174,6 +174,54 @@ static void input(void **state)
     vfake_stop();
 }
 
+/* LSR tells of a BREAK when it is the next one to be read, once, whatever waits around it. */
+static void breaks(void **state)
+{
+    (void)state;
+    vfake_start(1);
+    out8(0x3fa, 1);
+    out8(0x3f9, 4); /* line status only */
+    assert_true(vm_devices_type(&vfake.vm, 'a'));
+    assert_true(vm_devices_break(&vfake.vm));
+    assert_true(vm_devices_type(&vfake.vm, 'h'));
+    assert_false(irq());
+    assert_int_equal(in8(0x3fd), 0xe1); /* behind 'a' */
+    assert_int_equal(in8(0x3f8), 'a');
+    assert_true(irq());
+    assert_int_equal(in8(0x3fa) & 0x0f, 6);
+    assert_int_equal(in8(0x3fd), 0xf1);
+    assert_false(irq());
+    assert_int_equal(in8(0x3fd), 0x61); /* once */
+    assert_int_equal(in8(0x3f8), 0);
+    assert_int_equal(in8(0x3fd), 0x61);
+    assert_int_equal(in8(0x3f8), 'h');
+    assert_int_equal(in8(0x3fd), 0x60);
+    /* Read without a look at LSR, cleared with the FIFO, gone with a reset. */
+    assert_true(vm_devices_break(&vfake.vm));
+    assert_int_equal(in8(0x3f8), 0);
+    assert_false(irq());
+    assert_int_equal(in8(0x3fd), 0x60);
+    assert_true(vm_devices_break(&vfake.vm));
+    out8(0x3fa, 3);
+    assert_false(irq());
+    assert_int_equal(in8(0x3fd), 0x60);
+    assert_true(vm_devices_break(&vfake.vm));
+    vm_devices_reset(&vfake.vm);
+    assert_false(irq());
+    assert_int_equal(in8(0x3fd), 0x60);
+    /* Without FIFOs there is no bit 7; a full queue and a loop take none. */
+    assert_true(vm_devices_break(&vfake.vm));
+    assert_int_equal(in8(0x3fd), 0x71);
+    while (vm_devices_break(&vfake.vm)) {
+    }
+    assert_int_equal(vfake.room_calls, 0);
+    assert_int_equal(in8(0x3f8), 0);
+    assert_int_equal(vfake.room_calls, 1);
+    out8(0x3fc, 0x10);
+    assert_false(vm_devices_break(&vfake.vm));
+    vfake_stop();
+}
+
 static void loopback(void **state)
 {
     (void)state;
@@ -206,12 +254,17 @@ static void random_ports(void **state)
 
         seed = seed * 1664525 + 1013904223;
         port = (seed >> 8 & 3) == 0 ? 0x3f8 + (seed >> 12 & 7) : 0x40 + (seed >> 12 & 0x3f);
+        if ((seed & 0x70) == 0) {
+            (void)(seed & 0x80 ? vm_devices_break(&vfake.vm) : vm_devices_type(&vfake.vm, 'r'));
+        }
         if (seed >> 31) {
             vfake_port_out(port, 1u << (seed >> 29 & 1), seed >> 16);
         } else {
             (void)vfake_port_in(port, 1u << (seed >> 29 & 1));
         }
         vfake.clock_ns += seed >> 20 & 0xff;
+        assert_in_range(vfake.vm.run.devices->uart.breaks, 0,
+                        vfake.vm.run.devices->uart.tail - vfake.vm.run.devices->uart.head);
     }
     vfake_stop();
 }
@@ -481,6 +534,7 @@ int main(void)
         cmocka_unit_test(output),
         cmocka_unit_test(output_waits),
         cmocka_unit_test(input),
+        cmocka_unit_test(breaks),
         cmocka_unit_test(loopback),
         cmocka_unit_test(random_ports),
         cmocka_unit_test(unowned),

@@ -49,9 +49,11 @@ enum uart_register {
 
 #define LSR_DATA  0x01
 #define LSR_OVER  0x02
+#define LSR_BREAK 0x10
 #define LSR_THRE  0x20
 #define LSR_TEMT  0x40 /* FIFO and shift register are empty */
 #define LSR_EMPTY (LSR_THRE | LSR_TEMT)
+#define LSR_FIFO  0x80 /* something in the FIFO has come with an error */
 
 #define MSR_CTS 0x10
 #define MSR_DSR 0x20

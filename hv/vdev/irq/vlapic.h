@@ -50,6 +50,9 @@ void vlapic_accept(struct vlapic *vlapic, unsigned vector);
 
 /* LINT0, to which INTR of the 8259s is wired, changes.  Any context, locks below RANK_SCHED. */
 void vlapic_set_intr(struct vcpu *vcpu, bool level);
+/* A pulse at LINT1, to which a PC wires its NMI button and its chipset's errors: what its LVT says
+ * is delivered.  Any context, locks below RANK_SCHED. */
+void vlapic_pulse_lint1(struct vcpu *vcpu);
 /* Shall the CPU take the interrupt that INTR asks for: LINT0 is ExtINT, or the APIC is off?  It is
  * above all vectors of the APIC.  Own CPU; takes no lock. */
 bool vlapic_extint_pending(const struct vlapic *vlapic);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* LINT0, to which a PC wires INTR of its 8259s: Intel SDM vol. 3, "Local Vector Table". */
+/* LINT0, to which a PC wires INTR of its 8259s, and LINT1, its NMI: Intel SDM vol. 3, "Local Vector
+ * Table". */
 #include "hv/guest/vcpu.h"
 #include "hv/vdev/irq/vlapic_internal.h"
 
@@ -34,6 +35,21 @@ void vlapic_set_intr(struct vcpu *vcpu, bool level)
         vcpu_request(vcpu, VCPU_REQUEST_NMI);
     } else if (FIELD_GET(LVT_DELIVERY, lvt) == DELIVERY_FIXED) {
         vlapic_fire_lvt(vlapic, LVT_LINT0);
+    }
+}
+
+/* While the APIC is off LINT1 is the CPU's NMI pin ("Enabling or Disabling the Local APIC").
+ * SMI and INIT by an LVT do nothing here, ExtINT is LINT0's. */
+void vlapic_pulse_lint1(struct vcpu *vcpu)
+{
+    struct vlapic *vlapic = vcpu->vlapic;
+    uint32_t lvt = vlapic_load(&vlapic->lvt[LVT_LINT1]);
+
+    if (vlapic_load(&vlapic->mode) == VLAPIC_MODE_OFF ||
+        (!(lvt & LVT_MASKED) && FIELD_GET(LVT_DELIVERY, lvt) == DELIVERY_NMI)) {
+        vcpu_request(vcpu, VCPU_REQUEST_NMI);
+    } else if (FIELD_GET(LVT_DELIVERY, lvt) == DELIVERY_FIXED) {
+        vlapic_fire_lvt(vlapic, LVT_LINT1);
     }
 }
 

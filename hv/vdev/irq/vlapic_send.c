@@ -46,6 +46,27 @@ static bool match(const struct vlapic *target, const struct vlapic_message *m)
     return m->destination <= 0xff && match_logical_xapic(target, m->destination);
 }
 
+/*
+ * The vCPUs among which all that the message may mean are: a physical destination is one, and that
+ * of a cluster of 16 is too wide for APICs in xAPIC mode.  *end is one past the last.
+ */
+static unsigned candidates(const struct vm *vm, const struct vlapic_message *m, unsigned *end)
+{
+    uint32_t everyone = m->x2apic ? 0xffffffff : 0xff;
+    uint32_t first = 0, count = vm->run.vcpu_count;
+
+    if (m->destination != everyone && !m->logical) {
+        first = m->destination;
+        count = 1;
+    } else if (m->destination != everyone && m->destination > 0xffff) {
+        first = (m->destination >> 16) * 16;
+        count = 16;
+    }
+    first = MIN(first, vm->run.vcpu_count);
+    *end = MIN(first + count, vm->run.vcpu_count);
+    return first;
+}
+
 bool vlapic_deliver(struct vcpu *vcpu, unsigned vector, bool level)
 {
     if (vector < 16 || vector > 255) {
@@ -87,8 +108,9 @@ static bool deliver(struct vcpu *vcpu, const struct vlapic_message *m)
 static struct vcpu *choose_lowest(struct vm *vm, const struct vlapic_message *m)
 {
     struct vcpu *best = NULL;
+    unsigned end;
 
-    for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
+    for (unsigned i = candidates(vm, m, &end); i < end; i++) {
         struct vcpu *vcpu = vm->run.vcpu[i];
 
         if (vcpu != NULL && match(vcpu->vlapic, m) && vlapic_is_enabled(vcpu->vlapic) &&
@@ -101,7 +123,7 @@ static struct vcpu *choose_lowest(struct vm *vm, const struct vlapic_message *m)
 
 unsigned vlapic_send(struct vm *vm, const struct vlapic_message *message)
 {
-    unsigned targets = 0;
+    unsigned targets = 0, end;
 
     if (message->delivery == DELIVERY_LOWEST) {
         struct vcpu *vcpu = choose_lowest(vm, message);
@@ -111,7 +133,7 @@ unsigned vlapic_send(struct vm *vm, const struct vlapic_message *message)
         }
         return vcpu != NULL;
     }
-    for (unsigned i = 0; i < vm->run.vcpu_count; i++) {
+    for (unsigned i = candidates(vm, message, &end); i < end; i++) {
         struct vcpu *vcpu = vm->run.vcpu[i];
 
         if (vcpu != NULL && match(vcpu->vlapic, message)) {

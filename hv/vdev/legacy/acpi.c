@@ -22,12 +22,12 @@
 #define OVERRIDE_HIGH_LEVEL  (FIELD_PREP(INTI_TRIGGER, INTI_LEVEL) | INTI_ACTIVE_HIGH)
 #define OVERRIDE_AS_ISA_DOES 0
 
-#define XSDT_TABLES 3
+#define XSDT_TABLES 4
 struct acpi_xsdt {
     struct acpi_header header;
     uint64_t table[XSDT_TABLES];
 } __attribute__((packed));
-_Static_assert(sizeof(struct acpi_xsdt) == 60, "ACPI 5.2.8");
+_Static_assert(sizeof(struct acpi_xsdt) == 68, "ACPI 5.2.8");
 
 /* Where the next table goes.  A table that does not fit clears `fits`. */
 struct builder {
@@ -206,10 +206,74 @@ static uint64_t build_hpet(struct builder *b)
     return end_table(b, start);
 }
 
-static uint64_t build_xsdt(struct builder *b, uint64_t fadt, uint64_t madt, uint64_t hpet)
+/* AML, 20.2.2 "Name Objects Encoding" to 20.2.5.2 "Named Objects Encoding". */
+struct aml_processor {
+    uint8_t device[2], length;
+    char name[4];
+    struct {
+        uint8_t op;
+        char name[4];
+        uint8_t string;
+        char id[9];
+    } hid;
+    struct {
+        uint8_t op;
+        char name[4];
+        uint8_t byte, value;
+    } uid;
+};
+_Static_assert(sizeof(struct aml_processor) == 29, "AML: nothing between its bytes");
+
+struct aml_scope {
+    uint8_t op, length[2];
+    char name[5];
+};
+_Static_assert(sizeof(struct aml_scope) == 8, "AML: nothing between its bytes");
+
+#define AML_NAME            0x08
+#define AML_BYTE            0x0a
+#define AML_STRING          0x0d
+#define AML_SCOPE           0x10
+#define AML_TWO_BYTE_LENGTH 0x40 /* bits 3:0 of the length are here, 11:4 in the next byte */
+
+#define PROCESSOR_HID "ACPI0007"
+
+/* Scope (\_SB) { Device (Cnnn) { Name (_HID, "ACPI0007") Name (_UID, nnn) } ... } */
+static uint64_t build_processors(struct builder *b, unsigned vcpu_count)
 {
     size_t start = begin_table(b);
-    struct acpi_xsdt xsdt = {.table = {fadt, madt, hpet}};
+    size_t length = sizeof(struct aml_scope) - 1 + vcpu_count * sizeof(struct aml_processor);
+    struct acpi_header header = {0};
+    struct aml_scope scope = {
+        .op = AML_SCOPE,
+        .length = {(uint8_t)(AML_TWO_BYTE_LENGTH | (length & 0xf)), (uint8_t)(length >> 4)},
+        .name = {'\\', '_', 'S', 'B', '_'},
+    };
+
+    fill_header(&header, "SSDT", 2);
+    append(b, &header, sizeof(header));
+    append(b, &scope, sizeof(scope));
+    for (unsigned i = 0; i < vcpu_count; i++) {
+        struct aml_processor processor = {
+            .device = {0x5b, 0x82},
+            .length = sizeof(processor) - sizeof(processor.device),
+            .name = {'C', (char)('0' + i / 100), (char)('0' + i / 10 % 10), (char)('0' + i % 10)},
+            .hid = {AML_NAME, {'_', 'H', 'I', 'D'}, AML_STRING, PROCESSOR_HID},
+            .uid = {AML_NAME, {'_', 'U', 'I', 'D'}, AML_BYTE, (uint8_t)i},
+        };
+
+        append(b, &processor, sizeof(processor));
+    }
+    return end_table(b, start);
+}
+
+static uint64_t build_xsdt(struct builder *b, const uint64_t table[XSDT_TABLES])
+{
+    size_t start = begin_table(b);
+    struct acpi_xsdt xsdt;
+
+    memset(&xsdt, 0, sizeof(xsdt));
+    memcpy(xsdt.table, table, sizeof(xsdt.table));
 
     fill_header(&xsdt.header, "XSDT", 1);
     append(b, &xsdt, sizeof(xsdt));
@@ -220,21 +284,22 @@ bool acpi_build(uint8_t buffer[ACPI_TABLES_BYTES], unsigned vcpu_count)
 {
     struct builder b = {.buffer = buffer,
                         .used = sizeof(struct acpi_rsdp),
-                        .limit = ACPI_CONFIG_ADDRESS - ACPI_TABLES_BASE,
+                        .limit = ACPI_TABLES_BYTES,
                         .fits = true};
     struct acpi_rsdp rsdp = {.revision = 2, .length = sizeof(rsdp)};
-    uint64_t fadt, madt;
+    uint64_t dsdt, table[XSDT_TABLES];
 
     memset(buffer, 0, ACPI_TABLES_BYTES);
-    fadt = build_dsdt(&b);
-    fadt = build_fadt(&b, fadt, build_facs(&b));
-    madt = build_madt(&b, vcpu_count);
+    dsdt = build_dsdt(&b);
+    table[0] = build_fadt(&b, dsdt, build_facs(&b));
+    table[1] = build_madt(&b, vcpu_count);
+    table[2] = build_hpet(&b);
+    table[3] = build_processors(&b, vcpu_count);
     memcpy(rsdp.signature, "RSD PTR ", 8);
     memcpy(rsdp.oem_id, "SPLWAY", 6);
-    rsdp.xsdt = build_xsdt(&b, fadt, madt, build_hpet(&b));
+    rsdp.xsdt = build_xsdt(&b, table);
     rsdp.checksum = (uint8_t)-acpi_sum(&rsdp, ACPI_RSDP_FIRST_PART);
     rsdp.extended_checksum = (uint8_t)-acpi_sum(&rsdp, sizeof(rsdp));
     memcpy(buffer, &rsdp, sizeof(rsdp));
-    buffer[ACPI_CONFIG_ADDRESS - ACPI_TABLES_BASE] = (uint8_t)vcpu_count;
     return b.fits;
 }

@@ -11,6 +11,12 @@ static bool has_data(const struct vuart *uart)
     return uart->head != uart->tail;
 }
 
+/* LSR's bits for the character that is read next. */
+static uint8_t next_errors(const struct vuart *uart)
+{
+    return has_data(uart) ? uart->queue[uart->head % VUART_QUEUE_SIZE] >> 8 : 0;
+}
+
 /* The four modem lines: a terminal that is always there, or our own outputs looped back. */
 static uint8_t modem_lines(const struct vuart *uart)
 {
@@ -29,7 +35,7 @@ static uint8_t modem_lines(const struct vuart *uart)
 /* The reason with the highest priority: table "Interrupt Control Functions". */
 static uint8_t interrupt_reason(const struct vuart *uart)
 {
-    if ((uart->ier & IER_LINE) && uart->lsr_errors) {
+    if ((uart->ier & IER_LINE) && (uart->lsr_errors || next_errors(uart))) {
         return IIR_LINE;
     }
     if ((uart->ier & IER_DATA) && has_data(uart)) {
@@ -69,15 +75,31 @@ static void update(struct vuart *uart)
     }
 }
 
-static bool queue_put(struct vuart *uart, char c)
+static bool queue_put(struct vuart *uart, uint8_t c, uint8_t errors)
 {
     if (is_full(uart)) {
         uart->lsr_errors |= LSR_OVER;
         return false;
     }
-    uart->queue[uart->tail % VUART_QUEUE_SIZE] = c;
+    uart->queue[uart->tail % VUART_QUEUE_SIZE] = (uint16_t)(errors << 8 | c);
     uart->tail++;
+    uart->breaks += errors != 0;
     return true;
+}
+
+/* LSR has told of them, or what they belong to is gone. */
+static void drop_next_errors(struct vuart *uart)
+{
+    if (next_errors(uart) != 0) {
+        uart->queue[uart->head % VUART_QUEUE_SIZE] &= 0xff;
+        uart->breaks--;
+    }
+}
+
+static void drop_input(struct vuart *uart)
+{
+    uart->head = uart->tail;
+    uart->breaks = 0;
 }
 
 static uint8_t read_data(struct vuart *uart)
@@ -85,6 +107,7 @@ static uint8_t read_data(struct vuart *uart)
     uint8_t value = 0;
 
     if (has_data(uart)) {
+        drop_next_errors(uart);
         value = (uint8_t)uart->queue[uart->head % VUART_QUEUE_SIZE];
         uart->head++;
     }
@@ -115,11 +138,12 @@ static bool transmitter_waits(struct vuart *uart)
 
 static uint8_t read_lsr(struct vuart *uart)
 {
-    uint8_t value = uart->lsr_errors | (has_data(uart) ? LSR_DATA : 0);
+    uint8_t value = uart->lsr_errors | next_errors(uart) | (has_data(uart) ? LSR_DATA : 0);
 
     value |= transmitter_waits(uart) ? 0 : LSR_EMPTY;
-
+    value |= (uart->fcr & FCR_ENABLE) && uart->breaks > 0 ? LSR_FIFO : 0;
     uart->lsr_errors = 0;
+    drop_next_errors(uart);
     return value;
 }
 
@@ -173,7 +197,7 @@ static void write_data(struct vuart *uart, uint8_t value)
     uart->thre_pending = false;
     update_irq(uart);
     if (uart->mcr & MCR_LOOP) {
-        (void)queue_put(uart, (char)value);
+        (void)queue_put(uart, value, 0);
     } else {
         uart->host->output(uart->owner, (char)value);
     }
@@ -193,7 +217,7 @@ static void write_fcr(struct vuart *uart, uint8_t value)
 {
     /* Switching the FIFOs on or off empties them. */
     if ((value & FCR_CLEAR_RECEIVE) || ((value ^ uart->fcr) & FCR_ENABLE)) {
-        uart->head = uart->tail;
+        drop_input(uart);
     }
     uart->fcr = value & FCR_KEPT;
 }
@@ -275,13 +299,13 @@ static const struct bus_ops uart_ops = {.read = uart_read, .write = uart_write};
 /* ---- the host's side ---- */
 
 /* In loop mode the receiver is disconnected. */
-static bool take_input(struct vuart *uart, char c)
+static bool take_input(struct vuart *uart, uint8_t c, uint8_t errors)
 {
     if ((uart->mcr & MCR_LOOP) || is_full(uart)) {
         uart->refused = true;
         return false;
     }
-    (void)queue_put(uart, c);
+    (void)queue_put(uart, c, errors);
     update_irq(uart);
     return true;
 }
@@ -291,7 +315,17 @@ bool vuart_input(struct vuart *uart, char c)
     bool taken;
 
     spin_lock(&uart->lock);
-    taken = take_input(uart, c);
+    taken = take_input(uart, (uint8_t)c, 0);
+    spin_unlock(&uart->lock);
+    return taken;
+}
+
+bool vuart_break(struct vuart *uart)
+{
+    bool taken;
+
+    spin_lock(&uart->lock);
+    taken = take_input(uart, 0, LSR_BREAK);
     spin_unlock(&uart->lock);
     return taken;
 }
@@ -321,8 +355,7 @@ void vuart_reset(struct vuart *uart)
     uart->lsr_errors = 0;
     uart->divisor = DIVISOR_9600;
     uart->thre_pending = false;
-    uart->head = 0;
-    uart->tail = 0;
+    drop_input(uart);
     uart->waits = false;
     update(uart);
     spin_unlock(&uart->lock);

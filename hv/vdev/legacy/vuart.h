@@ -4,8 +4,9 @@
  *
  * Output leaves at once; the transmitter is empty but for when whoever takes it says that he is
  * busy. Input waits in a queue until the guest reads it; what finds the queue full is not taken,
- * and its sender is told when it has room.  Its lock (RANK_VDEV) is taken inside; the host's
- * functions are called with it held (RANK_CONSOLE is above).
+ * and its sender is told when it has room.  A BREAK waits there, too, as a NUL with
+ * LSR_BREAK: LSR shows that when it is the next one to be read.  Its lock (RANK_VDEV) is taken
+ * inside; the host's functions are called with it held (RANK_CONSOLE is above).
  */
 #ifndef SPILLWAY_HV_VDEV_LEGACY_VUART_H
 #define SPILLWAY_HV_VDEV_LEGACY_VUART_H
@@ -41,8 +42,9 @@ struct vuart {
     bool waits;        /* the transmitter is not empty: vuart_output_ready() will say when it is */
     bool refused;      /* an input that was not taken */
     bool irq_level;
-    uint32_t head, tail; /* input: next to read, next to write */
-    char queue[VUART_QUEUE_SIZE];
+    uint32_t head, tail;              /* input: next to read, next to write */
+    uint32_t breaks;                  /* of the input, those that LSR has not told of */
+    uint16_t queue[VUART_QUEUE_SIZE]; /* characters; LSR's bits for each in bits 15:8 */
 };
 
 /* Once, in power-on state.  False: no room on the bus. */
@@ -52,6 +54,8 @@ bool vuart_init(struct vuart *uart, void *owner, const struct vuart_host *host,
 void vuart_reset(struct vuart *uart);
 /* A character for the guest.  False: not now; host->room() follows. */
 bool vuart_input(struct vuart *uart, char c);
+/* As vuart_input(): the line has been spacing for longer than a character. */
+bool vuart_break(struct vuart *uart);
 /* Output is taken again. */
 void vuart_output_ready(struct vuart *uart);
 
