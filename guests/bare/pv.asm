@@ -6,7 +6,8 @@
 %include "smp.inc"
 
 KVM_FEATURES    equ 0x40000001
-WANTED          equ 1 << 7 | 1 << 11 | 1 << 13   ; unhalt, IPI, yield
+WANTED          equ 1 << 6 | 1 << 7 | 1 << 11 | 1 << 13   ; EOI, unhalt, IPI, yield
+MSR_KVM_EOI     equ 0x4b564d04
 KICK_CPU        equ 5
 SEND_IPI        equ 10
 SCHED_YIELD     equ 11
@@ -14,8 +15,14 @@ EINVAL          equ -22
 ENOSYS          equ -1000
 
 APIC_EOI        equ 0xfee000b0
+APIC_ISR        equ 0xfee00100
 APIC_SVR        equ 0xfee000f0
 VECTOR          equ 0x50
+VECTOR_BIT      equ 0x61            ; ended by the bit
+VECTOR_FIRST    equ 0x72            ; these two are pending at once
+VECTOR_SECOND   equ 0x71
+ICR_SELF        equ 0x44000
+EOIS            equ 50
 
 ORDER_SLEEP     equ 1               ; HLT with IF = 0
 ORDER_LATE      equ 2               ; the same, when [go] is not 0
@@ -54,6 +61,7 @@ main:
         call    [hypercall]
         cmp     eax, ENOSYS
         CHECK   e, "the answer to an unknown call"
+        call    ends
         call    start_others
         mov     edi, started
         mov     eax, 1
@@ -69,6 +77,102 @@ main:
 .end:   call    print
         mov     eax, [failures]
         ret
+
+; EOI by a bit: set in the handler of one interrupt, and enough; never while a second one is pending.
+ends:
+        mov     edi, VECTOR_BIT
+        mov     eax, on_bit
+        call    set_gate
+        mov     edi, VECTOR_FIRST
+        mov     eax, on_first
+        call    set_gate
+        mov     edi, VECTOR_SECOND
+        mov     eax, on_second
+        call    set_gate
+        mov     eax, eoi_word + 1
+        call    enable_eoi
+        mov     dword [left], EOIS
+.one:   mov     dword [ICR_LOW], ICR_SELF + VECTOR_BIT
+        sti
+        nop
+        cli
+        dec     dword [left]
+        jnz     .one
+        cmp     dword [by_bit], EOIS
+        CHECK   e, "interrupts that were ended by the bit"
+        call    expect_ended
+
+        mov     dword [ICR_LOW], ICR_SELF + VECTOR_FIRST
+        mov     dword [ICR_LOW], ICR_SELF + VECTOR_SECOND
+        sti
+        nop
+        nop
+        cli
+        cmp     dword [first], 1
+        CHECK   e, "the first of two interrupts has not come"
+        cmp     dword [second], 1
+        CHECK   e, "the second of two interrupts has not come, or too early"
+        test    dword [eoi_word], 1
+        CHECK   z, "the bit is set with nothing in service"
+        call    expect_ended
+
+        xor     eax, eax            ; disabled
+        call    enable_eoi
+        mov     dword [by_bit], 0
+        mov     dword [ICR_LOW], ICR_SELF + VECTOR_BIT
+        sti
+        nop
+        cli
+        cmp     dword [by_bit], 0
+        CHECK   e, "the bit is set though the guest has not enabled it"
+        jmp     expect_ended
+
+; EAX: address, and bit 0.
+enable_eoi:
+        mov     ecx, MSR_KVM_EOI
+        xor     edx, edx
+        wrmsr
+        ret
+
+; Nothing is in service.
+expect_ended:
+        xor     eax, eax
+        xor     ecx, ecx
+.word:  or      eax, [APIC_ISR + ecx]
+        add     ecx, 16
+        cmp     ecx, 128
+        jb      .word
+        test    eax, eax
+        CHECK   z, "an interrupt is still in service"
+        ret
+
+on_bit:
+        btr     dword [eoi_word], 0
+        jnc     .write
+        inc     dword [by_bit]
+        iret
+.write: mov     dword [APIC_EOI], 0
+        iret
+
+; The second one waits for the end of this one.
+on_first:
+        btr     dword [eoi_word], 0
+        CHECK   nc, "the bit is set while another interrupt is pending"
+        cmp     dword [second], 0
+        CHECK   e, "the second interrupt has come into the first"
+        inc     dword [first]
+        mov     dword [APIC_EOI], 0
+        iret
+
+on_second:
+        push    eax
+        mov     eax, [first]
+        add     [second], eax
+        pop     eax
+        btr     dword [eoi_word], 0
+        jc      .end
+        mov     dword [APIC_EOI], 0
+.end:   iret
 
 ; EDI: waits until what is there is EAX.  ZF: it is.
 wait_for:
@@ -299,6 +403,10 @@ counts:     dd 0
 left:       dd 0
 yielded:    dd 0
 taken:      dd 0, 0
+eoi_word:   dd 0
+by_bit:     dd 0
+first:      dd 0
+second:     dd 0
 
 section .bss
 align 8

@@ -110,6 +110,11 @@ struct vcpu {
     struct kvm_steal_time *steal_time; /* in a pinned page; NULL: not in use */
     uint64_t steal_told_ns;            /* of all that was stolen */
 
+    /* hv/vdev/irq/vlapic_eoi.c; own CPU only */
+    uint64_t msr_kvm_eoi;
+    _Atomic uint32_t *eoi_word; /* in a pinned page; NULL: not in use */
+    bool eoi_offered;           /* in the guest: it may clear the word's bit 0 instead of an EOI */
+
     /* Scheduler, under RANK_SCHED */
     struct fair_member turn;
     _Atomic uint32_t state;      /* enum vcpu_state */

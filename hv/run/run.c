@@ -155,6 +155,9 @@ static bool shall_poll(enum exit_kind kind, unsigned *untimed)
 static void enter(const struct vcpu_backend *backend, struct vcpu *vcpu, struct vcpu_exit *exit)
 {
     vcpu->pause_exits = sched_sibling_waits(vcpu);
+    if (vcpu->eoi_word != NULL) {
+        vlapic_eoi_offer(vcpu);
+    }
     if (!backend->keeps_tpr) {
         backend->run(vcpu, exit);
     } else {
@@ -165,6 +168,9 @@ static void enter(const struct vcpu_backend *backend, struct vcpu *vcpu, struct 
         if (vcpu->regs.cr8 != tpr) {
             vlapic_set_tpr(vcpu->vlapic, vcpu->regs.cr8);
         }
+    }
+    if (vcpu->eoi_offered) {
+        vlapic_eoi_take(vcpu);
     }
     vcpu->exits[exit->kind]++;
 }

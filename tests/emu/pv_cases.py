@@ -32,9 +32,34 @@ def linux(boot):
             raise Failure(f"the guest does not say '{text}'")
 
 
+TICKS_JOB = ("busy() { end=$(($(date +%s) + 4)); while [ $(date +%s) -lt $end ]; do :; done; }; "
+             "busy; for i in 1 2; do grep LOC: /proc/interrupts; echo mark $i; busy; done; echo over")
+
+
+def wrmsr_exits(machine):
+    return int(re.search(r"exits wrmsr +(\d+)", machine.command("stats a", 30)).group(1))
+
+
+def ticks(boot):
+    """Each tick of Linux' timer costs one WRMSR for the next deadline, and none for its own end."""
+    machine = boot(host(store="none") + run_vm("a", TICKS_JOB), LINUX_FILES, timeout=400)
+    exits, count = [], []
+    for i in (1, 2):
+        machine.expect(rf"^a\| mark {i}", 300)
+        exits.append(wrmsr_exits(machine))
+        count.append(int(re.findall(r"^a\| +LOC: +(\d+)", machine.text, re.M)[-1]))
+    expect_end(machine)
+    each = (exits[1] - exits[0]) / (count[1] - count[0])
+    text = f"{each:.2f} WRMSR for each of {count[1] - count[0]} ticks"
+    if count[1] - count[0] < 100 or not 0.8 < each < 1.5:
+        raise Failure(text)
+    return text
+
+
 CASES = [
     Case("pv", bare, memory="256M"),
     Case("pv", bare, emu="bochs", memory="256M"),
     Case("pv-linux", linux, memory="512M"),
+    Case("pv-ticks", ticks, memory="512M"),
     Case("pv-linux", linux, emu="bochs", memory="512M"),
 ]

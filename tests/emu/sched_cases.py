@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Who gets how much of the CPUs, and when."""
+import re
+
 from cases import LINUX_FILES, Case, bare_file, bare_vm, expect_end, figures_of, host
 from machine import Failure
 
@@ -212,6 +214,28 @@ def locks(boot):
     return "; ".join(figures)
 
 
+def wide(vms, vcpus, most):
+    """VMs with many vCPUs for one CPU boot nearly as fast as those with one."""
+
+    def boot_time(boot, count):
+        names = [f"vm{i}" for i in range(vms)]
+        machine = boot(host(store="none") +
+                       "".join(load_vm(name, "spin seconds=0 steps=1", vcpus=count) for name in names),
+                       LINUX_FILES, timeout=600)
+        expect_end(machine)
+        return max(float(re.search(rf"hv: vm {name}: ended well after (\d+\.\d+) s", machine.text).group(1))
+                   for name in names)
+
+    def run(boot):
+        one, many = boot_time(boot, 1), boot_time(boot, vcpus)
+        text = f"{vms} VMs end after {one:.1f} s with one vCPU each, after {many:.1f} s with {vcpus}"
+        if many > most * one:
+            raise Failure(text)
+        return text
+
+    return run
+
+
 CASES = [
     Case("newcomer", newcomer(25, 45, 100000), memory="512M"),
     Case("newcomer", newcomer(8, 50, 1000), emu="bochs", memory="512M"),
@@ -223,5 +247,6 @@ CASES = [
     Case("timer-oneshot-8", timers("o", 8, COLD_QEMU), memory="512M"),
     Case("lost-interrupts", lost_interrupts, memory="512M"),
     Case("locks", locks, memory="512M"),
+    Case("wide-boot", wide(4, 8, 3), memory="768M"),
     Case("timer-halt-8", timers("h", 8, COLD), emu="bochs", memory="512M"),
 ]

@@ -241,6 +241,9 @@ static bool msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
     case MSR_KVM_STEAL_TIME:
         *value = vcpu->msr_kvm_steal_time;
         return true;
+    case MSR_KVM_EOI:
+        *value = vcpu->msr_kvm_eoi;
+        return true;
     case MSR_IA32_MTRR_DEF_TYPE:
         *value = vcpu->msr_mtrr_def_type ^ MTRR_DEF_RESET;
         return true;
@@ -336,6 +339,8 @@ static enum mm_result msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
         return kvmclock_set_wall_clock(vcpu, value, &vcpu->waiter);
     case MSR_KVM_STEAL_TIME:
         return kvmsteal_set(vcpu, value, &vcpu->waiter);
+    case MSR_KVM_EOI:
+        return vlapic_eoi_set(vcpu, value, &vcpu->waiter);
     case MSR_IA32_MTRR_DEF_TYPE:
         return gp_unless(mtrr_def_type_write(vcpu, value));
     default:

@@ -103,7 +103,7 @@ void vlapic_accept(struct vlapic *vlapic, unsigned vector)
     }
 }
 
-static void end_of_interrupt(struct vlapic *vlapic)
+void vlapic_end_of_interrupt(struct vlapic *vlapic)
 {
     int vector = highest_bit(vlapic->isr);
     uint32_t bit;
@@ -246,7 +246,7 @@ bool vlapic_write_register(struct vlapic *vlapic, unsigned reg, uint32_t value)
         update_ppr(vlapic);
         return true;
     case APIC_EOI:
-        end_of_interrupt(vlapic);
+        vlapic_end_of_interrupt(vlapic);
         return true;
     case APIC_SVR:
         write_svr(vlapic, value);
@@ -302,6 +302,7 @@ void vlapic_reset(struct vlapic *vlapic, bool init)
     }
     vlapic_store(&vlapic->mode, vlapic_mode_of(vcpu->msr_apic_base));
     vlapic_reset_registers(vlapic);
+    vlapic_eoi_release(vcpu);
 }
 
 struct vlapic *vlapic_create(struct vcpu *vcpu)
@@ -321,6 +322,7 @@ void vlapic_destroy(struct vlapic *vlapic)
 {
     if (vlapic != NULL) {
         timer_cancel_sync(&vlapic->timer);
+        vlapic_eoi_release(vlapic->vcpu);
         free(vlapic);
     }
 }

@@ -15,6 +15,7 @@
 #include "arch/x86/hw/apic.h"
 #include "base/bits.h"
 #include "base/types.h"
+#include "mm/space/space.h"
 
 struct vlapic;
 struct vcpu;
@@ -73,6 +74,21 @@ bool vlapic_owns_msr(uint32_t msr);
 /* Own CPU, no locks held.  False: #GP. */
 bool vlapic_msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value);
 bool vlapic_msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value);
+
+/*
+ * PV EOI (Linux, Documentation/virt/kvm/x86/msr.rst, "MSR_KVM_EOI_EN"): a bit in guest memory says
+ * that the guest may clear it instead of writing EOI.  It is set in the guest only, while one
+ * vector is in service, edge-triggered, and no other is pending: then nobody needs to hear of the
+ * EOI before the next exit.  The word's page is pinned while it is in use.
+ *
+ * WRMSR to MSR_KVM_EOI_EN.  MM_NO_MEMSLOT: bad address, #GP.  MM_WAIT: nothing has changed.  Own
+ * CPU, no locks held.
+ */
+enum mm_result vlapic_eoi_set(struct vcpu *vcpu, uint64_t value, struct mm_waiter *waiter);
+/* Before an entry, when vcpu->eoi_word is not NULL and all that can be delivered is prepared. */
+void vlapic_eoi_offer(struct vcpu *vcpu);
+/* Behind the exit, when vcpu->eoi_offered. */
+void vlapic_eoi_take(struct vcpu *vcpu);
 
 /* CR8: bits 7:4 of TPR.  Own CPU. */
 void vlapic_set_tpr(struct vlapic *vlapic, uint64_t cr8);

@@ -104,11 +104,16 @@ bool vlapic_set_irr(struct vlapic *vlapic, unsigned vector, bool level);
  * offset in memory divided by 16.  False: there is none, or none of that kind.  Own CPU. */
 bool vlapic_read_register(struct vlapic *vlapic, unsigned reg, uint32_t *value);
 bool vlapic_write_register(struct vlapic *vlapic, unsigned reg, uint32_t value);
+/* vlapic.c: the guest wrote EOI, or need not. */
+void vlapic_end_of_interrupt(struct vlapic *vlapic);
 /* vlapic.c: as after INIT, but for the ID and IA32_APIC_BASE. */
 void vlapic_reset_registers(struct vlapic *vlapic);
 
 /* vlapic_send.c: the guest wrote the ICR.  Own CPU. */
 void vlapic_send_icr(struct vlapic *vlapic, uint32_t low, uint32_t destination);
+
+/* vlapic_eoi.c: as after power-on.  Own CPU, or vCPU stopped; no locks at RANK_SPACE held. */
+void vlapic_eoi_release(struct vcpu *vcpu);
 
 /* vlapic_timer.c; own CPU, no locks held. */
 void vlapic_timer_init(struct vlapic *vlapic);

@@ -259,6 +259,13 @@ enum mm_result kvmclock_set_wall_clock(struct vcpu *vcpu, uint64_t value, struct
     return MM_OK;
 }
 
+enum mm_result vlapic_eoi_set(struct vcpu *vcpu, uint64_t value, struct mm_waiter *waiter)
+{
+    (void)waiter;
+    vcpu->msr_kvm_eoi = value;
+    return waits() ? MM_WAIT : MM_OK;
+}
+
 enum mm_result kvmsteal_set(struct vcpu *vcpu, uint64_t value, struct mm_waiter *waiter)
 {
     (void)waiter;
