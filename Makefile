@@ -194,6 +194,7 @@ help:
 	@echo 'make kernels  fetches Debian kernels of other releases and flavours, and boots them as guests'
 	@echo 'make mutations   breaks each rule once: its test must fail'
 	@echo 'make fuzz-hypercall [FUZZ_RUNS=N]  the tmem hypercall under libFuzzer'
+	@echo 'make fuzz-virtq [FUZZ_RUNS=N]  a virtio device, its registers and rings'
 	@echo 'make check-module [HEADERS_OF=PACKAGE]  does the Linux module compile for another kernel'
 	@echo 'make clean    removes $(BUILD)'
 	@echo 'V=1 shows the commands, BUILD=DIR builds elsewhere, DEBUG=1 keeps asserts'

@@ -9,6 +9,7 @@
 #include "hv/loop.h"
 #include "hv/vdev/testdev.h"
 #include "hv/vdev/virtio/vblk.h"
+#include "hv/vdev/virtio/vrng.h"
 
 /* ---- what connects them ---- */
 
@@ -49,6 +50,15 @@ static void settle_timers(void *owner)
 
 /* ---- life ---- */
 
+/* Takes a device that has been made, if it has been. */
+static bool add_virtio(struct vm_devices *devices, struct virtio_device *device)
+{
+    if (device != NULL) {
+        devices->virtio[devices->virtio_count++] = device;
+    }
+    return device != NULL;
+}
+
 /* Where the configuration wants them: diskN at VM_SLOT_BLOCK + N. */
 static bool create_disks(struct vm_devices *devices)
 {
@@ -56,14 +66,12 @@ static bool create_disks(struct vm_devices *devices)
 
     for (unsigned i = 0; i < vm->run.disk_count; i++) {
         const struct vm_disk *disk = &vm->run.disk[i];
-        struct virtio_device *device =
-            vblk_create(vm, &devices->pci, (uint8_t)((VM_SLOT_BLOCK + disk->number) << 3),
-                        disk->device, disk->read_only);
+        uint8_t devfn = (uint8_t)((VM_SLOT_BLOCK + disk->number) << 3);
 
-        if (device == NULL) {
+        if (!add_virtio(devices,
+                        vblk_create(vm, &devices->pci, devfn, disk->device, disk->read_only))) {
             return false;
         }
-        devices->virtio[devices->virtio_count++] = device;
     }
     return true;
 }
@@ -78,6 +86,8 @@ static bool init_all(struct vm_devices *devices, struct vm *vm)
            vuart_init(&devices->uart, devices, &uart_host, &devices->ports) &&
            vplatform_init(&devices->platform, &devices->ports) &&
            vpci_init(&devices->pci, vm, &devices->lines, &devices->ports, &devices->memory) &&
+           (!arch_has_random() ||
+            add_virtio(devices, vrng_create(&devices->pci, VM_SLOT_RNG << 3))) &&
            create_disks(devices) && testdev_create(devices);
 }
 

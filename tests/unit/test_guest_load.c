@@ -188,8 +188,10 @@ static void check_linux(const uint8_t *file)
     check_initrd(mem(zero + 0x218, 4));
     assert_string_equal((char *)vfake.memory + mem(zero + 0x228, 4), "console=ttyS0 quiet");
     assert_int_equal(mem(zero + 0x70, 8), 0xe0000);
-    assert_int_equal(mem(zero + 0x1e8, 1), 5);
+    assert_int_equal(mem(zero + 0x1e8, 1), 6);
     assert_int_equal(mem(zero + 0x2d0 + 4 * 20 + 8, 8), 31 * MIB);
+    assert_int_equal(mem(zero + 0x2d0 + 5 * 20, 8), VPCI_ECAM_BASE);
+    assert_int_equal(mem(zero + 0x2d0 + 5 * 20 + 16, 4), 2); /* reserved */
 }
 
 static void linux_image(void **state)
@@ -400,7 +402,7 @@ static void initrd_above(void **state)
     assert_int_equal(mem(0x900c4, 4), 0);
     assert_int_equal(mem(0x9021c, 4), sizeof(initrd));
     check_initrd(at);
-    assert_int_equal(mem(0x901e8, 1), 6);
+    assert_int_equal(mem(0x901e8, 1), 7);
     guest_load_free(load);
     put(file + 0x236, 0x7d, 2); /* not XLF_CAN_BE_LOADED_ABOVE_4G */
     expect_error(file, bytes, "", "initrd");
@@ -511,7 +513,7 @@ static void pvh(void **state)
     assert_string_equal((char *)vfake.memory + mem(0x90018, 8), "a b");
     assert_memory_equal(vfake.memory + mem(0x90020, 8), "RSD PTR ", 8);
     map = mem(0x90028, 8);
-    assert_int_equal(mem(0x90030, 4), 5);
+    assert_int_equal(mem(0x90030, 4), 6);
     assert_int_equal(mem(map + 4 * 24, 8), MIB);
     assert_int_equal(mem(map + 4 * 24 + 8, 8), 7 * MIB);
     assert_int_equal(mem(map + 4 * 24 + 16, 4), 1);
@@ -546,7 +548,7 @@ static void multiboot_elf(void **state)
     check_initrd(mem(module, 4));
     assert_int_equal(mem(module + 4, 4) - mem(module, 4), sizeof(initrd));
     map = mem(0x90030, 4);
-    assert_int_equal(mem(0x9002c, 4), 5 * 24);
+    assert_int_equal(mem(0x9002c, 4), 6 * 24);
     assert_int_equal(mem(map, 4), 20);
     assert_int_equal(mem(map + 4 * 24 + 4, 8), MIB);
     assert_string_equal((char *)vfake.memory + mem(0x90040, 4), "spillway");
@@ -649,7 +651,7 @@ static void acpi_tables(void **state)
 
     (void)state;
     for (unsigned vcpus = 1; vcpus <= VM_VCPUS_MAX; vcpus++) {
-        const uint8_t *xsdt, *fadt, *madt, *facs;
+        const uint8_t *xsdt, *fadt, *madt, *facs, *mcfg;
         unsigned enabled = 0, overrides = 0;
 
         assert_true(acpi_build(tables, vcpus));
@@ -676,6 +678,9 @@ static void acpi_tables(void **state)
         assert_int_equal((facs - tables) % 64, 0);
         assert_int_equal(get32(madt + 40), 1); /* there are 8259s */
         (void)table(tables, get64(fadt + 140), "DSDT");
+        mcfg = table(tables, get64(xsdt + 68), "MCFG");
+        assert_int_equal(get64(mcfg + 44), VPCI_ECAM_BASE);
+        assert_int_equal(mcfg[54] + mcfg[55], 0); /* one bus */
         for (uint32_t at = 44; at < get32(madt + 4); at += madt[at + 1]) {
             assert_true(madt[at + 1] >= 6);
             enabled += madt[at] == 0 && get32(madt + at + 4) == 1;

@@ -723,18 +723,18 @@ static void test_random(void **state)
     assert_true(chains > 1000 && seen.parks > 10);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_identity),       TEST(test_features),       TEST(test_chain),
-        TEST(test_indirect),       TEST(test_untake),         TEST(test_again),
-        TEST(test_msix),           TEST(test_intx),           TEST(test_event_index),
-        TEST(test_no_master),      TEST(test_enable_waits),   TEST(test_bad_rings),
-        TEST(test_slow_reset),     TEST(test_function_reset), TEST(test_pci_access),
-        TEST(test_hostile_chains), TEST(test_hostile_tables), TEST(test_hostile_indices),
-        TEST(test_random),
+        CASE(test_identity),       CASE(test_features),       CASE(test_chain),
+        CASE(test_indirect),       CASE(test_untake),         CASE(test_again),
+        CASE(test_msix),           CASE(test_intx),           CASE(test_event_index),
+        CASE(test_no_master),      CASE(test_enable_waits),   CASE(test_bad_rings),
+        CASE(test_slow_reset),     CASE(test_function_reset), CASE(test_pci_access),
+        CASE(test_hostile_chains), CASE(test_hostile_tables), CASE(test_hostile_indices),
+        CASE(test_random),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

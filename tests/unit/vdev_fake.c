@@ -42,6 +42,19 @@ uint64_t arch_tsc_khz(void)
     return VFAKE_TSC_KHZ;
 }
 
+bool vfake_no_random;
+
+bool arch_has_random(void)
+{
+    return !vfake_no_random;
+}
+
+/* A counter that no byte of which is zero for long. */
+uint64_t arch_random(void)
+{
+    return ++vfake.randoms * 0x0101010101010101;
+}
+
 uint64_t arch_boot_epoch_ns(void)
 {
     return vfake.epoch * 1000000000ull;
@@ -150,21 +163,21 @@ enum mm_result space_write(struct space *space, gpa_t to, const void *from, size
     return MM_OK;
 }
 
-/* The frame of a page has its number. */
+/* Its frames are numbered as its pages are. */
 enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *frame,
                          struct mm_waiter *waiter)
 {
     (void)space;
     (void)how;
     (void)waiter;
-    if (vfake.no_pins || !owned(gfn_to_gpa(page), PAGE_SIZE)) {
+    if (!owned(gfn_to_gpa(page), PAGE_SIZE)) {
         return MM_NO_MEMSLOT;
     }
     if (waits()) {
         return MM_WAIT;
     }
-    vfake.pins++;
     *frame = pfn(page.v);
+    vfake.pins++;
     return MM_OK;
 }
 
@@ -172,9 +185,10 @@ void space_unpin(struct space *space, gfn_t page, bool written)
 {
     (void)space;
     (void)written;
-    if (vfake.pins-- == 0 || !owned(gfn_to_gpa(page), PAGE_SIZE)) {
+    if (!owned(gfn_to_gpa(page), PAGE_SIZE) || vfake.pins == 0) {
         abort();
     }
+    vfake.pins--;
 }
 
 /* Frames of the hypervisor's own: beyond the guest's. */

@@ -44,17 +44,18 @@ struct vdev_fake {
     unsigned lost_pages;           /* vm_lose_page */
     unsigned own_frames, own_most; /* allocated, and how many may be */
     unsigned cancels;              /* waiter_cancel */
+    unsigned logs;                 /* vm_log */
+    uint64_t randoms;              /* arch_random */
     /* backend->privilege, runs_64bit */
     unsigned ring;
     bool narrow;
-    bool no_pins;  /* space_pin() answers MM_NO_MEMSLOT */
-    unsigned logs; /* vm_log */
     /* backend->set_state */
     unsigned states;
     struct guest_state state;
 };
 
 extern struct vdev_fake vfake;
+extern bool vfake_no_random; /* arch_has_random(): for what is started from then on */
 
 /* Fresh VM with that many vCPUs, in xAPIC mode with software-enabled APICs, and its devices. */
 void vfake_start(unsigned vcpus);

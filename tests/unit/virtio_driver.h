@@ -10,13 +10,14 @@
 #include "arch/x86/hw/virtio.h"
 #include "hv/vdev/bus/bus.h"
 
-#define DRIVER_QUEUES  8u
-#define DRIVER_RINGS   0x10000u /* of queue n: n * DRIVER_RING behind it */
-#define DRIVER_RING    0x4000u
-#define DRIVER_AVAIL   0x1000u
-#define DRIVER_USED    0x2000u
-#define DRIVER_BUFFERS (DRIVER_RINGS + DRIVER_QUEUES * DRIVER_RING) /* memory that no ring is in   \
-                                                                     */
+#define DRIVER_QUEUES 8u
+#define DRIVER_RINGS  0x10000u /* of queue n: n * DRIVER_RING behind it */
+#define DRIVER_RING   0x4000u
+#define DRIVER_AVAIL  0x1000u
+#define DRIVER_USED   0x2000u
+#define DRIVER_BUFFERS                                                                             \
+    (DRIVER_RINGS + DRIVER_QUEUES * DRIVER_RING) /* memory that no ring is in                      \
+                                                  */
 
 struct virtio_driver {
     uint8_t devfn;
