@@ -22,7 +22,7 @@
 #define CONFIG_STORE_MAX   64
 #define CONFIG_DISKS_MAX   16  /* of a VM: disk0 .. disk15 */
 #define CONFIG_DISKS       256 /* of all of them */
-#define CONFIG_ERROR_MAX   320
+#define CONFIG_ERROR_MAX   416
 #define CONFIG_SHARES_MAX  10000u
 #define CONFIG_MODULES_MAX 8 /* of a VM */
 

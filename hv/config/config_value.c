@@ -15,7 +15,7 @@ bool config_error(struct config_parser *p, unsigned line, const char *what, cons
                   const char *got)
 {
     char error[CONFIG_ERROR_MAX];
-    int used = snprintf(error, sizeof(error), "%.60s:%u: %.60s: expected %.130s", p->source->name,
+    int used = snprintf(error, sizeof(error), "%.60s:%u: %.60s: expected %.180s", p->source->name,
                         line, what, expected);
 
     if (got != NULL) {
