@@ -8,7 +8,7 @@ from machine import Failure, guest_file
 
 FILES = (f"{VMLINUZ}=\\guest\\vmlinuz", f"{guest_file('initrd-virtio.img')}=\\guest\\initrd.img")
 MODULES = ",".join(f"/lib/{name}.ko" for name in (
-    "virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci",
+    "virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci",
     "virtio-rng"))
 
 # What there is of each function; 4 KiB of random bytes, which two reads do not share; the function
