@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A guest's PCI bus and the virtio devices on it, as Debian's kernel and as a bare-metal guest see
-them."""
+"""A guest's PCI bus and the virtio devices on it, as Debian's kernel sees them."""
 import re
 
-from cases import VMLINUZ, Case, bare_file, bare_vm, expect_end, host
+from cases import VMLINUZ, Case, expect_end, host
 from machine import Failure, guest_file
 
 FILES = (f"{VMLINUZ}=\\guest\\vmlinuz", f"{guest_file('initrd-virtio.img')}=\\guest\\initrd.img")
 MODULES = ",".join(f"/lib/{name}.ko" for name in (
-    "virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci",
+    "virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci",
     "virtio-rng"))
 
 # What there is of each function; 4 KiB of random bytes, which two reads do not share; the function
@@ -21,7 +20,7 @@ JOB = ("cd /sys/bus/pci/devices; for f in *; do "
        "d=0000:00:01.0; echo $d > /sys/bus/pci/drivers/virtio-pci/unbind; "
        "echo 1 > $d/reset && echo reset; echo $d > /sys/bus/pci/drivers/virtio-pci/bind; "
        "dd if=$h bs=64 count=1 2>/dev/null | wc -c; grep virtio0 /proc/interrupts; "
-       "dmesg | grep -iE 'pci|firmware bug|virtio'")
+       "dmesg | grep -E 'PCI|pci|irmware.Bug|virtio'")
 
 
 def linux_vm(name, options):
@@ -48,7 +47,7 @@ def check_linux(text, name, interrupt):
         raise Failure(f"{name}: the random bytes are {sums}")
     if not re.search(rf"^ *\d+: .*[1-9]\d* .*{interrupt}.*virtio0", mine, re.M):
         raise Failure(f"{name}: no interrupts by {interrupt}")
-    bad = re.search(r"^.*(Firmware Bug|can't claim|no compatible bridge|conflict).*$", mine, re.M | re.I)
+    bad = re.search(r"^.*(Firmware Bug|can't claim|no compatible bridge|conflict).*$", mine, re.M)
     if bad:
         raise Failure(f"{name}: {bad.group(0)}")
 
