@@ -71,9 +71,9 @@ def shared(boot):
             data.write(os.urandom(1 << 20))
         read = "cat /sys/block/vda/ro; md5sum /dev/vda; dd if=/dev/zero of=/dev/vda count=1 && exit 1; sleep 20; true"
         config = host(pool="256M", when_idle="monitor") + \
-            vm("alpha", read, "64M", disk0="nvme1,share") + \
-            vm("beta", read, "64M", disk3="nvme1,ro,share") + \
-            vm("gamma", "cat /sys/block/vda/ro", "64M", disk0="nvme1", autostart="no")
+            vm("alpha", read, "96M", disk0="nvme1,share") + \
+            vm("beta", read, "96M", disk3="nvme1,ro,share") + \
+            vm("gamma", "cat /sys/block/vda/ro", "96M", disk0="nvme1", autostart="no")
         machine = boot(config, FILES, extra=[f"--guest-disk={disk.path}"])
         first = machine.expect(r"^(alpha|beta)\| ([0-9a-f]{32})  /dev/vda", 120)
         second = machine.expect(r"^(alpha|beta)\| ([0-9a-f]{32})  /dev/vda", 120, first.end())
@@ -94,7 +94,7 @@ def reset_in_the_middle(boot):
     """Resets while the disk is being written: it works again each time."""
     with GuestDisk() as disk:
         write = "echo it writes; while true; do dd if=/dev/zero of=/dev/vda bs=1M count=32 oflag=direct || exit 1; done"
-        config = host(pool="128M", when_idle="monitor") + vm("alpha", write, "64M", disk0="nvme1")
+        config = host(pool="128M", when_idle="monitor") + vm("alpha", write, "96M", disk0="nvme1")
         machine = boot(config, FILES, extra=[f"--guest-disk={disk.path}"])
         at = 0
         for _ in range(3):

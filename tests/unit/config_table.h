@@ -423,10 +423,12 @@ ROW(VM, ""), ROW("[host]\n" VM, ""), ROW("\357\273\277[host]\npool=64M\n" VM, ""
     ROW(VM "disk0 = nvme1\ndisk0 = nvme2\n",
         "c:5: disk0: expected each key once in a section, first in line 4\n"),
     ROW(VM "disk16 = nvme1\n",
-        "c:4: unknown key 'disk16': expected one of kernel, memory, min, max, initrd, cmdline, "
+        "c:4: unknown key 'disk16': expected one of kernel, memory, min, max, balloon, initrd, "
+        "cmdline, "
         "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN\n"),
     ROW(VM "disk01 = nvme1\n",
-        "c:4: unknown key 'disk01': expected one of kernel, memory, min, max, initrd, cmdline, "
+        "c:4: unknown key 'disk01': expected one of kernel, memory, min, max, balloon, initrd, "
+        "cmdline, "
         "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN\n"),
     ROW("[host]\ndisk0 = nvme1\n" VM, "c:2: unknown key 'disk0': expected one of pool, store, "
                                       "format, console, when-idle, panic\n"),
