@@ -63,6 +63,9 @@ void stats_of_vm(struct vm *vm, struct vm_stats *stats)
         if (vm_devices_balloon(vm) != NULL) {
             vballoon_get_stats(vm_devices_balloon(vm), &stats->balloon);
         }
+        if (vm->run.devices != NULL) {
+            vm_devices_disk_stats(vm, &stats->disks);
+        }
         stats->exits = vm_exits(vm);
         stats->stall_us = vm_stall_us(vm);
         stats->run_us = vm_run_us(vm);

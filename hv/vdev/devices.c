@@ -74,6 +74,7 @@ static bool create_disks(struct vm_devices *devices)
 {
     struct vm *vm = devices->vm;
 
+    devices->first_disk = devices->virtio_count;
     for (unsigned i = 0; i < vm->run.disk_count; i++) {
         const struct vm_disk *disk = &vm->run.disk[i];
         struct virtio_device *device =
@@ -200,4 +201,23 @@ struct vballoon *vm_devices_balloon(const struct vm *vm)
 void vm_devices_begin_run(struct vm *vm)
 {
     vtimers_begin_run(&vm->run.devices->timers);
+}
+
+void vm_devices_disk_stats(const struct vm *vm, struct vdisk_stats *sums)
+{
+    const struct vm_devices *devices = vm->run.devices;
+
+    *sums = (struct vdisk_stats){0};
+    for (unsigned i = 0; i < vm->run.disk_count; i++) {
+        struct vdisk_stats stats;
+
+        vblk_get_stats(devices->virtio[devices->first_disk + i], &stats);
+        sums->reads += stats.reads;
+        sums->writes += stats.writes;
+        sums->flushes += stats.flushes;
+        sums->read_sectors += stats.read_sectors;
+        sums->written_sectors += stats.written_sectors;
+        sums->errors += stats.errors;
+        sums->bounced += stats.bounced;
+    }
 }

@@ -30,6 +30,7 @@
 
 struct testdev;
 struct vballoon;
+struct vdisk_stats;
 struct vm;
 
 struct vm_devices {
@@ -43,6 +44,7 @@ struct vm_devices {
     struct vpci pci;
     struct virtio_device *virtio[VM_DEVICES_VIRTIO]; /* which are on it */
     unsigned virtio_count;
+    unsigned first_disk;      /* from there on in `virtio`, as many as vm->run.disk_count */
     struct vballoon *balloon; /* one of them; NULL: none */
     struct testdev *test;     /* hv/vdev/testdev.h; NULL: none */
     uint64_t clock_base_tsc;  /* host TSC at which the VM's kvmclock reads 0; set by reset */
@@ -69,6 +71,8 @@ void vm_devices_output_ready(struct vm *vm);
 void vm_devices_press_power_button(struct vm *vm);
 /* NULL: it has none.  It lives until vm_devices_destroy(). */
 struct vballoon *vm_devices_balloon(const struct vm *vm);
+/* The sums of all its disks since its start.  It has devices.  No locks held. */
+void vm_devices_disk_stats(const struct vm *vm, struct vdisk_stats *sums);
 /* A vCPU begins to run: what its devices' timer has left to it is done.  No locks held. */
 void vm_devices_begin_run(struct vm *vm);
 

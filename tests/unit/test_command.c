@@ -41,7 +41,7 @@ static unsigned vms_used;
 static bool has_store;
 static struct store_stats store_stats;
 
-static char parts[4]; /* what pointers to parts that the commands do not look into point at */
+static char parts[5]; /* what pointers to parts that the commands do not look into point at */
 
 void console_write(const char *text, size_t bytes)
 {
@@ -241,6 +241,12 @@ void vballoon_get_stats(struct vballoon *balloon, struct vballoon_stats *stats)
         .target = 3000, .actual = 2900, .free = 901, .available = 902, .cache = 903, .known = true};
 }
 
+void vm_devices_disk_stats(const struct vm *vm, struct vdisk_stats *sums)
+{
+    assert_ptr_equal(vm->run.devices, parts + 4);
+    number((uint64_t *)sums, sizeof(*sums) / sizeof(uint64_t), 700);
+}
+
 bool tmem_get_pool_stats(struct tmem *tmem, unsigned place, struct tmem_pool_stats *stats)
 {
     assert_ptr_equal(tmem, parts + 2);
@@ -319,6 +325,8 @@ static int begin(void **state)
     vm = add_vm("alpha", VM_RUNNING);
     vm->run.space = (struct space *)(parts + 1);
     vm->run.tmem = (struct tmem *)(parts + 2);
+    vm->run.devices = (struct vm_devices *)(parts + 4);
+    vm->run.disk_count = 2;
     vm->max_pages = 20481;
     vm->cpu_shares = 300;
     vm->tmem_pages = 16384;
