@@ -150,9 +150,12 @@ export BUILD
 soak: all guests
 	SOAK_SECONDS=3600 tests/emu/run soak
 
+# Cases that take minutes on Bochs, where a shorter one of the same kind is in `make test`.
+LONG_CASES := min-fits-2to1-bochs newcomer-bochs tmem-hog-short-bochs balloon-freed-bochs guest-disk-bochs guest-disk-virtio
+
 # Three guests of 256 MiB on every emulator, kind of disk and number of CPUs.
 acceptance: all guests
-	tests/emu/run -j 1 acceptance
+	tests/emu/run -j 1 acceptance $(LONG_CASES)
 
 # A hypervisor with the test device, and with the checker of lock ranks, for the cases that need them.
 testdev:

@@ -238,7 +238,7 @@ def wide(vms, vcpus, most):
 
 CASES = [
     Case("newcomer", newcomer(25, 45, 100000), memory="512M"),
-    Case("newcomer", newcomer(8, 50, 1000), emu="bochs", memory="512M"),
+    Case("newcomer", newcomer(8, 50, 1000), emu="bochs", optional=True, memory="512M"),
     Case("shares-1cpu", by_vm(1), memory="768M"),
     Case("shares-2cpus", by_vm(2), memory="768M", cpus=2),
     Case("timer-spin-1", timers("s", 1, COLD_QEMU), memory="512M"),
