@@ -26,7 +26,7 @@ WRONG = (
     ("shares=1K", "shares = 1K: expected a number, 1 to 10000"),
     ("cpu-shares=-1", "cpu-shares = -1: expected a number, 1 to 10000, or 0: as shares"),
     ("tmem=lots", "tmem = lots: expected a size such as 64M"),
-    ("color=blue", "unknown key 'color': expected min, max, shares, cpu-shares or tmem"),
+    ("color=blue", "unknown key 'color': expected min, max, shares, cpu-shares, tmem or balloon"),
 )
 
 
