@@ -29,7 +29,7 @@ FUZZ_COUNTED_virtq     := tests/unit/vdev_fake.c tests/unit/virtio_driver.c test
                 hv/timer.c $(filter-out $(FUZZ_TRACED_virtq) hv/vdev/testdev.c,$(wildcard hv/vdev/*.c hv/vdev/*/*.c))
 FUZZ_LINK_virtq        := -Wl,--wrap=frame_alloc_zeroed
 FUZZ_TRACED_load       := tests/fuzz/fuzz_load.c $(wildcard hv/load/*.c)
-FUZZ_HEADERS := $(wildcard mm/*.h mm/*/*.h hv/*.h hv/*/*.h hv/*/*/*.h base/*.h guests/include/*.h tests/unit/*.h)
+FUZZ_HEADERS := $(wildcard mm/*.h mm/*/*.h hv/*.h hv/*/*.h hv/*/*/*.h base/*.h guests/include/*.h tests/unit/*.h tests/fuzz/*.h)
 # Entropic scheduling (libFuzzer's default) books every edge of every run: a third of the time.
 FUZZ_FLAGS   := -entropic=0 -detect_leaks=0 -timeout=30 -print_final_stats=1 \
                 -artifact_prefix=$(FUZZ_DIR)/

@@ -13,6 +13,7 @@
 
 #include "hv/vdev/access.h"
 #include "hv/vdev/virtio/virtio.h"
+#include "tests/fuzz/fuzz_input.h"
 #include "tests/unit/vdev_fake.h"
 #include "tests/unit/virtio_driver.h"
 
@@ -105,20 +106,6 @@ static void give_held(void)
 }
 
 /* ---- the guest ---- */
-
-struct input {
-    const uint8_t *at, *end;
-};
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    while (bytes-- > 0 && in->at < in->end) {
-        value = value << 8 | *in->at++;
-    }
-    return value;
-}
 
 /* A guest-physical address: a small number of 16 bytes, or anything. */
 static uint64_t address(struct input *in)
