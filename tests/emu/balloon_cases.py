@@ -116,7 +116,7 @@ CASES = [
     Case("balloon-hostile", hostile, memory="256M"),
     Case("balloon-hostile", hostile, emu="bochs", memory="256M"),
     Case("balloon-freed", freed, memory="768M"),
-    Case("balloon-freed", freed, emu="bochs", optional=True, memory="768M"),
+    Case("balloon-freed", freed, emu="bochs", long=True, memory="768M"),
     Case("balloon-size", size, memory="512M"),
-    Case("balloon-size", size, emu="bochs", memory="512M"),
+    Case("balloon-size", size, emu="bochs", long=True, memory="512M"),
 ]

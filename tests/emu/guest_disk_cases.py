@@ -110,9 +110,9 @@ def reset_in_the_middle(boot):
 
 CASES = [
     Case("guest-disk", file_system("nvme1", 640), memory="384M", cpus=2),
-    Case("guest-disk-virtio", file_system("vd1", 320), memory="384M", disk="virtio", optional=True),
+    Case("guest-disk-virtio", file_system("vd1", 320), memory="384M", disk="virtio", long=True),
     # It has not passed there yet: it writes for longer than the case waits.
-    Case("guest-disk", file_system("ata1", 160), emu="bochs", memory="384M", optional=True),
+    Case("guest-disk", file_system("ata1", 160), emu="bochs", memory="384M", long=True),
     Case("guest-disk-share", shared, memory="512M"),
     Case("guest-disk-reset", reset_in_the_middle, memory="384M", cpus=2),
 ]

@@ -75,7 +75,7 @@ def edges(boot):
 
 CASES = [
     Case("protocols", protocols, memory="1100M", store="8G"),
-    Case("protocols", protocols, emu="bochs", memory="1100M", store="8G"),
+    Case("protocols", protocols, emu="bochs", long=True, memory="1100M", store="8G"),
     Case("edges", edges, memory="1100M"),
     Case("edges", edges, emu="bochs", memory="1100M"),
 ]

@@ -61,5 +61,5 @@ CASES = [
     Case("pv", bare, emu="bochs", memory="256M"),
     Case("pv-linux", linux, memory="512M"),
     Case("pv-ticks", ticks, memory="512M"),
-    Case("pv-linux", linux, emu="bochs", memory="512M"),
+    Case("pv-linux", linux, emu="bochs", long=True, memory="512M"),
 ]
