@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The other end of a guest's serial port: the console shows the bytes that it sends. */
+/* The other end of a guest's serial port and virtio-console: the console shows what they send. */
 #ifndef SPILLWAY_HV_GUEST_SERIAL_H
 #define SPILLWAY_HV_GUEST_SERIAL_H
 
@@ -7,8 +7,8 @@
 
 struct vm;
 
-/* A character from the guest's serial port.  From its vCPU's exit. */
-void guest_serial_output(struct vm *vm, char c);
+/* Some characters from the guest.  From its vCPU's exit; locks below RANK_CONSOLE may be held. */
+void guest_serial_output(struct vm *vm, const char *text, size_t bytes);
 /* Shall the guest's port wait before it sends more?  Then console_take_ready() will say when not.
  */
 bool guest_serial_busy(const struct vm *vm);

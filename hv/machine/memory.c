@@ -17,7 +17,7 @@
 /* The heap: kernels that are being loaded; of each VM its devices and what of its output is kept;
  * of each vCPU what is not in frames; of each disk its device, with 8 queues. */
 #define HEAP_PAGES         128u
-#define HEAP_PAGES_OF_VM   16u
+#define HEAP_PAGES_OF_VM   18u
 #define HEAP_PAGES_OF_VCPU 1u
 #define HEAP_PAGES_OF_DISK 4u
 

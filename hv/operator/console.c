@@ -163,15 +163,22 @@ static void show_guests_locked(void)
     }
 }
 
-void guest_serial_output(struct vm *vm, char c)
+static void guest_put_locked(const struct vm *vm, char c)
 {
-    lock();
     console_guest_put_locked(vm, c);
     if (console.attached == vm) {
         console_guest_seen_locked(vm);
         if (console_waiting_locked() < GUEST_BYTES) { /* its port does not wait: as an overrun */
             console_put_locked(c);
         }
+    }
+}
+
+void guest_serial_output(struct vm *vm, const char *text, size_t bytes)
+{
+    lock();
+    for (size_t i = 0; i < bytes; i++) {
+        guest_put_locked(vm, text[i]);
     }
     show_guests_locked();
     unlock();

@@ -50,6 +50,7 @@ static void detach(void)
 
     console_attach(NULL);
     vm_list_lock();
+    vm_devices_send_typed(vm);
     vm_devices_output_ready(vm);
     vm_list_unlock();
     console_printf("\n");
@@ -180,14 +181,25 @@ static bool one_character(uint64_t now)
     return true;
 }
 
-static void read_input(uint64_t now)
+/* True: it has read some. */
+static bool read_characters(uint64_t now)
 {
     for (unsigned i = 0; i < CHARS_PER_POLL; i++) {
         if (!one_character(now)) {
-            return;
+            return i != 0;
         }
     }
     loop_wake_monitor();
+    return true;
+}
+
+static void read_input(uint64_t now)
+{
+    if (read_characters(now) && console_attached() != NULL) {
+        vm_list_lock();
+        vm_devices_send_typed(console_attached());
+        vm_list_unlock();
+    }
 }
 
 void monitor_poll(bool called)

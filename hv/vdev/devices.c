@@ -10,25 +10,36 @@
 #include "hv/vdev/testdev.h"
 #include "hv/vdev/virtio/vballoon.h"
 #include "hv/vdev/virtio/vblk.h"
+#include "hv/vdev/virtio/vconsole.h"
 #include "hv/vdev/virtio/vrng.h"
 
 /* ---- what connects them ---- */
 
-static void uart_output(void *owner, char c)
+static void output(struct vm_devices *devices, enum keys_console console, const char *text,
+                   size_t bytes)
 {
-    struct vm_devices *devices = owner;
-
-    guest_serial_output(devices->vm, c);
+    keys_printed(&devices->keys, console, text[bytes - 1], arch_clock_ns());
+    guest_serial_output(devices->vm, text, bytes);
 }
 
-static bool uart_busy(void *owner)
+static void uart_output(void *owner, char c)
+{
+    output(owner, KEYS_TTYS0, &c, 1);
+}
+
+static void console_output(void *owner, const char *text, size_t bytes)
+{
+    output(owner, KEYS_HVC0, text, bytes);
+}
+
+static bool output_busy(void *owner)
 {
     const struct vm_devices *devices = owner;
 
     return guest_serial_busy(devices->vm);
 }
 
-static void uart_room(void *owner)
+static void input_room(void *owner)
 {
     (void)owner;
     loop_wake_monitor();
@@ -42,7 +53,9 @@ static void uart_set_irq(void *owner, bool level)
 }
 
 static const struct vuart_host uart_host = {
-    .output = uart_output, .busy = uart_busy, .room = uart_room, .set_irq = uart_set_irq};
+    .output = uart_output, .busy = output_busy, .room = input_room, .set_irq = uart_set_irq};
+static const struct vconsole_host console_host = {
+    .output = console_output, .busy = output_busy, .room = input_room};
 
 static void settle_timers(void *owner)
 {
@@ -58,6 +71,12 @@ static bool add_virtio(struct vm_devices *devices, struct virtio_device *device)
         devices->virtio[devices->virtio_count++] = device;
     }
     return device != NULL;
+}
+
+static bool create_console(struct vm_devices *devices)
+{
+    devices->console = vconsole_create(&devices->pci, VM_SLOT_CONSOLE << 3, devices, &console_host);
+    return devices->console != NULL && add_virtio(devices, &devices->console->device);
 }
 
 static bool create_balloon(struct vm_devices *devices, const struct vm *vm)
@@ -101,7 +120,8 @@ static bool init_all(struct vm_devices *devices, struct vm *vm)
            vpci_init(&devices->pci, vm, &devices->lines, &devices->ports, &devices->memory) &&
            (!arch_has_random() ||
             add_virtio(devices, vrng_create(&devices->pci, VM_SLOT_RNG << 3))) &&
-           create_balloon(devices, vm) && create_disks(devices) && testdev_create(devices);
+           create_console(devices) && create_balloon(devices, vm) && create_disks(devices) &&
+           testdev_create(devices);
 }
 
 static void destroy_virtio(struct vm_devices *devices)
@@ -137,6 +157,7 @@ void vm_devices_reset(struct vm *vm)
     vpci_reset(&devices->pci); /* before the lines: its functions take back what they ask for */
     lines_reset(&devices->lines);
     vuart_reset(&devices->uart);
+    keys_reset(&devices->keys);
     vplatform_reset(&devices->platform);
     vtimers_reset(&devices->timers);
     testdev_reset(devices);
@@ -169,14 +190,38 @@ void vm_devices_destroy(struct vm *vm)
 
 /* ---- from outside the guest ---- */
 
+static bool type(struct vm_devices *devices, char c)
+{
+    bool ready = vconsole_is_ready(devices->console);
+
+    return keys_go_to(&devices->keys, ready, arch_clock_ns()) == KEYS_HVC0
+               ? vconsole_type(devices->console, c)
+               : vuart_input(&devices->uart, c);
+}
+
 bool vm_devices_type(struct vm *vm, char c)
 {
-    return vm->run.devices != NULL && vuart_input(&vm->run.devices->uart, c);
+    if (vm->run.devices == NULL || !type(vm->run.devices, c)) {
+        return false;
+    }
+    keys_taken(&vm->run.devices->keys);
+    return true;
+}
+
+void vm_devices_send_typed(struct vm *vm)
+{
+    if (vm->run.devices != NULL) {
+        vconsole_send_typed(vm->run.devices->console);
+    }
 }
 
 bool vm_devices_break(struct vm *vm)
 {
-    return vm->run.devices != NULL && vuart_break(&vm->run.devices->uart);
+    if (vm->run.devices == NULL || !vuart_break(&vm->run.devices->uart)) {
+        return false;
+    }
+    keys_after_break(&vm->run.devices->keys);
+    return true;
 }
 
 void vm_devices_output_ready(struct vm *vm)

@@ -11,6 +11,7 @@
 
 #include "hv/vdev/bus/bus.h"
 #include "hv/vdev/irq/lines.h"
+#include "hv/vdev/keys.h"
 #include "hv/vdev/legacy/vplatform.h"
 #include "hv/vdev/legacy/vtimers.h"
 #include "hv/vdev/legacy/vuart.h"
@@ -30,6 +31,7 @@
 
 struct testdev;
 struct vballoon;
+struct vconsole;
 struct vdisk_stats;
 struct vm;
 
@@ -40,11 +42,13 @@ struct vm_devices {
     struct lines lines;
     struct vtimers timers;
     struct vuart uart;
+    struct keys keys;
     struct vplatform platform;
     struct vpci pci;
     struct virtio_device *virtio[VM_DEVICES_VIRTIO]; /* which are on it */
     unsigned virtio_count;
     unsigned first_disk;      /* from there on in `virtio`, as many as vm->run.disk_count */
+    struct vconsole *console; /* one of them */
     struct vballoon *balloon; /* one of them; NULL: none */
     struct testdev *test;     /* hv/vdev/testdev.h; NULL: none */
     uint64_t clock_base_tsc;  /* host TSC at which the VM's kvmclock reads 0; set by reset */
@@ -59,11 +63,13 @@ void vm_devices_reset(struct vm *vm);
 bool vm_devices_stop(struct vm *vm);
 void vm_devices_destroy(struct vm *vm);
 
-/* A character typed for the guest.  False: not taken; loop_wake_monitor() is called when that may
- * have changed.  No locks at or above RANK_VDEV held. */
+/* A character typed for the guest, for the console that hv/vdev/keys.h says; behind one or several
+ * vm_devices_send_typed() follows.  False: not taken; loop_wake_monitor() is called when that may
+ * have changed.  From the monitor only; no locks at or above RANK_VDEV held. */
 bool vm_devices_type(struct vm *vm, char c);
-/* A BREAK on the guest's serial line.  False: its port takes nothing now.  No locks at or above
- * RANK_VDEV held. */
+void vm_devices_send_typed(struct vm *vm);
+/* A BREAK on the guest's serial line.  False: its port takes nothing now.  From the monitor only;
+ * no locks at or above RANK_VDEV held. */
 bool vm_devices_break(struct vm *vm);
 /* guest_serial_busy() is over.  No locks at or above RANK_VDEV held. */
 void vm_devices_output_ready(struct vm *vm);

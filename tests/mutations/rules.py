@@ -495,6 +495,7 @@ VM_RULES = (
 )
 
 BUS = "hv/vdev/bus/bus.c"
+VCONSOLE = "hv/vdev/virtio/vconsole.c"
 DEVICE_RULES = (
     ("devices: one that was taken out is not accessed", BUS,
      "return range->present && address - range->first < range->count;",
@@ -564,6 +565,30 @@ DEVICE_RULES = (
      "    rng->paid_ns += bytes * NS_PER_BYTE;\n",
      "",
      "test_rate"),
+    ("devices: an exit shows so much of what a guest prints", VCONSOLE,
+     "i < VCONSOLE_PIECES && outcome == SHOWN",
+     "outcome == SHOWN",
+     "test_output_is_bounded"),
+    ("devices: what is not shown yet stays the device's", VCONSOLE,
+     "*ended = bytes == 0 || console->shown == console->chain.readable;",
+     "*ended = true;",
+     "test_busy"),
+    ("devices: what was half shown ends with its driver", VCONSOLE,
+     "    console->shown = 0;\n    tell_of_room",
+     "    tell_of_room",
+     "test_reset_in_the_middle"),
+    ("devices: keys that find no room are not taken", VCONSOLE,
+     "virtio_is_running(&console->device) && typed_bytes(console) < VCONSOLE_TYPED_MAX",
+     "virtio_is_running(&console->device)",
+     "test_input_full"),
+    ("devices: a key waits for a page once", VCONSOLE,
+     "    if (!console->waiting) {",
+     "    if (true) {",
+     "test_input_waits"),
+    ("devices: keys go where the guest waits for them", "hv/vdev/keys.c",
+     "now_ns >= since + KEYS_PROMPT_NS",
+     "now_ns >= since",
+     "test_keys_prompt"),
 )
 
 RULES = TMEM_RULES + CORE_RULES + BALLOON_RULES + STORE_RULES + PROMISE_RULES + DISK_RULES + VDISK_RULES + \

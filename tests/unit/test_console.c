@@ -177,7 +177,7 @@ static struct vm gamma_vm = {.name = "gamma", .index = CONFIG_VMS_MAX - 1};
 static void print(struct vm *vm, const char *text)
 {
     for (; *text != '\0'; text++) {
-        guest_serial_output(vm, *text);
+        guest_serial_output(vm, text, 1);
     }
 }
 
@@ -323,7 +323,7 @@ static void attached(void **state)
     assert_non_null(strstr(text, "before\n\x1b[1m"));
     assert_null(strstr(text, "later"));
     for (unsigned i = 0; i < 1000000; i++) {
-        guest_serial_output(&alpha, 'x');
+        guest_serial_output(&alpha, "x", 1);
     }
     (void)shown();
     console_attach(NULL);
@@ -373,7 +373,7 @@ static void attached_waits(void **state)
     console_attach(&alpha);
     (void)shown();
     while (!guest_serial_busy(&alpha)) {
-        guest_serial_output(&alpha, 'x');
+        guest_serial_output(&alpha, "x", 1);
         assert_true(++sent < 100000);
     }
     assert_false(guest_serial_busy(&beta));

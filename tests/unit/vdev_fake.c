@@ -94,11 +94,11 @@ void vm_reset_request(struct vm *vm)
     vfake.resets++;
 }
 
-void guest_serial_output(struct vm *vm, char c)
+void guest_serial_output(struct vm *vm, const char *text, size_t bytes)
 {
     (void)vm;
-    if (vfake.output_bytes < sizeof(vfake.output)) {
-        vfake.output[vfake.output_bytes++] = c;
+    for (size_t i = 0; i < bytes && vfake.output_bytes < sizeof(vfake.output); i++) {
+        vfake.output[vfake.output_bytes++] = text[i];
     }
 }
 

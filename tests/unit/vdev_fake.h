@@ -25,7 +25,7 @@ struct vdev_fake {
     uint32_t requested[VM_VCPUS_MAX];
     unsigned served[VM_VCPUS_MAX]; /* timers that fired: vcpu_charge_service */
     /* guest_serial_output */
-    char output[1024];
+    char output[8192];
     unsigned output_bytes;
     bool busy;           /* guest_serial_busy */
     unsigned room_calls; /* loop_wake_monitor */

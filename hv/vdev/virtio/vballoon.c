@@ -41,27 +41,6 @@ static bool spend(struct vballoon *balloon, uint64_t pages)
 
 /* ---- reading a chain ------------------------------------------------------------------------ */
 
-/* Some of what the device may read, from that offset on, that is in one segment and one page.
- * *bytes: at most so many; in fact so many, 0: there is no more. */
-static enum mm_result read_piece(struct vballoon *balloon, uint32_t offset, void *to,
-                                 uint32_t *bytes, struct mm_waiter *waiter)
-{
-    const struct virtq_chain *chain = &balloon->chain;
-
-    for (unsigned i = 0; i < chain->count && !chain->segment[i].device_writes; i++) {
-        const struct virtq_segment *segment = &chain->segment[i];
-
-        if (offset < segment->bytes) {
-            *bytes = MIN(*bytes, segment->bytes - offset);
-            return space_read(space_of(balloon), gpa(segment->address.v + offset), to, *bytes,
-                              waiter);
-        }
-        offset -= segment->bytes;
-    }
-    *bytes = 0;
-    return MM_OK;
-}
-
 /* As much as there is of *bytes from that offset on; *bytes says so, whatever the outcome is. */
 static enum outcome read_chain(struct vballoon *balloon, uint32_t offset, void *to, uint32_t *bytes,
                                struct mm_waiter *waiter)
@@ -71,7 +50,8 @@ static enum outcome read_chain(struct vballoon *balloon, uint32_t offset, void *
     *bytes = 0;
     do {
         got = left;
-        switch (read_piece(balloon, offset + *bytes, (char *)to + *bytes, &got, waiter)) {
+        switch (virtio_read(&balloon->device, &balloon->chain, offset + *bytes, (char *)to + *bytes,
+                            &got, waiter)) {
         case MM_OK:
             break;
         case MM_WAIT:

@@ -90,6 +90,23 @@ void virtio_give(struct virtio_device *device, unsigned queue, uint16_t head, ui
     virtq_give(&device->queue[queue], head, written);
 }
 
+enum mm_result virtio_read(struct virtio_device *device, const struct virtq_chain *chain,
+                           uint32_t offset, void *to, uint32_t *bytes, struct mm_waiter *waiter)
+{
+    for (unsigned i = 0; i < chain->count && !chain->segment[i].device_writes; i++) {
+        const struct virtq_segment *segment = &chain->segment[i];
+
+        if (offset < segment->bytes) {
+            *bytes = MIN(*bytes, segment->bytes - offset);
+            return space_read(device->vm->run.space, gpa(segment->address.v + offset), to, *bytes,
+                              waiter);
+        }
+        offset -= segment->bytes;
+    }
+    *bytes = 0;
+    return MM_OK;
+}
+
 enum bus_result virtio_again(struct mm_waiter *waiter)
 {
     waiter->wake(waiter);

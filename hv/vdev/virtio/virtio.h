@@ -115,6 +115,11 @@ enum virtq_result virtio_take(struct virtio_device *device, unsigned queue,
                               struct virtq_chain *chain, struct mm_waiter *waiter);
 /* Puts back the chain that was taken last. */
 void virtio_untake(struct virtio_device *device, unsigned queue, uint16_t head);
+/* Some of what the device may read of a chain that has been taken, from that offset on, out of one
+ * piece of it; copied as by space_read().  *bytes: at most so many; in fact so many, 0: there is no
+ * more. */
+enum mm_result virtio_read(struct virtio_device *device, const struct virtq_chain *chain,
+                           uint32_t offset, void *to, uint32_t *bytes, struct mm_waiter *waiter);
 /* Done with that chain; virtio_signal() follows after one or several. */
 void virtio_give(struct virtio_device *device, unsigned queue, uint16_t head, uint32_t written);
 /* Interrupts the guest, if it wants that for what has been given since the last call. */
