@@ -572,7 +572,7 @@ DEVICE_RULES = (
     ("devices: what is not shown yet stays the device's", VCONSOLE,
      "*ended = bytes == 0 || console->shown == console->chain.readable;",
      "*ended = true;",
-     "test_busy"),
+     "test_output_busy"),
     ("devices: what was half shown ends with its driver", VCONSOLE,
      "    console->shown = 0;\n    tell_of_room",
      "    tell_of_room",

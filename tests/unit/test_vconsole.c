@@ -218,7 +218,7 @@ static void test_output_of_nothing(void **state)
 }
 
 /* A console that is attached has no room for a while: the vCPU tries again, and nothing is lost. */
-static void test_busy(void **state)
+static void test_output_busy(void **state)
 {
     const uint32_t all = SHOWN + 1000;
     uint32_t bytes;
@@ -729,7 +729,7 @@ int main(void)
     const struct CMUnitTest tests[] = {CASE(test_output),
                                        CASE(test_output_is_bounded),
                                        CASE(test_output_of_nothing),
-                                       CASE(test_busy),
+                                       CASE(test_output_busy),
                                        CASE(test_busy_for_nothing),
                                        CASE(test_output_waits),
                                        CASE(test_reset_in_the_middle),
