@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* SOURCES: tests/unit/vdev_fake.c tests/unit/virtio_driver.c tests/unit/console_guest.c
+ *          hv/timer.c */
+/* Which of a guest's two consoles gets what is typed. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "hv/vdev/keys.h"
+#include "tests/unit/console_guest.h"
+#include "tests/unit/vdev_fake.h"
+
+#define UART 0x3f8u
+
+static bool uart_has_key(char c)
+{
+    return (vfake_port_in(UART + 5, 1) & 1) && vfake_port_in(UART, 1) == (uint8_t)c;
+}
+
+/* It is there, or has been; it is not used: the serial port is. */
+static void test_keys_without_console(void **state)
+{
+    (void)state;
+    console_type("a");
+    assert_true(uart_has_key('a'));
+    console_use();
+    console_type("b");
+    assert_false(uart_has_key('b'));
+    DRIVER_WRITE(&console_driver, status, 0); /* as for suspend to idle */
+    console_type("c");
+    assert_true(uart_has_key('c'));
+    console_start_driver();
+    console_type("d");
+    assert_false(uart_has_key('d'));
+    vm_devices_reset(&vfake.vm);
+    console_start_driver();
+    console_type("e");
+    assert_true(uart_has_key('e'));
+}
+
+static void uart_print(const char *text)
+{
+    for (; *text != '\0'; text++) {
+        vfake_port_out(UART, 1, (uint8_t)*text);
+    }
+}
+
+static void hvc0_print(const char *text)
+{
+    uint32_t bytes = (uint32_t)strlen(text);
+
+    memcpy(vfake.memory + TEXT, text, bytes);
+    console_print(0, TEXT, bytes);
+    assert_int_equal(driver_notify(&console_driver, TRANSMIT), BUS_DONE);
+}
+
+static bool goes_to_console(char c)
+{
+    console_type((const char[]){c, '\0'});
+    return !uart_has_key(c);
+}
+
+static void test_keys_prompt(void **state)
+{
+    (void)state;
+    uart_print("Loading, please wait..."); /* for ever */
+    vfake_advance(KEYS_PROMPT_NS);
+    hvc0_print("a line\n");
+    assert_true(goes_to_console('a'));
+    uart_print("[ 1.0] half a line of the ker");
+    assert_true(goes_to_console('b'));
+    uart_print("nel\r\n");
+    vfake_advance(KEYS_PROMPT_NS);
+    assert_true(goes_to_console('c'));
+    uart_print("login: ");
+    vfake_advance(KEYS_PROMPT_NS - 1);
+    assert_true(goes_to_console('d'));
+    vfake_advance(1);
+    assert_false(goes_to_console('e'));
+    uart_print("root\r\n"); /* and types ahead */
+    assert_false(goes_to_console('f'));
+    hvc0_print("login: ");
+    vfake_advance(KEYS_PROMPT_NS);
+    assert_true(goes_to_console('g'));
+    uart_print("# "); /* both: it stays */
+    vfake_advance(KEYS_PROMPT_NS);
+    assert_true(goes_to_console('h'));
+    hvc0_print("root\n");
+    assert_false(goes_to_console('i'));
+}
+
+/* The key behind a BREAK is a SysRq key, of the serial port. */
+static void test_keys_after_break(void **state)
+{
+    (void)state;
+    console_use();
+    assert_true(vm_devices_break(&vfake.vm));
+    (void)vfake_port_in(UART + 5, 1);
+    (void)vfake_port_in(UART, 1);
+    assert_false(goes_to_console('h'));
+    assert_true(goes_to_console('i'));
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, console_begin, console_end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {CASE(test_keys_without_console), CASE(test_keys_prompt),
+                                       CASE(test_keys_after_break)};
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
