@@ -10,7 +10,8 @@ from machine import Failure, guest_file
 FILES = (f"{VMLINUZ}=\\guest\\vmlinuz", f"{guest_file('initrd-virtio.img')}=\\guest\\initrd.img")
 MODULES = ",".join(f"/lib/virtio{name}.ko" for name in
                    ("_ring", "", "_pci_legacy_dev", "_pci_modern_dev", "_pci", "_console"))
-ON_HVC0 = "stty -F /dev/hvc0 raw -echo; exec < /dev/hvc0 > /dev/hvc0 2>&1; "
+# In this order: with its last user its settings go, too.
+ON_HVC0 = "exec < /dev/hvc0 > /dev/hvc0 2>&1; stty raw -echo; "
 NUMBERS = 20000
 
 
