@@ -204,7 +204,7 @@ bool vm_devices_type(struct vm *vm, char c)
     if (vm->run.devices == NULL || !type(vm->run.devices, c)) {
         return false;
     }
-    keys_taken(&vm->run.devices->keys);
+    keys_taken(&vm->run.devices->keys, arch_clock_ns());
     return true;
 }
 

@@ -5,10 +5,11 @@
  *
  * hvc0 gets keys only while its driver is there, and once the guest has printed on it: Linux loads
  * the driver of each device that it finds, whether anybody is behind it or not.  From then on keys
- * go to it, unless the guest waits at the other one: a line that has been left unfinished for
- * KEYS_PROMPT_NS is a prompt, or what has been typed behind it, and a message of a kernel is not.
- * With a prompt on one of them, keys go there; with one on both, or on none, where they went
- * before.
+ * go where they went before, unless the guest waits at the other one: it has a prompt there, which
+ * has come since the last key, and none here.  A prompt is a line that has been left unfinished for
+ * KEYS_PROMPT_NS, with what has been typed behind it; a kernel's message does not take so long.
+ * The first keys go to ttyS0 if it has a prompt, since a Debian has a login prompt on hvc0 whatever
+ * its command line says; else to hvc0.
  *
  * The key behind a BREAK, which only a serial line has, goes to ttyS0.
  *
@@ -33,7 +34,8 @@ enum keys_console {
 struct keys {
     _Atomic uint64_t line_since_ns[KEYS_CONSOLES]; /* the unfinished line; 0: there is none */
     atomic_bool hvc0_used;                         /* the guest has printed on it */
-    enum keys_console before;                      /* where they went */
+    enum keys_console before; /* where they went; KEYS_CONSOLES: nowhere, since hvc0 is used */
+    uint64_t last_ns;         /* when one did */
     bool after_break;
 };
 
@@ -45,6 +47,6 @@ void keys_printed(struct keys *keys, enum keys_console console, char last, uint6
 enum keys_console keys_go_to(struct keys *keys, bool hvc0_ready, uint64_t now_ns);
 /* ttyS0 has taken a BREAK; a key has been taken. */
 void keys_after_break(struct keys *keys);
-void keys_taken(struct keys *keys);
+void keys_taken(struct keys *keys, uint64_t now_ns);
 
 #endif

@@ -586,9 +586,13 @@ DEVICE_RULES = (
      "    if (true) {",
      "test_input_waits"),
     ("devices: keys go where the guest waits for them", "hv/vdev/keys.c",
-     "now_ns >= since + KEYS_PROMPT_NS",
-     "now_ns >= since",
+     "now_ns >= since + KEYS_PROMPT_NS &&",
+     "now_ns >= since &&",
      "test_keys_prompt"),
+    ("devices: an old prompt takes no keys from who types elsewhere", "hv/vdev/keys.c",
+     " && since + KEYS_PROMPT_NS > ns;",
+     ";",
+     "test_keys_first"),
 )
 
 RULES = TMEM_RULES + CORE_RULES + BALLOON_RULES + STORE_RULES + PROMISE_RULES + DISK_RULES + VDISK_RULES + \

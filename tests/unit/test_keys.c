@@ -57,7 +57,7 @@ static void hvc0_print(const char *text)
     assert_int_equal(driver_notify(&console_driver, TRANSMIT), BUS_DONE);
 }
 
-static bool goes_to_console(char c)
+static bool goes_to_hvc0(char c)
 {
     console_type((const char[]){c, '\0'});
     return !uart_has_key(c);
@@ -69,27 +69,47 @@ static void test_keys_prompt(void **state)
     uart_print("Loading, please wait..."); /* for ever */
     vfake_advance(KEYS_PROMPT_NS);
     hvc0_print("a line\n");
-    assert_true(goes_to_console('a'));
+    assert_true(goes_to_hvc0('a'));
     uart_print("[ 1.0] half a line of the ker");
-    assert_true(goes_to_console('b'));
+    assert_true(goes_to_hvc0('b'));
     uart_print("nel\r\n");
     vfake_advance(KEYS_PROMPT_NS);
-    assert_true(goes_to_console('c'));
+    assert_true(goes_to_hvc0('c'));
     uart_print("login: ");
     vfake_advance(KEYS_PROMPT_NS - 1);
-    assert_true(goes_to_console('d'));
+    assert_true(goes_to_hvc0('d'));
     vfake_advance(1);
-    assert_false(goes_to_console('e'));
+    assert_false(goes_to_hvc0('e'));
     uart_print("root\r\n"); /* and types ahead */
-    assert_false(goes_to_console('f'));
+    assert_false(goes_to_hvc0('f'));
     hvc0_print("login: ");
     vfake_advance(KEYS_PROMPT_NS);
-    assert_true(goes_to_console('g'));
+    assert_true(goes_to_hvc0('g'));
     uart_print("# "); /* both: it stays */
     vfake_advance(KEYS_PROMPT_NS);
-    assert_true(goes_to_console('h'));
-    hvc0_print("root\n");
-    assert_false(goes_to_console('i'));
+    assert_true(goes_to_hvc0('h'));
+    hvc0_print("root\n"); /* and types ahead, beside an old prompt */
+    assert_true(goes_to_hvc0('i'));
+}
+
+/* Two login prompts, before anything was typed. */
+static void test_keys_first(void **state)
+{
+    (void)state;
+    hvc0_print("login: ");
+    uart_print("login: ");
+    vfake_advance(KEYS_PROMPT_NS);
+    assert_false(goes_to_hvc0('a'));
+    uart_print("root\r\n"); /* and types ahead, beside an old prompt */
+    assert_false(goes_to_hvc0('b'));
+    vm_devices_reset(&vfake.vm);
+    console_start_driver();
+    hvc0_print("a line\n");
+    assert_true(goes_to_hvc0('c'));
+    uart_print("login: ");
+    hvc0_print("login: ");
+    vfake_advance(KEYS_PROMPT_NS);
+    assert_true(goes_to_hvc0('d'));
 }
 
 /* The key behind a BREAK is a SysRq key, of the serial port. */
@@ -100,8 +120,8 @@ static void test_keys_after_break(void **state)
     assert_true(vm_devices_break(&vfake.vm));
     (void)vfake_port_in(UART + 5, 1);
     (void)vfake_port_in(UART, 1);
-    assert_false(goes_to_console('h'));
-    assert_true(goes_to_console('i'));
+    assert_false(goes_to_hvc0('h'));
+    assert_true(goes_to_hvc0('i'));
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, console_begin, console_end)
@@ -109,7 +129,7 @@ static void test_keys_after_break(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {CASE(test_keys_without_console), CASE(test_keys_prompt),
-                                       CASE(test_keys_after_break)};
+                                       CASE(test_keys_first), CASE(test_keys_after_break)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
