@@ -5,6 +5,7 @@
 #include "hv/machine.h"
 #include "hv/operator/command_internal.h"
 #include "hv/operator/console.h"
+#include "hv/vdev/devices.h"
 #include "hv/vm/control.h"
 
 static void steer(const char *name, bool (*action)(struct vm *vm, struct vm_answer *answer))
@@ -87,12 +88,26 @@ void command_set(unsigned count, char **words)
     }
 }
 
+/* False, with a line that says so: there is no such one. */
+static bool send_keys_to(struct vm *vm, const char *tty)
+{
+    static const char *const names[KEYS_CONSOLES] = {"ttyS0", "hvc0"};
+
+    for (unsigned i = 0; i < KEYS_CONSOLES; i++) {
+        if (strcmp(tty, names[i]) == 0) {
+            vm_devices_send_keys_to(vm, (enum keys_console)i);
+            return true;
+        }
+    }
+    console_printf("'%s': expected ttyS0 or hvc0\n", tty);
+    return false;
+}
+
 void command_console(unsigned count, char **words)
 {
     struct vm *vm = command_vm(words[0]);
 
-    (void)count;
-    if (vm == NULL) {
+    if (vm == NULL || (count == 2 && !send_keys_to(vm, words[1]))) {
         return;
     }
     console_printf("console of %s, Ctrl-] detaches\n", vm->name);

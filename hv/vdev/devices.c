@@ -208,6 +208,13 @@ bool vm_devices_type(struct vm *vm, char c)
     return true;
 }
 
+void vm_devices_send_keys_to(struct vm *vm, enum keys_console console)
+{
+    if (vm->run.devices != NULL) {
+        keys_choose(&vm->run.devices->keys, console, arch_clock_ns());
+    }
+}
+
 void vm_devices_send_typed(struct vm *vm)
 {
     if (vm->run.devices != NULL) {

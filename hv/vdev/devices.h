@@ -68,6 +68,8 @@ void vm_devices_destroy(struct vm *vm);
  * have changed.  From the monitor only; no locks at or above RANK_VDEV held. */
 bool vm_devices_type(struct vm *vm, char c);
 void vm_devices_send_typed(struct vm *vm);
+/* Keys go there now, as the operator wants it.  Likewise. */
+void vm_devices_send_keys_to(struct vm *vm, enum keys_console console);
 /* A BREAK on the guest's serial line.  False: its port takes nothing now.  From the monitor only;
  * no locks at or above RANK_VDEV held. */
 bool vm_devices_break(struct vm *vm);

@@ -77,6 +77,13 @@ enum keys_console keys_go_to(struct keys *keys, bool hvc0_ready, uint64_t now_ns
     return keys->before;
 }
 
+void keys_choose(struct keys *keys, enum keys_console console, uint64_t now_ns)
+{
+    atomic_store_explicit(&keys->hvc0_used, true, memory_order_relaxed);
+    keys->before = console;
+    keys->last_ns = now_ns;
+}
+
 void keys_after_break(struct keys *keys)
 {
     keys->after_break = true;

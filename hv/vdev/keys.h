@@ -45,6 +45,8 @@ void keys_reset(struct keys *keys);
 void keys_printed(struct keys *keys, enum keys_console console, char last, uint64_t now_ns);
 /* Where the next key goes.  hvc0_ready: its driver is there. */
 enum keys_console keys_go_to(struct keys *keys, bool hvc0_ready, uint64_t now_ns);
+/* The operator wants them there, whatever has been; at hvc0 as soon as there is a driver. */
+void keys_choose(struct keys *keys, enum keys_console console, uint64_t now_ns);
 /* ttyS0 has taken a BREAK; a key has been taken. */
 void keys_after_break(struct keys *keys);
 void keys_taken(struct keys *keys, uint64_t now_ns);

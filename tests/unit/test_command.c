@@ -229,6 +229,11 @@ void tmem_get_stats(struct tmem *tmem, struct tmem_stats *stats)
     number((uint64_t *)stats, sizeof(*stats) / sizeof(uint64_t), 200);
 }
 
+void vm_devices_send_keys_to(struct vm *vm, enum keys_console console)
+{
+    console_printf("[keys of %s to %u]\n", vm->name, (unsigned)console);
+}
+
 struct vballoon *vm_devices_balloon(const struct vm *vm)
 {
     return vm->max_pages != 0 ? (struct vballoon *)(parts + 3) : NULL;
@@ -431,11 +436,25 @@ static void look_at_all(void)
 
 static void steer_all(void)
 {
-    static const char *const lines[] = {
-        "start alpha",   "stop alpha",    "pause alpha",      "resume alpha",
-        "reset alpha",   "kill alpha",    "kill nobody",      "nmi alpha",
-        "break alpha",   "set alpha min", "set alpha min=1M", "set alpha max=1M",
-        "console alpha", "poweroff",      "reboot",           NULL};
+    static const char *const lines[] = {"start alpha",
+                                        "stop alpha",
+                                        "pause alpha",
+                                        "resume alpha",
+                                        "reset alpha",
+                                        "kill alpha",
+                                        "kill nobody",
+                                        "nmi alpha",
+                                        "break alpha",
+                                        "set alpha min",
+                                        "set alpha min=1M",
+                                        "set alpha max=1M",
+                                        "console alpha",
+                                        "console alpha ttyS0",
+                                        "console alpha hvc0",
+                                        "console alpha tty0",
+                                        "poweroff",
+                                        "reboot",
+                                        NULL};
 
     enter_all(lines);
 }

@@ -112,6 +112,25 @@ static void test_keys_first(void **state)
     assert_true(goes_to_hvc0('d'));
 }
 
+/* What the operator says goes, until the guest has a new prompt elsewhere. */
+static void test_keys_chosen(void **state)
+{
+    (void)state;
+    vm_devices_send_keys_to(&vfake.vm, KEYS_HVC0); /* nothing was printed there */
+    assert_true(goes_to_hvc0('a'));
+    uart_print("login: ");
+    hvc0_print("login: ");
+    vfake_advance(KEYS_PROMPT_NS);
+    vm_devices_send_keys_to(&vfake.vm, KEYS_TTYS0);
+    assert_false(goes_to_hvc0('b'));
+    uart_print("root\r\n");
+    assert_false(goes_to_hvc0('c'));
+    vm_devices_send_keys_to(&vfake.vm, KEYS_HVC0);
+    assert_true(goes_to_hvc0('d'));
+    DRIVER_WRITE(&console_driver, status, 0);
+    assert_false(goes_to_hvc0('e'));
+}
+
 /* The key behind a BREAK is a SysRq key, of the serial port. */
 static void test_keys_after_break(void **state)
 {
@@ -129,7 +148,8 @@ static void test_keys_after_break(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {CASE(test_keys_without_console), CASE(test_keys_prompt),
-                                       CASE(test_keys_first), CASE(test_keys_after_break)};
+                                       CASE(test_keys_first), CASE(test_keys_chosen),
+                                       CASE(test_keys_after_break)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
