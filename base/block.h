@@ -84,12 +84,26 @@ struct block_device {
     bool shares_poll; /* the poll() of a disk that was added before serves this one, too */
     void *driver;
     struct block_device *disk; /* the whole disk: itself, unless it is a partition */
+    /* Of a whole disk: blocks that the machine has booted from, counted from its start. */
+    uint64_t booted_start, booted_blocks;
     /* Counters, maintained by the driver. */
     uint64_t reads, writes, read_pages, written_pages, errors;
 };
 
+/* A volume as firmware knows it: by its place on its disk, and by how it begins. */
+struct block_volume {
+    uint64_t sector, sectors; /* of 512 bytes */
+    const uint8_t *first;     /* 4 KiB: the same as on the disk */
+};
+
 /* Finds every disk and partition; call once on the boot CPU before block_find. */
 void block_init(void);
+/*
+ * Finds the disk that the machine has booted from, and marks its blocks there (`booted_start`).  A
+ * disk that is a copy of it is marked as well: nobody can tell which one it was.  On the boot CPU,
+ * behind block_init(); waits for the disks.
+ */
+void block_find_booted(const struct block_volume *volume);
 /* The device of that name (or "PARTUUID=..."), or NULL. */
 struct block_device *block_find(const char *name);
 /* The device behind `previous`, or the first one for NULL; NULL at the end. */
