@@ -110,6 +110,8 @@ static void partition_add(struct block_device *disk, const struct gpt_partition 
     device->disk = disk;
     device->read_only = disk->read_only;
     device->unit = disk->unit;
+    device->discard_max = disk->discard_max;
+    device->discard_align = disk->discard_align;
     device->start = start;
     device->blocks = blocks;
     snprintf(device->name, sizeof(device->name), "%.9sp%u", disk->name, (uint16_t)number);

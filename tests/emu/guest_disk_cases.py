@@ -121,7 +121,7 @@ def booted(boot):
     machine.send("start beta\r")
     machine.expect(r"vm beta: ended well", 300)
     machine.send("poweroff\r")
-    expect_end(machine, r"^spillway: power off: ")
+    expect_end(machine, r"^spillway: power off: 1 guest\(s\) failed$", 1)
 
 
 CASES = [
