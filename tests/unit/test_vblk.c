@@ -171,7 +171,8 @@ static void test_discard(void **state)
         driver_start(&driver, DEVFN, ALL, VCPUS, SIZE);
         assert_true((driver.features & DISCARD) == (read_only ? 0 : DISCARD));
         assert_int_equal(config_at(36, 4), 48);
-        assert_int_equal(config_at(40, 4), 1);
+        assert_int_equal(config_at(40, 4), VDISK_RANGES);
+        assert_int_equal(config_at(52, 4), VDISK_RANGES);
         assert_int_equal(config_at(44, 4), 16);
         memset(disk.data, 0x55, BLOCKS * 4096);
         memcpy(vfake.memory + buffer(1), &(struct vdisk_range){9, 48, 0}, 16);

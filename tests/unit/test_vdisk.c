@@ -593,6 +593,11 @@ static void guest_disk_refused(void **state)
         {VDISK_WRITE, 0, (1ull << 51) + 1, 4096, VDISK_IOERR},
         {VDISK_READ, 0, 0, 0xfffffe00u, VDISK_IOERR},
         {VDISK_ZERO, 0, 0, 15, VDISK_IOERR},
+        {VDISK_ZERO, 0, 0, 16 * 16, VDISK_OK}, /* of nothing: the page is blank */
+        {VDISK_ZERO, 0, 0, 17 * 16, VDISK_IOERR},
+        {VDISK_ZERO, 0, 0, 0xfffffff0u, VDISK_IOERR},
+        {VDISK_DISCARD, 0, 0, 16 * 16, VDISK_OK},
+        {VDISK_DISCARD, 0, 0, 17 * 16, VDISK_IOERR},
         {VDISK_DISCARD, 0, 0, 17, VDISK_IOERR},
         {VDISK_DISCARD, 0, 0, 0, VDISK_OK},
         {VDISK_DISCARD, 0, GUEST_PAGES * PAGE_SIZE - 8, 16, VDISK_IOERR},

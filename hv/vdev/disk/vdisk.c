@@ -405,8 +405,7 @@ static enum vdisk_status check(const struct vdisk *disk, const struct vdisk_requ
         }
         /* fall through */
     case VDISK_ZERO:
-        return !disk->read_only && request->left % sizeof(struct vdisk_range) == 0 ? VDISK_OK
-                                                                                   : VDISK_IOERR;
+        return !disk->read_only && vdisk_are_ranges(request->left) ? VDISK_OK : VDISK_IOERR;
     case VDISK_READ:
         return vdisk_on_disk(disk, request->sector, request->left) ? VDISK_OK : VDISK_IOERR;
     case VDISK_WRITE:

@@ -79,6 +79,7 @@ struct vdisk_range {
 _Static_assert(sizeof(struct vdisk_range) == 16, "virtio_blk_discard_write_zeroes");
 #define VDISK_RANGE_UNMAP BIT(0)  /* may be deallocated; it reads as zeroes all the same */
 #define VDISK_RANGE_MAX   0x8000u /* sectors that one range should have at most */
+#define VDISK_RANGES      16u     /* of one request at most: ranges of nothing cost no I/O */
 
 struct vdisk_request {
     struct list link; /* the disk's, from vdisk_take() to done() */

@@ -351,10 +351,10 @@ static void fill_config(struct vblk_config *config, const struct vdisk *disk, un
     config->writeback = 1;
     config->num_queues = (uint16_t)queues;
     config->max_discard_sectors = disk->device->discard_max;
-    config->max_discard_seg = 1;
+    config->max_discard_seg = VDISK_RANGES;
     config->discard_sector_alignment = MAX(disk->device->discard_align, unit);
     config->max_write_zeroes_sectors = VDISK_RANGE_MAX;
-    config->max_write_zeroes_seg = 1;
+    config->max_write_zeroes_seg = VDISK_RANGES;
 }
 
 struct virtio_device *vblk_create(struct vm *vm, struct vpci *pci, uint8_t devfn,
