@@ -30,7 +30,8 @@
 enum block_op {
     BLOCK_READ,
     BLOCK_WRITE,
-    BLOCK_FLUSH, /* no pages: all completed writes reach stable storage */
+    BLOCK_FLUSH,   /* no pages: all completed writes reach stable storage */
+    BLOCK_DISCARD, /* no pages: `sectors` of them need not be kept; what they hold is not known */
 };
 
 enum block_status {
@@ -45,12 +46,14 @@ struct block_request {
     enum block_op op;
     bool urgent;    /* a read that a vCPU waits for: it may pass requests that are not */
     uint64_t block; /* first 4 KiB block on the device */
-    uint32_t pages; /* 1..BLOCK_MAX_PAGES; 0 for BLOCK_FLUSH */
+    uint32_t pages; /* 1..BLOCK_MAX_PAGES; 0 for BLOCK_FLUSH and BLOCK_DISCARD */
     /* Sectors, each below BLOCK_SECTORS and a multiple of the device's `unit`; 0 for whole pages.
      */
     uint8_t sector; /* of `block`, not moved */
     uint8_t offset; /* at the beginning of page[0] */
     uint8_t cut;    /* at the end of the last page */
+    /* BLOCK_DISCARD: 1..the device's `discard_max`, from `block` and `sector` on. */
+    uint32_t sectors;
     pfn_t page[BLOCK_MAX_PAGES];
     /* Called once, by block_poll, no locks held, interrupts off. */
     void (*done)(struct block_request *request, enum block_status status);
@@ -75,21 +78,37 @@ struct block_device {
     struct list link;      /* drivers/block.c: all devices */
     struct list poll_link; /* and those that are polled */
     const struct block_ops *ops;
-    char name[16];     /* nvme0, nvme0p2, vd0, ata0 */
-    char partuuid[40]; /* of a GPT partition, lower case; else empty */
-    uint64_t blocks;   /* capacity in 4 KiB blocks */
-    uint64_t start;    /* first block on the disk: 0, or where the partition begins */
-    uint8_t unit;      /* sectors that the disk reads and writes at least: 1, 2, 4 or 8 */
+    char name[16];          /* nvme0, nvme0p2, vd0, ata0 */
+    char partuuid[40];      /* of a GPT partition, lower case; else empty */
+    uint64_t blocks;        /* capacity in 4 KiB blocks */
+    uint64_t start;         /* first block on the disk: 0, or where the partition begins */
+    uint8_t unit;           /* sectors that the disk reads and writes at least: 1, 2, 4 or 8 */
+    uint32_t discard_max;   /* sectors of one BLOCK_DISCARD; 0: the disk has no such command */
+    uint32_t discard_align; /* sectors: where a piece that it really frees should begin */
     bool read_only;
     bool shares_poll; /* the poll() of a disk that was added before serves this one, too */
     void *driver;
     struct block_device *disk; /* the whole disk: itself, unless it is a partition */
+    /* Of a whole disk: blocks that the machine has booted from, counted from its start. */
+    uint64_t booted_start, booted_blocks;
     /* Counters, maintained by the driver. */
     uint64_t reads, writes, read_pages, written_pages, errors;
 };
 
+/* A volume as firmware knows it: by its place on its disk, and by how it begins. */
+struct block_volume {
+    uint64_t sector, sectors; /* of 512 bytes */
+    const uint8_t *first;     /* 4 KiB: the same as on the disk */
+};
+
 /* Finds every disk and partition; call once on the boot CPU before block_find. */
 void block_init(void);
+/*
+ * Finds the disk that the machine has booted from, and marks its blocks there (`booted_start`).  A
+ * disk that is a copy of it is marked as well: nobody can tell which one it was.  On the boot CPU,
+ * behind block_init(); waits for the disks.
+ */
+void block_find_booted(const struct block_volume *volume);
 /* The device of that name (or "PARTUUID=..."), or NULL. */
 struct block_device *block_find(const char *name);
 /* The device behind `previous`, or the first one for NULL; NULL at the end. */

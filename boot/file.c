@@ -18,9 +18,11 @@ static void volume_open(void)
     EFI_GUID system_guid = SIMPLE_FILE_SYSTEM_PROTOCOL;
     void *image, *file_system;
 
-    if (loader.boot->HandleProtocol(loader.image, &image_guid, &image) != EFI_SUCCESS ||
-        loader.boot->HandleProtocol(((EFI_LOADED_IMAGE *)image)->DeviceHandle, &system_guid,
-                                    &file_system) != EFI_SUCCESS ||
+    if (loader.boot->HandleProtocol(loader.image, &image_guid, &image) != EFI_SUCCESS) {
+        loader_fail("loader", "spillway: the firmware does not say where the loader came from");
+    }
+    loader.volume = ((EFI_LOADED_IMAGE *)image)->DeviceHandle;
+    if (loader.boot->HandleProtocol(loader.volume, &system_guid, &file_system) != EFI_SUCCESS ||
         ((EFI_FILE_IO_INTERFACE *)file_system)->OpenVolume(file_system, &volume) != EFI_SUCCESS) {
         loader_fail("loader", "spillway: %s: cannot open the boot volume", CONFIG_NAME);
     }

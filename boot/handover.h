@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define HANDOVER_MAGIC       0x5350494c4c574159ull /* "SPILLWAY" */
-#define HANDOVER_VERSION     2
+#define HANDOVER_VERSION     3
 #define HANDOVER_IMAGE_BASE  0xffffffff80000000ull
 #define HANDOVER_DIRECT_BASE 0xffff800000000000ull
 
@@ -24,6 +24,8 @@
 #define HANDOVER_MAX_RANGES 256
 #define HANDOVER_MAX_FILES  640 /* spillway.conf, kernel and initrd of 256 VMs, and some modules */
 #define HANDOVER_PATH_MAX   120
+
+#define HANDOVER_VOLUME_BYTES 4096
 
 enum handover_memory {
     HANDOVER_FREE = 1, /* ours: conventional, boot services code and data, loader code */
@@ -71,6 +73,14 @@ struct handover {
         uint32_t width, height, pixels_per_line, format; /* EFI_GRAPHICS_PIXEL_FORMAT */
     } screen;
 
+    /* Where the loader and its files came from, as the firmware sees it.  Drivers here have other
+     * names for disks, so it is known by its place and its first bytes. */
+    struct {
+        uint64_t sector;  /* of 512 bytes, on its disk */
+        uint64_t sectors; /* 0: unknown */
+        uint64_t first;   /* host-physical: a page that holds its first HANDOVER_VOLUME_BYTES */
+    } boot_volume;
+
     uint32_t cpu_count;
     uint32_t range_count;
     uint32_t file_count;
@@ -80,7 +90,7 @@ struct handover {
     struct handover_range range[HANDOVER_MAX_RANGES]; /* ascending, no overlap */
     struct handover_file file[HANDOVER_MAX_FILES];
 };
-_Static_assert(sizeof(struct handover) == 144 + 4 * HANDOVER_MAX_CPUS + 24 * HANDOVER_MAX_RANGES +
+_Static_assert(sizeof(struct handover) == 168 + 4 * HANDOVER_MAX_CPUS + 24 * HANDOVER_MAX_RANGES +
                                               136 * HANDOVER_MAX_FILES,
                "handover ABI");
 

@@ -26,6 +26,7 @@ struct loader {
     EFI_HANDLE image;
     EFI_SYSTEM_TABLE *system;
     EFI_BOOT_SERVICES *boot;
+    EFI_HANDLE volume; /* that the loader came from */
     struct handover *handover;
     uint64_t entry; /* hypervisor's entry point and boot stack, virtual */
     uint64_t stack;
@@ -66,6 +67,12 @@ _Noreturn void loader_refuse(const char *format, ...) __attribute__((format(prin
 
 /* Reads spillway.conf and every file that it names and that is there; fills handover->file. */
 void files_load(void);
+
+/* ---- volume.c ---- */
+
+/* Fills handover->boot_volume as far as the firmware tells, of the volume that files_load() read.
+ */
+void volume_describe(void);
 
 /* ---- image.c ---- */
 

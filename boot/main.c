@@ -26,6 +26,7 @@ EFI_STATUS efi_main(EFI_HANDLE image_handle, EFI_SYSTEM_TABLE *system)
     h->bytes = sizeof(*h);
     h->entry_tsc = entry_tsc;
     files_load();
+    volume_describe();
     image_load(&image);
     machine_describe();
     tables_build(&image, memory_top());

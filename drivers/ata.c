@@ -106,6 +106,8 @@ static bool drive_probe(struct ata_channel *ch, unsigned index)
     drive->device.driver = drive;
     drive->device.blocks = identity.sectors / ATA_SECTORS_PER_BLOCK;
     drive->device.unit = 1;
+    drive->device.discard_max = identity.trims ? MIN(ATA_TRIM_MAX, BLOCK_DISCARD_MAX) : 0;
+    drive->device.discard_align = 1;
     log_info("%s: %s, %s", ch->name, identity.model, identity.lba48 ? "LBA48" : "LBA28");
     return true;
 }

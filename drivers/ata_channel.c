@@ -85,10 +85,24 @@ static void bounce_copy(struct ata_channel *ch, enum block_op op)
     }
 }
 
-static void dma_prepare(struct ata_channel *ch)
+/* Pages, or the ranges of a discard. */
+static bool moves_data(const struct block_slice *slice)
+{
+    return slice->request->op != BLOCK_FLUSH;
+}
+
+/* The ranges of a discard go where pages that are out of reach would. */
+static unsigned discard_prepare(struct ata_channel *ch, struct ata_piece *piece)
+{
+    ata_trim_build((uint64_t *)(void *)ch->bounce, block_slice_sector(&ch->slice),
+                   block_slice_sectors(&ch->slice));
+    *piece = (struct ata_piece){(uint32_t)ch->bounce_address.v, BLOCK_SECTOR_BYTES};
+    return 1;
+}
+
+static unsigned pages_prepare(struct ata_channel *ch, struct ata_piece *piece)
 {
     const struct block_slice *slice = &ch->slice;
-    struct ata_piece piece[BLOCK_MAX_PAGES];
 
     for (uint32_t i = 0; i < slice->count; i++) {
         pfn_t page = slice->request->page[slice->first + i];
@@ -98,7 +112,16 @@ static void dma_prepare(struct ata_channel *ch)
         piece[i] = (struct ata_piece){(uint32_t)at + before, bytes};
     }
     bounce_copy(ch, BLOCK_WRITE);
-    ata_prd_build(ch->prds, piece, slice->count);
+    return slice->count;
+}
+
+static void dma_prepare(struct ata_channel *ch)
+{
+    struct ata_piece piece[BLOCK_MAX_PAGES];
+    unsigned count = ch->slice.request->op == BLOCK_DISCARD ? discard_prepare(ch, piece)
+                                                            : pages_prepare(ch, piece);
+
+    ata_prd_build(ch->prds, piece, count);
     /* Release: the table and bounced data are in memory before the controller is told. */
     atomic_thread_fence(memory_order_release);
     port_out32((uint16_t)(ch->bus_master + BM_TABLE), (uint32_t)ch->prds_address.v);
@@ -122,6 +145,10 @@ static void taskfile_write(struct ata_channel *ch, const struct ata_taskfile *t,
 {
     ata_write(ch, ATA_DEVICE, t->device | select);
     ata_settle(ch);
+    if (t->features != 0) {
+        ata_write(ch, ATA_FEATURES, 0); /* the high half of it, as below */
+        ata_write(ch, ATA_FEATURES, t->features);
+    }
     if (t->lba48) {
         /* Each register is two bytes deep: the high half goes first. */
         ata_write(ch, ATA_COUNT, (uint8_t)(t->sectors >> 8));
@@ -153,12 +180,12 @@ static void slice_try(struct ata_channel *ch)
                        block_slice_sectors(slice));
     bus_master_stop(ch);
     bus_master_clear(ch);
-    if (slice->count != 0) {
+    if (moves_data(slice)) {
         dma_prepare(ch);
         port_out8((uint16_t)(ch->bus_master + BM_COMMAND), direction);
     }
     taskfile_write(ch, &taskfile, drive->select);
-    if (slice->count != 0) {
+    if (moves_data(slice)) {
         port_out8((uint16_t)(ch->bus_master + BM_COMMAND), direction | BM_COMMAND_START);
     }
 }
@@ -209,7 +236,7 @@ static void slice_end(struct ata_channel *ch, enum block_status status)
 
 static void slice_failed(struct ata_channel *ch, uint8_t status, uint8_t bus_master)
 {
-    static const char *const verbs[] = {"read", "write", "flush"};
+    static const char *const verbs[] = {"read", "write", "flush", "discard"};
     const struct block_slice *slice = &ch->slice;
     uint8_t error = ata_read(ch, ATA_ERROR);
     char words[64];
@@ -235,7 +262,7 @@ static void slice_failed(struct ata_channel *ch, uint8_t status, uint8_t bus_mas
  */
 static bool command_ended(const struct ata_channel *ch, uint8_t bus_master)
 {
-    if (ch->slice.count != 0 && !(bus_master & (BM_STATUS_IRQ | BM_STATUS_ERROR))) {
+    if (moves_data(&ch->slice) && !(bus_master & (BM_STATUS_IRQ | BM_STATUS_ERROR))) {
         return false;
     }
     return !(ata_alternate_status(ch) & ATA_STATUS_BSY);
@@ -253,7 +280,7 @@ static void channel_reap(struct ata_channel *ch)
     uint8_t status = ata_read(ch, ATA_STATUS); /* takes the interrupt back */
     bus_master_clear(ch);
     if ((status & (ATA_STATUS_ERR | ATA_STATUS_DF)) ||
-        (ch->slice.count != 0 && (bus_master & BM_STATUS_ERROR))) {
+        (moves_data(&ch->slice) && (bus_master & BM_STATUS_ERROR))) {
         slice_failed(ch, status, bus_master);
         return;
     }

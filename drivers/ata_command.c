@@ -13,7 +13,10 @@ enum {
     ATA_WRITE_DMA_EXT = 0x35,
     ATA_FLUSH = 0xe7,
     ATA_FLUSH_EXT = 0xea,
+    ATA_DATA_SET_MANAGEMENT = 0x06,
 };
+
+#define FEATURE_TRIM 0x01 /* of DATA SET MANAGEMENT */
 
 #define DEVICE_LBA 0xe0 /* LBA bit, and two bits that are obsolete but set */
 
@@ -26,6 +29,7 @@ enum {
     ID_SECTORS48 = 100,
     ID_SECTOR_SIZE = 106,
     ID_SECTOR_WORDS = 117,
+    ID_DATA_SET = 169,
 };
 #define CAPABILITY_DMA BIT(8)
 #define CAPABILITY_LBA BIT(9)
@@ -33,6 +37,7 @@ enum {
 #define SIZE_VALID     BITS(15, 14) /* 01: the word means something */
 #define SIZE_LONG      BIT(12)
 #define SECTOR_WORDS   256
+#define DATA_SET_TRIM  BIT(0)
 
 unsigned ata_prd_build(struct ata_prd *table, const struct ata_piece *piece, unsigned count)
 {
@@ -54,6 +59,18 @@ unsigned ata_prd_build(struct ata_prd *table, const struct ata_piece *piece, uns
     return n;
 }
 
+void ata_trim_build(uint64_t range[ATA_TRIM_WORDS], uint64_t sector, uint32_t sectors)
+{
+    for (unsigned i = 0; i < ATA_TRIM_WORDS; i++) {
+        uint32_t piece = MIN(sectors, ATA_TRIM_SECTORS);
+
+        range[i] =
+            piece == 0 ? 0 : FIELD_PREP(BITS(47, 0), sector) | FIELD_PREP(BITS(63, 48), piece);
+        sector += piece;
+        sectors -= piece;
+    }
+}
+
 void ata_taskfile_build(struct ata_taskfile *out, enum block_op op, bool lba48, uint64_t sector,
                         uint32_t sectors)
 {
@@ -62,6 +79,13 @@ void ata_taskfile_build(struct ata_taskfile *out, enum block_op op, bool lba48, 
     out->device = DEVICE_LBA;
     if (op == BLOCK_FLUSH) {
         out->command = lba48 ? ATA_FLUSH_EXT : ATA_FLUSH;
+        return;
+    }
+    if (op ==
+        BLOCK_DISCARD) { /* its sectors are in the block of ranges, and this is their number */
+        out->command = ATA_DATA_SET_MANAGEMENT;
+        out->features = FEATURE_TRIM;
+        out->sectors = 1;
         return;
     }
     out->lba = sector;
@@ -102,6 +126,7 @@ void ata_identity_parse(struct ata_identity *out, const uint16_t words[256])
         sector_words = words[ID_SECTOR_WORDS] | (uint32_t)words[ID_SECTOR_WORDS + 1] << 16;
     }
     out->lba48 = (words[ID_COMMANDS] & COMMANDS_LBA48) != 0;
+    out->trims = out->lba48 && (words[ID_DATA_SET] & DATA_SET_TRIM) != 0;
     out->sectors = words[ID_SECTORS28] | (uint64_t)words[ID_SECTORS28 + 1] << 16;
     if (out->lba48) {
         uint64_t wide = words[ID_SECTORS48] | (uint64_t)words[ID_SECTORS48 + 1] << 16 |

@@ -27,6 +27,7 @@ struct ata_taskfile {
     uint8_t command;
     uint8_t device; /* without the drive select bit */
     bool lba48;
+    uint8_t features; /* 0: the command looks at none */
     uint16_t sectors;
     uint64_t lba;
 };
@@ -34,6 +35,7 @@ struct ata_taskfile {
 struct ata_identity {
     bool usable; /* DMA, LBA, sectors of 512 bytes */
     bool lba48;
+    bool trims; /* DATA SET MANAGEMENT, with lba48 */
     uint64_t sectors;
     char model[41];
 };
@@ -48,7 +50,14 @@ struct ata_piece {
  * number of entries, at most `count`.
  */
 unsigned ata_prd_build(struct ata_prd *table, const struct ata_piece *piece, unsigned count);
-/* The command that moves so many sectors, or flushes. */
+/* DATA SET MANAGEMENT, 48-bit, reads ranges: a block of 512 bytes, of which each word of 64 bits is
+ * one (ACS-2, 7.5 "DATA SET MANAGEMENT", 7.5.3.2 "Trim"). */
+#define ATA_TRIM_WORDS   64u
+#define ATA_TRIM_SECTORS 0xffffu /* of one range */
+#define ATA_TRIM_MAX     (ATA_TRIM_WORDS * ATA_TRIM_SECTORS)
+/* The ranges for 1..ATA_TRIM_MAX sectors; what is left over of the block is 0, which is none. */
+void ata_trim_build(uint64_t range[ATA_TRIM_WORDS], uint64_t sector, uint32_t sectors);
+/* The command that moves so many sectors, flushes, or discards what a block of ranges says. */
 void ata_taskfile_build(struct ata_taskfile *out, enum block_op op, bool lba48, uint64_t sector,
                         uint32_t sectors);
 /* Decodes IDENTIFY DEVICE data. */

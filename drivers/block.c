@@ -110,6 +110,8 @@ static void partition_add(struct block_device *disk, const struct gpt_partition 
     device->disk = disk;
     device->read_only = disk->read_only;
     device->unit = disk->unit;
+    device->discard_max = disk->discard_max;
+    device->discard_align = disk->discard_align;
     device->start = start;
     device->blocks = blocks;
     snprintf(device->name, sizeof(device->name), "%.9sp%u", disk->name, (uint16_t)number);
@@ -216,6 +218,43 @@ void block_init(void)
     virtio_blk_probe();
     ata_probe();
     scan_end();
+}
+
+/* Does the disk hold the volume?  The answer is in scan.buffer, two blocks. */
+static bool holds(struct block_device *disk, const struct block_volume *volume)
+{
+    uint32_t skipped = (uint32_t)(volume->sector % BLOCK_SECTORS);
+
+    return scan_read(disk, volume->sector / BLOCK_SECTORS, skipped == 0 ? 1 : 2) &&
+           memcmp(scan.buffer + skipped * BLOCK_SECTOR_BYTES, volume->first, PAGE_SIZE) == 0;
+}
+
+/* Blocks that belong to it in part are its own. */
+static void note_booted(struct block_device *disk, const struct block_volume *volume)
+{
+    uint64_t end = (volume->sector + volume->sectors + BLOCK_SECTORS - 1) / BLOCK_SECTORS;
+
+    disk->booted_start = volume->sector / BLOCK_SECTORS;
+    disk->booted_blocks = end - disk->booted_start;
+    log_info("%s: the machine has booted from its blocks %llu to %llu", disk->name,
+             (unsigned long long)disk->booted_start, (unsigned long long)(end - 1));
+}
+
+void block_find_booted(const struct block_volume *volume)
+{
+    scan.buffer = platform_dma_alloc(2 * PAGE_SIZE, &scan.address);
+    if (!scan.buffer) {
+        log_error("block: no memory to look for the disk that the machine has booted from");
+        return;
+    }
+    LIST_FOR_EACH (link, &devices) {
+        struct block_device *device = LIST_ENTRY(link, struct block_device, link);
+
+        if (device->disk == device && holds(device, volume)) {
+            note_booted(device, volume);
+        }
+    }
+    platform_dma_free(scan.address, 2 * PAGE_SIZE);
 }
 
 static bool same_text(const char *a, const char *b)

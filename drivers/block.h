@@ -15,6 +15,9 @@
 /* How often a command is issued again after a reset or an error that may pass. */
 #define BLOCK_RETRIES 2
 
+/* Sectors of one BLOCK_DISCARD at most, whatever the hardware says: it has to end in time. */
+#define BLOCK_DISCARD_MAX 0x400000u
+
 /* Far more than anybody has: a controller that lists namespaces without end shall not stop us. */
 #define BLOCK_MAX_DISKS 4096
 

@@ -5,7 +5,7 @@
 
 /*
  * driver_data[0] is the device; driver_data[1] is the progress: "units" are pages, or
- * the one unit of a flush.
+ * the one unit of what has none.
  */
 #define PROGRESS_ISSUED   BITS(15, 0)  /* units given to the hardware, or given up */
 #define PROGRESS_INFLIGHT BITS(31, 16) /* slices in the hardware */
@@ -56,6 +56,9 @@ uint32_t block_slice_sectors(const struct block_slice *slice)
 {
     bool last = slice->first + slice->count == slice->request->pages;
 
+    if (slice->request->op == BLOCK_DISCARD) {
+        return slice->request->sectors;
+    }
     return slice->count * BLOCK_SECTORS - block_slice_offset(slice) -
            (last ? slice->request->cut : 0);
 }
@@ -81,9 +84,14 @@ bool block_report_error(const struct block_device *device)
     return errors < REPORT_FIRST || errors % REPORT_EVERY == 0;
 }
 
+static bool has_pages(const struct block_request *request)
+{
+    return request->op == BLOCK_READ || request->op == BLOCK_WRITE;
+}
+
 static uint32_t request_units(const struct block_request *request)
 {
-    return request->op == BLOCK_FLUSH ? 1 : request->pages;
+    return has_pages(request) ? request->pages : 1;
 }
 
 static uint64_t progress_get(const struct block_request *request, uint64_t mask)
@@ -102,8 +110,20 @@ static void request_finish(struct block_queue *queue, struct block_request *requ
     atomic_fetch_add_explicit(&queue->undrained, 1, memory_order_relaxed);
 }
 
+/* Is what is to be discarded on the device, in units of the disk, and no more than it takes? */
+static bool discard_valid(const struct block_device *device, const struct block_request *request)
+{
+    uint64_t end = device->blocks * BLOCK_SECTORS;
+
+    return request->sectors != 0 && request->sectors <= device->discard_max &&
+           request->sector < BLOCK_SECTORS &&
+           (request->sector | request->sectors) % MAX(device->unit, 1u) == 0 &&
+           request->block < device->blocks &&
+           request->sectors <= end - request->block * BLOCK_SECTORS - request->sector;
+}
+
 /* Are its sectors on the device, at least one, and in units that the disk can move? */
-static bool range_valid(const struct block_device *device, const struct block_request *request)
+static bool pages_valid(const struct block_device *device, const struct block_request *request)
 {
     uint32_t around = (uint32_t)request->offset + request->cut;
     uint32_t unit = MAX(device->unit, 1u);
@@ -120,6 +140,12 @@ static bool range_valid(const struct block_device *device, const struct block_re
                end - request->block * BLOCK_SECTORS - request->sector;
 }
 
+static bool range_valid(const struct block_device *device, const struct block_request *request)
+{
+    return request->op == BLOCK_DISCARD ? discard_valid(device, request)
+                                        : pages_valid(device, request);
+}
+
 static enum block_status request_check(const struct block_device *device,
                                        const struct block_request *request)
 {
@@ -134,7 +160,7 @@ static enum block_status request_check(const struct block_device *device,
         }
         return BLOCK_RANGE;
     }
-    if (request->op == BLOCK_WRITE && device->read_only) {
+    if (request->op != BLOCK_READ && device->read_only) {
         if (block_report_error(device)) {
             log_error("%s: write to a read-only device", device->name);
         }
@@ -194,7 +220,7 @@ bool block_queue_take(struct block_queue *queue, uint32_t max_pages, struct bloc
 
     slice->request = request;
     slice->first = issued;
-    slice->count = request->op == BLOCK_FLUSH ? 0 : units;
+    slice->count = has_pages(request) ? units : 0;
     /* No field overflows: there are no more slices than units. */
     request->driver_data[1] +=
         FIELD_PREP(PROGRESS_ISSUED, units) + FIELD_PREP(PROGRESS_INFLIGHT, 1);

@@ -46,7 +46,7 @@ struct block_queue {
     _Atomic unsigned submitted; /* requests not delivered: looked at without the lock */
 };
 
-/* The part of a request that one command moves; count 0 is a flush. */
+/* The part of a request that one command moves; count 0: its op has no pages. */
 struct block_slice {
     struct block_request *request;
     uint32_t first; /* index into request->page */

@@ -58,7 +58,7 @@ static void queue_start(struct disk_queue *q)
         struct block_slice *slice = &q->tags.tag[index].slice;
 
         block_queue_take(&q->requests, hw->max_pages, slice);
-        if (slice->count == 0 && hw->write_through) {
+        if (slice->request->op == BLOCK_FLUSH && hw->write_through) {
             block_tags_end(&q->tags, index, &q->requests, BLOCK_OK);
         } else {
             tag_issue(q, index);
@@ -72,7 +72,7 @@ static void queue_start(struct disk_queue *q)
 
 static void report(const struct disk_queue *q, const struct block_slice *slice, uint16_t code)
 {
-    static const char *const verbs[] = {"read", "write", "flush"};
+    static const char *const verbs[] = {"read", "write", "flush", "discard"};
     const struct block_device *device = block_request_device(slice->request);
     char words[WORDS];
 

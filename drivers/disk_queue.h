@@ -65,7 +65,7 @@ struct disk_ops {
     /* ---- the queue's lock is held, and it is not stopped ---- */
 
     /*
-     * Puts the command of q->tags.tag[tag].slice on the ring; count 0 is a flush.  There is room.
+     * Puts the command of q->tags.tag[tag].slice on the ring, of any block_op.  There is room.
      * Sets q->full if there is none for another one.
      */
     void (*issue)(struct disk_queue *q, unsigned tag);

@@ -16,6 +16,8 @@
 #define IDENTIFY_MODEL_BYTES 40
 #define IDENTIFY_MDTS        77
 #define IDENTIFY_NN          516
+#define IDENTIFY_ONCS        520
+#define ONCS_DATASET         BIT(2)
 
 /*
  * Memory of a controller, a page each.  What is left of the first page is for namespaces:
@@ -118,6 +120,7 @@ static bool controller_identify(struct nvme_controller *c)
     if (mdts != 0 && mdts < 16) {
         c->hardware.max_pages = MIN(1u << mdts, (uint32_t)BLOCK_MAX_PAGES);
     }
+    c->discards = (data[IDENTIFY_ONCS] & ONCS_DATASET) != 0;
     memcpy(&c->namespace_limit, data + IDENTIFY_NN, sizeof(c->namespace_limit));
     memcpy(model, data + IDENTIFY_MODEL, IDENTIFY_MODEL_BYTES);
     while (length > 0 && (model[length - 1] == ' ' || model[length - 1] == '\0')) {

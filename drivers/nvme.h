@@ -91,6 +91,7 @@ struct nvme_controller {
     volatile uint8_t *registers;
     uint64_t capabilities;    /* CAP */
     uint32_t namespace_limit; /* NN: no NSID is greater */
+    bool discards;            /* ONCS: it has Dataset Management */
     hpa_t memory;             /* of this struct, the admin queue and `identify` */
     /* All down to `identify_address` is owned with hardware.busy. */
     enum nvme_phase phase; /* of a reset */

@@ -80,22 +80,35 @@ static enum nvme_io_opcode opcode_of(enum block_op op)
     }
 }
 
+/* `list`, at physical `address`, is the tag's own memory. */
+static void make_command(struct nvme_command *command, const struct block_slice *slice,
+                         uint64_t *list, hpa_t address)
+{
+    const struct nvme_namespace *ns = block_request_device(slice->request)->driver;
+    uint64_t sector = block_slice_sector(slice);
+    uint32_t sectors = block_slice_sectors(slice);
+
+    if (slice->request->op == BLOCK_DISCARD) {
+        nvme_command_discard(command, ns->nsid, sector, sectors, ns->lba_shift,
+                             (struct nvme_range *)(void *)list, address);
+        return;
+    }
+    nvme_command_io(command, opcode_of(slice->request->op), ns->nsid, sector, sectors,
+                    ns->lba_shift);
+    if (slice->count != 0) {
+        nvme_prp_set(command, slice->request->page + slice->first, slice->count,
+                     block_slice_offset(slice) << BLOCK_SECTOR_SHIFT, list, address);
+    }
+}
+
 static void nvme_issue(struct disk_queue *common, unsigned tag)
 {
     struct nvme_queue *q = queue_of(common);
-    const struct block_slice *slice = &common->tags.tag[tag].slice;
-    const struct nvme_namespace *ns = block_request_device(slice->request)->driver;
     struct nvme_command command;
 
-    nvme_command_io(&command, opcode_of(slice->request->op), ns->nsid, block_slice_sector(slice),
-                    block_slice_sectors(slice), ns->lba_shift);
+    make_command(&command, &common->tags.tag[tag].slice, q->prp_lists + tag * PRP_LIST_ENTRIES,
+                 hpa(q->prp_address.v + tag * NVME_PRP_LIST_BYTES));
     command.id = (uint16_t)tag;
-    if (slice->count != 0) {
-        nvme_prp_set(&command, slice->request->page + slice->first, slice->count,
-                     block_slice_offset(slice) << BLOCK_SECTOR_SHIFT,
-                     q->prp_lists + tag * PRP_LIST_ENTRIES,
-                     hpa(q->prp_address.v + tag * NVME_PRP_LIST_BYTES));
-    }
     nvme_ring_push(&q->ring, &command);
 }
 

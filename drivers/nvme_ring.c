@@ -92,6 +92,21 @@ void nvme_command_io(struct nvme_command *command, enum nvme_io_opcode opcode, u
     command->dword12 = (sectors >> shift) - 1; /* a 0's based count */
 }
 
+void nvme_command_discard(struct nvme_command *command, uint32_t nsid, uint64_t sector,
+                          uint32_t sectors, unsigned lba_shift, struct nvme_range *range,
+                          hpa_t address)
+{
+    unsigned shift = lba_shift - BLOCK_SECTOR_SHIFT;
+
+    *range = (struct nvme_range){.blocks = sectors >> shift, .lba = sector >> shift};
+    memset(command, 0, sizeof(*command));
+    command->opcode = NVME_IO_DATASET;
+    command->nsid = nsid;
+    command->prp1 = address.v;
+    command->dword10 = 0; /* one range, a 0's based count */
+    command->dword11 = NVME_DATASET_DEALLOCATE;
+}
+
 /* 4.6.1.2 "Status Code (SC)". */
 static const struct {
     uint16_t status; /* SCT << 8 | SC */

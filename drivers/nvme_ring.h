@@ -53,7 +53,17 @@ enum nvme_io_opcode {
     NVME_IO_FLUSH = 0,
     NVME_IO_WRITE = 1,
     NVME_IO_READ = 2,
+    NVME_IO_DATASET = 9,
 };
+
+/* 6.7 "Dataset Management command": one of its ranges. */
+struct nvme_range {
+    uint32_t attributes;
+    uint32_t blocks; /* logical ones */
+    uint64_t lba;
+};
+_Static_assert(sizeof(struct nvme_range) == 16, "Range Definition");
+#define NVME_DATASET_DEALLOCATE BIT(2) /* dword 11: AD */
 
 enum nvme_admin_opcode {
     NVME_ADMIN_CREATE_SQ = 1,
@@ -99,6 +109,12 @@ void nvme_prp_set(struct nvme_command *command, const pfn_t *page, uint32_t coun
  * multiples of it. */
 void nvme_command_io(struct nvme_command *command, enum nvme_io_opcode opcode, uint32_t nsid,
                      uint64_t sector, uint32_t sectors, unsigned lba_shift);
+
+/* Deallocates so many sectors, likewise.  `range`, at physical `address`, is what the controller
+ * reads; it does not lie across pages. */
+void nvme_command_discard(struct nvme_command *command, uint32_t nsid, uint64_t sector,
+                          uint32_t sectors, unsigned lba_shift, struct nvme_range *range,
+                          hpa_t address);
 
 /* Name of a completion's status in the words of the specification. */
 const char *nvme_status_name(uint16_t status);

@@ -19,11 +19,14 @@ enum {
     CONFIG_BLK_SIZE = 20,
     CONFIG_QUEUES = 34,
     CONFIG_BYTES = 36,
+    CONFIG_DISCARD_MAX = 36,
+    CONFIG_DISCARD_ALIGN = 44,
+    CONFIG_DISCARD_BYTES = 48, /* a device that discards has so many */
 };
 
 #define WANTED                                                                                     \
     (VIRTIO_BLK_F_SIZE_MAX | VIRTIO_BLK_F_SEG_MAX | VIRTIO_BLK_F_RO | VIRTIO_BLK_F_BLK_SIZE |      \
-     VIRTIO_BLK_F_FLUSH | VIRTIO_BLK_F_MQ | VIRTIO_F_INDIRECT)
+     VIRTIO_BLK_F_FLUSH | VIRTIO_BLK_F_MQ | VIRTIO_BLK_F_DISCARD | VIRTIO_F_INDIRECT)
 
 #define SEGMENT_BYTES 0x40000u /* when the device sets no limit: a whole request */
 
@@ -41,6 +44,19 @@ static void virtio_blk_interrupt(void *owner)
 static uint32_t config32(const struct virtio_blk *b, unsigned offset)
 {
     return *(volatile uint32_t *)(b->pci.config + offset);
+}
+
+/* What it discards in whole units of its own, and of ours. */
+static void read_discard_limits(struct virtio_blk *b)
+{
+    uint32_t most = 0;
+
+    if ((b->features & VIRTIO_BLK_F_DISCARD) && b->pci.config_bytes >= CONFIG_DISCARD_BYTES) {
+        most = MIN(config32(b, CONFIG_DISCARD_MAX), BLOCK_DISCARD_MAX);
+        b->device.discard_align = config32(b, CONFIG_DISCARD_ALIGN);
+    }
+    b->device.discard_max = most - most % b->device.unit;
+    b->device.discard_align = MAX(b->device.discard_align, (uint32_t)b->device.unit);
 }
 
 /* Limits that follow from the features.  False: a device we cannot serve. */
@@ -70,6 +86,7 @@ static bool read_limits(struct virtio_blk *b)
     if (b->features & VIRTIO_BLK_F_BLK_SIZE) {
         b->device.unit = (uint8_t)MAX(config32(b, CONFIG_BLK_SIZE) / BLOCK_SECTOR_BYTES, 1u);
     }
+    read_discard_limits(b);
     return true;
 }
 

@@ -21,6 +21,7 @@ _Static_assert(VIRTIO_BLK_MAX_QUEUES <= DISK_QUEUES, "queues of the engine");
 #define VIRTIO_BLK_F_BLK_SIZE BIT(6)
 #define VIRTIO_BLK_F_FLUSH    BIT(9)
 #define VIRTIO_BLK_F_MQ       BIT(12)
+#define VIRTIO_BLK_F_DISCARD  BIT(13)
 
 /* 5.2.6 "Device Operation". */
 struct virtio_blk_header {
@@ -30,11 +31,20 @@ struct virtio_blk_header {
 };
 _Static_assert(sizeof(struct virtio_blk_header) == 16, "virtio_blk_req");
 
+/* 5.2.6, too: what a discard names. */
+struct virtio_blk_range {
+    uint64_t sector;
+    uint32_t sectors;
+    uint32_t flags;
+};
+_Static_assert(sizeof(struct virtio_blk_range) == 16, "virtio_blk_discard_write_zeroes");
+
 /* What the device reads and writes for one request, beside the pages. */
 struct virtio_blk_dma {
     struct virtio_blk_header header;
     uint8_t status;
     uint8_t pad17[15];
+    struct virtio_blk_range range; /* of a discard */
     struct virtio_descriptor table[VIRTIO_BLK_SEGMENTS];
 };
 
@@ -83,7 +93,8 @@ bool virtio_blk_queue_add(struct virtio_blk *b, uint16_t size, unsigned tags);
 bool virtio_blk_queue_has_room(const struct virtio_blk_queue *q);
 
 /*
- * Segments of a request: header, pages (neighbours joined up to max_segment), status.  Pure.
+ * Segments of a request: header, pages (neighbours joined up to max_segment) or the range of a
+ * discard, status.  Pure.
  * Returns their number.
  */
 unsigned virtio_blk_segments(struct virtio_segment *out, hpa_t dma, const struct block_slice *slice,

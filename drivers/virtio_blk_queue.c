@@ -14,6 +14,7 @@ enum {
     BLK_T_IN = 0,
     BLK_T_OUT = 1,
     BLK_T_FLUSH = 4,
+    BLK_T_DISCARD = 11,
 };
 
 #define BLK_S_OK      0
@@ -86,6 +87,10 @@ unsigned virtio_blk_segments(struct virtio_segment *out, hpa_t dma, const struct
     unsigned n = 0;
 
     out[n++] = (struct virtio_segment){dma, sizeof(struct virtio_blk_header), false};
+    if (slice->request->op == BLOCK_DISCARD) {
+        out[n++] = (struct virtio_segment){hpa(dma.v + offsetof(struct virtio_blk_dma, range)),
+                                           sizeof(struct virtio_blk_range), false};
+    }
     for (uint32_t i = 0; i < slice->count; i++) {
         struct virtio_segment *last = &out[n - 1];
         uint32_t before, bytes = block_slice_bytes(slice, i, &before);
@@ -110,9 +115,26 @@ static uint32_t type_of(enum block_op op)
         return BLK_T_IN;
     case BLOCK_WRITE:
         return BLK_T_OUT;
+    case BLOCK_DISCARD:
+        return BLK_T_DISCARD;
     default:
         return BLK_T_FLUSH;
     }
+}
+
+/* A flush, and a discard, which has it in its range, have no sector in their header. */
+static void fill_dma(struct virtio_blk_dma *dma, const struct block_slice *slice)
+{
+    uint64_t sector = block_slice_sector(slice);
+    enum block_op op = slice->request->op;
+    bool moves = op == BLOCK_READ || op == BLOCK_WRITE;
+
+    dma->header = (struct virtio_blk_header){.type = type_of(op), .sector = moves ? sector : 0};
+    if (op == BLOCK_DISCARD) {
+        dma->range =
+            (struct virtio_blk_range){.sector = sector, .sectors = block_slice_sectors(slice)};
+    }
+    dma->status = BLK_S_PENDING;
 }
 
 static void virtio_blk_issue(struct disk_queue *common, unsigned tag)
@@ -123,14 +145,9 @@ static void virtio_blk_issue(struct disk_queue *common, unsigned tag)
     struct virtio_blk_dma *dma = &q->dma[tag];
     hpa_t address = hpa(q->dma_address.v + tag * sizeof(*dma));
     const struct block_slice *slice = &common->tags.tag[tag].slice;
-    uint32_t type = type_of(slice->request->op);
-
-    dma->header.type = type;
-    dma->header.reserved4 = 0;
-    dma->header.sector = type == BLK_T_FLUSH ? 0 : block_slice_sector(slice);
-    dma->status = BLK_S_PENDING;
     unsigned count = virtio_blk_segments(segments, address, slice, b->max_segment);
 
+    fill_dma(dma, slice);
     if (b->features & VIRTIO_F_INDIRECT) {
         virtio_ring_add_indirect(&q->ring, segments, count, dma->table,
                                  hpa(address.v + offsetof(struct virtio_blk_dma, table)),

@@ -52,6 +52,9 @@ struct admission_supply {
 #define ADMISSION_DISK_FRAMES 32u
 #define ADMISSION_DISK_PINS   48u
 
+/* Of each VM, likewise: pages that the queues of its balloon and of virtio-rng are in. */
+#define ADMISSION_VM_PINS 36u
+
 /* Pages of a VM that are not taken for others, beyond its min. */
 uint64_t admission_working(const struct admission_terms *terms);
 struct admission_demand admission_demand(const struct admission_terms *terms);

@@ -87,6 +87,19 @@ static void start_autostart_vms(void)
     }
 }
 
+/* Of a volume on a disk that no driver here knows, nothing is found. */
+static void find_boot_disk(void)
+{
+    const struct handover *h = machine.handover;
+    struct block_volume volume = {.sector = h->boot_volume.sector,
+                                  .sectors = h->boot_volume.sectors,
+                                  .first = arch_ptr(hpa(h->boot_volume.first))};
+
+    if (volume.sectors != 0) {
+        block_find_booted(&volume);
+    }
+}
+
 void hv_main(const struct handover *given)
 {
     machine.handover = given;
@@ -106,6 +119,7 @@ void hv_main(const struct handover *given)
     }
     serial_line_enable_interrupts();
     block_init();
+    find_boot_disk();
     machine.store = machine_store_open();
     machine_memory_report();
     sched_init(arch_cpu_count());

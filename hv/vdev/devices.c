@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "hv/arch.h"
+#include "hv/config/admission.h"
 #include "hv/guest/serial.h"
 #include "hv/guest/vm.h"
 #include "hv/loop.h"
@@ -12,6 +13,10 @@
 #include "hv/vdev/virtio/vblk.h"
 #include "hv/vdev/virtio/vconsole.h"
 #include "hv/vdev/virtio/vrng.h"
+
+_Static_assert(VBLK_QUEUES_MAX *VIRTQ_PINS_MAX <= ADMISSION_DISK_PINS, "what a disk pins");
+_Static_assert((VIRTIO_BALLOON_QUEUES + VRNG_QUEUES) * VIRTQ_PINS_MAX <= ADMISSION_VM_PINS,
+               "what the devices pin that each VM has");
 
 /* ---- what connects them ---- */
 

@@ -60,6 +60,15 @@ static bool is_store(const struct block_device *device)
     return store != NULL && overlap(store, device);
 }
 
+/* Is some of what the machine has booted from on the device? */
+static bool is_booted(const struct block_device *device)
+{
+    const struct block_device *disk = device->disk;
+
+    return disk->booted_blocks != 0 && disk->booted_start < device->start + device->blocks &&
+           device->start < disk->booted_start + disk->booted_blocks;
+}
+
 static bool check(const struct vm *vm, const struct disk_config *want,
                   const struct block_device *device, const struct vm_disks *own,
                   struct vm_answer *answer)
@@ -72,6 +81,9 @@ static bool check(const struct vm *vm, const struct disk_config *want,
     }
     if (device->read_only && !want->read_only) {
         return refuse(vm, want, answer, "',ro' behind it, since it is read-only");
+    }
+    if (is_booted(device) && !want->read_only) {
+        return refuse(vm, want, answer, "',ro' behind it, since the machine has booted from it");
     }
     if (is_store(device)) {
         return refuse(vm, want, answer, "a disk that the store is not on");

@@ -5,7 +5,7 @@ import os
 import subprocess
 import tempfile
 
-from cases import LAST_OK, VMLINUZ, Case, expect_end, host
+from cases import LAST_OK, VMLINUZ, Case, bare_file, bare_vm, expect_end, host
 from machine import BUILD, Failure, guest_file
 
 FILES = (f"{VMLINUZ}=\\guest\\vmlinuz", f"{guest_file('initrd-virtio.img')}=\\guest\\initrd.img")
@@ -108,11 +108,28 @@ def reset_in_the_middle(boot):
         expect_end(machine, LAST_OK)
 
 
+def booted(boot):
+    """The boot disk is nobody's to write; who only reads it has it, and it holds our configuration."""
+    config = host(pool="64M", when_idle="monitor") + \
+        bare_vm("alpha", "bench.elf", "32M", disk0="ata0") + \
+        bare_vm("beta", "bench.elf", "32M", disk0="ata0,ro", autostart="no")
+    machine = boot(config, (bare_file("bench.elf"),))
+    machine.expect(r"hv: ata0: the machine has booted from its blocks 0 to \d+$", 300)
+    machine.expect(r"disk0 of alpha: expected ',ro' behind it, since the machine has booted from it, "
+                   r"got 'ata0'", 300)
+    machine.expect("^spillway> ", 60)
+    machine.send("start beta\r")
+    machine.expect(r"vm beta: ended well", 300)
+    machine.send("poweroff\r")
+    expect_end(machine, r"^spillway: power off: 1 guest\(s\) failed$", 1)
+
+
 CASES = [
     Case("guest-disk", file_system("nvme1", 640), memory="384M", cpus=2),
     Case("guest-disk-virtio", file_system("vd1", 320), memory="384M", disk="virtio", long=True),
     # It has not passed there yet: it writes for longer than the case waits.
     Case("guest-disk", file_system("ata1", 160), emu="bochs", memory="384M", long=True),
+    Case("guest-disk-booted", booted, emu="bochs", memory="256M", store="none"),
     Case("guest-disk-share", shared, memory="512M"),
     Case("guest-disk-reset", reset_in_the_middle, memory="384M", cpus=2),
 ]

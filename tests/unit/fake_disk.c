@@ -36,7 +36,9 @@ static uint64_t first_sector(const struct block_request *request)
 
 static uint64_t sectors_of(const struct block_request *request)
 {
-    return request->pages * BLOCK_SECTORS - request->offset - request->cut;
+    return request->op == BLOCK_DISCARD
+               ? request->sectors
+               : request->pages * BLOCK_SECTORS - request->offset - request->cut;
 }
 
 /* Which half of the pages moves at submit, which at completion. */
@@ -72,8 +74,12 @@ static void disk_submit(struct block_device *device, struct block_request *reque
 {
     struct fake_disk *disk = CONTAINER_OF(device, struct fake_disk, device);
 
-    if (request->op != BLOCK_FLUSH && (request->pages == 0 || request->pages > BLOCK_MAX_PAGES)) {
+    if (request->op < BLOCK_FLUSH && (request->pages == 0 || request->pages > BLOCK_MAX_PAGES)) {
         panic("fake disk: request of %u pages", request->pages);
+    }
+    if (request->op == BLOCK_DISCARD &&
+        (request->sectors == 0 || request->sectors > device->discard_max)) {
+        panic("fake disk: %u sectors discarded at once", request->sectors);
     }
     if (request->op == BLOCK_WRITE && on_disk(disk, request)) {
         move_pages(disk, request, false);
@@ -129,6 +135,12 @@ static enum block_status perform(struct fake_disk *disk, struct block_request *r
         if (disk->stable != NULL) {
             memcpy(disk->stable, disk->data, disk->device.blocks * PAGE_SIZE);
         }
+        return BLOCK_OK;
+    }
+    if (request->op == BLOCK_DISCARD) {
+        disk->discards++;
+        memset(disk->data + first_sector(request) * BLOCK_SECTOR_BYTES, FAKE_DISK_DISCARDED,
+               request->sectors * BLOCK_SECTOR_BYTES);
         return BLOCK_OK;
     }
     if (request->op == BLOCK_READ) {

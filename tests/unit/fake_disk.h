@@ -29,9 +29,12 @@ struct fake_disk {
     bool lies;                    /* writes succeed and change nothing */
     bool reads_down, writes_down; /* all of them fail */
     uint64_t thin; /* writes of blocks from here on fail, but of the last one; 0: none */
-    uint64_t failed_reads, failed_writes, corrupted, flushes;
+    uint64_t failed_reads, failed_writes, corrupted, flushes, discards;
     uint8_t *stable; /* as much as `data`: what flushes have saved; NULL: none */
 };
+
+/* What discarded sectors hold. */
+#define FAKE_DISK_DISCARDED 0xdd
 
 void fake_disk_init(struct fake_disk *disk, uint64_t blocks, uint64_t seed);
 void fake_disk_free(struct fake_disk *disk);

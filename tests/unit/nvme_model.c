@@ -201,6 +201,7 @@ static void identify_controller(uint8_t *page)
 {
     memcpy(page + 24, "model", 5);
     page[77] = model.options.mdts;
+    page[520] = model.options.discards ? BIT(2) : 0;
     put32(page + 516, nsid_at(model.options.namespaces - 1));
 }
 
@@ -305,6 +306,25 @@ static uint8_t *namespace_disk(struct controller *m, unsigned index)
     return m->disk + (uint64_t)index * model.options.blocks * 4096;
 }
 
+static uint16_t model_discard(struct controller *m, const struct nvme_command *c, unsigned index)
+{
+    const struct nvme_range *range = (const void *)(uintptr_t)c->prp1;
+    unsigned shift = model.options.lba_shift;
+    uint64_t lbas = (uint64_t)model.options.blocks << (12 - shift);
+
+    if (!model.options.discards) {
+        return 0x01 << 1 | 0x8000;
+    }
+    CHECK(c->dword10 == 0 && c->dword11 == 4 && c->prp2 == 0 && range->attributes == 0);
+    CHECK((c->prp1 & 4095) + sizeof(*range) <= 4096);
+    if (range->lba >= lbas || range->blocks > lbas - range->lba) {
+        return 0x80 << 1 | 0x8000;
+    }
+    memset(namespace_disk(m, index) + (range->lba << shift), NVME_MODEL_DISCARDED,
+           (size_t)range->blocks << shift);
+    return 0;
+}
+
 static uint16_t model_io(struct controller *m, const struct nvme_command *c)
 {
     unsigned shift = model.options.lba_shift, index = index_of(c->nsid);
@@ -316,6 +336,9 @@ static uint16_t model_io(struct controller *m, const struct nvme_command *c)
     CHECK(index < model.options.namespaces && c->nsid != model.options.zoned);
     if (c->opcode == NVME_IO_FLUSH) {
         return 0;
+    }
+    if (c->opcode == NVME_IO_DATASET) {
+        return model_discard(m, c, index);
     }
     CHECK(offset % 4 == 0 && pages >= 1 && pages <= 64);
     CHECK(model.options.mdts == 0 || pages <= 1u << model.options.mdts);

@@ -31,8 +31,11 @@ struct nvme_model_options {
     bool command_sets;    /* CAP.CSS.IOCSS: namespaces tell their command sets */
     bool no_list;         /* version 1.0: there is no list of active namespaces */
     bool no_restart;      /* once disabled it never becomes ready again */
+    bool discards;        /* ONCS: Dataset Management, of one range */
     bool manual;
 };
+
+#define NVME_MODEL_DISCARDED 0xdd /* what discarded blocks hold */
 
 /* Starts the controllers; block_init() finds them afterwards. */
 void nvme_model_start(const struct nvme_model_options *options);

@@ -47,6 +47,7 @@ static struct {
     uint16_t identity[256];
     unsigned words_left;  /* of the identity */
     bool pending;         /* a DMA command waits for its transfer */
+    bool trims;           /* and it is DATA SET MANAGEMENT */
     bool lose;            /* it never ends */
     uint64_t busy_until;  /* BSY is set until then */
     uint64_t after_ns;    /* BSY stays for so long after each command */
@@ -78,6 +79,7 @@ static void command(uint8_t value)
         model.words_left = 256;
         return;
     }
+    model.trims = value == 0x06;
     model.pending = true;
     model.busy_until = UINT64_MAX;
 }
@@ -104,12 +106,37 @@ static void transfer_all(void)
     }
 }
 
+/* DATA SET MANAGEMENT: what the ranges of one block say. */
+static void trim_all(void)
+{
+    const struct ata_prd *prd = disk_machine_low(model.table);
+    const uint64_t *range = disk_machine_low(prd->address);
+
+    assert_int_equal(model.task[0][ATA_FEATURES], 1);
+    assert_int_equal(model.task[1][ATA_FEATURES], 0);
+    assert_int_equal(model.task[0][ATA_COUNT], 1);
+    assert_int_equal(model.task[1][ATA_COUNT], 0);
+    assert_int_equal(prd->bytes, 512);
+    assert_int_equal(prd->flags, ATA_PRD_LAST);
+    assert_int_equal(model.bm_command & BM_COMMAND_READ, 0);
+    for (unsigned i = 0; i < 64; i++) {
+        uint64_t lba = range[i] & ((1ull << 48) - 1), sectors = range[i] >> 48;
+
+        assert_true(lba + sectors <= BLOCKS * 8);
+        memset(model.disk + lba * 512, 0xdd, sectors * 512);
+    }
+}
+
 static void work(void)
 {
     if (!model.pending || model.lose || !(model.bm_command & BM_COMMAND_START)) {
         return;
     }
-    transfer_all();
+    if (model.trims) {
+        trim_all();
+    } else {
+        transfer_all();
+    }
     model.pending = false;
     model.status = 0x50;
     model.busy_until = 0;
@@ -252,6 +279,7 @@ static void boot_with(unsigned fail)
     model.identity[49] = 0x300;
     model.identity[83] = 0x400;
     model.identity[100] = BLOCKS * 8;
+    model.identity[169] = 1;
     support_log_level(-1);
     disk_machine_start(work);
     disk_machine_fail_dma(fail, false);
@@ -377,6 +405,31 @@ static void test_sectors(void **state)
     finish();
 }
 
+/* And reads and writes behind it are as ever: a bounce page is used for both. */
+static void test_discard(void **state)
+{
+    struct block_request *r = &t.request[0];
+
+    (void)state;
+    boot();
+    assert_int_equal(block_find("ata0")->discard_max, 64 * 65535);
+    memset(model.disk, 0x5a, BLOCKS * 4096);
+    *r = (struct block_request){
+        .op = BLOCK_DISCARD, .block = 2, .sector = 3, .sectors = 37, .done = note_done};
+    t.submitted = 1;
+    block_submit(block_find("ata0"), r);
+    assert_int_equal(pass(SECOND), 1);
+    for (unsigned s = 0; s < BLOCKS * 8; s++) {
+        assert_int_equal(model.disk[s * 512], s >= 19 && s < 56 ? 0xdd : 0x5a);
+    }
+    submit(1, 2); /* a write, of blocks 0 and 1 */
+    assert_int_equal(pass(SECOND), 1);
+    assert_memory_equal(model.disk, pages[1][0], 4096);
+    assert_int_equal(model.disk[8192], 0x5a);
+    expect_all(BLOCK_OK);
+    finish();
+}
+
 static void test_drive_that_is_slow_to_be_ready(void **state)
 {
     (void)state;
@@ -450,6 +503,7 @@ static void test_memory_fails_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_discard),
         cmocka_unit_test(test_large_requests_through_few_bounce_pages),
         cmocka_unit_test(test_sectors),
         cmocka_unit_test(test_drive_that_is_slow_to_be_ready),

@@ -304,12 +304,17 @@ static void admission_floors(void **state)
     char message[192];
 
     (void)state;
-    assert_int_equal(want.floor, 32768); /* 8 vCPUs, 64 pages each */
+    assert_int_equal(want.floor, 32768); /* 8 vCPUs, 64 pages each, and devices */
+    terms.min = 1000;
+    terms.disks = 3;
+    assert_int_equal(admission_demand(&terms).floor, 1000 + 8 * 64 + 36 + 3 * 48);
+    terms.disks = 0;
+    terms.min = 32256;
     assert_true(admitted(&others, &terms, message));
     others = admission_add(&want, &want);
     assert_false(admitted(&others, &terms, message));
     assert_non_null(strstr(message, "that stay in memory (min, tables, 256 KiB for each vCPU)"));
-    terms.min = 98304 - 1536 - 2 * (want.floor + want.fixed) - want.fixed - 512;
+    terms.min = 98304 - 1536 - 2 * (want.floor + want.fixed) - want.fixed - 512 - 36;
     assert_true(admitted(&others, &terms, message));
     terms.min++;
     assert_false(admitted(&others, &terms, message));

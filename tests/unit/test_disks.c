@@ -360,6 +360,150 @@ static void test_no_memory_for_late_namespaces(void **state)
     nvme_model_stop();
 }
 
+/* ---- discards ---- */
+
+static enum block_status discard(struct block_device *disk, uint64_t sector, uint32_t sectors)
+{
+    struct block_request request = {.op = BLOCK_DISCARD,
+                                    .block = sector / 8,
+                                    .sector = (uint8_t)(sector % 8),
+                                    .sectors = sectors,
+                                    .done = note_done};
+
+    answered = false;
+    block_submit(disk, &request);
+    for (unsigned i = 0; i < 1000 && !answered; i++) {
+        disk_machine_advance(1000000);
+        block_poll();
+    }
+    assert_true(answered);
+    return answer;
+}
+
+/* Those sectors and no others, of a partition from its beginning on; blocks of the disk's size. */
+static void test_discard_of_nvme(void **state)
+{
+    static const unsigned shifts[] = {9, 12};
+
+    (void)state;
+    support_log_level(-1);
+    for (size_t i = 0; i < ARRAY_SIZE(shifts); i++) {
+        struct nvme_model_options options = {
+            .queues = 1, .lba_shift = shifts[i], .blocks = 512, .discards = true, .manual = true};
+        uint32_t unit = 1u << (shifts[i] - 9), first = 3 * unit, many = 40 * unit;
+        uint64_t start = 0;
+        struct block_device *disk;
+
+        nvme_model_start(&options);
+        write_gpt(nvme_model_disk(0, 0));
+        block_init();
+        disk = block_find("nvme0");
+        if (unit == 1) { /* the table is one of 512-byte blocks */
+            disk = block_find("nvme0p1");
+            start = 64 * 8;
+        }
+        assert_int_equal(disk->discard_max, BLOCK_DISCARD_MAX);
+        assert_int_equal(disk->discard_align, unit);
+        memset(nvme_model_disk(0, 0), 0x5a, 512 * 4096);
+        assert_int_equal(discard(disk, first, many), BLOCK_OK);
+        for (uint64_t s = 0; s < 512 * 8; s++) {
+            bool gone = s >= start + first && s < start + first + many;
+
+            assert_int_equal(nvme_model_disk(0, 0)[s * 512], gone ? NVME_MODEL_DISCARDED : 0x5a);
+            assert_int_equal(nvme_model_disk(0, 0)[s * 512 + 511],
+                             gone ? NVME_MODEL_DISCARDED : 0x5a);
+        }
+        assert_int_equal(discard(disk, disk->blocks * 8 - unit, 2 * unit), BLOCK_RANGE);
+        assert_int_equal(discard(disk, disk->blocks * 8 - unit, unit), BLOCK_OK);
+        assert_int_equal(discard(disk, 0, 0), BLOCK_RANGE);
+        assert_int_equal(discard(disk, 0, unit == 1 ? ~0u : 1), BLOCK_RANGE);
+        disk->read_only = true;
+        assert_int_equal(discard(disk, 0, unit), BLOCK_ERROR);
+        nvme_model_stop();
+    }
+    boot((struct nvme_model_options){.blocks = 512});
+    assert_int_equal(block_find("nvme0")->discard_max, 0);
+    assert_int_equal(discard(block_find("nvme0"), 0, 8), BLOCK_RANGE);
+    nvme_model_stop();
+    support_log_level(LOG_WARN);
+}
+
+/* ---- the disk that the machine has booted from ---- */
+
+static void check_booted(unsigned disk, uint64_t start, uint64_t blocks)
+{
+    for (unsigned i = 0; i < SWEPT; i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "nvme%u", i);
+        assert_int_equal(block_find(name)->booted_start, i == disk ? start : 0);
+        assert_int_equal(block_find(name)->booted_blocks, i == disk ? blocks : 0);
+    }
+}
+
+/* Wherever it begins, it is found by its first 4 KiB, and by nothing less. */
+static void test_booted_disk_is_found(void **state)
+{
+    static const struct {
+        uint64_t sector, sectors, start, blocks;
+    } rows[] = {
+        {0, 8, 0, 1},      {64 * 8, 64 * 8, 64, 64}, {63, 100, 7, 14},
+        {4088, 8, 511, 1}, {0, 512 * 8, 0, 512},     {65, 7, 8, 1},
+        {65, 8, 8, 2},     {4081, 15, 510, 2},
+    };
+    static uint8_t first[4096];
+
+    (void)state;
+    support_log_level(-1);
+    for (unsigned byte = 0; byte < 4096; byte += 585) {
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+            struct block_volume volume = {rows[i].sector, rows[i].sectors, first};
+            unsigned disk = (unsigned)i % SWEPT;
+
+            start((struct nvme_model_options){.controllers = SWEPT, .queues = 2, .blocks = 512});
+            for (unsigned d = 0; d < SWEPT; d++) { /* all alike, but for one byte */
+                memset(nvme_model_disk(d, 0) + rows[i].sector * 512, 0x5a, 4096);
+                nvme_model_disk(d, 0)[rows[i].sector * 512 + byte] = (uint8_t)d;
+            }
+            memset(first, 0x5a, sizeof(first));
+            first[byte] = (uint8_t)disk;
+            block_init();
+            block_find_booted(&volume);
+            check_booted(disk, rows[i].start, rows[i].blocks);
+            nvme_model_stop();
+        }
+    }
+    support_log_level(LOG_WARN);
+}
+
+/* On none of the disks, behind the end of all, without memory: nothing is marked. */
+static void test_booted_disk_is_none_of_ours(void **state)
+{
+    static uint8_t first[4096] = {1};
+    static const uint64_t sectors[] = {0, 8, 4089, 4096, 1ull << 40, ~0ull};
+    struct block_volume volume = {0, 8, first};
+
+    (void)state;
+    support_log_level(-1);
+    boot((struct nvme_model_options){.controllers = SWEPT, .queues = 2, .blocks = 512});
+    for (size_t i = 0; i < ARRAY_SIZE(sectors); i++) {
+        volume.sector = sectors[i];
+        block_find_booted(&volume);
+        check_booted(SWEPT, 0, 0);
+    }
+    volume.sector = 0;
+    memcpy(nvme_model_disk(1, 0), first, sizeof(first));
+    support_log_watch("no memory to look for the disk");
+    disk_machine_fail_dma(1, false);
+    block_find_booted(&volume);
+    assert_int_equal(support_log_seen(), 1);
+    check_booted(SWEPT, 0, 0);
+    block_find_booted(&volume);
+    check_booted(1, 0, 1);
+    nvme_model_stop();
+    support_log_level(LOG_WARN);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +516,9 @@ int main(void)
         cmocka_unit_test(test_memory_fails_once),
         cmocka_unit_test(test_memory_runs_out),
         cmocka_unit_test(test_no_memory_for_late_namespaces),
+        cmocka_unit_test(test_discard_of_nvme),
+        cmocka_unit_test(test_booted_disk_is_found),
+        cmocka_unit_test(test_booted_disk_is_none_of_ours),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -518,6 +518,28 @@ static void test_ata_taskfile(void **state)
     assert_int_equal(t.command, 0xe7);
 }
 
+static void test_ata_trim(void **state)
+{
+    uint64_t range[ATA_TRIM_WORDS];
+    struct ata_taskfile t;
+
+    (void)state;
+    ata_taskfile_build(&t, BLOCK_DISCARD, true, 0x123456789ull, 512);
+    assert_int_equal(t.command, 0x06);
+    assert_int_equal(t.features, 1);
+    assert_int_equal(t.sectors, 1);
+    assert_int_equal(t.lba, 0);
+    ata_trim_build(range, 0x123456789ull, 0x1000f);
+    assert_int_equal(range[0], 0xffff000123456789ull);
+    assert_int_equal(range[1], 0x0010000123466788ull);
+    assert_int_equal(range[2], 0);
+    assert_int_equal(range[63], 0);
+    ata_trim_build(range, 5, ATA_TRIM_MAX);
+    for (unsigned i = 0; i < 64; i++) {
+        assert_int_equal(range[i], 0xffffull << 48 | (5 + i * 0xffffull));
+    }
+}
+
 static void test_ata_identity(void **state)
 {
     uint16_t words[256] = {0};
@@ -535,10 +557,16 @@ static void test_ata_identity(void **state)
     assert_false(id.lba48);
     assert_string_equal(id.model, "ABC");
     assert_int_equal(id.sectors, 0x12345678);
+    words[169] = 1;
+    ata_identity_parse(&id, words);
+    assert_false(id.trims); /* it is a 48-bit command */
     words[83] = 0x400;
     words[102] = 1;
     ata_identity_parse(&id, words);
-    assert_true(id.lba48);
+    assert_true(id.lba48 && id.trims);
+    words[169] = 0xfffe;
+    ata_identity_parse(&id, words);
+    assert_false(id.trims);
     assert_int_equal(id.sectors, 0x100000000ull);
     words[106] = 0x5000;
     words[117] = 2048;
@@ -673,6 +701,7 @@ int main(void)
         cmocka_unit_test(test_virtio_indirect_and_nonsense),
         cmocka_unit_test(test_ata_prd),
         cmocka_unit_test(test_ata_taskfile),
+        cmocka_unit_test(test_ata_trim),
         cmocka_unit_test(test_ata_identity),
         cmocka_unit_test(test_gpt_good),
         cmocka_unit_test(test_gpt_bad_headers),

@@ -289,7 +289,7 @@ static bool create_space(struct vm *vm)
         .store = store,
         .min_pages = vm->terms.min,
         .max_pages = vm->terms.max,
-        .working_pages = vm->terms.vcpus * ADMISSION_WORKING,
+        .working_pages = admission_working(&vm->terms),
         .shares = choose_shares(),
     };
 
@@ -381,7 +381,7 @@ static bool ask_for_most(struct vm *vm, struct admission_terms *terms, uint64_t 
 
 static uint64_t choose_max(uint64_t memory)
 {
-    uint64_t least = VCPUS * ADMISSION_WORKING + 64;
+    uint64_t least = VCPUS * ADMISSION_WORKING + ADMISSION_VM_PINS + 64;
 
     return below(3) == 0 ? least + (memory > least ? below(memory - least) : 0) : 0;
 }

@@ -20,13 +20,14 @@
 #include "tests/unit/vdev_fake.h"
 #include "tests/unit/virtio_driver.h"
 
-#define DEVFN  (8u << 3)
-#define MEMORY (1u << 20)
-#define BLOCKS 64u
-#define SIZE   128u
-#define VCPUS  2u
-#define FLUSH  BIT(9)
-#define ALL    (~0ull)
+#define DEVFN   (8u << 3)
+#define MEMORY  (1u << 20)
+#define BLOCKS  64u
+#define SIZE    128u
+#define VCPUS   2u
+#define FLUSH   BIT(9)
+#define DISCARD BIT(13)
+#define ALL     (~0ull)
 
 enum {
     T_IN,
@@ -40,6 +41,7 @@ enum {
 static struct fake_disk disk;
 static struct virtio_driver driver;
 static struct virtio_device *device;
+static uint32_t discard_max; /* of the next disk */
 static struct vm_config vm_config = {.name = "fake", .vcpus = VCPUS};
 
 static void wake(struct mm_waiter *waiter)
@@ -54,6 +56,8 @@ static void create(bool read_only)
     vfake.vm.config = &vm_config;
     vfake.vcpu[0].waiter.wake = wake;
     fake_disk_init(&disk, BLOCKS, 7);
+    disk.device.discard_max = discard_max;
+    disk.device.discard_align = 16;
     device = vblk_create(&vfake.vm, &vfake.vm.run.devices->pci, DEVFN, &disk.device, read_only);
     assert_non_null(device);
     vfake.vm.run.devices->virtio[vfake.vm.run.devices->virtio_count++] = device;
@@ -151,6 +155,37 @@ static void test_configuration(void **state)
     assert_int_equal(result(T_OUT, 0, buffer(1), 512), VDISK_IOERR);
     assert_int_equal(result(T_IN, 0, buffer(1), 512), VDISK_OK);
     destroy();
+}
+
+/* Offered where the disk has it, with the limits of the disk, and done. */
+static void test_discard(void **state)
+{
+    (void)state;
+    create(false);
+    driver_start(&driver, DEVFN, ALL, VCPUS, SIZE);
+    assert_int_equal(driver.features & DISCARD, 0);
+    destroy();
+    for (unsigned read_only = 0; read_only < 2; read_only++) {
+        discard_max = 48;
+        create(read_only);
+        driver_start(&driver, DEVFN, ALL, VCPUS, SIZE);
+        assert_true((driver.features & DISCARD) == (read_only ? 0 : DISCARD));
+        assert_int_equal(config_at(36, 4), 48);
+        assert_int_equal(config_at(40, 4), VDISK_RANGES);
+        assert_int_equal(config_at(52, 4), VDISK_RANGES);
+        assert_int_equal(config_at(44, 4), 16);
+        memset(disk.data, 0x55, BLOCKS * 4096);
+        memcpy(vfake.memory + buffer(1), &(struct vdisk_range){9, 48, 0}, 16);
+        assert_int_equal(result(T_DISCARD, 0, buffer(1), 16), read_only ? VDISK_IOERR : VDISK_OK);
+        assert_int_equal(disk.discards, !read_only);
+        for (unsigned i = 0; i < BLOCKS * 8; i++) {
+            bool gone = i >= 9 && i < 57 && !read_only;
+
+            assert_int_equal(disk.data[i * 512], gone ? FAKE_DISK_DISCARDED : 0x55);
+        }
+        destroy();
+        discard_max = 0;
+    }
 }
 
 static void test_requests(void **state)
@@ -385,11 +420,12 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_configuration),  cmocka_unit_test(test_requests),
-        cmocka_unit_test(test_write_through),  cmocka_unit_test(test_any_layout),
-        cmocka_unit_test(test_no_request),     cmocka_unit_test(test_many),
-        cmocka_unit_test(test_reset),          cmocka_unit_test(test_end),
-        cmocka_unit_test(test_header_is_away), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_configuration), cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_discard),       cmocka_unit_test(test_write_through),
+        cmocka_unit_test(test_any_layout),    cmocka_unit_test(test_no_request),
+        cmocka_unit_test(test_many),          cmocka_unit_test(test_reset),
+        cmocka_unit_test(test_end),           cmocka_unit_test(test_header_is_away),
+        cmocka_unit_test(test_no_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

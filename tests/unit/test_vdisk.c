@@ -212,29 +212,30 @@ static void model_move(struct lane *lane, const struct vdisk_request *request, b
     }
 }
 
-/* A range of zeroes: its description is in the lane's memory. */
-static void make_zero(struct vdisk_request *request, unsigned lane)
+/* Ranges of zeroes, or discarded: their description is in the lane's memory. */
+static void make_ranges(struct vdisk_request *request, unsigned lane, enum vdisk_op op)
 {
     struct vdisk_range range[2] = {
         {.sector = lane * (uint64_t)LANE_SECTORS,
          .sectors = 1 + (uint32_t)support_random_below(99)},
         {.sector = lane * (uint64_t)LANE_SECTORS + 100,
          .sectors = (uint32_t)support_random_below(92),
-         .flags = VDISK_RANGE_UNMAP},
+         .flags = op == VDISK_ZERO ? VDISK_RANGE_UNMAP : 0},
     };
     struct lane *l = &t.lane[lane];
 
     memset(l->memory, 0x33, LANE_BYTES);
     memcpy(l->memory + PAGE_SIZE - 8, range, sizeof(range));
     guest_copy(lane, l->memory, true);
-    request->op = VDISK_ZERO;
+    request->op = op;
     request->count = 2;
     request->segment[0] =
         (struct vdisk_segment){gpa(lane * (uint64_t)LANE_BYTES + PAGE_SIZE - 8), 13};
     request->segment[1] =
         (struct vdisk_segment){gpa(lane * (uint64_t)LANE_BYTES + PAGE_SIZE - 8 + 13), 32 - 13};
     for (unsigned i = 0; i < 2; i++) {
-        memset(l->disk + range[i].sector % LANE_SECTORS * 512, 0, range[i].sectors * 512);
+        memset(l->disk + range[i].sector % LANE_SECTORS * 512,
+               op == VDISK_ZERO ? 0 : FAKE_DISK_DISCARDED, range[i].sectors * 512);
     }
 }
 
@@ -282,10 +283,10 @@ static void start(unsigned lane)
     } else if (kind == 0) {
         request->op = VDISK_FLUSH;
         request->count = 0;
-    } else if (kind == 1) {
-        make_zero(request, lane);
+    } else if (kind == 1 || kind == 2) {
+        make_ranges(request, lane, kind == 1 ? VDISK_ZERO : VDISK_DISCARD);
     } else {
-        make_data(request, lane, kind < 6 ? VDISK_READ : VDISK_WRITE);
+        make_data(request, lane, kind < 7 ? VDISK_READ : VDISK_WRITE);
     }
     l->known = true;
     l->request = request;
@@ -352,6 +353,7 @@ static void up(const struct table_format *format, uint8_t unit)
     t.store = support_open_store(&t.store_disk);
     fake_disk_init(&t.disk, DISK_BLOCKS, support_random());
     t.disk.device.unit = unit;
+    t.disk.device.discard_max = 40; /* so that ranges are cut */
     strcpy(t.disk.device.name, "nvme1p2");
     t.free_at_start = frame_stats_get().free;
     config.store = t.store;
@@ -446,7 +448,7 @@ static void guest_disk_random(void **state)
         run(600);
         vdisk_get_stats(&t.vdisk, &stats);
         assert_int_equal(t.done[VDISK_IOERR] + t.done[VDISK_UNSUPP] + stats.errors, 0);
-        assert_true(t.done[VDISK_OK] > 300 && stats.bounced > 20);
+        assert_true(t.done[VDISK_OK] > 300 && stats.bounced > 20 && t.disk.discards > 50);
         print_message("%lu done, %lu pieces bounced\n", (unsigned long)t.done[VDISK_OK],
                       (unsigned long)stats.bounced);
         down();
@@ -591,6 +593,14 @@ static void guest_disk_refused(void **state)
         {VDISK_WRITE, 0, (1ull << 51) + 1, 4096, VDISK_IOERR},
         {VDISK_READ, 0, 0, 0xfffffe00u, VDISK_IOERR},
         {VDISK_ZERO, 0, 0, 15, VDISK_IOERR},
+        {VDISK_ZERO, 0, 0, 16 * 16, VDISK_OK}, /* of nothing: the page is blank */
+        {VDISK_ZERO, 0, 0, 17 * 16, VDISK_IOERR},
+        {VDISK_ZERO, 0, 0, 0xfffffff0u, VDISK_IOERR},
+        {VDISK_DISCARD, 0, 0, 16 * 16, VDISK_OK},
+        {VDISK_DISCARD, 0, 0, 17 * 16, VDISK_IOERR},
+        {VDISK_DISCARD, 0, 0, 17, VDISK_IOERR},
+        {VDISK_DISCARD, 0, 0, 0, VDISK_OK},
+        {VDISK_DISCARD, 0, GUEST_PAGES * PAGE_SIZE - 8, 16, VDISK_IOERR},
         {VDISK_READ, 0, 0, 0, VDISK_OK},
         {VDISK_WRITE, 0, 0, 0, VDISK_OK},
         {VDISK_ZERO, 0, 0, 0, VDISK_OK},
@@ -635,6 +645,59 @@ static void guest_disk_zero_ranges(void **state)
     assert_int_equal(result_of(simple(VDISK_ZERO, 0, 0, 16)), VDISK_IOERR);
     assert_int_equal(result_of(simple(VDISK_WRITE, 0, 0, 512)), VDISK_IOERR);
     assert_int_equal(result_of(simple(VDISK_READ, 0, 0, 512)), VDISK_OK);
+    down();
+}
+
+/* No more than is named, in pieces that the disk takes; what cannot be changes nothing. */
+static void guest_disk_discard_ranges(void **state)
+{
+    static const struct {
+        struct vdisk_range range;
+        enum vdisk_status want;
+        unsigned pieces;
+    } cases[] = {
+        {{0, 8, 0}, VDISK_OK, 1},
+        {{8, 40, 0}, VDISK_OK, 1},
+        {{8, 41, 0}, VDISK_OK, 2},
+        {{3, 700, 0}, VDISK_OK, 18},
+        {{DISK_BLOCKS * 8 - 1, 1, 0}, VDISK_OK, 1},
+        {{DISK_BLOCKS * 8 - 1, 2, 0}, VDISK_IOERR, 0},
+        {{~0ull, 1, 0}, VDISK_IOERR, 0},
+        {{0, ~0u, 0}, VDISK_IOERR, 0},
+        {{0, 8, VDISK_RANGE_UNMAP}, VDISK_UNSUPP, 0},
+        {{0, 8, 2}, VDISK_UNSUPP, 0},
+        {{0, 0, 0}, VDISK_OK, 0},
+    };
+    const size_t bytes = (size_t)DISK_BLOCKS * PAGE_SIZE;
+    uint8_t *before = malloc(bytes);
+
+    (void)state;
+    support_seed(11);
+    up(&fake_format, 1);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        const struct vdisk_range *range = &cases[i].range;
+        uint64_t discards = t.disk.discards;
+
+        fill_random(t.disk.data, bytes);
+        memcpy(before, t.disk.data, bytes);
+        put(0, range, sizeof(*range));
+        assert_int_equal(result_of(simple(VDISK_DISCARD, 0, 0, 16)), cases[i].want);
+        assert_int_equal(t.disk.discards - discards, cases[i].pieces);
+        if (cases[i].want == VDISK_OK) {
+            memset(before + range->sector * 512, FAKE_DISK_DISCARDED, range->sectors * 512ul);
+        }
+        assert_memory_equal(t.disk.data, before, bytes);
+    }
+    put(0, &cases[0].range, 16);
+    t.vdisk.read_only = true;
+    assert_false(vdisk_discards(&t.vdisk));
+    assert_int_equal(result_of(simple(VDISK_DISCARD, 0, 0, 16)), VDISK_IOERR);
+    t.vdisk.read_only = false;
+    t.disk.device.discard_max = 0;
+    assert_false(vdisk_discards(&t.vdisk));
+    assert_int_equal(result_of(simple(VDISK_DISCARD, 0, 0, 16)), VDISK_UNSUPP);
+    assert_memory_equal(t.disk.data, before, bytes);
+    free(before);
     down();
 }
 
@@ -709,6 +772,7 @@ int main(void)
         cmocka_unit_test(guest_disk_end_in_the_middle),
         cmocka_unit_test(guest_disk_refused),
         cmocka_unit_test(guest_disk_zero_ranges),
+        cmocka_unit_test(guest_disk_discard_ranges),
         cmocka_unit_test(test_get_id),
         cmocka_unit_test(guest_disk_flush),
         cmocka_unit_test(test_lost_page),

@@ -47,6 +47,7 @@ static struct {
     struct device *device;
     struct pci_device pci[DEVICES];
     bool direct;         /* no indirect descriptors are offered */
+    uint32_t discards;   /* sectors of one; 0: it has none */
     bool lose;           /* requests are taken and never answered */
     uint64_t reset_ns;   /* a reset takes so long */
     bool reset_too_soon; /* the driver went on before the reset was over */
@@ -151,6 +152,15 @@ static void perform(struct device *d, const struct virtio_descriptor *table, uns
     const struct virtio_blk_header *header = (const void *)(uintptr_t)table[0].address;
     uint8_t *at = d->disk + header->sector * 512;
 
+    if (header->type == 11) {
+        const struct virtio_blk_range *range = (const void *)(uintptr_t)table[1].address;
+
+        assert_true(count == 3 && table[1].bytes == 16 && header->sector == 0);
+        assert_int_equal(range->flags, 0);
+        memset(d->disk + range->sector * 512, 0xdd, range->sectors * 512ul);
+        count = 2;
+        table++; /* its status is behind the range */
+    }
     for (unsigned i = 1; i + 1 < count; i++) {
         void *memory = (void *)(uintptr_t)table[i].address;
 
@@ -264,6 +274,11 @@ static void device_init(unsigned number)
     common_of(d)->queues = 1;
     common_of(d)->queue_size = RING;
     put32(d->bar + 2048, BLOCKS * 8);
+    if (model.discards) {
+        common_of(d)->device_feature |= (uint32_t)VIRTIO_BLK_F_DISCARD;
+    }
+    put32(d->bar + 2048 + 36, model.discards);
+    put32(d->bar + 2048 + 44, 16);
 }
 
 /* ---- requests ---- */
@@ -288,11 +303,12 @@ static void note_done(struct block_request *request, enum block_status status)
     t.ended++;
 }
 
-static void boot_model(unsigned fail, bool direct)
+static void boot_discards(unsigned fail, bool direct, uint32_t discards)
 {
     memset(&t, 0, sizeof(t));
     memset(&model, 0, sizeof(model));
     model.direct = direct;
+    model.discards = discards;
     model.device = aligned_alloc(4096, DEVICES * sizeof(*model.device));
     assert_non_null(model.device);
     memset(model.device, 0, DEVICES * sizeof(*model.device));
@@ -304,6 +320,11 @@ static void boot_model(unsigned fail, bool direct)
     disk_machine_fail_dma(fail, false);
     block_init();
     t.boot_delays = disk_machine_delays();
+}
+
+static void boot_model(unsigned fail, bool direct)
+{
+    boot_discards(fail, direct, 0);
 }
 
 /* The `fail`-th allocation of memory fails; 0: none. */
@@ -358,6 +379,46 @@ static void expect_all(enum block_status status)
     for (unsigned i = 0; i < t.submitted; i++) {
         assert_int_equal(t.status[i], status);
     }
+}
+
+static void submit_discard(struct block_device *disk, uint64_t sector, uint32_t sectors)
+{
+    struct block_request *r = &t.request[t.submitted++];
+
+    *r = (struct block_request){.op = BLOCK_DISCARD,
+                                .block = sector / 8,
+                                .sector = (uint8_t)(sector % 8),
+                                .sectors = sectors,
+                                .done = note_done};
+    block_submit(disk, r);
+}
+
+/* With chains in tables of their own and in the ring; the limits are the device's. */
+static void test_discard(void **state)
+{
+    (void)state;
+    for (unsigned direct = 0; direct < 2; direct++) {
+        struct block_device *disk;
+
+        boot_discards(0, direct, 50);
+        disk = block_find("vd0");
+        assert_int_equal(disk->discard_max, 50);
+        assert_int_equal(disk->discard_align, 16);
+        memset(model.device[0].disk, 0x5a, BLOCKS * 4096);
+        submit_discard(disk, 11, 50);
+        assert_int_equal(pass(SECOND), 1);
+        expect_all(BLOCK_OK);
+        for (unsigned s = 0; s < BLOCKS * 8; s++) {
+            assert_int_equal(model.device[0].disk[s * 512], s >= 11 && s < 61 ? 0xdd : 0x5a);
+        }
+        submit_discard(disk, 11, 51);
+        assert_int_equal(pass(SECOND), 1);
+        assert_int_equal(t.status[1], BLOCK_RANGE);
+        finish();
+    }
+    boot(0);
+    assert_int_equal(block_find("vd0")->discard_max, 0);
+    finish();
 }
 
 static void test_reset_of_5_seconds(void **state)
@@ -466,6 +527,7 @@ static void test_ring_is_full(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_discard),
         cmocka_unit_test(test_reset_of_5_seconds),
         cmocka_unit_test(test_device_that_never_ends_its_reset),
         cmocka_unit_test(test_memory_fails_once),

@@ -75,6 +75,7 @@ bool vm_refuse(struct vm_answer *answer, const char *format, ...)
 
 static void begin(const char *store)
 {
+    nvme0.booted_start = nvme0.booted_blocks = 0;
     memset(&config, 0, sizeof(config));
     memset(vms, 0, sizeof(vms));
     store_name = store;
@@ -155,6 +156,38 @@ static void test_refused(void **state)
     }
 }
 
+/* What the machine has booted from is not written, under whichever name; all else is. */
+static void test_booted(void **state)
+{
+    static const struct {
+        uint64_t start, blocks;
+        const char *device;
+        bool ro, good;
+    } rows[] = {
+        {10, 400, "nvme0p1", false, false}, {10, 400, "nvme0p1", true, true},
+        {10, 400, "nvme0", false, false},   {10, 400, "nvme0", true, true},
+        {10, 400, "nvme0p2", false, true},  {409, 1, "nvme0p2", false, true},
+        {410, 1, "nvme0p2", false, false},  {909, 1, "nvme0p2", false, false},
+        {910, 1, "nvme0p2", false, true},   {9, 1, "nvme0p1", false, true},
+        {0, 1000, "nvme0p2", false, false}, {0, 1, "nvme0", false, false},
+        {0, 1000, "vd0", false, true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const char *answer;
+
+        begin(NULL);
+        nvme0.booted_start = rows[i].start;
+        nvme0.booted_blocks = rows[i].blocks;
+        add(0, rows[i].device, rows[i].ro, false);
+        answer = start(0);
+        assert_true((answer == NULL) == rows[i].good);
+        assert_true(rows[i].good || strstr(answer, "expected ',ro' behind it, since the machine "
+                                                   "has booted from it, got '") != NULL);
+    }
+}
+
 /* Of two VMs, from the first one's start to its end; and within one. */
 static void test_rivals(void **state)
 {
@@ -203,6 +236,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_booted),
         cmocka_unit_test(test_rivals),
     };
 

@@ -399,15 +399,19 @@ bool vdisk_on_disk(const struct vdisk *disk, uint64_t sector, uint64_t bytes)
 static enum vdisk_status check(const struct vdisk *disk, const struct vdisk_request *request)
 {
     switch (request->op) {
+    case VDISK_DISCARD:
+        if (disk->device->discard_max == 0) {
+            return VDISK_UNSUPP;
+        }
+        /* fall through */
+    case VDISK_ZERO:
+        return !disk->read_only && vdisk_are_ranges(request->left) ? VDISK_OK : VDISK_IOERR;
     case VDISK_READ:
         return vdisk_on_disk(disk, request->sector, request->left) ? VDISK_OK : VDISK_IOERR;
     case VDISK_WRITE:
         return !disk->read_only && vdisk_on_disk(disk, request->sector, request->left)
                    ? VDISK_OK
                    : VDISK_IOERR;
-    case VDISK_ZERO:
-        return !disk->read_only && request->left % sizeof(struct vdisk_range) == 0 ? VDISK_OK
-                                                                                   : VDISK_IOERR;
     case VDISK_FLUSH:
     case VDISK_GET_ID:
         return VDISK_OK;

@@ -47,6 +47,7 @@ enum vdisk_op {
     VDISK_WRITE,
     VDISK_FLUSH,   /* what has been written is in stable storage */
     VDISK_ZERO,    /* `segment` holds ranges to be filled with zeroes: struct vdisk_range */
+    VDISK_DISCARD, /* likewise, that need not be kept: if vdisk_discards() */
     VDISK_GET_ID,  /* a name of VDISK_ID_BYTES at most, padded with zeroes */
     VDISK_FAIL,    /* fails; so that an answer to what cannot be a request comes like all others */
     VDISK_UNKNOWN, /* likewise, as not supported */
@@ -78,6 +79,7 @@ struct vdisk_range {
 _Static_assert(sizeof(struct vdisk_range) == 16, "virtio_blk_discard_write_zeroes");
 #define VDISK_RANGE_UNMAP BIT(0)  /* may be deallocated; it reads as zeroes all the same */
 #define VDISK_RANGE_MAX   0x8000u /* sectors that one range should have at most */
+#define VDISK_RANGES      16u     /* of one request at most: ranges of nothing cost no I/O */
 
 struct vdisk_request {
     struct list link; /* the disk's, from vdisk_take() to done() */
@@ -164,6 +166,11 @@ bool vdisk_init(struct vdisk *disk, struct block_device *device, bool read_only,
 void vdisk_destroy(struct vdisk *disk);
 /* 512-byte sectors. */
 uint64_t vdisk_sectors(const struct vdisk *disk);
+/* Does it take VDISK_DISCARD? */
+static inline bool vdisk_discards(const struct vdisk *disk)
+{
+    return !disk->read_only && disk->device->discard_max != 0;
+}
 
 /* A request to be filled in, or NULL: all are in use; some done() comes.  Locks below RANK_VDISK
  * may be held for this and the following. */

@@ -39,6 +39,12 @@ static inline bool vdisk_is_over(const struct vdisk_request *request)
 {
     return request->given_up || request->status != VDISK_OK;
 }
+/* Can so many bytes be the ranges of a request? */
+static inline bool vdisk_are_ranges(uint64_t bytes)
+{
+    return bytes % sizeof(struct vdisk_range) == 0 &&
+           bytes <= VDISK_RANGES * sizeof(struct vdisk_range);
+}
 /* Are those sectors on the disk, and whole blocks of it? */
 bool vdisk_on_disk(const struct vdisk *disk, uint64_t sector, uint64_t bytes);
 

@@ -159,18 +159,19 @@ static enum vdisk_step issue_data(struct vdisk *disk, struct vdisk_request *requ
     return STEP_ON;
 }
 
-/* ---- zeroes --------------------------------------------------------------------------------- */
+/* ---- zeroes, discards ----------------------------------------------------------------------- */
 
 /* The next range.  False: the disk waits, or the request has failed. */
 static bool read_range(struct vdisk *disk, struct vdisk_request *request)
 {
     struct vdisk_range *range = &request->range;
+    uint32_t flags = request->op == VDISK_ZERO ? VDISK_RANGE_UNMAP : 0;
 
     if (!vdisk_gather(disk, request, range, sizeof(*range), &request->range_bytes)) {
         return false;
     }
     request->range_bytes = 0;
-    if (range->flags & ~(uint32_t)VDISK_RANGE_UNMAP) {
+    if (range->flags & ~flags) {
         request->status = VDISK_UNSUPP;
     } else if (!vdisk_on_disk(disk, range->sector, (uint64_t)range->sectors * BLOCK_SECTOR_BYTES)) {
         request->status = VDISK_IOERR;
@@ -178,7 +179,32 @@ static bool read_range(struct vdisk *disk, struct vdisk_request *request)
     return !vdisk_is_over(request);
 }
 
-static enum vdisk_step issue_zeroes(struct vdisk *disk, struct vdisk_request *request)
+/* Each returns how many sectors of the range the I/O is for. */
+static uint32_t fill_zeroes(const struct vdisk *disk, const struct vdisk_range *range,
+                            struct vdisk_io *io)
+{
+    uint32_t sectors = MIN(range->sectors, BLOCK_MAX_PAGES * BLOCK_SECTORS);
+
+    begin_at(io, BLOCK_WRITE, range->sector);
+    io->block.pages = (sectors + BLOCK_SECTORS - 1) / BLOCK_SECTORS;
+    io->block.cut = (uint8_t)(io->block.pages * BLOCK_SECTORS - sectors);
+    for (uint32_t i = 0; i < io->block.pages; i++) {
+        io->block.page[i] = disk->page[VDISK_PAGE_ZEROES];
+    }
+    return sectors;
+}
+
+static uint32_t fill_discard(const struct vdisk *disk, const struct vdisk_range *range,
+                             struct vdisk_io *io)
+{
+    uint32_t sectors = MIN(range->sectors, disk->device->discard_max);
+
+    begin_at(io, BLOCK_DISCARD, range->sector);
+    io->block.sectors = sectors;
+    return sectors;
+}
+
+static enum vdisk_step issue_ranges(struct vdisk *disk, struct vdisk_request *request)
 {
     struct vdisk_range *range = &request->range;
     struct vdisk_io *io;
@@ -191,13 +217,8 @@ static enum vdisk_step issue_zeroes(struct vdisk *disk, struct vdisk_request *re
     if (io == NULL) {
         return STEP_WAIT;
     }
-    sectors = MIN(range->sectors, BLOCK_MAX_PAGES * BLOCK_SECTORS);
-    begin_at(io, BLOCK_WRITE, range->sector);
-    io->block.pages = (sectors + BLOCK_SECTORS - 1) / BLOCK_SECTORS;
-    io->block.cut = (uint8_t)(io->block.pages * BLOCK_SECTORS - sectors);
-    for (uint32_t i = 0; i < io->block.pages; i++) {
-        io->block.page[i] = disk->page[VDISK_PAGE_ZEROES];
-    }
+    sectors =
+        request->op == VDISK_ZERO ? fill_zeroes(disk, range, io) : fill_discard(disk, range, io);
     range->sector += sectors;
     range->sectors -= sectors;
     vdisk_io_send(disk, request, io);
@@ -224,7 +245,8 @@ enum vdisk_step vdisk_issue(struct vdisk *disk, struct vdisk_request *request)
     case VDISK_WRITE:
         return issue_data(disk, request);
     case VDISK_ZERO:
-        return issue_zeroes(disk, request);
+    case VDISK_DISCARD:
+        return issue_ranges(disk, request);
     case VDISK_FLUSH:
         return issue_flush(disk, request);
     case VDISK_GET_ID:

@@ -19,6 +19,7 @@
 #define VBLK_F_TOPOLOGY     BIT(10)
 #define VBLK_F_CONFIG_WCE   BIT(11)
 #define VBLK_F_MQ           BIT(12)
+#define VBLK_F_DISCARD      BIT(13)
 #define VBLK_F_WRITE_ZEROES BIT(14)
 
 /* 5.2.6 "Device Operation". */
@@ -27,6 +28,7 @@ enum {
     VBLK_T_OUT = 1,
     VBLK_T_FLUSH = 4,
     VBLK_T_GET_ID = 8,
+    VBLK_T_DISCARD = 11,
     VBLK_T_WRITE_ZEROES = 13,
 };
 
@@ -108,6 +110,8 @@ static enum vdisk_op op_of(uint32_t type)
         return VDISK_FLUSH;
     case VBLK_T_GET_ID:
         return VDISK_GET_ID;
+    case VBLK_T_DISCARD:
+        return VDISK_DISCARD;
     case VBLK_T_WRITE_ZEROES:
         return VDISK_ZERO;
     default:
@@ -156,7 +160,8 @@ static void fill_request(const struct virtq_chain *chain, const struct vblk_head
     request->answer = gpa(last->address.v + last->bytes - 1);
     if (request->op == VDISK_READ || request->op == VDISK_GET_ID) {
         good = copy_segments(chain, true, 0, chain->writable - 1, request);
-    } else if (request->op == VDISK_WRITE || request->op == VDISK_ZERO) {
+    } else if (request->op == VDISK_WRITE || request->op == VDISK_ZERO ||
+               request->op == VDISK_DISCARD) {
         good = copy_segments(chain, false, sizeof(*header), chain->readable - sizeof(*header),
                              request);
     }
@@ -345,8 +350,11 @@ static void fill_config(struct vblk_config *config, const struct vdisk *disk, un
     config->min_io_size = (uint16_t)(BLOCK_SECTORS / unit);
     config->writeback = 1;
     config->num_queues = (uint16_t)queues;
+    config->max_discard_sectors = disk->device->discard_max;
+    config->max_discard_seg = VDISK_RANGES;
+    config->discard_sector_alignment = MAX(disk->device->discard_align, unit);
     config->max_write_zeroes_sectors = VDISK_RANGE_MAX;
-    config->max_write_zeroes_seg = 1;
+    config->max_write_zeroes_seg = VDISK_RANGES;
 }
 
 struct virtio_device *vblk_create(struct vm *vm, struct vpci *pci, uint8_t devfn,
@@ -366,6 +374,7 @@ struct virtio_device *vblk_create(struct vm *vm, struct vpci *pci, uint8_t devfn
         return NULL;
     }
     features |= b->disk.read_only ? VBLK_F_RO : VBLK_F_WRITE_ZEROES;
+    features |= vdisk_discards(&b->disk) ? VBLK_F_DISCARD : 0;
     fill_config(&b->config, &b->disk, queues);
     if (!virtio_create(&b->device, &type, pci, devfn, features, queues, VBLK_QUEUE_SIZE, &b->config,
                        CONFIG_BYTES)) {

@@ -15,7 +15,7 @@
 #include "hv/vdev/disk/vdisk.h"
 #include "hv/vdev/virtio/virtio.h"
 
-#define VBLK_QUEUES_MAX 8   /* one for each vCPU; ADMISSION_DISK_PINS reckons with that */
+#define VBLK_QUEUES_MAX 8   /* one for each vCPU */
 #define VBLK_QUEUE_SIZE 128 /* a chain of VDISK_SEGMENTS without a table fits */
 
 /* A disk over that device, on the guest's bus.  NULL: out of memory.  It is destroyed by

@@ -143,7 +143,7 @@ struct virtio_device *vrng_create(struct vpci *pci, uint8_t devfn)
         return NULL;
     }
     timer_init(&rng->timer, fire);
-    if (!virtio_create(&rng->device, &type, pci, devfn, 0, 1, QUEUE_SIZE, NULL, 0)) {
+    if (!virtio_create(&rng->device, &type, pci, devfn, 0, VRNG_QUEUES, QUEUE_SIZE, NULL, 0)) {
         virtio_destroy(&rng->device);
         return NULL;
     }

@@ -11,9 +11,10 @@
 
 #include "hv/vdev/virtio/virtio.h"
 
-#define VRNG_RATE  65536u
-#define VRNG_BURST 1024u
-#define VRNG_PIECE 256u /* of one chain: the guest asks again for more */
+#define VRNG_QUEUES 1
+#define VRNG_RATE   65536u
+#define VRNG_BURST  1024u
+#define VRNG_PIECE  256u /* of one chain: the guest asks again for more */
 
 /* On that bus.  NULL: out of memory. */
 struct virtio_device *vrng_create(struct vpci *pci, uint8_t devfn);
