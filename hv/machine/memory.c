@@ -18,7 +18,7 @@
  * of each vCPU what is not in frames. */
 #define HEAP_PAGES         128u
 #define HEAP_PAGES_OF_VM   12u
-#define HEAP_PAGES_OF_VCPU 1u
+#define HEAP_PAGES_OF_VCPU 3u
 
 static uint64_t footprint_pages; /* frame database, image, tables: all but guest files */
 static uint64_t files_pages;

@@ -42,9 +42,9 @@ struct vdev_fake {
     unsigned writes;  /* that were done */
     unsigned pins;    /* space_pin without space_unpin */
     unsigned cancels; /* waiter_cancel */
-    /* backend->privilege, runs_64bit */
+    /* backend->privilege, runs_64bit, interruptible */
     unsigned ring;
-    bool narrow;
+    bool narrow, deaf;
     /* backend->set_state */
     unsigned states;
     struct guest_state state;
