@@ -150,9 +150,11 @@ export BUILD
 soak: all guests
 	SOAK_SECONDS=3600 tests/emu/run soak
 
-# Three guests of 256 MiB on every emulator, kind of disk and number of CPUs.
-acceptance: all guests
+# Three guests of 256 MiB on every emulator, kind of disk and number of CPUs; then what is too long for
+# `make test`, of which a shorter case of the same kind is there.
+acceptance: all guests testdev
 	tests/emu/run -j 1 acceptance
+	tests/emu/run --long
 
 # A hypervisor with the test device, and with the checker of lock ranks, for the cases that need them.
 testdev:
@@ -189,11 +191,12 @@ help:
 	@echo 'make bench    the tables of docs/benchmarks.md'
 	@echo 'make testdev  a hypervisor with the test device, in $(BUILD)/testdev'
 	@echo 'make soak     one hour of random commands'
-	@echo 'make acceptance  the demo at full size on both emulators, all disks, 1 and 2 CPUs'
+	@echo 'make acceptance  the demo at full size on both emulators, all disks, 1 and 2 CPUs; the long cases'
 	@echo 'make kut KUT=DIR [KUT_ARGUMENTS="--emu qemu"]  kvm-unit-tests as guests'
 	@echo 'make kernels  fetches Debian kernels of other releases and flavours, and boots them as guests'
 	@echo 'make mutations   breaks each rule once: its test must fail'
 	@echo 'make fuzz-hypercall [FUZZ_RUNS=N]  the tmem hypercall under libFuzzer'
+	@echo 'make fuzz-virtq [FUZZ_RUNS=N]  a virtio device, its registers and rings'
 	@echo 'make check-module [HEADERS_OF=PACKAGE]  does the Linux module compile for another kernel'
 	@echo 'make clean    removes $(BUILD)'
 	@echo 'V=1 shows the commands, BUILD=DIR builds elsewhere, DEBUG=1 keeps asserts'

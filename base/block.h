@@ -2,10 +2,16 @@
 /*
  * Block devices: what mm/ and hv/ need, what drivers/ supply.
  *
- * A request moves whole 4 KiB pages between frames and a run of blocks.  It is
- * submitted, may be in flight beside many others, and is completed by calling
- * done() from block_poll(), never from inside submit() and never in interrupt
- * context, so that its owner may take any lock.
+ * A request moves whole 4 KiB pages between frames and a run of blocks; or, for a guest, sectors
+ * of 512 bytes: then it may begin inside of a block and inside of the first page, and end inside of
+ * the last one.  It is submitted, may be in flight beside many others, and is completed by calling
+ * done() from block_poll(), never from inside submit() and never in interrupt context, so that its
+ * owner may take any lock.
+ *
+ *     page[0]            page[1]            page[2]
+ *     |  offset |=======||=================||========|  cut  |    in memory
+ *               '----------------.------------------'
+ *     |  sector |===================================|             on the disk, from `block`
  *
  * Requests may pass each other, urgent ones first.  Those that are not urgent still get on, however
  * many urgent ones come (drivers/block_queue.h).
@@ -16,7 +22,10 @@
 #include "base/list.h"
 #include "base/types.h"
 
-#define BLOCK_MAX_PAGES 64 /* pages of one request */
+#define BLOCK_MAX_PAGES    64 /* pages of one request */
+#define BLOCK_SECTOR_SHIFT 9
+#define BLOCK_SECTOR_BYTES 512u
+#define BLOCK_SECTORS      8u /* of a block, and of a page */
 
 enum block_op {
     BLOCK_READ,
@@ -37,6 +46,11 @@ struct block_request {
     bool urgent;    /* a read that a vCPU waits for: it may pass requests that are not */
     uint64_t block; /* first 4 KiB block on the device */
     uint32_t pages; /* 1..BLOCK_MAX_PAGES; 0 for BLOCK_FLUSH */
+    /* Sectors, each below BLOCK_SECTORS and a multiple of the device's `unit`; 0 for whole pages.
+     */
+    uint8_t sector; /* of `block`, not moved */
+    uint8_t offset; /* at the beginning of page[0] */
+    uint8_t cut;    /* at the end of the last page */
     pfn_t page[BLOCK_MAX_PAGES];
     /* Called once, by block_poll, no locks held, interrupts off. */
     void (*done)(struct block_request *request, enum block_status status);
@@ -65,6 +79,7 @@ struct block_device {
     char partuuid[40]; /* of a GPT partition, lower case; else empty */
     uint64_t blocks;   /* capacity in 4 KiB blocks */
     uint64_t start;    /* first block on the disk: 0, or where the partition begins */
+    uint8_t unit;      /* sectors that the disk reads and writes at least: 1, 2, 4 or 8 */
     bool read_only;
     bool shares_poll; /* the poll() of a disk that was added before serves this one, too */
     void *driver;

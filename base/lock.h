@@ -16,16 +16,19 @@
 
 /* Taken in this order, top to bottom. */
 enum lock_rank {
-    RANK_MONITOR,     /* hv: monitor command in progress */
-    RANK_VM_LIST,     /* hv: list of VMs */
-    RANK_VM,          /* hv: one VM's life-cycle state */
-    RANK_VDEV,        /* hv: one virtual device of a VM (UART, PCI, ...) */
-    RANK_VTIMERS,     /* hv: the timer of a VM's devices */
+    RANK_MONITOR,       /* hv: monitor command in progress */
+    RANK_VM_LIST,       /* hv: list of VMs */
+    RANK_VM,            /* hv: one VM's life-cycle state */
+    RANK_VPCI,          /* hv: configuration space of a VM's PCI bus, and where its BARs are */
+    RANK_VDEV,          /* hv: one virtual device of a VM (UART, virtio, ...) */
+    RANK_VPCI_FUNCTION, /* hv: interrupts of one function of that bus */
+    RANK_VTIMERS,       /* hv: the timer of a VM's devices */
     RANK_VCLOCK,      /* hv: one of the devices that interrupt by time: PIT, RTC, HPET, PM timer */
     RANK_VLINES,      /* hv: interrupt lines of a VM */
     RANK_VPIC,        /* hv: its 8259s, or its IOAPIC */
     RANK_VLAPIC,      /* hv: one vCPU's local APIC */
     RANK_VBUS,        /* hv: which devices are on one bus of a VM */
+    RANK_VDISK,       /* hv: a guest's disk: its requests */
     RANK_SCHED,       /* hv: run queues */
     RANK_TIMER,       /* hv: one CPU's timer list */
     RANK_PAGER,       /* mm: the pager's own state; always by trylock */

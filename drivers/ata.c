@@ -105,6 +105,7 @@ static bool drive_probe(struct ata_channel *ch, unsigned index)
     drive->device.ops = &ata_block_ops;
     drive->device.driver = drive;
     drive->device.blocks = identity.sectors / ATA_SECTORS_PER_BLOCK;
+    drive->device.unit = 1;
     log_info("%s: %s, %s", ch->name, identity.model, identity.lba48 ? "LBA48" : "LBA28");
     return true;
 }

@@ -71,15 +71,16 @@ static void bounce_copy(struct ata_channel *ch, enum block_op op)
     }
     for (uint32_t i = 0; i < slice->count; i++) {
         pfn_t page = slice->request->page[slice->first + i];
-        uint8_t *bounce = ch->bounce + i * PAGE_SIZE;
+        uint32_t before, bytes = block_slice_bytes(slice, i, &before);
+        uint8_t *bounce = ch->bounce + i * PAGE_SIZE + before;
 
         if (!above_4g(page)) {
             continue;
         }
         if (op == BLOCK_WRITE) {
-            memcpy(bounce, platform_frame_ptr(page), PAGE_SIZE);
+            memcpy(bounce, (uint8_t *)platform_frame_ptr(page) + before, bytes);
         } else {
-            memcpy(platform_frame_ptr(page), bounce, PAGE_SIZE);
+            memcpy((uint8_t *)platform_frame_ptr(page) + before, bounce, bytes);
         }
     }
 }
@@ -87,15 +88,17 @@ static void bounce_copy(struct ata_channel *ch, enum block_op op)
 static void dma_prepare(struct ata_channel *ch)
 {
     const struct block_slice *slice = &ch->slice;
-    uint32_t address[BLOCK_MAX_PAGES];
+    struct ata_piece piece[BLOCK_MAX_PAGES];
 
     for (uint32_t i = 0; i < slice->count; i++) {
         pfn_t page = slice->request->page[slice->first + i];
-        address[i] =
-            (uint32_t)(above_4g(page) ? ch->bounce_address.v + i * PAGE_SIZE : pfn_to_hpa(page).v);
+        uint32_t before, bytes = block_slice_bytes(slice, i, &before);
+        uint64_t at = above_4g(page) ? ch->bounce_address.v + i * PAGE_SIZE : pfn_to_hpa(page).v;
+
+        piece[i] = (struct ata_piece){(uint32_t)at + before, bytes};
     }
     bounce_copy(ch, BLOCK_WRITE);
-    ata_prd_build(ch->prds, address, slice->count);
+    ata_prd_build(ch->prds, piece, slice->count);
     /* Release: the table and bounced data are in memory before the controller is told. */
     atomic_thread_fence(memory_order_release);
     port_out32((uint16_t)(ch->bus_master + BM_TABLE), (uint32_t)ch->prds_address.v);
@@ -146,8 +149,8 @@ static void slice_try(struct ata_channel *ch)
     }
     ch->state = ATA_ACTIVE;
     ch->deadline = platform_clock_ns() + BLOCK_COMMAND_TIMEOUT_NS;
-    ata_taskfile_build(&taskfile, slice->request->op, drive->lba48, block_slice_start(slice),
-                       slice->count);
+    ata_taskfile_build(&taskfile, slice->request->op, drive->lba48, block_slice_sector(slice),
+                       block_slice_sectors(slice));
     bus_master_stop(ch);
     bus_master_clear(ch);
     if (slice->count != 0) {

@@ -34,26 +34,28 @@ enum {
 #define SIZE_LONG      BIT(12)
 #define SECTOR_WORDS   256
 
-unsigned ata_prd_build(struct ata_prd *table, const uint32_t *address, unsigned count)
+unsigned ata_prd_build(struct ata_prd *table, const struct ata_piece *piece, unsigned count)
 {
     unsigned n = 0;
 
     for (unsigned i = 0; i < count; i++) {
         struct ata_prd *last = n ? &table[n - 1] : NULL;
+        uint32_t address = piece[i].address;
 
-        if (last && address[i] == address[i - 1] + PAGE_SIZE && (address[i] & 0xffff) != 0) {
+        if (last && address == piece[i - 1].address + piece[i - 1].bytes &&
+            (address & 0xffff) != 0) {
             /* Wraps to 0 at 64 KiB, which is how the controller writes that. */
-            last->bytes = (uint16_t)(last->bytes + PAGE_SIZE);
+            last->bytes = (uint16_t)(last->bytes + piece[i].bytes);
             continue;
         }
-        table[n++] = (struct ata_prd){address[i], (uint16_t)PAGE_SIZE, 0};
+        table[n++] = (struct ata_prd){address, (uint16_t)piece[i].bytes, 0};
     }
     table[n - 1].flags = ATA_PRD_LAST;
     return n;
 }
 
-void ata_taskfile_build(struct ata_taskfile *out, enum block_op op, bool lba48, uint64_t block,
-                        uint32_t pages)
+void ata_taskfile_build(struct ata_taskfile *out, enum block_op op, bool lba48, uint64_t sector,
+                        uint32_t sectors)
 {
     memset(out, 0, sizeof(*out));
     out->lba48 = lba48;
@@ -62,8 +64,8 @@ void ata_taskfile_build(struct ata_taskfile *out, enum block_op op, bool lba48, 
         out->command = lba48 ? ATA_FLUSH_EXT : ATA_FLUSH;
         return;
     }
-    out->lba = block * ATA_SECTORS_PER_BLOCK;
-    out->sectors = (uint16_t)(pages * ATA_SECTORS_PER_BLOCK);
+    out->lba = sector;
+    out->sectors = (uint16_t)sectors;
     if (lba48) {
         out->command = op == BLOCK_READ ? ATA_READ_DMA_EXT : ATA_WRITE_DMA_EXT;
     } else {

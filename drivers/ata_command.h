@@ -38,14 +38,19 @@ struct ata_identity {
     char model[41];
 };
 
+/* A piece of memory for ata_prd_build(), not across pages. */
+struct ata_piece {
+    uint32_t address, bytes;
+};
+
 /*
- * Describes pages at 32-bit addresses, joining neighbours without crossing a 64 KiB boundary.
- * Returns the number of entries, at most `count`.
+ * Describes pieces of memory, joining neighbours without crossing a 64 KiB boundary.  Returns the
+ * number of entries, at most `count`.
  */
-unsigned ata_prd_build(struct ata_prd *table, const uint32_t *address, unsigned count);
-/* The command that moves `pages` from 4 KiB block `block`, or flushes. */
-void ata_taskfile_build(struct ata_taskfile *out, enum block_op op, bool lba48, uint64_t block,
-                        uint32_t pages);
+unsigned ata_prd_build(struct ata_prd *table, const struct ata_piece *piece, unsigned count);
+/* The command that moves so many sectors, or flushes. */
+void ata_taskfile_build(struct ata_taskfile *out, enum block_op op, bool lba48, uint64_t sector,
+                        uint32_t sectors);
 /* Decodes IDENTIFY DEVICE data. */
 void ata_identity_parse(struct ata_identity *out, const uint16_t words[256]);
 /* Error register in words, into `out`. */

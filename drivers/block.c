@@ -109,6 +109,7 @@ static void partition_add(struct block_device *disk, const struct gpt_partition 
     device->driver = disk->driver;
     device->disk = disk;
     device->read_only = disk->read_only;
+    device->unit = disk->unit;
     device->start = start;
     device->blocks = blocks;
     snprintf(device->name, sizeof(device->name), "%.9sp%u", disk->name, (uint16_t)number);

@@ -37,6 +37,38 @@ uint64_t block_slice_start(const struct block_slice *slice)
     return block_request_device(slice->request)->start + slice->request->block + slice->first;
 }
 
+uint32_t block_slice_offset(const struct block_slice *slice)
+{
+    return slice->first == 0 ? slice->request->offset : 0;
+}
+
+uint64_t block_slice_sector(const struct block_slice *slice)
+{
+    const struct block_request *request = slice->request;
+    uint64_t from = (block_request_device(request)->start + request->block) * BLOCK_SECTORS;
+
+    /* Pages before this slice are full but for the beginning of the first one. */
+    return from + request->sector +
+           (slice->first == 0 ? 0 : slice->first * BLOCK_SECTORS - request->offset);
+}
+
+uint32_t block_slice_sectors(const struct block_slice *slice)
+{
+    bool last = slice->first + slice->count == slice->request->pages;
+
+    return slice->count * BLOCK_SECTORS - block_slice_offset(slice) -
+           (last ? slice->request->cut : 0);
+}
+
+uint32_t block_slice_bytes(const struct block_slice *slice, uint32_t i, uint32_t *before)
+{
+    bool last = slice->first + i + 1 == slice->request->pages;
+    uint32_t skipped = i == 0 ? block_slice_offset(slice) : 0;
+
+    *before = skipped << BLOCK_SECTOR_SHIFT;
+    return (BLOCK_SECTORS - skipped - (last ? slice->request->cut : 0)) << BLOCK_SECTOR_SHIFT;
+}
+
 unsigned block_queue_outstanding(void)
 {
     return atomic_load_explicit(&outstanding, memory_order_relaxed);
@@ -70,14 +102,31 @@ static void request_finish(struct block_queue *queue, struct block_request *requ
     atomic_fetch_add_explicit(&queue->undrained, 1, memory_order_relaxed);
 }
 
+/* Are its sectors on the device, at least one, and in units that the disk can move? */
+static bool range_valid(const struct block_device *device, const struct block_request *request)
+{
+    uint32_t around = (uint32_t)request->offset + request->cut;
+    uint32_t unit = MAX(device->unit, 1u);
+    uint64_t end = device->blocks * BLOCK_SECTORS;
+
+    if (request->pages == 0 || request->pages > BLOCK_MAX_PAGES ||
+        request->sector >= BLOCK_SECTORS || request->offset >= BLOCK_SECTORS ||
+        request->cut >= BLOCK_SECTORS || around >= request->pages * BLOCK_SECTORS ||
+        (request->sector | request->offset | request->cut) % unit != 0) {
+        return false;
+    }
+    return request->block < device->blocks &&
+           request->pages * BLOCK_SECTORS - around <=
+               end - request->block * BLOCK_SECTORS - request->sector;
+}
+
 static enum block_status request_check(const struct block_device *device,
                                        const struct block_request *request)
 {
     if (request->op == BLOCK_FLUSH) {
         return BLOCK_OK;
     }
-    if (request->pages == 0 || request->pages > BLOCK_MAX_PAGES ||
-        request->pages > device->blocks || request->block > device->blocks - request->pages) {
+    if (!range_valid(device, request)) {
         if (block_report_error(device)) {
             log_error("%s: request for %u blocks at %llu, the device has %llu", device->name,
                       request->pages, (unsigned long long)request->block,

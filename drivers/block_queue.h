@@ -78,8 +78,15 @@ void block_queue_deliver(struct block_queue *queue);
 
 /* The device a queued request was submitted to. */
 struct block_device *block_request_device(const struct block_request *request);
-/* First 4 KiB block of the slice, counted from the start of the whole disk. */
+/* First 4 KiB block of the slice, counted from the start of the whole disk: for messages. */
 uint64_t block_slice_start(const struct block_slice *slice);
+/* The same in sectors, exactly; how many it moves; and how much of its first page is before them.
+ */
+uint64_t block_slice_sector(const struct block_slice *slice);
+uint32_t block_slice_sectors(const struct block_slice *slice);
+uint32_t block_slice_offset(const struct block_slice *slice);
+/* Of the slice's i-th page: bytes that are moved, and how many come before them. */
+uint32_t block_slice_bytes(const struct block_slice *slice, uint32_t i, uint32_t *before);
 
 /*
  * Shall this failure be logged?  The first ones of a device, then one in 1024: a guest that can

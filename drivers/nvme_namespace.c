@@ -97,6 +97,7 @@ static bool namespace_identify(struct nvme_controller *c, struct nvme_namespace 
     }
     ns->lba_shift = shift;
     ns->device.blocks = data->size >> (PAGE_SHIFT - shift);
+    ns->device.unit = (uint8_t)(1u << (shift - BLOCK_SECTOR_SHIFT));
     ns->device.read_only = (data->attributes & NSATTR_WRITE_PROTECT) != 0;
     return true;
 }

@@ -87,11 +87,12 @@ static void nvme_issue(struct disk_queue *common, unsigned tag)
     const struct nvme_namespace *ns = block_request_device(slice->request)->driver;
     struct nvme_command command;
 
-    nvme_command_io(&command, opcode_of(slice->request->op), ns->nsid, block_slice_start(slice),
-                    slice->count, ns->lba_shift);
+    nvme_command_io(&command, opcode_of(slice->request->op), ns->nsid, block_slice_sector(slice),
+                    block_slice_sectors(slice), ns->lba_shift);
     command.id = (uint16_t)tag;
     if (slice->count != 0) {
         nvme_prp_set(&command, slice->request->page + slice->first, slice->count,
+                     block_slice_offset(slice) << BLOCK_SECTOR_SHIFT,
                      q->prp_lists + tag * PRP_LIST_ENTRIES,
                      hpa(q->prp_address.v + tag * NVME_PRP_LIST_BYTES));
     }

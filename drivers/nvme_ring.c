@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/block.h"
+
 void nvme_ring_reset(struct nvme_ring *ring)
 {
     memset(ring->sq, 0, ring->depth * sizeof(*ring->sq));
@@ -55,10 +57,10 @@ bool nvme_ring_pop(struct nvme_ring *ring, struct nvme_completion *completion)
 }
 
 /* 4.3 "Physical Region Page Entry and List": the second PRP is a page, or a list of the rest. */
-void nvme_prp_set(struct nvme_command *command, const pfn_t *page, uint32_t count, uint64_t *list,
-                  hpa_t list_address)
+void nvme_prp_set(struct nvme_command *command, const pfn_t *page, uint32_t count, uint32_t offset,
+                  uint64_t *list, hpa_t list_address)
 {
-    command->prp1 = pfn_to_hpa(page[0]).v;
+    command->prp1 = pfn_to_hpa(page[0]).v + offset;
     if (count == 1) {
         command->prp2 = 0;
         return;
@@ -74,10 +76,10 @@ void nvme_prp_set(struct nvme_command *command, const pfn_t *page, uint32_t coun
 }
 
 void nvme_command_io(struct nvme_command *command, enum nvme_io_opcode opcode, uint32_t nsid,
-                     uint64_t block, uint32_t pages, unsigned lba_shift)
+                     uint64_t sector, uint32_t sectors, unsigned lba_shift)
 {
-    unsigned shift = PAGE_SHIFT - lba_shift;
-    uint64_t lba = block << shift;
+    unsigned shift = lba_shift - BLOCK_SECTOR_SHIFT;
+    uint64_t lba = sector >> shift;
 
     memset(command, 0, sizeof(*command));
     command->opcode = (uint8_t)opcode;
@@ -87,7 +89,7 @@ void nvme_command_io(struct nvme_command *command, enum nvme_io_opcode opcode, u
     }
     command->dword10 = (uint32_t)lba;
     command->dword11 = (uint32_t)(lba >> 32);
-    command->dword12 = (pages << shift) - 1; /* a 0's based count */
+    command->dword12 = (sectors >> shift) - 1; /* a 0's based count */
 }
 
 /* 4.6.1.2 "Status Code (SC)". */

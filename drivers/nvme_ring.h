@@ -88,15 +88,17 @@ bool nvme_ring_pop(struct nvme_ring *ring, struct nvme_completion *completion);
 #define NVME_PRP_LIST_BYTES 512
 
 /*
- * Points a command at whole pages.  `list`, at physical `list_address` and aligned to
- * NVME_PRP_LIST_BYTES, is used for more than two pages; at most 64.
+ * Points a command at pages, the first one from `offset` on (4.3 "Physical Region Page Entry and
+ * List": only the first may begin inside of a page).  `list`, at physical `list_address` and
+ * aligned to NVME_PRP_LIST_BYTES, is used for more than two pages; at most 64.
  */
-void nvme_prp_set(struct nvme_command *command, const pfn_t *page, uint32_t count, uint64_t *list,
-                  hpa_t list_address);
+void nvme_prp_set(struct nvme_command *command, const pfn_t *page, uint32_t count, uint32_t offset,
+                  uint64_t *list, hpa_t list_address);
 
-/* Read or write of `pages` 4 KiB blocks from `block`; the LBA is 1 << lba_shift bytes. */
+/* Read or write of so many sectors of 512 bytes; the LBA is 1 << lba_shift bytes, and both are
+ * multiples of it. */
 void nvme_command_io(struct nvme_command *command, enum nvme_io_opcode opcode, uint32_t nsid,
-                     uint64_t block, uint32_t pages, unsigned lba_shift);
+                     uint64_t sector, uint32_t sectors, unsigned lba_shift);
 
 /* Name of a completion's status in the words of the specification. */
 const char *nvme_status_name(uint16_t status);

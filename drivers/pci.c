@@ -2,41 +2,16 @@
 /* PCI configuration space.  PCI Local Bus Specification 3.0, chapter 6 "Configuration Space". */
 #include "drivers/pci.h"
 
+#include "arch/x86/hw/pci.h"
 #include "arch/x86/hw/ports.h"
 #include "base/bits.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "drivers/platform.h"
 
-enum {
-    PCI_VENDOR = 0x00,
-    PCI_COMMAND = 0x04,
-    PCI_STATUS = 0x06,
-    PCI_CLASS = 0x08,
-    PCI_HEADER = 0x0e,
-    PCI_BAR0 = 0x10,
-    PCI_CAPABILITIES = 0x34,
-};
-
-#define COMMAND_IO        0x0001
-#define COMMAND_MEMORY    0x0002
-#define COMMAND_MASTER    0x0004
-#define COMMAND_NO_INTX   0x0400
-#define STATUS_CAP_LIST   0x0010
-#define HEADER_MULTI      0x80
-#define HEADER_TYPE       0x7f
-#define BAR_IO            0x1u
-#define BAR_TYPE          0x6u
-#define BAR_TYPE_64       0x4u
-#define MSI_ENABLE        0x0001
-#define MSI_COUNT         0x0070
-#define MSI_64            0x0080
-#define MSIX_ENABLE       0x8000
-#define MSIX_MASK_ALL     0x4000
-#define MSIX_SIZE         0x07ff
-#define MSIX_BIR          0x7u
-#define MSIX_ENTRY_WORDS  4
-#define MSIX_ENTRY_MASKED 1u
+#define MSI_ENABLE 0x0001
+#define MSI_COUNT  0x0070
+#define MSI_64     0x0080
 
 static struct pci_device devices[PCI_MAX_DEVICES];
 static unsigned device_count;
@@ -89,7 +64,7 @@ unsigned pci_find_capability(const struct pci_device *dev, uint8_t id, unsigned 
 {
     unsigned at;
 
-    if (!(pci_read16(dev, PCI_STATUS) & STATUS_CAP_LIST)) {
+    if (!(pci_read16(dev, PCI_STATUS) & PCI_STATUS_CAP_LIST)) {
         return 0;
     }
     at = pci_read8(dev, previous ? previous + 1 : PCI_CAPABILITIES) & 0xfcu;
@@ -116,11 +91,11 @@ static bool pci_add_function(const struct pci_device *probe, uint32_t id)
     dev->vendor = (uint16_t)id;
     dev->device = (uint16_t)(id >> 16);
     dev->class_code = pci_read32(dev, PCI_CLASS) >> 8;
-    dev->header = pci_read8(dev, PCI_HEADER) & HEADER_TYPE;
+    dev->header = pci_read8(dev, PCI_HEADER) & PCI_HEADER_TYPE;
     dev->msi = (uint8_t)pci_find_capability(dev, PCI_CAP_MSI, 0);
     dev->msix = (uint8_t)pci_find_capability(dev, PCI_CAP_MSIX, 0);
     if (dev->msix) {
-        dev->msix_entries = (uint16_t)((pci_read16(dev, dev->msix + 2u) & MSIX_SIZE) + 1);
+        dev->msix_entries = (uint16_t)((pci_read16(dev, dev->msix + 2u) & PCI_MSIX_SIZE) + 1);
     }
     return true;
 }
@@ -136,7 +111,7 @@ static bool pci_scan_slot(unsigned bus, unsigned slot)
         if ((id & 0xffff) == 0xffff || id == 0) {
             continue;
         }
-        if (f == 0 && (pci_read8(&probe, PCI_HEADER) & HEADER_MULTI)) {
+        if (f == 0 && (pci_read8(&probe, PCI_HEADER) & PCI_HEADER_MULTI)) {
             functions = 8;
         }
         if (!pci_add_function(&probe, id)) {
@@ -192,14 +167,14 @@ struct pci_bar pci_bar_read(const struct pci_device *dev, unsigned index)
     if (index >= (dev->header == 0 ? PCI_BARS : 2u)) {
         return bar;
     }
-    pci_write16(dev, PCI_COMMAND, command & (uint16_t) ~(COMMAND_IO | COMMAND_MEMORY));
+    pci_write16(dev, PCI_COMMAND, command & (uint16_t) ~(PCI_COMMAND_IO | PCI_COMMAND_MEMORY));
     low = pci_read32(dev, offset);
     mask = bar_probe(dev, offset);
-    if (low & BAR_IO) {
+    if (low & PCI_BAR_IO) {
         bar.is_io = true;
         bar.address = low & 0xfffcu;
         bar.size = (~(mask & 0xfffcu) + 1) & 0xffffu;
-    } else if ((low & BAR_TYPE) == BAR_TYPE_64 && index + 1 < PCI_BARS) {
+    } else if ((low & PCI_BAR_TYPE) == PCI_BAR_TYPE_64 && index + 1 < PCI_BARS) {
         uint64_t wide = (uint64_t)bar_probe(dev, offset + 4) << 32 | (mask & ~0xfu);
         bar.address = (uint64_t)pci_read32(dev, offset + 4) << 32 | (low & ~0xfu);
         bar.size = wide ? ~wide + 1 : 0;
@@ -229,19 +204,20 @@ void pci_enable(const struct pci_device *dev)
 {
     uint16_t command = pci_read16(dev, PCI_COMMAND);
 
-    pci_write16(dev, PCI_COMMAND, command | COMMAND_IO | COMMAND_MEMORY | COMMAND_MASTER);
+    pci_write16(dev, PCI_COMMAND,
+                command | PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
 
 void pci_master_disable(const struct pci_device *dev)
 {
     uint16_t command = pci_read16(dev, PCI_COMMAND);
 
-    pci_write16(dev, PCI_COMMAND, command & (uint16_t)~COMMAND_MASTER);
+    pci_write16(dev, PCI_COMMAND, command & (uint16_t)~PCI_COMMAND_MASTER);
 }
 
 static void pci_intx_off(const struct pci_device *dev)
 {
-    pci_write16(dev, PCI_COMMAND, pci_read16(dev, PCI_COMMAND) | COMMAND_NO_INTX);
+    pci_write16(dev, PCI_COMMAND, pci_read16(dev, PCI_COMMAND) | PCI_COMMAND_NO_INTX);
 }
 
 /* PCI 3.0, 6.8.2 "MSI-X Capability and Table Structures". */
@@ -252,20 +228,20 @@ bool pci_msix_enable(struct pci_device *dev)
     }
     uint16_t control = pci_read16(dev, dev->msix + 2u);
     uint32_t where = pci_read32(dev, dev->msix + 4u);
-    uint64_t bytes = (uint64_t)dev->msix_entries * MSIX_ENTRY_WORDS * 4;
-    volatile void *table = pci_bar_map(dev, where & MSIX_BIR, where & ~MSIX_BIR, bytes);
+    uint64_t bytes = (uint64_t)dev->msix_entries * PCI_MSIX_ENTRY_WORDS * 4;
+    volatile void *table = pci_bar_map(dev, where & PCI_MSIX_BIR, where & ~PCI_MSIX_BIR, bytes);
 
     if (!table) {
         return false;
     }
     dev->msix_table = table;
     /* Enable under the function mask: a masked, disabled device might use INTx meanwhile. */
-    pci_write16(dev, dev->msix + 2u, control | MSIX_ENABLE | MSIX_MASK_ALL);
+    pci_write16(dev, dev->msix + 2u, control | PCI_MSIX_ENABLE | PCI_MSIX_MASK_ALL);
     for (unsigned i = 0; i < dev->msix_entries; i++) {
-        dev->msix_table[i * MSIX_ENTRY_WORDS + 3] = MSIX_ENTRY_MASKED;
+        dev->msix_table[i * PCI_MSIX_ENTRY_WORDS + 3] = PCI_MSIX_ENTRY_MASKED;
     }
     pci_intx_off(dev);
-    pci_write16(dev, dev->msix + 2u, (uint16_t)((control | MSIX_ENABLE) & ~MSIX_MASK_ALL));
+    pci_write16(dev, dev->msix + 2u, (uint16_t)((control | PCI_MSIX_ENABLE) & ~PCI_MSIX_MASK_ALL));
     return true;
 }
 
@@ -277,10 +253,10 @@ bool pci_msix_route(struct pci_device *dev, unsigned entry, int vector)
     if (!dev->msix_table || entry >= dev->msix_entries || vector < 0) {
         return false;
     }
-    volatile uint32_t *slot = dev->msix_table + entry * MSIX_ENTRY_WORDS;
+    volatile uint32_t *slot = dev->msix_table + entry * PCI_MSIX_ENTRY_WORDS;
 
     platform_irq_msi(vector, &address, &data);
-    slot[3] = MSIX_ENTRY_MASKED;
+    slot[3] = PCI_MSIX_ENTRY_MASKED;
     slot[0] = (uint32_t)address;
     slot[1] = (uint32_t)(address >> 32);
     slot[2] = data;

@@ -10,14 +10,10 @@
 #ifndef SPILLWAY_DRIVERS_PCI_H
 #define SPILLWAY_DRIVERS_PCI_H
 
+#include "arch/x86/hw/pci.h"
 #include "base/types.h"
 
 #define PCI_MAX_DEVICES 128
-#define PCI_BARS        6
-
-#define PCI_CAP_MSI    0x05
-#define PCI_CAP_VENDOR 0x09
-#define PCI_CAP_MSIX   0x11
 
 struct pci_device {
     uint8_t bus;

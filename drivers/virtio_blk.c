@@ -62,9 +62,13 @@ static bool read_limits(struct virtio_blk *b)
         log_warn("%s: segments of at most %u bytes", b->device.name, b->max_segment);
         return false;
     }
+    b->device.unit = 1;
     if ((b->features & VIRTIO_BLK_F_BLK_SIZE) && config32(b, CONFIG_BLK_SIZE) > PAGE_SIZE) {
         log_warn("%s: blocks of %u bytes", b->device.name, config32(b, CONFIG_BLK_SIZE));
         return false;
+    }
+    if (b->features & VIRTIO_BLK_F_BLK_SIZE) {
+        b->device.unit = (uint8_t)MAX(config32(b, CONFIG_BLK_SIZE) / BLOCK_SECTOR_BYTES, 1u);
     }
     return true;
 }

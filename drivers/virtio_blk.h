@@ -86,8 +86,8 @@ bool virtio_blk_queue_has_room(const struct virtio_blk_queue *q);
  * Segments of a request: header, pages (neighbours joined up to max_segment), status.  Pure.
  * Returns their number.
  */
-unsigned virtio_blk_segments(struct virtio_segment *out, hpa_t dma, const pfn_t *page,
-                             uint32_t count, bool read, uint32_t max_segment);
+unsigned virtio_blk_segments(struct virtio_segment *out, hpa_t dma, const struct block_slice *slice,
+                             uint32_t max_segment);
 
 /* ---- virtio_blk.c ---- */
 

@@ -21,8 +21,6 @@ enum {
 #define BLK_S_UNSUPP  2
 #define BLK_S_PENDING 0xff /* ours: the device has not written it */
 
-#define SECTORS_PER_BLOCK 8
-
 /* A device that answers others is slow, not dead: it gets this many times longer. */
 #define PATIENCE 6
 
@@ -81,19 +79,23 @@ bool virtio_blk_queue_has_room(const struct virtio_blk_queue *q)
     return q->ring.free_count >= need;
 }
 
-unsigned virtio_blk_segments(struct virtio_segment *out, hpa_t dma, const pfn_t *page,
-                             uint32_t count, bool read, uint32_t max_segment)
+unsigned virtio_blk_segments(struct virtio_segment *out, hpa_t dma, const struct block_slice *slice,
+                             uint32_t max_segment)
 {
+    bool read = slice->request->op == BLOCK_READ;
     unsigned n = 0;
 
     out[n++] = (struct virtio_segment){dma, sizeof(struct virtio_blk_header), false};
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < slice->count; i++) {
         struct virtio_segment *last = &out[n - 1];
+        uint32_t before, bytes = block_slice_bytes(slice, i, &before);
+        hpa_t address = hpa(pfn_to_hpa(slice->request->page[slice->first + i]).v + before);
 
-        if (i != 0 && page[i].v == page[i - 1].v + 1 && last->bytes + PAGE_SIZE <= max_segment) {
-            last->bytes += (uint32_t)PAGE_SIZE;
+        if (i != 0 && address.v == last->address.v + last->bytes &&
+            last->bytes + bytes <= max_segment) {
+            last->bytes += bytes;
         } else {
-            out[n++] = (struct virtio_segment){pfn_to_hpa(page[i]), (uint32_t)PAGE_SIZE, read};
+            out[n++] = (struct virtio_segment){address, bytes, read};
         }
     }
     out[n++] =
@@ -125,10 +127,10 @@ static void virtio_blk_issue(struct disk_queue *common, unsigned tag)
 
     dma->header.type = type;
     dma->header.reserved4 = 0;
-    dma->header.sector = type == BLK_T_FLUSH ? 0 : block_slice_start(slice) * SECTORS_PER_BLOCK;
+    dma->header.sector = type == BLK_T_FLUSH ? 0 : block_slice_sector(slice);
     dma->status = BLK_S_PENDING;
-    unsigned count = virtio_blk_segments(segments, address, slice->request->page + slice->first,
-                                         slice->count, type == BLK_T_IN, b->max_segment);
+    unsigned count = virtio_blk_segments(segments, address, slice, b->max_segment);
+
     if (b->features & VIRTIO_F_INDIRECT) {
         virtio_ring_add_indirect(&q->ring, segments, count, dma->table,
                                  hpa(address.v + offsetof(struct virtio_blk_dma, table)),

@@ -4,35 +4,15 @@
 #include "base/log.h"
 #include "drivers/platform.h"
 
-/* 4.1.4 "Virtio Structure PCI Capabilities": offsets in struct virtio_pci_cap. */
-enum {
-    CAP_TYPE = 3,
-    CAP_BAR = 4,
-    CAP_OFFSET = 8,
-    CAP_LENGTH = 12,
-    CAP_NOTIFY_MULTIPLIER = 16,
-};
-
-enum {
-    CFG_COMMON = 1,
-    CFG_NOTIFY = 2,
-    CFG_DEVICE = 4,
-};
-
-/* 2.1 "Device Status Field". */
-#define STATUS_ACKNOWLEDGE 1u
-#define STATUS_DRIVER      2u
-#define STATUS_DRIVER_OK   4u
-#define STATUS_FEATURES_OK 8u
-
 static void map_structure(struct virtio_pci *v, unsigned cap)
 {
-    unsigned bar = pci_read8(v->pci, cap + CAP_BAR);
-    uint32_t offset = pci_read32(v->pci, cap + CAP_OFFSET);
-    uint32_t bytes = pci_read32(v->pci, cap + CAP_LENGTH);
-    unsigned type = pci_read8(v->pci, cap + CAP_TYPE);
+    unsigned bar = pci_read8(v->pci, cap + VIRTIO_CAP_BAR);
+    uint32_t offset = pci_read32(v->pci, cap + VIRTIO_CAP_OFFSET);
+    uint32_t bytes = pci_read32(v->pci, cap + VIRTIO_CAP_BYTES);
+    unsigned type = pci_read8(v->pci, cap + VIRTIO_CAP_TYPE);
 
-    if (bar >= PCI_BARS || (type != CFG_COMMON && type != CFG_NOTIFY && type != CFG_DEVICE)) {
+    if (bar >= PCI_BARS ||
+        (type != VIRTIO_CFG_COMMON && type != VIRTIO_CFG_NOTIFY && type != VIRTIO_CFG_DEVICE)) {
         return;
     }
     volatile void *at = pci_bar_map(v->pci, bar, offset, bytes);
@@ -41,13 +21,13 @@ static void map_structure(struct virtio_pci *v, unsigned cap)
     if (!at) {
         return;
     }
-    if (type == CFG_COMMON && !v->common && bytes >= sizeof(struct virtio_common)) {
+    if (type == VIRTIO_CFG_COMMON && !v->common && bytes >= sizeof(struct virtio_common)) {
         v->common = at;
-    } else if (type == CFG_NOTIFY && !v->notify) {
+    } else if (type == VIRTIO_CFG_NOTIFY && !v->notify) {
         v->notify = at;
         v->notify_bytes = bytes;
-        v->notify_multiplier = pci_read32(v->pci, cap + CAP_NOTIFY_MULTIPLIER);
-    } else if (type == CFG_DEVICE && !v->config) {
+        v->notify_multiplier = pci_read32(v->pci, cap + VIRTIO_CAP_NOTIFY_MULTIPLIER);
+    } else if (type == VIRTIO_CFG_DEVICE && !v->config) {
         v->config = at;
         v->config_bytes = bytes;
     }
@@ -93,16 +73,17 @@ static void write_features(struct virtio_pci *v, uint64_t features)
 
 bool virtio_pci_negotiate(struct virtio_pci *v, uint64_t wanted, uint64_t *features)
 {
-    v->common->status = STATUS_ACKNOWLEDGE;
-    v->common->status = STATUS_ACKNOWLEDGE | STATUS_DRIVER;
+    v->common->status = VIRTIO_STATUS_ACKNOWLEDGE;
+    v->common->status = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER;
     *features = read_features(v) & (wanted | VIRTIO_F_VERSION_1);
     if (!(*features & VIRTIO_F_VERSION_1)) {
         log_warn("virtio: device without VERSION_1");
         return false;
     }
     write_features(v, *features);
-    v->common->status = STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK;
-    if (!(v->common->status & STATUS_FEATURES_OK)) {
+    v->common->status =
+        VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK;
+    if (!(v->common->status & VIRTIO_STATUS_FEATURES_OK)) {
         log_warn("virtio: device refuses our features %llx", (unsigned long long)*features);
         return false;
     }
@@ -147,5 +128,6 @@ volatile uint16_t *virtio_pci_queue_enable(struct virtio_pci *v, unsigned index,
 void virtio_pci_run(struct virtio_pci *v)
 {
     v->common->config_vector = VIRTIO_NO_VECTOR;
-    v->common->status = STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK | STATUS_DRIVER_OK;
+    v->common->status = VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER |
+                        VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK;
 }

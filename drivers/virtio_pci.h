@@ -7,38 +7,10 @@
 #ifndef SPILLWAY_DRIVERS_VIRTIO_PCI_H
 #define SPILLWAY_DRIVERS_VIRTIO_PCI_H
 
+#include "arch/x86/hw/virtio.h"
 #include "base/bits.h"
 #include "drivers/pci.h"
 #include "drivers/virtio_ring.h"
-
-#define VIRTIO_VENDOR 0x1af4
-
-#define VIRTIO_F_INDIRECT  BIT(28)
-#define VIRTIO_F_VERSION_1 BIT(32)
-
-/* 4.1.4.3 "Common configuration structure layout". */
-struct virtio_common {
-    uint32_t device_feature_select;
-    uint32_t device_feature;
-    uint32_t driver_feature_select;
-    uint32_t driver_feature;
-    uint16_t config_vector;
-    uint16_t queues;
-    uint8_t status;
-    uint8_t generation;
-    uint16_t queue_select;
-    uint16_t queue_size;
-    uint16_t queue_vector;
-    uint16_t queue_enable;
-    uint16_t queue_notify;
-    uint32_t queue_descriptors[2];
-    uint32_t queue_avail[2];
-    uint32_t queue_used[2];
-};
-_Static_assert(sizeof(struct virtio_common) == 56, "virtio_pci_common_cfg");
-_Static_assert(offsetof(struct virtio_common, queue_descriptors) == 32, "virtio_pci_common_cfg");
-
-#define VIRTIO_NO_VECTOR 0xffffu
 
 struct virtio_pci {
     struct pci_device *pci;

@@ -11,34 +11,16 @@
 #ifndef SPILLWAY_DRIVERS_VIRTIO_RING_H
 #define SPILLWAY_DRIVERS_VIRTIO_RING_H
 
+#include "arch/x86/hw/virtio.h"
 #include "base/types.h"
 
 #define VIRTIO_RING_MAX 256 /* descriptors; a power of two */
-
-struct virtio_descriptor {
-    uint64_t address;
-    uint32_t bytes;
-    uint16_t flags;
-    uint16_t next;
-};
-_Static_assert(sizeof(struct virtio_descriptor) == 16, "virtq_desc");
-
-#define VIRTIO_DESC_NEXT     1u
-#define VIRTIO_DESC_WRITE    2u /* the device writes it */
-#define VIRTIO_DESC_INDIRECT 4u
 
 struct virtio_avail {
     uint16_t flags;
     uint16_t index;
     uint16_t ring[VIRTIO_RING_MAX];
 };
-#define VIRTIO_AVAIL_NO_INTERRUPT 1u
-
-struct virtio_used_entry {
-    uint32_t id;
-    uint32_t bytes;
-};
-_Static_assert(sizeof(struct virtio_used_entry) == 8, "virtq_used_elem");
 
 struct virtio_used {
     uint16_t flags;
@@ -46,7 +28,6 @@ struct virtio_used {
     struct virtio_used_entry ring[VIRTIO_RING_MAX];
 };
 _Static_assert(offsetof(struct virtio_used, ring) == 4, "virtq_used");
-#define VIRTIO_USED_NO_NOTIFY 1u
 
 struct virtio_ring {
     struct virtio_descriptor *descriptors;

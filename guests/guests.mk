@@ -7,7 +7,7 @@ BARE_GUESTS  := $(patsubst guests/bare/%.asm,$(GUEST)/%.elf,$(wildcard guests/ba
 
 .PHONY: guests
 guests: $(GUEST)/vmlinuz $(GUEST)/initrd.img $(GUEST)/initrd-tmem.img $(GUEST)/initrd-swap.img \
-        $(GUEST)/initrd-kexec.img $(GUEST)/memtest-x64.bin $(BARE_GUESTS)
+        $(GUEST)/initrd-kexec.img $(GUEST)/initrd-virtio.img $(GUEST)/memtest-x64.bin $(BARE_GUESTS)
 
 # Behind the kernel: there are package lists then.
 $(GUEST)/memtest-x64.bin: guests/memtest-binaries | $(GUEST)/vmlinuz
@@ -46,6 +46,14 @@ $(GUEST)/initrd.img: $(GUEST)/init $(GUEST)/memcheck $(GUEST)/load $(GUEST)/vmli
 	$(Q)cp $(GUEST)/memcheck $(GUEST)/load /bin/busybox $(GUEST)/root/bin/
 	$(Q)cp $(GUEST)/modules/button.ko $(GUEST)/modules/evdev.ko $(GUEST)/root/lib/
 	$(Q)cd $(GUEST)/root && find . | cpio --quiet -o -H newc -R 0:0 > ../initrd.img
+
+# The usual one, with drivers of virtio devices.
+$(GUEST)/initrd-virtio.img: $(GUEST)/initrd.img
+	@echo '  CPIO    $@'
+	$(Q)rm -rf $(GUEST)/root-virtio
+	$(Q)cp -r $(GUEST)/root $(GUEST)/root-virtio
+	$(Q)cp $(GUEST)/modules/virtio*.ko $(GUEST)/root-virtio/lib/
+	$(Q)cd $(GUEST)/root-virtio && find . | cpio --quiet -o -H newc -R 0:0 > ../initrd-virtio.img
 
 $(GUEST)/kexec: guests/kexec/kexec.c
 	@mkdir -p $(@D)

@@ -61,6 +61,9 @@ void *arch_ptr(hpa_t address);
 volatile void *arch_map_mmio(hpa_t address, uint64_t bytes);
 /* 64 bits for keys and canaries: RDRAND or RDSEED where the CPU has it, mixed with the TSC. */
 uint64_t arch_random(void);
+/* Has the CPU a source of its own for that?  If not, who has seen some of it can guess the rest: it
+ * is not given to guests then. */
+bool arch_has_random(void);
 /* A line that no guest can fake, to whoever started the emulator that we run in; without an
  * emulator, nothing.  Any context. */
 void arch_tell_emulator(const char *line);

@@ -104,6 +104,7 @@ static struct admission_demand demand_of(const struct vm_config *vm)
         .max = vm->max / PAGE_SIZE,
         .tmem = vm->tmem / PAGE_SIZE,
         .vcpus = vm->vcpus,
+        .disks = vm->disks,
     };
 
     return admission_demand(&terms);
@@ -137,6 +138,48 @@ static struct admission_supply supply_of(const struct config *config, uint64_t p
         supply.pool -= MIN(supply.pool, store_open_cost(supply.slots));
     }
     return supply;
+}
+
+static void disk_error(const struct vm_config *vm, const struct disk_config *disk,
+                       const char *whose)
+{
+    printf("spillway: configuration: %s:%u: VM '%s': disk%u: expected a disk of its own, or ,share "
+           "wherever it is named; %s has blocks of '%s'\n",
+           options.name, disk->line, vm->name, disk->number, whose, disk->device);
+    errors++;
+}
+
+/* Has the store, or a VM before `vm` that starts by itself, blocks of that disk? */
+static void check_disk(const struct config *config, uint32_t vm, const struct disk_config *disk)
+{
+    char whose[CONFIG_NAME_MAX + 8];
+
+    if (config_disks_overlap(config->store, disk->device)) {
+        disk_error(&config->vm[vm], disk, "the store");
+    }
+    for (uint32_t i = 0; i <= vm; i++) {
+        const struct vm_config *other = &config->vm[i];
+
+        for (uint32_t n = 0; other->autostart && n < other->disks; n++) {
+            const struct disk_config *its = &config->disk[other->first_disk + n];
+
+            if (its < disk && !(its->share && disk->share) &&
+                config_disks_overlap(its->device, disk->device)) {
+                snprintf(whose, sizeof(whose), "VM '%s'", other->name);
+                disk_error(&config->vm[vm], disk, whose);
+            }
+        }
+    }
+}
+
+/* As at boot, as far as names tell. */
+static void check_disks(const struct config *config)
+{
+    for (uint32_t i = 0; i < config->vm_count; i++) {
+        for (uint32_t n = 0; config->vm[i].autostart && n < config->vm[i].disks; n++) {
+            check_disk(config, i, &config->disk[config->vm[i].first_disk + n]);
+        }
+    }
 }
 
 static void check_admission(const struct config *config)
@@ -235,6 +278,7 @@ int main(int count, char **argument)
     }
     errors = config_parse(&source, &config);
     if (errors == 0) {
+        check_disks(&config);
         check_admission(&config);
     }
     if (errors == 0) {

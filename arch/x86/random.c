@@ -63,6 +63,11 @@ __attribute__((no_stack_protector)) uint64_t random_early(void)
     return mix(hardware_random() ^ mix(rdtsc()));
 }
 
+bool arch_has_random(void)
+{
+    return (cpuid_checked(7, 0).ebx & CPUID_7_EBX_RDSEED) || (cpuid(1, 0).ecx & CPUID_1_ECX_RDRAND);
+}
+
 uint64_t arch_random(void)
 {
     /* The state makes calls differ even without an instruction for it; odd constant: 2^64 / phi. */

@@ -130,12 +130,7 @@ timed:
         pop     ebp
         ret
 
-use_vmcall:
-        vmcall
-        ret
-use_vmmcall:
-        db 0x0f, 0x01, 0xd9         ; VMMCALL
-        ret
+%include "vmcall.inc"
 use_nothing:
         ret
 use_loop:

@@ -7,6 +7,7 @@
 MEMORY_USABLE equ 1
 WINDOW        equ 0x400000          ; one page of physical memory
 LARGE         equ 0x200000
+PCI_CONFIGURATION equ 0xc0000000  ; of the first function: it is behind 3 GiB
 
 %macro EXPECT 2                     ; condition code, what
         j%1     %%good
@@ -117,6 +118,10 @@ check_end:
         adc     edx, 0
         cmp     eax, [range_end]
         jne     .fill
+        test    edx, edx
+        jnz     .behind
+        cmp     eax, PCI_CONFIGURATION
+        je      .again
 .behind:                            ; one page at least, then up to the region's end
         call    map
         cmp     dword [WINDOW], -1
@@ -128,7 +133,7 @@ check_end:
         adc     edx, 0
         test    eax, LARGE - 1
         jnz     .behind
-        call    first_page
+.again: call    first_page
 .check: call    map
         cmp     [WINDOW], eax
         EXPECT  e, "a page has lost its contents, before the end "

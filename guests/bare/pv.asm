@@ -378,12 +378,7 @@ find_hypercall:
         mov     dword [hypercall], use_vmmcall
 .end:   ret
 
-use_vmcall:
-        vmcall
-        ret
-use_vmmcall:
-        db 0x0f, 0x01, 0xd9         ; VMMCALL
-        ret
+%include "vmcall.inc"
 
 section .data
 text_pass:  db "pv: PASS", 10, 0

@@ -102,12 +102,7 @@ find_call:
         mov     dword [hypercall], use_vmmcall
 .done:  ret
 
-use_vmcall:
-        vmcall
-        ret
-use_vmmcall:
-        db 0x0f, 0x01, 0xd9         ; VMMCALL
-        ret
+%include "vmcall.inc"
 
 ; The arguments of TMEM on the stack; EAX: the status.
 one:

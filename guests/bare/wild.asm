@@ -192,7 +192,7 @@ check_unowned:
         in      eax, dx
         inc     eax
         jnz     .bad
-        mov     eax, [0xc0000000]
+        mov     eax, [0xa0000000]    ; above memory, below PCI
         inc     eax
         jnz     .bad
         mov     dword [faults], 0

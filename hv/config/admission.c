@@ -10,6 +10,12 @@
 #define VCPU_FRAMES 4 /* of each vCPU: control structures and the extended state */
 #define GUEST_SLOTS 2 /* hv/load/load.h */
 
+uint64_t admission_working(const struct admission_terms *terms)
+{
+    return (uint64_t)terms->vcpus * ADMISSION_WORKING +
+           (uint64_t)terms->disks * ADMISSION_DISK_PINS;
+}
+
 struct admission_demand admission_demand(const struct admission_terms *terms)
 {
     uint64_t resident = terms->max == 0 ? terms->memory : MIN(terms->memory, terms->max);
@@ -17,16 +23,18 @@ struct admission_demand admission_demand(const struct admission_terms *terms)
     return (struct admission_demand){
         .pages = terms->memory + terms->tmem,
         .cap = resident + terms->tmem,
-        .floor = MIN(terms->min + terms->vcpus * ADMISSION_WORKING, resident),
+        .floor = MIN(terms->min + admission_working(terms), resident),
         .fixed = space_overhead(terms->memory, GUEST_SLOTS) + tmem_overhead(terms->tmem) +
-                 (uint64_t)terms->vcpus * VCPU_FRAMES,
+                 (uint64_t)terms->vcpus * VCPU_FRAMES +
+                 (uint64_t)terms->disks * ADMISSION_DISK_FRAMES,
     };
 }
 
 uint32_t admission_start_cost(const struct admission_terms *terms)
 {
     return (uint32_t)(space_create_cost(terms->memory, GUEST_SLOTS) +
-                      tmem_create_cost(terms->tmem) + terms->vcpus * VCPU_FRAMES);
+                      tmem_create_cost(terms->tmem) + terms->vcpus * VCPU_FRAMES +
+                      terms->disks * ADMISSION_DISK_FRAMES);
 }
 
 struct admission_demand admission_add(const struct admission_demand *a,

@@ -22,6 +22,7 @@ struct admission_terms {
     uint64_t memory, min, max; /* max 0: none */
     uint64_t tmem;             /* quota */
     unsigned vcpus;
+    unsigned disks;
 };
 
 /* The cost of one promise, or of all; in 4 KiB pages. */
@@ -46,6 +47,13 @@ struct admission_supply {
  * CPUs, and what their caches hold. */
 #define ADMISSION_ROOM 128u
 
+/* Of each disk: frames for its requests (hv/vdev/disk/), and guest pages that its queues are in,
+ * which stay in their frames. */
+#define ADMISSION_DISK_FRAMES 32u
+#define ADMISSION_DISK_PINS   48u
+
+/* Pages of a VM that are not taken for others, beyond its min. */
+uint64_t admission_working(const struct admission_terms *terms);
 struct admission_demand admission_demand(const struct admission_terms *terms);
 /* Frames, of the fixed ones, that it takes to start such a VM: not one table yet. */
 uint32_t admission_start_cost(const struct admission_terms *terms);

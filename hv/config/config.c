@@ -4,6 +4,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "arch/x86/hw/ports.h"
@@ -142,6 +143,12 @@ static bool set_tmem(struct config_parser *p, const char *value)
     return config_value_size(p, value, 0, VM_MEMORY_MAX, &p->vm->tmem);
 }
 
+static bool set_balloon(struct config_parser *p, const char *value)
+{
+    return config_parse_balloon(value, &p->vm->balloon) ||
+           config_bad_value(p, value, "auto, off, or a size such as 64M in whole pages of 4K");
+}
+
 static bool set_vcpus(struct config_parser *p, const char *value)
 {
     return config_value_number(p, value, 1, CONFIG_VCPUS_MAX, &p->vm->vcpus);
@@ -167,11 +174,48 @@ static bool set_on_triple_fault(struct config_parser *p, const char *value)
     return config_value_choice(p, value, "reset", "fail", &p->vm->triple_fault_fails);
 }
 
+/* Another line of the VM with the same number, or NULL. */
+static const struct disk_config *find_disk(const struct config_parser *p, unsigned number)
+{
+    const struct disk_config *disks = p->config->disk + p->vm->first_disk;
+
+    for (uint32_t i = 0; i < p->vm->disks; i++) {
+        if (disks[i].number == number) {
+            return &disks[i];
+        }
+    }
+    return NULL;
+}
+
+static bool set_disk(struct config_parser *p, const char *value)
+{
+    const struct disk_config *other = find_disk(p, p->number);
+    struct disk_config disk = {.line = p->line, .number = (uint8_t)p->number};
+    char expected[64];
+
+    if (other != NULL) {
+        snprintf(expected, sizeof(expected), "each key once in a section, first in line %u",
+                 other->line);
+        return config_error(p, p->line, p->key, expected, NULL);
+    }
+    if (!config_value_disk(p, value, &disk)) {
+        return false;
+    }
+    if (p->config->disks_used == CONFIG_DISKS) {
+        snprintf(expected, sizeof(expected), "at most %u disks of all VMs", CONFIG_DISKS);
+        return config_bad_value(p, value, expected);
+    }
+    p->config->disk[p->config->disks_used++] = disk;
+    p->vm->disks++;
+    return true;
+}
+
 enum {
     VM_KERNEL,
     VM_MEMORY,
     VM_MIN,
     VM_MAX,
+    VM_BALLOON,
 };
 
 static const struct config_key vm_keys[] = {
@@ -179,6 +223,7 @@ static const struct config_key vm_keys[] = {
     [VM_MEMORY] = {"memory", set_memory},
     [VM_MIN] = {"min", set_min},
     [VM_MAX] = {"max", set_max},
+    [VM_BALLOON] = {"balloon", set_balloon},
     {"initrd", set_initrd},
     {"cmdline", set_cmdline},
     {"vcpus", set_vcpus},
@@ -188,6 +233,7 @@ static const struct config_key vm_keys[] = {
     {"tmem", set_tmem},
     {"on-triple-fault", set_on_triple_fault},
     {"module", set_module},
+    {"disk", set_disk},
 };
 
 _Static_assert(ARRAY_SIZE(host_keys) <= CONFIG_KEYS_MAX && ARRAY_SIZE(vm_keys) <= CONFIG_KEYS_MAX,
@@ -226,22 +272,12 @@ static void end_section(struct config_parser *p)
     }
     if (vm->memory != 0) {
         check_at_most(p, VM_MIN, vm->min, "its memory", vm->memory);
+        check_at_most(p, VM_BALLOON, vm->balloon.bytes, "what its memory has more than its min",
+                      vm->memory - MIN(vm->memory, vm->min));
     }
     if (vm->max != 0) {
         check_at_most(p, VM_MIN, vm->min, "its max", vm->max);
     }
-}
-
-static bool name_valid(const char *name)
-{
-    size_t length = strlen(name);
-
-    for (const char *c = name; *c != '\0'; c++) {
-        if (!isalnum((unsigned char)*c) && strchr("-_.", *c) == NULL) {
-            return false;
-        }
-    }
-    return length != 0 && length < CONFIG_NAME_MAX;
 }
 
 static const struct vm_config *find_vm(const struct config *config, const char *name)
@@ -260,7 +296,7 @@ static bool check_new_vm(struct config_parser *p, const char *name)
     const struct vm_config *other = find_vm(p->config, name);
     char expected[64];
 
-    if (!name_valid(name)) {
+    if (!config_name_is_valid(name)) {
         return config_error(p, p->line, "VM name", "1 to 31 letters, digits, '-', '_', '.'", name);
     }
     if (other != NULL) {
@@ -280,8 +316,12 @@ static void begin_vm(struct config_parser *p, const char *name)
     bool counts = check_new_vm(p, name);
 
     p->vm = counts ? &p->config->vm[p->config->vm_count++] : &p->uncounted;
-    *p->vm = (struct vm_config){
-        .line = p->line, .cmdline = "", .vcpus = 1, .shares = 100, .autostart = true};
+    *p->vm = (struct vm_config){.line = p->line,
+                                .cmdline = "",
+                                .vcpus = 1,
+                                .shares = 100,
+                                .first_disk = p->config->disks_used,
+                                .autostart = true};
     snprintf(p->vm->name, sizeof(p->vm->name), "%s", name);
     p->section = SECTION_VM;
 }
@@ -320,23 +360,49 @@ static void begin_section(struct config_parser *p, const char *name)
 
 /* ---- keys ---- */
 
+/* 0: one key.  Else so many, NAME0 and so on, and set() sees to it that each comes once. */
+static unsigned numbers_of(const struct config_key *key)
+{
+    return key->set == set_disk ? CONFIG_DISKS_MAX : 0;
+}
+
 static void unknown_key(struct config_parser *p, const struct config_key *keys, size_t count)
 {
-    char expected[160], what[80];
+    char expected[240], what[80];
     size_t used = 0;
 
     for (size_t i = 0; i < count; i++) {
-        used += (size_t)snprintf(expected + used, sizeof(expected) - used, "%s%s",
-                                 i == 0 ? "one of " : ", ", keys[i].name);
+        used += (size_t)snprintf(expected + used, sizeof(expected) - used, "%s%s%s",
+                                 i == 0 ? "one of " : ", ", keys[i].name,
+                                 numbers_of(&keys[i]) != 0 ? "N" : "");
+        used = MIN(used, sizeof(expected) - 1);
     }
     snprintf(what, sizeof(what), "unknown key '%.50s'", p->key);
     config_error(p, p->line, what, expected, NULL);
 }
 
+/* Is it that key's name?  Then p->number is its number. */
+static bool is_key(struct config_parser *p, const struct config_key *key)
+{
+    size_t length = strlen(key->name);
+    const char *digits = p->key + length;
+
+    if (numbers_of(key) == 0) {
+        return strcmp(key->name, p->key) == 0;
+    }
+    if (strncmp(key->name, p->key, length) != 0 || !isdigit((unsigned char)digits[0]) ||
+        (digits[0] == '0' && digits[1] != '\0') || strlen(digits) > 3 ||
+        digits[strspn(digits, "0123456789")] != '\0') {
+        return false;
+    }
+    p->number = (unsigned)atoi(digits);
+    return p->number < numbers_of(key);
+}
+
 /* May it stand in a section several times? */
 static bool repeats(const struct config_key *key)
 {
-    return key->set == set_module;
+    return key->set == set_module || numbers_of(key) != 0;
 }
 
 static void set_key(struct config_parser *p, const struct config_key *keys, size_t count,
@@ -345,7 +411,7 @@ static void set_key(struct config_parser *p, const struct config_key *keys, size
     char expected[64];
 
     for (size_t i = 0; i < count; i++) {
-        if (strcmp(keys[i].name, p->key) != 0) {
+        if (!is_key(p, &keys[i])) {
             continue;
         }
         if (p->key_line[i] != 0 && !repeats(&keys[i])) {

@@ -20,7 +20,9 @@
 #define CONFIG_CMDLINE_MAX 4096 /* with the NUL; each kernel says how many of them it takes */
 #define CONFIG_TEXTS       (256u << 10) /* bytes that command lines and modules of all VMs may take */
 #define CONFIG_STORE_MAX   64
-#define CONFIG_ERROR_MAX   320
+#define CONFIG_DISKS_MAX   16  /* of a VM: disk0 .. disk15 */
+#define CONFIG_DISKS       256 /* of all of them */
+#define CONFIG_ERROR_MAX   416
 #define CONFIG_SHARES_MAX  10000u
 #define CONFIG_MODULES_MAX 8 /* of a VM */
 
@@ -28,6 +30,27 @@
 struct config_module {
     const char *path;
     const char *words; /* never NULL */
+};
+
+/* How much of its memory a VM's balloon takes. */
+enum balloon_mode {
+    BALLOON_AUTO, /* as hv/vm/balloon_target.h says */
+    BALLOON_OFF,  /* it has no balloon */
+    BALLOON_SIZE, /* so much */
+};
+
+struct balloon_setting {
+    enum balloon_mode mode;
+    uint64_t bytes; /* BALLOON_SIZE */
+};
+
+/* diskN = DEVICE[,ro][,share] */
+struct disk_config {
+    char device[CONFIG_STORE_MAX]; /* as in `store`, and neither auto nor none */
+    unsigned line;
+    uint8_t number; /* N */
+    bool read_only; /* with `share`, too */
+    bool share;     /* other VMs may have it as well */
 };
 
 struct vm_config {
@@ -38,13 +61,15 @@ struct vm_config {
     const char *cmdline;          /* never NULL */
     struct config_module module[CONFIG_MODULES_MAX];
     uint32_t modules;
-    uint64_t memory; /* bytes; this and all other sizes: whole pages of 4 KiB */
-    uint64_t min;    /* bytes, never reclaimed below */
-    uint64_t max;    /* bytes resident at most; 0: no limit */
-    uint64_t tmem;   /* bytes that persistent tmem pools may hold; 0: no tmem */
+    uint64_t memory;                /* bytes; this and all other sizes: whole pages of 4 KiB */
+    uint64_t min;                   /* bytes, never reclaimed below */
+    uint64_t max;                   /* bytes resident at most; 0: no limit */
+    uint64_t tmem;                  /* bytes that persistent tmem pools may hold; 0: no tmem */
+    struct balloon_setting balloon; /* bytes: at most what memory has more than min */
     uint32_t vcpus;
     uint32_t shares;
-    uint32_t cpu_shares; /* of CPUs; 0: the same as shares */
+    uint32_t cpu_shares;        /* of CPUs; 0: the same as shares */
+    uint32_t disks, first_disk; /* so many, from there in config.disk */
     bool autostart;
     bool triple_fault_fails; /* on-triple-fault = fail */
 };
@@ -62,6 +87,8 @@ struct config {
     struct vm_config vm[CONFIG_VMS_MAX];
     char texts[CONFIG_TEXTS]; /* one behind the other, each with its NUL */
     uint32_t texts_used;
+    struct disk_config disk[CONFIG_DISKS]; /* of one VM after the other */
+    uint32_t disks_used;
 };
 
 struct config_source {
@@ -80,7 +107,12 @@ struct config_source {
  * that *config says holds.
  */
 unsigned config_parse(const struct config_source *source, struct config *config);
+/* Do the two names stand for the same blocks?  As far as names tell: a partition that is named by
+ * its PARTUUID is on a disk that is not known here. */
+bool config_disks_overlap(const char *a, const char *b);
 /* "64M", "1G", "4096", "0x1000": bytes; false: not a size, or more than 64 bits hold. */
 bool config_parse_size(const char *text, uint64_t *bytes);
+/* "auto", "off", or a size of whole pages; false: neither, and *setting is as it was. */
+bool config_parse_balloon(const char *text, struct balloon_setting *setting);
 
 #endif

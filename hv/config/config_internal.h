@@ -20,6 +20,7 @@ struct config_parser {
     unsigned errors;
     unsigned line; /* the one that is being read */
     const char *key;
+    unsigned number; /* of the key, if its kind has numbers */
     enum config_section section;
     unsigned section_line;
     unsigned host_line;   /* of [host]; 0: not seen */
@@ -56,5 +57,9 @@ bool config_value_file(struct config_parser *p, const char *value, char out[CONF
 /* Keeps the text in config->texts; *kept is where it lies. */
 bool config_value_text(struct config_parser *p, const char *value, const char **kept);
 bool config_value_store(struct config_parser *p, const char *value, char out[CONFIG_STORE_MAX]);
+/* Of a VM: letters, digits, '-', '_' and '.'. */
+bool config_name_is_valid(const char *name);
+/* DEVICE[,ro][,share] */
+bool config_value_disk(struct config_parser *p, const char *value, struct disk_config *out);
 
 #endif

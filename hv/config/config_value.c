@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/bits.h"
 #include "hv/config/config_internal.h"
@@ -14,7 +15,7 @@ bool config_error(struct config_parser *p, unsigned line, const char *what, cons
                   const char *got)
 {
     char error[CONFIG_ERROR_MAX];
-    int used = snprintf(error, sizeof(error), "%.60s:%u: %.60s: expected %.130s", p->source->name,
+    int used = snprintf(error, sizeof(error), "%.60s:%u: %.60s: expected %.180s", p->source->name,
                         line, what, expected);
 
     if (got != NULL) {
@@ -88,6 +89,19 @@ bool config_parse_size(const char *text, uint64_t *bytes)
         return false;
     }
     *bytes = value << shift;
+    return true;
+}
+
+bool config_parse_balloon(const char *text, struct balloon_setting *setting)
+{
+    uint64_t bytes = 0;
+    bool is_auto = strcmp(text, "auto") == 0, is_off = strcmp(text, "off") == 0;
+
+    if (!is_auto && !is_off && (!config_parse_size(text, &bytes) || bytes % PAGE_SIZE != 0)) {
+        return false;
+    }
+    setting->mode = is_auto ? BALLOON_AUTO : is_off ? BALLOON_OFF : BALLOON_SIZE;
+    setting->bytes = bytes;
     return true;
 }
 
@@ -240,4 +254,72 @@ bool config_value_store(struct config_parser *p, const char *value, char out[CON
     }
     strcpy(out, value);
     return true;
+}
+
+/* ---- disks ---- */
+
+static bool is_device(const char *value)
+{
+    return is_disk_name(value) || is_partuuid(value);
+}
+
+bool config_value_disk(struct config_parser *p, const char *value, struct disk_config *out)
+{
+    static const char expected[] =
+        "nvme0, nvme0p2, vd0, ata0 or PARTUUID=..., and ,ro or ,share behind it";
+    const char *comma = strchr(value, ',');
+    size_t length = comma != NULL ? (size_t)(comma - value) : strlen(value);
+
+    if (length >= CONFIG_STORE_MAX) {
+        return config_bad_value(p, value, expected);
+    }
+    memcpy(out->device, value, length);
+    out->device[length] = '\0';
+    while (comma != NULL) {
+        const char *word = comma + 1;
+
+        comma = strchr(word, ',');
+        length = comma != NULL ? (size_t)(comma - word) : strlen(word);
+        if (length == 2 && strncmp(word, "ro", 2) == 0) {
+            out->read_only = true;
+        } else if (length == 5 && strncmp(word, "share", 5) == 0) {
+            out->read_only = out->share = true;
+        } else {
+            return config_bad_value(p, value, expected);
+        }
+    }
+    return is_device(out->device) || config_bad_value(p, value, expected);
+}
+
+/* Length of the name of the whole disk: nvme0p2 is on nvme0. */
+static size_t disk_length(const char *name)
+{
+    size_t length = strcspn(name, "0123456789");
+
+    return length + strspn(name + length, "0123456789");
+}
+
+bool config_disks_overlap(const char *a, const char *b)
+{
+    size_t length = disk_length(a);
+
+    if (is_partuuid(a) || is_partuuid(b)) {
+        return strcasecmp(a, b) == 0;
+    }
+    if (length != disk_length(b) || strncmp(a, b, length) != 0) {
+        return false;
+    }
+    return a[length] == '\0' || b[length] == '\0' || strcmp(a, b) == 0;
+}
+
+bool config_name_is_valid(const char *name)
+{
+    size_t length = strlen(name);
+
+    for (const char *c = name; *c != '\0'; c++) {
+        if (!isalnum((unsigned char)*c) && strchr("-_.", *c) == NULL) {
+            return false;
+        }
+    }
+    return length != 0 && length < CONFIG_NAME_MAX;
 }

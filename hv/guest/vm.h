@@ -12,6 +12,7 @@
 #include "hv/timer.h"
 #include "mm/tmem/tmem.h"
 
+#define VM_DISKS_MAX 16
 #define VM_VCPUS_MAX CONFIG_VCPUS_MAX
 
 enum vm_state {
@@ -30,10 +31,18 @@ enum vm_outcome {
     VM_OUTCOME_RESET,   /* the guest asked for a reset: started again */
 };
 
-struct vcmos;      /* hv/vdev/legacy/vcmos.h */
-struct vm_config;  /* hv/config/config.h */
-struct lines;      /* hv/vdev/irq/lines.h */
-struct vm_devices; /* hv/vdev/devices.h */
+struct block_device; /* base/block.h */
+struct vcmos;        /* hv/vdev/legacy/vcmos.h */
+struct vm_config;    /* hv/config/config.h */
+struct lines;        /* hv/vdev/irq/lines.h */
+struct vm_devices;   /* hv/vdev/devices.h */
+
+/* A disk that the VM has claimed, from its start to its end: hv/vm/disk.c. */
+struct vm_disk {
+    struct block_device *device;
+    unsigned number; /* diskN */
+    bool read_only, share;
+};
 
 /*
  * One run of a VM, from its start until it is started again: zeroed as a whole when it begins
@@ -44,6 +53,8 @@ struct vm_run {
     struct tmem *_Atomic tmem; /* NULL: none */
     unsigned vcpu_count;
     struct vcpu *vcpu[VM_VCPUS_MAX];
+    struct vm_disk disk[VM_DISKS_MAX];
+    unsigned disk_count;
     struct vm_devices *devices;
     struct lines *lines; /* theirs */
     uint64_t start_ns, end_ns;
@@ -89,6 +100,7 @@ struct vm {
     uint32_t cpu_shares;              /* ... and of CPUs; 0: the same */
     struct fair_group share;          /* of CPUs; hv/run/sched.c */
     uint64_t tmem_pages;              /* live setting: quota */
+    struct balloon_setting balloon;   /* live setting */
     /* Over several runs, hv/vm/end.c and hv/vm/restart.c. */
     unsigned triple_faults; /* in a row, each soon after a start */
     unsigned early_runs;    /* in a row that reset themselves at once */

@@ -43,7 +43,7 @@
 #define HIGH_START     0x100000ull
 
 #define LOAD_SEGMENTS 48
-#define LOAD_RANGES   6
+#define LOAD_RANGES   7
 
 /* GDT selectors: __BOOT_CS and __BOOT_DS of the Linux boot protocol. */
 #define SELECTOR_CODE 0x10

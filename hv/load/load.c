@@ -13,10 +13,14 @@
 #include "hv/machine.h"
 #include "hv/vdev/irq/vlapic.h"
 #include "hv/vdev/legacy/vplatform.h"
+#include "hv/vdev/pci/vpci.h"
 
 #define STEP_BYTES 0x40000ull /* looked at in one step */
 
 /* ---- layout ---- */
+
+_Static_assert(VPCI_ECAM_BASE >= GUEST_LOW_LIMIT && VPCI_WINDOW_END <= GUEST_HIGH_BASE,
+               "what PCI has is in the hole");
 
 unsigned guest_layout(uint64_t memory_bytes, struct guest_memslot memslot[GUEST_LAYOUT_MEMSLOTS])
 {
@@ -42,6 +46,7 @@ unsigned load_memory_map(const struct guest_load *load, struct load_range range[
     range[n++] = (struct load_range){ACPI_TABLES_BASE, ACPI_TABLES_BYTES, RANGE_ACPI};
     range[n++] = (struct load_range){acpi_end, HIGH_START - acpi_end, RANGE_RESERVED};
     range[n++] = (struct load_range){HIGH_START, load->low_bytes - HIGH_START, RANGE_RAM};
+    range[n++] = (struct load_range){VPCI_ECAM_BASE, VPCI_ECAM_BYTES, RANGE_RESERVED};
     if (load->high_bytes != 0) {
         range[n++] = (struct load_range){GUEST_HIGH_BASE, load->high_bytes, RANGE_RAM};
     }

@@ -10,6 +10,7 @@
  *
  * Guest-physical memory (guest_layout):
  *   0 .. low           RAM, one memslot; low = min(memory, 3 GiB)
+ *   3 GiB .. 4 GiB     devices: PCI (hv/vdev/pci/vpci.h), APICs
  *   4 GiB .. 4 GiB+x   RAM, second memslot: what is left
  * 0xA0000-0xFFFFF is RAM as well, but E820 calls it reserved, and ACPI data at
  * ACPI_TABLES_BASE: the memslots add up to the configured memory exactly.

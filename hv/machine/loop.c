@@ -17,6 +17,7 @@
 #define DRAIN_NS 500000ull    /* the serial port takes 16 bytes in 1.4 ms */
 #define BUSY_NS  1000000ull   /* look at a disk that has requests, should an interrupt get lost */
 #define TICK_NS  100000000ull /* and at everything else */
+#define SHARE_NS 20000ull     /* all idle CPUs together look no more often than this */
 
 #define WORK_PAGER   BIT(0)
 #define WORK_VMS     BIT(1)
@@ -118,10 +119,14 @@ void loop_arm_timer(uint64_t limit_ns)
     }
 }
 
-/* The time at which an idle CPU looks again, whatever interrupts come. */
+/*
+ * The time at which an idle CPU looks again, whatever interrupts come.  What it looks for is the
+ * machine's and not its own, so the more CPUs there are, the less often each one looks: the timers
+ * of 64 CPUs, each for the same half millisecond, left QEMU no time for anything else.
+ */
 static uint64_t idle_limit(void)
 {
-    uint64_t now = arch_clock_ns();
+    uint64_t now = arch_clock_ns(), soonest = now + arch_cpu_count() * SHARE_NS;
     uint64_t limit = MIN(now + TICK_NS, pager_deadline());
 
     if (block_busy()) {
@@ -130,7 +135,7 @@ static uint64_t idle_limit(void)
     if (console_drain()) {
         limit = MIN(limit, now + DRAIN_NS);
     }
-    return limit;
+    return MAX(limit, soonest);
 }
 
 static void idle(void)

@@ -15,10 +15,11 @@
 #define LOW_MEMORY_PAGES 256 /* the first MiB: firmware's and the trampoline's */
 
 /* The heap: kernels that are being loaded; of each VM its devices and what of its output is kept;
- * of each vCPU what is not in frames. */
+ * of each vCPU what is not in frames; of each disk its device, with 8 queues. */
 #define HEAP_PAGES         128u
-#define HEAP_PAGES_OF_VM   12u
+#define HEAP_PAGES_OF_VM   16u
 #define HEAP_PAGES_OF_VCPU 3u
+#define HEAP_PAGES_OF_DISK 4u
 
 static uint64_t footprint_pages; /* frame database, image, tables: all but guest files */
 static uint64_t files_pages;
@@ -66,7 +67,8 @@ static bool usable_part(const struct handover_range *r, uint64_t *first, uint64_
 
 static uint64_t heap_pages(const struct config *config)
 {
-    uint64_t pages = HEAP_PAGES + (uint64_t)config->vm_count * HEAP_PAGES_OF_VM;
+    uint64_t pages = HEAP_PAGES + (uint64_t)config->vm_count * HEAP_PAGES_OF_VM +
+                     (uint64_t)config->disks_used * HEAP_PAGES_OF_DISK;
 
     for (uint32_t i = 0; i < config->vm_count; i++) {
         pages += (uint64_t)config->vm[i].vcpus * HEAP_PAGES_OF_VCPU;

@@ -140,15 +140,29 @@ static const char *size_text(uint64_t pages, char text[24])
     return text;
 }
 
+static const char *balloon_text(const struct vm *vm, char text[24])
+{
+    switch (vm->balloon.mode) {
+    case BALLOON_AUTO:
+        return "auto";
+    case BALLOON_SIZE:
+        return size_text(vm->balloon.bytes / PAGE_SIZE, text);
+    case BALLOON_OFF:
+        break;
+    }
+    return "off";
+}
+
 void command_print_settings(const struct vm *vm)
 {
-    char min[24], max[24], tmem[24];
+    char min[24], max[24], tmem[24], balloon[24];
 
-    console_printf("%s: min %s, max %s, shares %u, cpu-shares %u%s, tmem %s\n", vm->name,
-                   size_text(vm->min_pages, min),
+    console_printf("%s: min %s, max %s, shares %u, cpu-shares %u%s, tmem %s, balloon %s\n",
+                   vm->name, size_text(vm->min_pages, min),
                    vm->max_pages == 0 ? "none" : size_text(vm->max_pages, max),
                    (unsigned)vm->shares, (unsigned)vm_cpu_shares(vm),
-                   vm->cpu_shares == 0 ? " (as shares)" : "", size_text(vm->tmem_pages, tmem));
+                   vm->cpu_shares == 0 ? " (as shares)" : "", size_text(vm->tmem_pages, tmem),
+                   balloon_text(vm, balloon));
 }
 
 static const char *last_end(const struct vm *vm, char text[48])

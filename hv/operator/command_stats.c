@@ -14,7 +14,13 @@ static const char vm_view[] =
     "{name}: {state}, {vcpus} vCPUs, ran {run_us:s3} s, stalled {stall_us:s3} s, {exits} exits\n"
     "  faults {faults} ({faults_zero} zero), page-ins {page_ins}, page-outs {page_outs}, "
     "clean drops {clean_drops}, refaults {refaults}, readahead {readahead} ({readahead_hits} "
-    "hits)\n";
+    "hits)\n"
+    "  discarded {discards}, balloon {balloon} of {balloon_target}, guest: free {guest_free}, "
+    "available {guest_available}, cache {guest_cache}\n";
+static const char disks_view[] =
+    "  disks: reads {blk_reads} ({blk_read_sectors} sectors), writes {blk_writes} "
+    "({blk_written_sectors} sectors), flushes {blk_flushes}, errors {blk_errors}, bounced "
+    "{blk_bounced}\n";
 
 /* ---- as text ---- */
 
@@ -38,6 +44,9 @@ static void print_vm(struct vm *vm)
 
     stats_of_vm(vm, &stats);
     figures_print(&vm_figures, &stats, vm_view);
+    if (vm->run.disk_count != 0) {
+        figures_print(&vm_figures, &stats, disks_view);
+    }
     print_exits(vm);
 }
 

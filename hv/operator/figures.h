@@ -42,8 +42,8 @@ extern const struct figures store_figures; /* of struct store_all_stats */
 extern const struct figures vm_figures;    /* of struct vm_stats */
 extern const struct figures pool_figures;  /* of struct pool_stats; not in JSON */
 
-#define FIGURES_LINE_MAX   512  /* bytes that a view may come to */
-#define FIGURES_JSON_BYTES 2048 /* that any of the three that JSON has may come to */
+#define FIGURES_LINE_MAX   512 /* bytes that a view may come to */
+#define FIGURES_JSON_BYTES 2560u
 
 /* Shows `stats`, which is the struct that the figures are of, on the console. */
 void figures_print(const struct figures *figures, const void *stats, const char *view);

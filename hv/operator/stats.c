@@ -3,6 +3,7 @@
 
 #include "hv/config/config.h"
 #include "hv/machine.h"
+#include "hv/vdev/devices.h"
 
 void stats_of_host(struct host_stats *stats)
 {
@@ -58,6 +59,12 @@ void stats_of_vm(struct vm *vm, struct vm_stats *stats)
         space_get_stats(vm->run.space, &stats->memory);
         if (vm->run.tmem != NULL) {
             tmem_get_stats(vm->run.tmem, &stats->tmem);
+        }
+        if (vm_devices_balloon(vm) != NULL) {
+            vballoon_get_stats(vm_devices_balloon(vm), &stats->balloon);
+        }
+        if (vm->run.devices != NULL) {
+            vm_devices_disk_stats(vm, &stats->disks);
         }
         stats->exits = vm_exits(vm);
         stats->stall_us = vm_stall_us(vm);

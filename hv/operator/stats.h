@@ -8,6 +8,8 @@
 #ifndef SPILLWAY_HV_OPERATOR_STATS_H
 #define SPILLWAY_HV_OPERATOR_STATS_H
 
+#include "hv/vdev/disk/vdisk.h"
+#include "hv/vdev/virtio/vballoon.h"
 #include "hv/vm/control.h"
 #include "mm/content/store.h"
 #include "mm/frame/frame_alloc.h"
@@ -28,6 +30,8 @@ struct vm_stats {
     uint64_t vcpus;
     struct space_stats memory; /* a stopped VM has all of it in `hole` */
     struct tmem_stats tmem;
+    struct vballoon_stats balloon; /* all 0 while it does not run, or has none ... */
+    struct vdisk_stats disks;      /* ... and this */
     uint64_t exits, stall_us, run_us;
     uint64_t unowned_io, unowned_mmio, unowned_msr;
 };

@@ -8,6 +8,9 @@
 #include "hv/guest/vm.h"
 #include "hv/loop.h"
 #include "hv/vdev/testdev.h"
+#include "hv/vdev/virtio/vballoon.h"
+#include "hv/vdev/virtio/vblk.h"
+#include "hv/vdev/virtio/vrng.h"
 
 /* ---- what connects them ---- */
 
@@ -48,6 +51,44 @@ static void settle_timers(void *owner)
 
 /* ---- life ---- */
 
+/* Takes a device that has been made, if it has been. */
+static bool add_virtio(struct vm_devices *devices, struct virtio_device *device)
+{
+    if (device != NULL) {
+        devices->virtio[devices->virtio_count++] = device;
+    }
+    return device != NULL;
+}
+
+static bool create_balloon(struct vm_devices *devices, const struct vm *vm)
+{
+    if (vm->balloon.mode == BALLOON_OFF) {
+        return true;
+    }
+    devices->balloon = vballoon_create(&devices->pci, VM_SLOT_BALLOON << 3);
+    return devices->balloon != NULL && add_virtio(devices, &devices->balloon->device);
+}
+
+/* Where the configuration wants them: diskN at VM_SLOT_BLOCK + N. */
+static bool create_disks(struct vm_devices *devices)
+{
+    struct vm *vm = devices->vm;
+
+    devices->first_disk = devices->virtio_count;
+    for (unsigned i = 0; i < vm->run.disk_count; i++) {
+        const struct vm_disk *disk = &vm->run.disk[i];
+        struct virtio_device *device =
+            vblk_create(vm, &devices->pci, (uint8_t)((VM_SLOT_BLOCK + disk->number) << 3),
+                        disk->device, disk->read_only);
+
+        if (device == NULL) {
+            return false;
+        }
+        devices->virtio[devices->virtio_count++] = device;
+    }
+    return true;
+}
+
 static bool init_all(struct vm_devices *devices, struct vm *vm)
 {
     bus_init(&devices->ports, devices->low_ports, VM_DEVICES_LOW_PORTS);
@@ -57,18 +98,32 @@ static bool init_all(struct vm_devices *devices, struct vm *vm)
            vtimers_init(&devices->timers, vm, &devices->lines, &devices->ports, &devices->memory) &&
            vuart_init(&devices->uart, devices, &uart_host, &devices->ports) &&
            vplatform_init(&devices->platform, &devices->ports) &&
-           vpci_init(&devices->pci, &devices->ports) && testdev_create(devices);
+           vpci_init(&devices->pci, vm, &devices->lines, &devices->ports, &devices->memory) &&
+           (!arch_has_random() ||
+            add_virtio(devices, vrng_create(&devices->pci, VM_SLOT_RNG << 3))) &&
+           create_balloon(devices, vm) && create_disks(devices) && testdev_create(devices);
+}
+
+static void destroy_virtio(struct vm_devices *devices)
+{
+    while (devices->virtio_count > 0) {
+        virtio_destroy(devices->virtio[--devices->virtio_count]);
+    }
 }
 
 bool vm_devices_create(struct vm *vm)
 {
     struct vm_devices *devices = calloc(1, sizeof(*devices));
 
-    if (devices == NULL || !init_all(devices, vm)) {
-        free(devices);
+    if (devices == NULL) {
         return false;
     }
     devices->vm = vm;
+    if (!init_all(devices, vm)) {
+        destroy_virtio(devices);
+        free(devices);
+        return false;
+    }
     vm->run.devices = devices;
     vm->run.lines = &devices->lines;
     vm_devices_reset(vm);
@@ -79,18 +134,31 @@ void vm_devices_reset(struct vm *vm)
 {
     struct vm_devices *devices = vm->run.devices;
 
+    vpci_reset(&devices->pci); /* before the lines: its functions take back what they ask for */
     lines_reset(&devices->lines);
     vuart_reset(&devices->uart);
     vplatform_reset(&devices->platform);
-    vpci_reset(&devices->pci);
     vtimers_reset(&devices->timers);
     testdev_reset(devices);
     devices->clock_base_tsc = arch_tsc();
 }
 
+bool vm_devices_stop(struct vm *vm)
+{
+    struct vm_devices *devices = vm->run.devices;
+    bool quiet = true;
+
+    for (unsigned i = 0; devices != NULL && i < devices->virtio_count; i++) {
+        virtio_stop(devices->virtio[i]);
+        quiet = virtio_is_quiet(devices->virtio[i]) && quiet;
+    }
+    return quiet;
+}
+
 void vm_devices_destroy(struct vm *vm)
 {
     if (vm->run.devices != NULL) {
+        destroy_virtio(vm->run.devices);
         vtimers_stop(&vm->run.devices->timers);
         testdev_destroy(vm->run.devices);
     }
@@ -125,7 +193,31 @@ void vm_devices_press_power_button(struct vm *vm)
     }
 }
 
+struct vballoon *vm_devices_balloon(const struct vm *vm)
+{
+    return vm->run.devices == NULL ? NULL : vm->run.devices->balloon;
+}
+
 void vm_devices_begin_run(struct vm *vm)
 {
     vtimers_begin_run(&vm->run.devices->timers);
+}
+
+void vm_devices_disk_stats(const struct vm *vm, struct vdisk_stats *sums)
+{
+    const struct vm_devices *devices = vm->run.devices;
+
+    *sums = (struct vdisk_stats){0};
+    for (unsigned i = 0; i < vm->run.disk_count; i++) {
+        struct vdisk_stats stats;
+
+        vblk_get_stats(devices->virtio[devices->first_disk + i], &stats);
+        sums->reads += stats.reads;
+        sums->writes += stats.writes;
+        sums->flushes += stats.flushes;
+        sums->read_sectors += stats.read_sectors;
+        sums->written_sectors += stats.written_sectors;
+        sums->errors += stats.errors;
+        sums->bounced += stats.bounced;
+    }
 }

@@ -4,22 +4,33 @@
  * lock.
  *
  * Life: vm_devices_create before the first vCPU runs, vm_devices_reset at each start,
- * vm_devices_destroy when all vCPUs are stopped.
+ * vm_devices_stop when all vCPUs are stopped, until it is true, then vm_devices_destroy.
  */
 #ifndef SPILLWAY_HV_VDEV_DEVICES_H
 #define SPILLWAY_HV_VDEV_DEVICES_H
 
 #include "hv/vdev/bus/bus.h"
 #include "hv/vdev/irq/lines.h"
-#include "hv/vdev/legacy/vpci.h"
 #include "hv/vdev/legacy/vplatform.h"
 #include "hv/vdev/legacy/vtimers.h"
 #include "hv/vdev/legacy/vuart.h"
+#include "hv/vdev/pci/vpci.h"
+#include "hv/vdev/virtio/virtio.h"
 
 /* Where a PC's devices are; what PCI brings lies behind. */
 #define VM_DEVICES_LOW_PORTS 0x1000u
 
+/* Virtio devices of a VM at most, and where on its PCI bus they are: device numbers. */
+#define VM_DEVICES_VIRTIO 40
+#define VM_SLOT_RNG       1
+#define VM_SLOT_CONSOLE   2
+#define VM_SLOT_BALLOON   3
+#define VM_SLOT_BLOCK     8  /* and 15 more */
+#define VM_SLOT_NET       24 /* and 7 more, of two functions each */
+
 struct testdev;
+struct vballoon;
+struct vdisk_stats;
 struct vm;
 
 struct vm_devices {
@@ -31,14 +42,21 @@ struct vm_devices {
     struct vuart uart;
     struct vplatform platform;
     struct vpci pci;
-    struct testdev *test;    /* hv/vdev/testdev.h; NULL: none */
-    uint64_t clock_base_tsc; /* host TSC at which the VM's kvmclock reads 0; set by reset */
+    struct virtio_device *virtio[VM_DEVICES_VIRTIO]; /* which are on it */
+    unsigned virtio_count;
+    unsigned first_disk;      /* from there on in `virtio`, as many as vm->run.disk_count */
+    struct vballoon *balloon; /* one of them; NULL: none */
+    struct testdev *test;     /* hv/vdev/testdev.h; NULL: none */
+    uint64_t clock_base_tsc;  /* host TSC at which the VM's kvmclock reads 0; set by reset */
 };
 
 /* Sets vm->run.devices and vm->run.lines.  False: out of memory. */
 bool vm_devices_create(struct vm *vm);
 /* Power-on state.  No vCPU of the VM runs. */
 void vm_devices_reset(struct vm *vm);
+/* No vCPU runs any more: what devices have in flight ends, and they give back the guest's pages.
+ * False: not yet, call again.  No locks held. */
+bool vm_devices_stop(struct vm *vm);
 void vm_devices_destroy(struct vm *vm);
 
 /* A character typed for the guest.  False: not taken; loop_wake_monitor() is called when that may
@@ -51,6 +69,10 @@ bool vm_devices_break(struct vm *vm);
 void vm_devices_output_ready(struct vm *vm);
 /* Asks the guest to power itself off.  No locks at or above RANK_VDEV held. */
 void vm_devices_press_power_button(struct vm *vm);
+/* NULL: it has none.  It lives until vm_devices_destroy(). */
+struct vballoon *vm_devices_balloon(const struct vm *vm);
+/* The sums of all its disks since its start.  It has devices.  No locks held. */
+void vm_devices_disk_stats(const struct vm *vm, struct vdisk_stats *sums);
 /* A vCPU begins to run: what its devices' timer has left to it is done.  No locks held. */
 void vm_devices_begin_run(struct vm *vm);
 

@@ -50,7 +50,7 @@ bool vm_kill(struct vm *vm, struct vm_answer *answer);
 bool vm_nmi(struct vm *vm, struct vm_answer *answer);
 /* A BREAK on its serial line. */
 bool vm_break(struct vm *vm, struct vm_answer *answer);
-/* "min=16M", "max=...", "shares=...", "cpu-shares=...", "tmem=...": live. */
+/* "min=16M", "max=...", "shares=...", "cpu-shares=...", "tmem=...", "balloon=...": live. */
 bool vm_set(struct vm *vm, const char *key, const char *value, struct vm_answer *answer);
 
 /* Takes the list's lock itself.  One bounded step for every VM that is changing.  Main loop, any

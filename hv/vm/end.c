@@ -246,6 +246,9 @@ bool vm_poll_ending(struct vm *vm)
         if (!vm_vcpus_stopped(vm)) {
             return false; /* the last one wakes us */
         }
+        if (!vm_devices_stop(vm)) {
+            return true; /* I/O of its devices is in flight */
+        }
         release_parts(vm);
     }
     if ((vm->run.tmem != NULL && !tmem_drain(vm->run.tmem)) ||

@@ -31,6 +31,17 @@ bool vm_poll_loading(struct vm *vm);
 /* Its kernel is in place, or is not wanted any more: another VM's may follow. */
 void vm_end_load(struct vm *vm);
 
+/*
+ * hv/vm/disk.c: the disks of its configuration, for a run: they are there, they are not the
+ * store's, and nobody who is up has any block of them, unless both say that they share it.  False:
+ * the answer says which one is not, and what was expected.
+ */
+struct vm_disks {
+    struct vm_disk disk[VM_DISKS_MAX];
+    unsigned count;
+};
+bool vm_find_disks(const struct vm *vm, struct vm_disks *disks, struct vm_answer *answer);
+
 /* hv/vm/end.c: the end begins: vCPUs are asked to stop.  vm->lock held, or the VM has not run. */
 void vm_set_ending(struct vm *vm, enum vm_outcome outcome, uint32_t code);
 /* As vm_set_ending() for a VM that has not ended; then, if asked, it starts again.  Takes vm->lock;
@@ -55,6 +66,10 @@ void vm_poll_restart(struct vm *vm);
  * ends a VM if that is because the promises cannot be kept any more. */
 void vm_watch_init(void);
 void vm_watch(void);
+
+/* hv/vm/balloon.c: once a second: asks VMs for as much of their memory as they shall give up now.
+ */
+void vm_balloons_poll(void);
 
 /* hv/vm/stop.c: RUNNING or PAUSED, and asked to stop: cuts its power when its time is over. */
 void vm_poll_stop(struct vm *vm);

@@ -50,6 +50,7 @@ struct admission_terms vm_terms(const struct vm *vm)
         .max = vm->max_pages,
         .tmem = vm->tmem_pages,
         .vcpus = vm->config->vcpus,
+        .disks = vm->config->disks,
     };
 }
 

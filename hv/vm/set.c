@@ -5,6 +5,7 @@
 #include "base/bits.h"
 #include "hv/config/config.h"
 #include "hv/run/sched.h"
+#include "hv/vm/balloon_target.h"
 #include "hv/vm/control.h"
 #include "hv/vm/internal.h"
 #include "hv/vm/tmem.h"
@@ -120,6 +121,23 @@ static bool set_tmem(struct vm *vm, const char *value, struct vm_answer *answer)
     return vm_tmem_set(vm, pages, answer);
 }
 
+/* In force within a second; hv/vm/balloon.c. */
+static bool set_balloon(struct vm *vm, const char *value, struct vm_answer *answer)
+{
+    uint64_t most = balloon_most(vm->memory_pages, vm->min_pages);
+    struct balloon_setting setting;
+
+    if (!config_parse_balloon(value, &setting) || setting.bytes / PAGE_SIZE > most) {
+        return vm_refuse(
+            answer,
+            "balloon = %s: expected auto, off, or a size such as 64M, at most what its "
+            "memory has more than its min, %lu KiB",
+            value, (unsigned long)(most * (PAGE_SIZE / 1024)));
+    }
+    vm->balloon = setting;
+    return true;
+}
+
 bool vm_set(struct vm *vm, const char *key, const char *value, struct vm_answer *answer)
 {
     static const struct {
@@ -128,7 +146,7 @@ bool vm_set(struct vm *vm, const char *key, const char *value, struct vm_answer 
     } settings[] = {
         {"min", set_min},       {"max", set_max},
         {"shares", set_shares}, {"cpu-shares", set_cpu_shares},
-        {"tmem", set_tmem},
+        {"tmem", set_tmem},     {"balloon", set_balloon},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
@@ -136,6 +154,6 @@ bool vm_set(struct vm *vm, const char *key, const char *value, struct vm_answer 
             return settings[i].set(vm, value, answer);
         }
     }
-    return vm_refuse(answer, "unknown key '%s': expected min, max, shares, cpu-shares or tmem",
-                     key);
+    return vm_refuse(
+        answer, "unknown key '%s': expected min, max, shares, cpu-shares, tmem or balloon", key);
 }

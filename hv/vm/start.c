@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/block.h"
 #include "base/log.h"
 #include "hv/arch.h"
 #include "hv/config/config.h"
@@ -25,13 +26,14 @@ static unsigned loads; /* kernels that are being loaded; under the list's lock *
 
 static bool create_space(struct vm *vm)
 {
+    struct admission_terms terms = vm_terms(vm);
     struct space_config config = {
         .name = vm->name,
         .format = machine_backend()->format,
         .store = machine_store(),
         .min_pages = vm->min_pages,
         .max_pages = vm->max_pages,
-        .working_pages = vm->config->vcpus * ADMISSION_WORKING,
+        .working_pages = admission_working(&terms),
         .shares = vm->shares,
     };
     struct guest_memslot memslot[GUEST_LAYOUT_MEMSLOTS];
@@ -152,15 +154,32 @@ static void begin_run(struct vm *vm)
     list_init(&vm->run.load_waiter.link);
 }
 
+static void take_disks(struct vm *vm, const struct vm_disks *disks)
+{
+    memcpy(vm->run.disk, disks->disk, sizeof(disks->disk));
+    vm->run.disk_count = disks->count;
+    for (unsigned i = 0; i < disks->count; i++) {
+        const struct vm_disk *disk = &disks->disk[i];
+
+        vm_log(vm, LOG_INFO, "vm %s: disk%u is %s, %lu MiB%s", vm->name, disk->number,
+               disk->device->name, (unsigned long)(disk->device->blocks / 256),
+               disk->share       ? ", read-only, shared"
+               : disk->read_only ? ", read-only"
+                                 : "");
+    }
+}
+
 static bool begin_start(struct vm *vm, struct vm_answer *answer)
 {
     struct admission_terms terms = vm_terms(vm);
+    struct vm_disks disks;
 
-    if (!vm_promise(vm, &terms, answer)) {
+    if (!vm_find_disks(vm, &disks, answer) || !vm_promise(vm, &terms, answer)) {
         vm_log(vm, LOG_ERROR, "vm %s: not started: %s", vm->name, answer->text);
         return false;
     }
     begin_run(vm);
+    take_disks(vm, &disks);
     vm->state = VM_LOADING;
     if (gather_parts(vm) && !make_parts(vm, answer)) {
         return false;

@@ -88,6 +88,7 @@ void vm_init_all(void)
         vm->shares = vm->config->shares;
         vm->cpu_shares = vm->config->cpu_shares;
         vm->tmem_pages = vm->config->tmem / PAGE_SIZE;
+        vm->balloon = vm->config->balloon;
         vm->tsc_khz = arch_tsc_khz();
     }
     vm_watch_init();

@@ -97,6 +97,7 @@ void vm_watch(void)
     if (!atomic_exchange(&due, false)) {
         return;
     }
+    vm_balloons_poll();
     for (unsigned i = 0; i < vm_count(); i++) {
         struct vm *vm = vm_at(i);
 

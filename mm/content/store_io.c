@@ -34,6 +34,7 @@ void store_io_init_request(struct store_io *io, const struct store_io_owner *own
 {
     list_init(&io->link);
     list_init(&io->request.link);
+    io->request.sector = io->request.offset = io->request.cut = 0; /* whole pages */
     io->owner = owner;
 }
 

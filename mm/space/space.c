@@ -341,6 +341,7 @@ static void fill_stats(const struct space *space, struct space_stats *stats)
         .refaults = space->refaults,
         .readahead = space->readahead,
         .readahead_hits = space->readahead_hits,
+        .discards = space->discards,
         .table_pages = space->table.pages,
     };
     for (unsigned kind = 0; kind < PLACE_KINDS; kind++) {

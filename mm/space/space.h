@@ -48,6 +48,7 @@ struct space_stats {
     uint64_t shared, wss;
     uint64_t faults, faults_zero, page_ins, page_outs, clean_drops, refaults;
     uint64_t readahead, readahead_hits;
+    uint64_t discards; /* pages that became holes because the guest did not want them */
     uint64_t table_pages;
     uint64_t
         age_histogram[8]; /* resident pages by idle age, in scan periods: 0, 1, 2, 3-4, 5-8, ... */
@@ -86,6 +87,23 @@ enum mm_result space_write(struct space *space, gpa_t to, const void *from, size
  * value; *done says whether it was exchanged.  For emulated locked instructions and A/D bits. */
 enum mm_result space_cmpxchg(struct space *space, gpa_t at, size_t bytes, uint64_t *expected,
                              uint64_t desired, bool *done, struct mm_waiter *waiter);
+struct gfn_range {
+    gfn_t first;
+    uint64_t pages;
+};
+
+/*
+ * The guest does not want what is in these pages any more, wherever it is: each becomes a hole,
+ * which reads as zeroes.  Its frame is free at once, or when its I/O has ended; nothing of it is
+ * written from now on.  Large pages go in one piece.
+ *
+ * A page stays as it is if it is pinned, in no memslot, or in a large page that is discarded in
+ * part while there is no frame for a table.  Returns how many pages of the ranges are holes now.
+ * Takes the space's lock for a bounded number of pages at a time; the time grows with the pages
+ * that are not holes.  No locks at or above RANK_SPACE held.
+ */
+uint64_t space_discard(struct space *space, const struct gfn_range *ranges, unsigned count);
+
 /* Does the address belong to a memslot? */
 bool space_owns(const struct space *space, gfn_t page);
 

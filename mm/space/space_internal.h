@@ -101,6 +101,7 @@ struct space {
 
     uint64_t faults, faults_zero, page_ins, page_outs, clean_drops, refaults;
     uint64_t readahead, readahead_hits, taken_back, large_maps, large_splits;
+    uint64_t discards; /* pages */
 
     _Atomic uint64_t flush_gen; /* hv/run/tlb.c */
 };

@@ -44,12 +44,14 @@ def bare_file(name):
 
 
 class Case:
-    """One test: boot(s), then checks.  An optional one runs only when it is named."""
+    """One test: boot(s), then checks.  A long one is not in `make test`; an optional one runs only when it
+    is named."""
 
-    def __init__(self, name, function, emu="qemu", optional=False, **machine):
+    def __init__(self, name, function, emu="qemu", long=False, optional=False, **machine):
         self.name = f"{name}-{emu}"
         self.emu = emu
         self.function = function
+        self.long = long
         self.optional = optional
         self.machine = machine
 
@@ -498,9 +500,9 @@ def tmem(pool):
 
 CASES = [
     # The long ones first: nothing else is left to run beside them at the end.
-    Case("soak", soak(int(os.environ.get("SOAK_SECONDS", "180"))), cpus=2),
+    Case("soak", soak(int(os.environ.get("SOAK_SECONDS", "100"))), cpus=2),
     # With less, the first guest has done its reading before the second one wants any memory.
-    Case("overcommit", overcommit(2, "128M", "54M", "96M", seconds=600), emu="bochs",
+    Case("overcommit", overcommit(2, "128M", "54M", "96M", seconds=600), emu="bochs", long=True,
          memory="512M", store="512M"),
     # The only model here with nRIP save, decode assists and flush by ASID.
     Case("ryzen", overcommit(3, "128M", "54M", "150M", seconds=600), emu="bochs", memory="512M",
@@ -520,22 +522,22 @@ CASES = [
     Case("tmem", tmem("128M"), memory="512M", cpus=2),
     Case("tmem-stored", tmem("24M"), memory="512M", cpus=2),
     Case("boot-protocols", boot_protocols, memory="256M"),
-    Case("overcommit-2to1-nvme", two_to_one()),
+    Case("overcommit-2to1-nvme", two_to_one(), long=True),
     Case("overcommit-2to1-nvme-2cpus", two_to_one(), cpus=2),
     Case("overcommit-2to1-virtio", two_to_one(), disk="virtio"),
-    Case("overcommit-2to1-virtio-2cpus", two_to_one(), disk="virtio", cpus=2),
+    Case("overcommit-2to1-virtio-2cpus", two_to_one(), long=True, disk="virtio", cpus=2),
     Case("overcommit-2to1-ata", two_to_one(), disk="ata"),
-    Case("overcommit-2to1-ata-2cpus", two_to_one(), disk="ata", cpus=2),
-    Case("overcommit-3to1", overcommit(4, "128M", "54M", "170M")),
+    Case("overcommit-2to1-ata-2cpus", two_to_one(), long=True, disk="ata", cpus=2),
+    Case("overcommit-3to1", overcommit(4, "128M", "54M", "170M"), long=True),
     Case("overcommit-3to1-2cpus", overcommit(4, "128M", "54M", "170M"), cpus=2),
     Case("read-only", read_only(12), memory="512M"),
     Case("smp-2", overcommit(2, "128M", "50M", "128M", threads=2, vcpus=2), cpus=2),
-    Case("smp-4", overcommit(2, "128M", "50M", "128M", threads=4, vcpus=4), cpus=2),
+    Case("smp-4", overcommit(2, "128M", "50M", "128M", threads=4, vcpus=4), long=True, cpus=2),
     Case("smp-8", overcommit(2, "160M", "64M", "160M", threads=8, vcpus=8), cpus=2),
     Case("store-full", store_full),
     Case("operator", operator, cpus=2),
-    Case("console", console, emu="bochs", memory="512M"),
-    Case("wrong-configuration", wrong_configuration, emu="bochs", memory="256M"),
+    Case("console", console, emu="bochs", long=True, memory="512M"),
+    Case("wrong-configuration", wrong_configuration, emu="bochs", long=True, memory="256M"),
     Case("cpu", cpu, emu="bochs", memory="256M"),
     Case("boot-protocols", boot_protocols, emu="bochs", memory="256M"),
     Case("bad-guests", bad_guests, emu="bochs", memory="512M"),

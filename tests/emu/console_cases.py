@@ -213,11 +213,11 @@ def faked_end(boot):
 
 CASES = [
     Case("faked-end", faked_end, memory="256M"),
-    Case("faked-end", faked_end, emu="bochs", memory="256M"),
+    Case("faked-end", faked_end, emu="bochs", long=True, memory="256M"),
     Case("log-shares", log_shares, memory="256M"),
     Case("log-shares", log_shares, emu="bochs", memory="256M"),
     Case("lines-lost", lines_lost, memory="256M"),
     Case("monitor-rate", monitor_rate(5000, 2000), memory="256M"),
-    Case("monitor-rate", monitor_rate(2000, 2000), emu="bochs", memory="256M"),
-    Case("paste", paste, memory="256M", timeout=400),
+    Case("monitor-rate", monitor_rate(2000, 2000), emu="bochs", long=True, memory="256M"),
+    Case("paste", paste, long=True, memory="256M", timeout=400),
 ]

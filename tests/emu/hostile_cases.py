@@ -100,5 +100,5 @@ BARE = bare_vm("good", GOOD, "32M", tmem="32M", autostart="no")
 CASES = [
     Case("tmem-race", race(BARE, "160M", 300), memory="512M", cpus=2),
     Case("tmem-race-short", race(LINUX, "96M", 400), memory="512M", cpus=2),
-    Case("tmem-race", race(BARE, "64M", 900, sample=False), emu="bochs", memory="512M", cpus=2),
+    Case("tmem-race", race(BARE, "64M", 900, sample=False), emu="bochs", long=True, memory="512M", cpus=2),
 ]

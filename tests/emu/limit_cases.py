@@ -75,7 +75,7 @@ def many_vms(boot):
 
 
 CASES = [
-    Case("vcpus-64", all_vcpus, memory="1G", cpus=2, timeout=800),
+    Case("vcpus-64", all_vcpus, long=True, memory="1G", cpus=2, timeout=800),
     Case("many-vms", many_vms, memory="1792M", cpus=2, timeout=600),
     Case("many-vms", many_vms, emu="bochs", memory="1792M", timeout=800),
 ]

@@ -152,10 +152,10 @@ def paused(seconds):
 
 CASES = [
     Case("linux-pause", paused(PAUSE), memory="512M"),
-    Case("linux-long-pause", paused(LONG_PAUSE), optional=True, memory="512M"),
+    Case("linux-long-pause", paused(LONG_PAUSE), long=True, memory="512M"),
     Case("linux-clock", clock, memory="512M"),
     Case("linux-sleep", idle_sleep, memory="384M"),
-    Case("linux-sleep", idle_sleep, emu="bochs", memory="384M"),
+    Case("linux-sleep", idle_sleep, emu="bochs", long=True, memory="384M"),
     Case("linux-options", options(list(OPTIONS)), memory="1G"),
-    Case("linux-options", options(["nopv", "acpi=off"]), emu="bochs", memory="512M"),
+    Case("linux-options", options(["nopv", "acpi=off"]), emu="bochs", long=True, memory="512M"),
 ]

@@ -151,13 +151,13 @@ def kexec(dumped):
 
 CASES = [
     Case("kexec", kexec(150 * MIB), memory="1G", cpus=2),
-    Case("kexec", kexec(4 * MIB), emu="bochs", optional=True, memory="1G", cpus=2),
+    Case("kexec", kexec(4 * MIB), emu="bochs", long=True, memory="1G", cpus=2),
     Case("memtest", memtest, memory="256M", store="none"),
     Case("memtest", memtest, emu="bochs", memory="256M", store="none"),
     Case("hotplug", hotplug(50), memory="768M", cpus=2),
-    Case("hotplug", hotplug(2), emu="bochs", memory="768M", cpus=2),
+    Case("hotplug", hotplug(2), emu="bochs", long=True, memory="768M", cpus=2),
     Case("sizes", sizes, memory="1100M"),
     Case("initrds", initrds, memory="1G"),
     Case("reboots", reboots(12), memory="384M"),
-    Case("fifty-reboots", reboots(50), optional=True, memory="384M"),
+    Case("fifty-reboots", reboots(50), long=True, memory="384M"),
 ]

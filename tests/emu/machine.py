@@ -18,6 +18,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 TOOL = os.path.join(ROOT, "tools", "spillway")
 BUILD = os.environ.get("BUILD", os.path.join(ROOT, "build"))
 PROMPT = "spillway> "
+SOMEBODY_ELSES = r"[\w-]+\| |\[\d+\.\d+\] "  # a guest's line, or the log's
 
 
 class Failure(Exception):
@@ -112,9 +113,17 @@ class Machine:
         """Types a monitor command; what it printed before the next prompt."""
         start = len(self.text)
         self.send(line + "\r")
-        echo = self.expect(re.escape(line) + r"\n", seconds, start)
-        prompt = self.expect("^" + re.escape(PROMPT), seconds, echo.end())
-        return self.text[echo.end():prompt.start()]
+        while True:
+            echo = self.expect(re.escape(line) + r"\n", seconds, start)
+            prompt = self.expect("^" + re.escape(PROMPT), seconds, echo.end())
+            answer = self.text[echo.end():prompt.start()]
+            # A line of somebody else's that came before the return key breaks the prompt: it is shown once more.
+            if re.match(SOMEBODY_ELSES, answer):
+                self.wait(0.3)
+                if self.text.startswith(line, prompt.end()):
+                    start = prompt.end()
+                    continue
+            return answer
 
     def stats(self):
         """stats json as a dictionary, the sum rules checked."""

@@ -16,7 +16,7 @@ def check(machine, command, expected):
         raise Failure(f"'{command}' is answered with '{answer}', expected '{expected}'")
 
 
-SETTINGS = "a: min 0 MiB, max none, shares 100, cpu-shares 100 (as shares), tmem 0 MiB\n"
+SETTINGS = "a: min 0 MiB, max none, shares 100, cpu-shares 100 (as shares), tmem 0 MiB, balloon auto\n"
 WRONG = (
     ("min=1Q", "min = 1Q: expected a size such as 16M, at most the VM's memory, 32768 KiB"),
     ("min=33M", "min = 33M: expected a size such as 16M, at most the VM's memory, 32768 KiB"),
@@ -26,7 +26,7 @@ WRONG = (
     ("shares=1K", "shares = 1K: expected a number, 1 to 10000"),
     ("cpu-shares=-1", "cpu-shares = -1: expected a number, 1 to 10000, or 0: as shares"),
     ("tmem=lots", "tmem = lots: expected a size such as 64M"),
-    ("color=blue", "unknown key 'color': expected min, max, shares, cpu-shares or tmem"),
+    ("color=blue", "unknown key 'color': expected min, max, shares, cpu-shares, tmem or balloon"),
 )
 
 
@@ -37,13 +37,13 @@ def check_settings(machine):
     check(machine, "set a min", "'min': expected KEY=VALUE, such as min=16M\n")
     check(machine, "set a shares=200", SETTINGS.replace("shares 100", "shares 200").replace(
         "cpu-shares 100", "cpu-shares 200"))
-    check(machine, "set a cpu-shares=50", "a: min 0 MiB, max none, shares 200, cpu-shares 50, tmem 0 MiB\n")
-    check(machine, "set a max=8M", "a: min 0 MiB, max 8 MiB, shares 200, cpu-shares 50, tmem 0 MiB\n")
+    check(machine, "set a cpu-shares=50", "a: min 0 MiB, max none, shares 200, cpu-shares 50, tmem 0 MiB, balloon auto\n")
+    check(machine, "set a max=8M", "a: min 0 MiB, max 8 MiB, shares 200, cpu-shares 50, tmem 0 MiB, balloon auto\n")
     check(machine, "set a min=9M",
           "a is unchanged: min would be 9216 KiB, expected at most max, 8192 KiB\n")
     check(machine, "set a min=4100K",
-          "a: min 4100 KiB, max 8 MiB, shares 200, cpu-shares 50, tmem 0 MiB\n")
-    check(machine, "set a max=0", "a: min 4100 KiB, max none, shares 200, cpu-shares 50, tmem 0 MiB\n")
+          "a: min 4100 KiB, max 8 MiB, shares 200, cpu-shares 50, tmem 0 MiB, balloon auto\n")
+    check(machine, "set a max=0", "a: min 4100 KiB, max none, shares 200, cpu-shares 50, tmem 0 MiB, balloon auto\n")
 
 
 def check_show(machine, state):
@@ -84,7 +84,7 @@ def check_settings_running(machine):
     answer = machine.command("set a min=32M max=32M")
     if answer != "expected set NAME KEY=VALUE\n":
         raise Failure(answer)
-    check(machine, "set a min=5M", "a: min 5 MiB, max none, shares 200, cpu-shares 50, tmem 0 MiB\n")
+    check(machine, "set a min=5M", "a: min 5 MiB, max none, shares 200, cpu-shares 50, tmem 0 MiB, balloon auto\n")
     check(machine, "set a max=8M", "a is unchanged: needs 32 MiB at the worst, expected at most 8 MiB: pool 8 + "
           "store 0 - promised 0 MiB\n")
 

@@ -52,8 +52,8 @@ def min_fits(pool, seconds, checked="54M"):
 CASES = [
     Case("min-fits-2to1", min_fits(111, 500)),
     Case("min-fits-3to1", min_fits(75, 500)),
-    Case("min-fits-2to1", min_fits(111, 900), emu="bochs", optional=True, memory="512M",
+    Case("min-fits-2to1", min_fits(111, 900), emu="bochs", long=True, memory="512M",
          store="512M"),
-    Case("min-fits-3to1", min_fits(75, 900, "24M"), emu="bochs", memory="512M",
+    Case("min-fits-3to1", min_fits(75, 900, "24M"), emu="bochs", long=True, memory="512M",
          store="512M"),
 ]

@@ -96,5 +96,5 @@ CASES = [
     Case("pv-linux", linux, memory="512M"),
     Case("pv-ticks", ticks, memory="512M"),
     Case("pv-paging", paging("64M", "128M", "64M", 12, 20, 0.45), memory="512M"),
-    Case("pv-linux", linux, emu="bochs", memory="512M"),
+    Case("pv-linux", linux, emu="bochs", long=True, memory="512M"),
 ]

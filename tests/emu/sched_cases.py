@@ -238,15 +238,15 @@ def wide(vms, vcpus, most):
 
 CASES = [
     Case("newcomer", newcomer(25, 45, 100000), memory="512M"),
-    Case("newcomer", newcomer(8, 50, 1000), emu="bochs", memory="512M"),
-    Case("shares-1cpu", by_vm(1), memory="768M"),
+    Case("newcomer", newcomer(8, 50, 1000), emu="bochs", long=True, memory="512M"),
+    Case("shares-1cpu", by_vm(1), long=True, memory="768M"),
     Case("shares-2cpus", by_vm(2), memory="768M", cpus=2),
     Case("timer-spin-1", timers("s", 1, COLD_QEMU), memory="512M"),
     Case("timer-spin-8", timers("s", 8, COLD_QEMU), memory="512M"),
     Case("timer-halt-8", timers("h", 8, COLD_QEMU), memory="512M"),
     Case("timer-oneshot-8", timers("o", 8, COLD_QEMU), memory="512M"),
-    Case("lost-interrupts", lost_interrupts, memory="512M"),
+    Case("lost-interrupts", lost_interrupts, long=True, memory="512M"),
     Case("locks", locks, memory="512M"),
-    Case("wide-boot", wide(4, 8, 3), memory="768M"),
-    Case("timer-halt-8", timers("h", 8, COLD), emu="bochs", memory="512M"),
+    Case("wide-boot", wide(4, 8, 3), long=True, memory="768M"),
+    Case("timer-halt-8", timers("h", 8, COLD), emu="bochs", long=True, memory="512M"),
 ]

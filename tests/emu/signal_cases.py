@@ -58,5 +58,5 @@ def signals(boot):
 
 CASES = [
     Case("signals", signals, memory="512M"),
-    Case("signals", signals, emu="bochs", memory="512M"),
+    Case("signals", signals, emu="bochs", long=True, memory="512M"),
 ]

@@ -146,7 +146,7 @@ def spin_reclaim(boot):
 CASES = [
     Case("spin", spin(4, statistics.median, 20), memory="512M"),
     Case("spin-ways", spin_ways(WAYS), memory="512M"),
-    Case("spin", spin(0, max, 1), emu="bochs", memory="512M"),
+    Case("spin", spin(0, max, 1), emu="bochs", long=True, memory="512M"),
     Case("spin-ways", spin_ways(WAYS + ("db",)), emu="bochs", memory="512M"),
     Case("spin-reclaim", spin_reclaim, emu="bochs", memory="256M", store="256M", cpus=2),
 ]

@@ -111,8 +111,8 @@ def refused_start(boot):
 
 CASES = [
     Case("kill-resets", kill_resets, memory="256M"),
-    Case("kill-resets", kill_resets, emu="bochs", memory="256M"),
+    Case("kill-resets", kill_resets, emu="bochs", long=True, memory="256M"),
     Case("refused-start", refused_start, memory="256M"),
     Case("stop", stop, memory="512M", cpus=2),
-    Case("stop", stop, emu="bochs", memory="512M"),
+    Case("stop", stop, emu="bochs", long=True, memory="512M"),
 ]

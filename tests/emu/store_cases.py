@@ -170,7 +170,7 @@ CASES = [
     Case("store-reads-fail-5s", outage(5, (READ,))),
     Case("store-away-5s", outage(5, (READ, WRITE))),
     Case("store-full-10s", outage(10, (WRITE,), ENOSPC)),
-    Case("store-stays-full", stays_full),
+    Case("store-stays-full", stays_full, long=True),
     Case("store-bad-slots", bad_slots),
     Case("store-read-error", read_error),
     Case("store-unwritable-nvme", unwritable("nvme,serial=ro", "",

@@ -214,8 +214,8 @@ CASES = [
     Case("tmem-hog-short", hog("memcheck=180M passes=0", "176M", stored=True), memory="512M"),
     Case("tmem-swap-smp", swap("110M threads=2 passes=0", "320M", vcpus=2), memory="512M", cpus=2),
     Case("tmem-kill", kill, memory="512M", cpus=2),
-    Case("tmem-linux", block, emu="bochs", memory="512M"),
+    Case("tmem-linux", block, emu="bochs", long=True, memory="512M"),
     Case("tmem-swap", swap("96M passes=0", "320M", seconds=900), emu="bochs", memory="512M"),
     Case("tmem-hog-short", hog("memcheck=180M passes=0", "176M", stored=True), emu="bochs",
-         memory="512M"),
+         long=True, memory="512M"),
 ]

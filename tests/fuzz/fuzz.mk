@@ -4,11 +4,12 @@
 #     make fuzz-hypercall [FUZZ_RUNS=N]     N inputs, from what earlier runs have found: whole calls
 #     make fuzz-decode [FUZZ_RUNS=N]        the decoder of one entry
 #     make fuzz-load [FUZZ_RUNS=N]          the guest loader
-#     make fuzz-short                       a fixed sequence of both, from nothing: part of `make test`
+#     make fuzz-virtq [FUZZ_RUNS=N]         a virtio device: registers and rings
+#     make fuzz-short                       a fixed sequence of each, from nothing: part of `make test`
 
 FUZZ_RUNS    ?= 200000
 FUZZ_DIR     := $(BUILD)/fuzz
-FUZZ_TARGETS := hypercall decode load
+FUZZ_TARGETS := hypercall decode load virtq
 FUZZ_COMMON  := -std=gnu11 -g -O1 -I. -isystem $(UNIT_DIR) -fno-omit-frame-pointer -pthread \
                 -ffunction-sections -fsanitize=address,undefined -fno-sanitize-recover=all
 # The comparisons of hv/ are traced, so that the fuzzer finds its constants.  Below it, edges are
@@ -23,8 +24,12 @@ FUZZ_COUNTED_hypercall := $(wildcard mm/*/*.c) base/lock_debug.c tests/unit/supp
                 tests/unit/fake_disk.c
 FUZZ_LINK_hypercall    := -Wl,--wrap=frame_alloc,--wrap=frame_alloc_zeroed,--wrap=frame_alloc_promised
 FUZZ_TRACED_decode     := tests/fuzz/fuzz_decode.c hv/run/hypercall_tmem_decode.c
+FUZZ_TRACED_virtq      := tests/fuzz/fuzz_virtq.c $(wildcard hv/vdev/virtio/virt*.c hv/vdev/pci/*.c)
+FUZZ_COUNTED_virtq     := tests/unit/vdev_fake.c tests/unit/virtio_driver.c tests/unit/support.c base/lock_debug.c \
+                hv/timer.c $(filter-out $(FUZZ_TRACED_virtq) hv/vdev/testdev.c,$(wildcard hv/vdev/*.c hv/vdev/*/*.c))
+FUZZ_LINK_virtq        := -Wl,--wrap=frame_alloc_zeroed
 FUZZ_TRACED_load       := tests/fuzz/fuzz_load.c $(wildcard hv/load/*.c)
-FUZZ_HEADERS := $(wildcard mm/*.h mm/*/*.h hv/*.h hv/*/*.h hv/*/*/*.h base/*.h guests/include/*.h tests/unit/*.h)
+FUZZ_HEADERS := $(wildcard mm/*.h mm/*/*.h hv/*.h hv/*/*.h hv/*/*/*.h base/*.h guests/include/*.h tests/unit/*.h tests/fuzz/*.h)
 # Entropic scheduling (libFuzzer's default) books every edge of every run: a third of the time.
 FUZZ_FLAGS   := -entropic=0 -detect_leaks=0 -timeout=30 -print_final_stats=1 \
                 -artifact_prefix=$(FUZZ_DIR)/
@@ -34,15 +39,17 @@ FUZZ_LENGTH_load      := 1024
 FUZZ_SHORT_hypercall  := 20000
 FUZZ_SHORT_decode     := 400000
 FUZZ_SHORT_load       := 20000
+FUZZ_LENGTH_virtq     := 300
+FUZZ_SHORT_virtq      := 100000
 
 .PHONY: $(FUZZ_TARGETS:%=fuzz-%) $(FUZZ_TARGETS:%=fuzz-short-%) fuzz-short
 fuzz-short: $(FUZZ_TARGETS:%=fuzz-short-%)
 
-$(FUZZ_DIR)/traced/%.o: %.c $(FUZZ_HEADERS) | $(UNIT_DIR)/sys/tree.h
+$(FUZZ_DIR)/traced/%.o: %.c $(FUZZ_HEADERS) | $(UNIT_DIR)/sys/tree.h $(UNIT_HEX)
 	@mkdir -p $(@D)
 	@$(FUZZ_CC) -c $< -o $@
 
-$(FUZZ_DIR)/counted/%.o: %.c $(FUZZ_HEADERS) | $(UNIT_DIR)/sys/tree.h
+$(FUZZ_DIR)/counted/%.o: %.c $(FUZZ_HEADERS) | $(UNIT_DIR)/sys/tree.h $(UNIT_HEX)
 	@mkdir -p $(@D)
 	@$(FUZZ_CC_COUNT) -c $< -o $@
 

@@ -23,6 +23,7 @@
 #include "mm/env.h"
 #include "mm/frame/frame_alloc.h"
 #include "mm/policy/pager.h"
+#include "tests/fuzz/fuzz_input.h"
 #include "tests/unit/fake_disk.h"
 #include "tests/unit/support.h"
 
@@ -99,20 +100,6 @@ static void wake(struct mm_waiter *waiter)
 }
 
 /* ---- input ---- */
-
-struct input {
-    const uint8_t *at, *end;
-};
-
-static uint64_t take(struct input *in, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    while (bytes-- > 0 && in->at < in->end) {
-        value = value << 8 | *in->at++;
-    }
-    return value;
-}
 
 /* Small numbers mostly, anything now and then. */
 static uint64_t number(struct input *in, unsigned bytes, uint64_t usual)

@@ -69,14 +69,14 @@ ROW(VM, ""), ROW("[host]\n" VM, ""), ROW("\357\273\277[host]\npool=64M\n" VM, ""
     ROW("[host]\npoool = 1G\n" VM, "c:2: unknown key 'poool': expected one of pool, store, format, "
                                    "console, when-idle, panic\n"),
     ROW(VM "disk = x\n",
-        "c:4: unknown key 'disk': expected one of kernel, memory, min, max, initrd, cmdline, "
-        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module\n"),
+        "c:4: unknown key 'disk': expected one of kernel, memory, min, max, balloon, initrd, "
+        "cmdline, vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN\n"),
     ROW(VM "Memory = 1M\n",
-        "c:4: unknown key 'Memory': expected one of kernel, memory, min, max, initrd, cmdline, "
-        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module\n"),
+        "c:4: unknown key 'Memory': expected one of kernel, memory, min, max, balloon, initrd, "
+        "cmdline, vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN\n"),
     ROW(VM "pool = 64M\n",
-        "c:4: unknown key 'pool': expected one of kernel, memory, min, max, initrd, cmdline, "
-        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module\n"),
+        "c:4: unknown key 'pool': expected one of kernel, memory, min, max, balloon, initrd, "
+        "cmdline, vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN\n"),
     ROW("[host]\nkernel = k\n" VM, "c:2: unknown key 'kernel': expected one of pool, store, "
                                    "format, console, when-idle, panic\n"),
     ROW("[host]\npool = 64M\npool = 64M\n" VM,
@@ -354,6 +354,18 @@ ROW(VM, ""), ROW("[host]\n" VM, ""), ROW("\357\273\277[host]\npool=64M\n" VM, ""
     ROW(VM "max=010M\n", "c:4: max: expected a size such as 256M, from 4M to 1T, got '010M'\n"),
     ROW(VM "max=99999999999999999999\n",
         "c:4: max: expected a size such as 256M, from 4M to 1T, got '99999999999999999999'\n"),
+    ROW(VM "balloon=auto\n", ""), ROW(VM "balloon=off\n", ""), ROW(VM "balloon=64M\n", ""),
+    ROW(VM "balloon=0\n", ""), ROW(VM "min=60M\nballoon=4M\n", ""),
+    ROW(VM "balloon=65M\n", "c:4: balloon: expected at most what its memory has more than its min, "
+                            "64M, got '65M'\n"),
+    ROW(VM "balloon=5M\nmin=60M\n", "c:4: balloon: expected at most what its memory has more than "
+                                    "its min, 4M, got '5M'\n"),
+    ROW(VM "balloon=on\n", "c:4: balloon: expected auto, off, or a size such as 64M in whole pages "
+                           "of 4K, got 'on'\n"),
+    ROW(VM "balloon=1K\n", "c:4: balloon: expected auto, off, or a size such as 64M in whole pages "
+                           "of 4K, got '1K'\n"),
+    ROW(VM "balloon=off\nballoon=off\n",
+        "c:5: balloon: expected each key once in a section, first in line 4\n"),
     ROW(VM "tmem=16M\n", ""),
     ROW(VM "tmem=2T\n", "c:4: tmem: expected a size such as 256M, from 0 to 1T, got '2T'\n"),
     ROW(VM "tmem=1K\n", "c:4: tmem: expected a multiple of 4K, the size of a page, got '1K'\n"),
@@ -381,6 +393,45 @@ ROW(VM, ""), ROW("[host]\n" VM, ""), ROW("\357\273\277[host]\npool=64M\n" VM, ""
     ROW(VM "on-triple-fault=stop\n", "c:4: on-triple-fault: expected reset or fail, got 'stop'\n"),
 
     /* ---- all of them at once ---- */
+
+    /* ---- disks ---- */
+
+    ROW(VM "disk0 = nvme1\ndisk1=vd0p3,ro\ndisk15 = ata1,share\ndisk2 = "
+           "PARTUUID=4f0d9d0b-7f4c-4e2c-9df5-0a1b2c3d4e5f,ro,share\n",
+        ""),
+    ROW(VM "disk0 = \n", "c:4: disk0: expected nvme0, nvme0p2, vd0, ata0 or PARTUUID=..., and ,ro "
+                         "or ,share behind it, got ''\n"),
+    ROW(VM "disk0 = auto\n", "c:4: disk0: expected nvme0, nvme0p2, vd0, ata0 or PARTUUID=..., and "
+                             ",ro or ,share behind it, got 'auto'\n"),
+    ROW(VM "disk0 = none\n", "c:4: disk0: expected nvme0, nvme0p2, vd0, ata0 or PARTUUID=..., and "
+                             ",ro or ,share behind it, got 'none'\n"),
+    ROW(VM "disk0 = sda\n", "c:4: disk0: expected nvme0, nvme0p2, vd0, ata0 or PARTUUID=..., and "
+                            ",ro or ,share behind it, got 'sda'\n"),
+    ROW(VM "disk0 = ,ro\n", "c:4: disk0: expected nvme0, nvme0p2, vd0, ata0 or PARTUUID=..., and "
+                            ",ro or ,share behind it, got ',ro'\n"),
+    ROW(VM "disk0 = nvme0,\n", "c:4: disk0: expected nvme0, nvme0p2, vd0, ata0 or PARTUUID=..., "
+                               "and ,ro or ,share behind it, got 'nvme0,'\n"),
+    ROW(VM "disk0 = nvme0,rw\n", "c:4: disk0: expected nvme0, nvme0p2, vd0, ata0 or PARTUUID=..., "
+                                 "and ,ro or ,share behind it, got 'nvme0,rw'\n"),
+    ROW(VM "disk0 = nvme0, ro\n", "c:4: disk0: expected nvme0, nvme0p2, vd0, ata0 or PARTUUID=..., "
+                                  "and ,ro or ,share behind it, got 'nvme0, ro'\n"),
+    ROW(VM "disk0 = nvme0,ro,sharex\n",
+        "c:4: disk0: expected nvme0, nvme0p2, vd0, ata0 or PARTUUID=..., and ,ro or ,share behind "
+        "it, got 'nvme0,ro,sharex'\n"),
+    ROW(VM "disk0 = nvme\n", "c:4: disk0: expected nvme0, nvme0p2, vd0, ata0 or PARTUUID=..., and "
+                             ",ro or ,share behind it, got 'nvme'\n"),
+    ROW(VM "disk0 = nvme1\ndisk0 = nvme2\n",
+        "c:5: disk0: expected each key once in a section, first in line 4\n"),
+    ROW(VM "disk16 = nvme1\n",
+        "c:4: unknown key 'disk16': expected one of kernel, memory, min, max, balloon, initrd, "
+        "cmdline, "
+        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN\n"),
+    ROW(VM "disk01 = nvme1\n",
+        "c:4: unknown key 'disk01': expected one of kernel, memory, min, max, balloon, initrd, "
+        "cmdline, "
+        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN\n"),
+    ROW("[host]\ndisk0 = nvme1\n" VM, "c:2: unknown key 'disk0': expected one of pool, store, "
+                                      "format, console, when-idle, panic\n"),
 
     ROW("[host]\npool = 010M\nstore = autox\nconsole = com9\n[vm a]\nmemory = 4M\nmin = 8M\n[vm "
         "b\nkernel = k\n[vm b]\nkernel = nowhere\nmemory = 1\n",

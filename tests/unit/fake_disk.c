@@ -28,33 +28,54 @@ static void maybe_corrupt(struct fake_disk *disk, uint8_t *page)
     pthread_mutex_unlock(&disk->mutex);
 }
 
+/* First sector, and how many. */
+static uint64_t first_sector(const struct block_request *request)
+{
+    return request->block * BLOCK_SECTORS + request->sector;
+}
+
+static uint64_t sectors_of(const struct block_request *request)
+{
+    return request->pages * BLOCK_SECTORS - request->offset - request->cut;
+}
+
 /* Which half of the pages moves at submit, which at completion. */
 static void move_pages(struct fake_disk *disk, struct block_request *request, bool odd)
 {
     for (uint32_t i = odd ? 1 : 0; i < request->pages; i += 2) {
-        uint8_t *at = disk->data + (request->block + i) * PAGE_SIZE;
-        void *page = mm_frame_ptr(request->page[i]);
+        uint32_t before = i == 0 ? request->offset : 0;
+        uint32_t behind = i + 1 == request->pages ? request->cut : 0;
+        uint64_t sector =
+            first_sector(request) + i * BLOCK_SECTORS - (i == 0 ? 0 : request->offset);
+        uint8_t *at = disk->data + sector * BLOCK_SECTOR_BYTES;
+        uint8_t *page = (uint8_t *)mm_frame_ptr(request->page[i]) + before * BLOCK_SECTOR_BYTES;
+        size_t bytes = (BLOCK_SECTORS - before - behind) * BLOCK_SECTOR_BYTES;
 
         if (request->op == BLOCK_WRITE && disk->lies) {
             continue;
         }
         if (request->op == BLOCK_WRITE) {
-            memcpy(at, page, PAGE_SIZE);
+            memcpy(at, page, bytes);
         } else {
-            memcpy(page, at, PAGE_SIZE);
-            maybe_corrupt(disk, page);
+            memcpy(page, at, bytes);
+            maybe_corrupt(disk, page - before * BLOCK_SECTOR_BYTES);
         }
     }
+}
+
+static bool on_disk(const struct fake_disk *disk, const struct block_request *request)
+{
+    return first_sector(request) + sectors_of(request) <= disk->device.blocks * BLOCK_SECTORS;
 }
 
 static void disk_submit(struct block_device *device, struct block_request *request)
 {
     struct fake_disk *disk = CONTAINER_OF(device, struct fake_disk, device);
 
-    if (request->pages == 0 || request->pages > BLOCK_MAX_PAGES) {
+    if (request->op != BLOCK_FLUSH && (request->pages == 0 || request->pages > BLOCK_MAX_PAGES)) {
         panic("fake disk: request of %u pages", request->pages);
     }
-    if (request->op == BLOCK_WRITE && request->block + request->pages <= device->blocks) {
+    if (request->op == BLOCK_WRITE && on_disk(disk, request)) {
         move_pages(disk, request, false);
     }
     pthread_mutex_lock(&disk->mutex);
@@ -97,11 +118,18 @@ static bool shall_fail(struct fake_disk *disk, const struct block_request *reque
 
 static enum block_status perform(struct fake_disk *disk, struct block_request *request, bool fail)
 {
-    if (request->block + request->pages > disk->device.blocks) {
+    if (request->op != BLOCK_FLUSH && !on_disk(disk, request)) {
         return BLOCK_RANGE;
     }
     if (fail) {
         return BLOCK_ERROR;
+    }
+    if (request->op == BLOCK_FLUSH) {
+        disk->flushes++;
+        if (disk->stable != NULL) {
+            memcpy(disk->stable, disk->data, disk->device.blocks * PAGE_SIZE);
+        }
+        return BLOCK_OK;
     }
     if (request->op == BLOCK_READ) {
         move_pages(disk, request, false);
@@ -165,6 +193,7 @@ void fake_disk_init(struct fake_disk *disk, uint64_t blocks, uint64_t seed)
     disk->device.ops = &disk_ops;
     disk->device.blocks = blocks;
     strcpy(disk->device.name, "fake0");
+    disk->device.unit = 1;
     disk->random = seed | 1;
     disk->data = calloc(blocks, PAGE_SIZE);
     if (disk->data == NULL) {

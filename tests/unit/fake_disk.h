@@ -29,7 +29,8 @@ struct fake_disk {
     bool lies;                    /* writes succeed and change nothing */
     bool reads_down, writes_down; /* all of them fail */
     uint64_t thin; /* writes of blocks from here on fail, but of the last one; 0: none */
-    uint64_t failed_reads, failed_writes, corrupted;
+    uint64_t failed_reads, failed_writes, corrupted, flushes;
+    uint8_t *stable; /* as much as `data`: what flushes have saved; NULL: none */
 };
 
 void fake_disk_init(struct fake_disk *disk, uint64_t blocks, uint64_t seed);

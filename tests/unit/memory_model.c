@@ -229,6 +229,93 @@ static enum mm_result hv_cmpxchg(struct model_vcpu *vcpu, const struct op *op)
     return result;
 }
 
+static enum place_kind model_kind(const struct model_space *in, unsigned page, unsigned *level)
+{
+    const uint64_t *entry = table_leaf(&in->space->table, model_gfn(page), level);
+
+    return entry_kind(in->space, table_entry_get(entry), *level);
+}
+
+static void count_discarded(const struct model_space *in, unsigned first, unsigned pages)
+{
+    for (unsigned page = first; page < first + pages; page++) {
+        unsigned level;
+
+        model_counts.discarded[model_kind(in, page, &level)]++;
+        model_counts.discarded_large += level > 1 && page % REGION_PAGES == 0 &&
+                                        page + REGION_PAGES <= first + pages &&
+                                        model_kind(in, page, &level) == PLACE_FRAME;
+    }
+}
+
+/* Is the page held by a pin, of its own or of its large page? */
+static bool is_pinned(const struct model_space *in, unsigned page, unsigned level)
+{
+    for (unsigned i = 0; i < PINS; i++) {
+        if (pins[i].in == in && model_gfn(pins[i].page).v / table_level_pages(level) ==
+                                    model_gfn(page).v / table_level_pages(level)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* All pages are holes now, but for pinned ones and those of a large page that could not be split.
+ */
+static unsigned holes_after(struct model_space *in, unsigned first, unsigned pages)
+{
+    unsigned holes = 0;
+
+    for (unsigned page = first; page < first + pages; page++) {
+        unsigned level;
+
+        if (model_kind(in, page, &level) == PLACE_HOLE) {
+            memset(in->word[page], 0, PAGE_SIZE);
+            holes++;
+        } else if (!is_pinned(in, page, level)) {
+            uint64_t base = ALIGN_DOWN(model_gfn(page).v, REGION_PAGES);
+
+            assert_int_equal(level, 2);
+            assert_true(base < model_gfn(first).v ||
+                        base + REGION_PAGES > model_gfn(first + pages - 1).v + 1);
+        }
+    }
+    return holes;
+}
+
+/* In two ranges, the first one with the pages between the memslots, which are nobody's. */
+static void discard_pages(struct model_space *in, unsigned first, unsigned pages)
+{
+    unsigned in_a = first < SLOT_A ? MIN(pages, SLOT_A - first) : 0;
+    struct gfn_range ranges[] = {
+        {model_gfn(first), in_a != 0 && pages > in_a ? SLOT_B_BASE - first : in_a},
+        {model_gfn(first + in_a), pages - in_a},
+    };
+    uint64_t holes;
+
+    count_discarded(in, first, pages);
+    holes = space_discard(in->space, ranges, ARRAY_SIZE(ranges));
+    assert_int_equal(holes, holes_after(in, first, pages));
+}
+
+void model_discard_all(struct model_space *in)
+{
+    discard_pages(in, 0, PAGES);
+}
+
+/* Large pages are few: one that is there goes in one piece more often than pages are chosen. */
+static enum mm_result discard(struct model_vcpu *vcpu, const struct op *op)
+{
+    unsigned level;
+
+    if (model_random(4) == 0 && model_kind(vcpu->in, 0, &level) == PLACE_FRAME && level > 1) {
+        discard_pages(vcpu->in, 0, REGION_PAGES + op->pages);
+    } else {
+        discard_pages(vcpu->in, op->page, MIN(op->pages, PAGES - op->page));
+    }
+    return MM_OK;
+}
+
 /* ---- devices -------------------------------------------------------------------------------- */
 
 static struct model_pin *free_pin(void)
@@ -326,6 +413,8 @@ static enum mm_result perform(struct model_vcpu *vcpu, const struct op *op)
         return hv_write(vcpu, op);
     case OP_CMPXCHG:
         return hv_cmpxchg(vcpu, op);
+    case OP_DISCARD:
+        return discard(vcpu, op);
     case OP_PIN:
         return pin(vcpu, op);
     default:
@@ -362,6 +451,12 @@ static uint64_t choose_value(void)
     }
 }
 
+/* Mostly a few; sometimes all of a large page and what is beside it. */
+static unsigned choose_pages(void)
+{
+    return (unsigned)model_random(model_random(400) == 0 ? PAGES : 5) + 1;
+}
+
 static struct op choose_op(void)
 {
     static const enum op_kind often[] = {OP_READ, OP_READ, OP_READ, OP_WRITE, OP_WRITE, OP_FILL};
@@ -373,6 +468,7 @@ static struct op choose_op(void)
         .page = choose_page(),
         .word = (unsigned)model_random(WORDS),
         .bytes = (unsigned)model_random(PAGE_SIZE) + 1,
+        .pages = choose_pages(),
         .value = choose_value(),
     };
 }

@@ -31,6 +31,7 @@ enum op_kind {
     OP_HV_WRITE,
     OP_HV_WRITE_PAGE,
     OP_CMPXCHG,
+    OP_DISCARD,
     OP_PIN,
     OP_KINDS,
 };
@@ -40,6 +41,7 @@ struct op {
     unsigned page; /* index in the model */
     unsigned word;
     unsigned bytes;
+    unsigned pages; /* OP_DISCARD */
     uint64_t value;
 };
 
@@ -72,6 +74,8 @@ struct model_pin {
 };
 
 struct model_counts {
+    uint64_t discarded[PLACE_KINDS]; /* pages, by where they were */
+    uint64_t discarded_large;        /* large pages in one piece */
     uint64_t lost_pages, stale_writes, waits, pins, device_writes;
 };
 
@@ -89,6 +93,8 @@ gfn_t model_gfn(unsigned page);
 void model_shootdown(struct space *space);
 /* The wake() of a vCPU's waiter. */
 void model_wake(struct mm_waiter *waiter);
+/* All of the space becomes holes, and is compared. */
+void model_discard_all(struct model_space *in);
 /* A step of the devices: one writes to its page, or looks at it, or lets it go. */
 void model_run_devices(void);
 /* All devices let their pages go. */

@@ -310,13 +310,14 @@ static uint16_t model_io(struct controller *m, const struct nvme_command *c)
     unsigned shift = model.options.lba_shift, index = index_of(c->nsid);
     uint64_t at = (c->dword10 | (uint64_t)c->dword11 << 32) << shift;
     uint64_t bytes = (uint64_t)((c->dword12 & 0xffff) + 1) << shift;
-    unsigned pages = (unsigned)(bytes >> 12);
+    unsigned offset = c->prp1 & 4095; /* only the first page may begin inside */
+    unsigned pages = (unsigned)((offset + bytes + 4095) >> 12);
 
     CHECK(index < model.options.namespaces && c->nsid != model.options.zoned);
     if (c->opcode == NVME_IO_FLUSH) {
         return 0;
     }
-    CHECK(bytes % 4096 == 0 && pages >= 1 && pages <= 64);
+    CHECK(offset % 4 == 0 && pages >= 1 && pages <= 64);
     CHECK(model.options.mdts == 0 || pages <= 1u << model.options.mdts);
     if (at + bytes > (uint64_t)model.options.blocks << 12) {
         return 0x80 << 1 | 0x8000;
@@ -324,13 +325,20 @@ static uint16_t model_io(struct controller *m, const struct nvme_command *c)
     if (one_in(atomic_load(&model.fail_one_in))) {
         return 0x281 << 1;
     }
+    uint8_t *block = namespace_disk(m, index) + at;
     for (unsigned i = 0; i < pages; i++) {
-        uint8_t *block = namespace_disk(m, index) + at + i * 4096ull, *page = prp_page(c, i, pages);
+        uint8_t *page = prp_page(c, i, pages);
+        uint64_t piece = 4096 - (i == 0 ? offset : 0);
+
+        piece = piece < bytes ? piece : bytes;
+        CHECK(i == 0 || ((uintptr_t)page & 4095) == 0);
         if (c->opcode == NVME_IO_READ) {
-            memcpy(page, block, 4096);
+            memcpy(page, block, piece);
         } else {
-            memcpy(block, page, 4096);
+            memcpy(block, page, piece);
         }
+        block += piece;
+        bytes -= piece;
     }
     return 0;
 }

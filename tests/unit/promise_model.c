@@ -203,6 +203,22 @@ static enum mm_result of_tmem(enum tmem_result result)
     }
 }
 
+/* What stays is in a large page that could not be split. */
+static enum mm_result discard(struct test_vcpu *vcpu)
+{
+    const struct access *access = &vcpu->access;
+    struct vm *vm = vcpu->vm;
+
+    for (unsigned i = 0; i < access->count; i++) {
+        struct gfn_range range = {gfn(access->page[i]), 1};
+
+        if (space_discard(vm->space, &range, 1) == 1) {
+            vm->stamp[access->page[i]] = 0;
+        }
+    }
+    return MM_OK;
+}
+
 enum mm_result model_perform(struct test_vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
@@ -211,6 +227,8 @@ enum mm_result model_perform(struct test_vcpu *vcpu)
     switch (vcpu->access.kind) {
     case TOUCH:
         return touch_in_order(vcpu);
+    case DISCARD:
+        return discard(vcpu);
     case PUT:
     case PUT_EPHEMERAL:
         return of_tmem(put(vcpu));
@@ -246,7 +264,7 @@ void model_choose_access(struct test_vcpu *vcpu)
         PUT, PUT, PUT, GET, GET, FLUSH, PUT_EPHEMERAL, GET_EPHEMERAL, BURST_EPHEMERAL};
     struct access *access = &vcpu->access;
 
-    access->kind = TOUCH;
+    access->kind = !model_fills && !model_reads && below(50) == 0 ? DISCARD : TOUCH;
     if (vcpu->vm->tmem != NULL && below(3) == 0) {
         access->kind = kinds[below(sizeof(kinds) / sizeof(kinds[0]))];
     }

@@ -25,6 +25,7 @@
 
 enum kind {
     TOUCH,
+    DISCARD, /* the pages that would be touched */
     PUT,
     GET,
     FLUSH,

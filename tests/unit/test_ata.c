@@ -335,6 +335,48 @@ static void test_large_requests_through_few_bounce_pages(void **state)
     finish();
 }
 
+/* One request of sectors, which begins inside of a block and of a page and ends inside of a page.
+ */
+static void submit_sectors(enum block_op op, uint32_t many)
+{
+    unsigned number = t.submitted++;
+    struct block_request *r = &t.request[number];
+
+    *r = (struct block_request){
+        .op = op, .block = 3, .pages = many, .sector = 5, .offset = 2, .cut = 3, .done = note_done};
+    for (uint32_t p = 0; p < many; p++) {
+        r->page[p] = pfn((uintptr_t)pages[number][p] >> PAGE_SHIFT);
+        memset(pages[number][p], (int)(0x10 + p), 4096);
+    }
+    block_submit(block_find("ata0"), r);
+}
+
+/* Nothing before, nothing behind them is touched, on the disk and in memory. */
+static void test_sectors(void **state)
+{
+    const uint32_t many = ATA_BOUNCE_PAGES + 2, bytes = (many * 8 - 2 - 3) * 512;
+    uint8_t *at;
+
+    (void)state;
+    boot();
+    at = model.disk + 3 * 4096 + 5 * 512;
+    for (unsigned i = 0; i < 64 * 4096; i++) {
+        model.disk[i] = (uint8_t)(i >> 9);
+    }
+    submit_sectors(BLOCK_READ, many);
+    assert_int_equal(pass(SECOND), 1);
+    assert_memory_equal((uint8_t *)pages[0] + 2 * 512, at, bytes);
+    assert_int_equal(pages[0][0][2 * 512 - 1], 0x10);
+    assert_int_equal(pages[0][many - 1][4096 - 3 * 512], 0x10 + many - 1);
+    submit_sectors(BLOCK_WRITE, many);
+    assert_int_equal(pass(SECOND), 1);
+    assert_memory_equal(at, (uint8_t *)pages[1] + 2 * 512, bytes);
+    assert_int_equal(at[-1], (uint8_t)((3 * 8 + 5) - 1));
+    assert_int_equal(at[bytes], (uint8_t)(3 * 8 + 5 + bytes / 512));
+    expect_all(BLOCK_OK);
+    finish();
+}
+
 static void test_drive_that_is_slow_to_be_ready(void **state)
 {
     (void)state;
@@ -409,6 +451,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_large_requests_through_few_bounce_pages),
+        cmocka_unit_test(test_sectors),
         cmocka_unit_test(test_drive_that_is_slow_to_be_ready),
         cmocka_unit_test(test_reset_of_3_seconds),
         cmocka_unit_test(test_drive_that_never_ends_its_reset),

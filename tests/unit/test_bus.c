@@ -16,7 +16,7 @@
 #include "tests/unit/support.h"
 #include "tests/unit/xorshift.h"
 
-#define DEVICES   60u /* more than there is room for */
+#define DEVICES   200u /* more than there is room for */
 #define ADDRESSES 2048u
 
 struct device {

@@ -22,6 +22,7 @@
 #include "hv/operator/figures.h"
 #include "hv/operator/stats.h"
 #include "hv/run/exit.h"
+#include "hv/vdev/devices.h"
 #include "hv/vm/control.h"
 #include "tests/unit/support.h"
 
@@ -40,7 +41,7 @@ static unsigned vms_used;
 static bool has_store;
 static struct store_stats store_stats;
 
-static char parts[3]; /* what pointers to parts that the commands do not look into point at */
+static char parts[5]; /* what pointers to parts that the commands do not look into point at */
 
 void console_write(const char *text, size_t bytes)
 {
@@ -228,6 +229,24 @@ void tmem_get_stats(struct tmem *tmem, struct tmem_stats *stats)
     number((uint64_t *)stats, sizeof(*stats) / sizeof(uint64_t), 200);
 }
 
+struct vballoon *vm_devices_balloon(const struct vm *vm)
+{
+    return vm->max_pages != 0 ? (struct vballoon *)(parts + 3) : NULL;
+}
+
+void vballoon_get_stats(struct vballoon *balloon, struct vballoon_stats *stats)
+{
+    assert_ptr_equal(balloon, parts + 3);
+    *stats = (struct vballoon_stats){
+        .target = 3000, .actual = 2900, .free = 901, .available = 902, .cache = 903, .known = true};
+}
+
+void vm_devices_disk_stats(const struct vm *vm, struct vdisk_stats *sums)
+{
+    assert_ptr_equal(vm->run.devices, parts + 4);
+    number((uint64_t *)sums, sizeof(*sums) / sizeof(uint64_t), 700);
+}
+
 bool tmem_get_pool_stats(struct tmem *tmem, unsigned place, struct tmem_pool_stats *stats)
 {
     assert_ptr_equal(tmem, parts + 2);
@@ -306,9 +325,12 @@ static int begin(void **state)
     vm = add_vm("alpha", VM_RUNNING);
     vm->run.space = (struct space *)(parts + 1);
     vm->run.tmem = (struct tmem *)(parts + 2);
+    vm->run.devices = (struct vm_devices *)(parts + 4);
+    vm->run.disk_count = 2;
     vm->max_pages = 20481;
     vm->cpu_shares = 300;
     vm->tmem_pages = 16384;
+    vm->balloon = (struct balloon_setting){BALLOON_SIZE, 12 << 20};
     vm->run.vcpu_count = 2;
     vm->run.vcpu[0] = &vcpus[0];
     vm->run.vcpu[1] = &vcpus[1];
@@ -322,6 +344,7 @@ static int begin(void **state)
     snprintf(config.vm[0].initrd, sizeof(config.vm[0].initrd), "\\guest\\initrd.img");
     vm = add_vm("a-name-of-thirty-one-characters", VM_PAUSED);
     vm->run.space = (struct space *)(parts + 1);
+    vm->balloon.mode = BALLOON_OFF;
     config.vm[1].triple_fault_fails = true;
     for (unsigned i = 0; i < 5; i++) {
         char name[16];

@@ -204,6 +204,45 @@ static void sizes(void **state)
     assert_false(config_parse_size("010M", &bytes));
 }
 
+/* Each VM has its own, with what was said of each. */
+static void disks(void **state)
+{
+    static const char text[] = "[vm a]\nkernel=k\nmemory=64M\ndisk3=nvme1p2,ro\ndisk0=vd1\n"
+                               "[vm b]\nkernel=k\nmemory=64M\n"
+                               "[vm c]\nkernel=k\nmemory=64M\ndisk1=ata0,share\n";
+    const struct disk_config *disk;
+
+    (void)state;
+    assert_true(parse(text));
+    assert_int_equal(config.vm[0].disks, 2);
+    assert_int_equal(config.vm[1].disks, 0);
+    assert_int_equal(config.vm[2].disks, 1);
+    disk = &config.disk[config.vm[0].first_disk];
+    assert_string_equal(disk[0].device, "nvme1p2");
+    assert_true(disk[0].number == 3 && disk[0].read_only && !disk[0].share && disk[0].line == 4);
+    assert_true(disk[1].number == 0 && !disk[1].read_only && !disk[1].share);
+    disk = &config.disk[config.vm[2].first_disk];
+    assert_true(disk->number == 1 && disk->read_only && disk->share);
+}
+
+static void disks_that_overlap(void **state)
+{
+    static const char uuid[] = "PARTUUID=4f0d9d0b-7f4c-4e2c-9df5-0a1b2c3d4e5f";
+
+    (void)state;
+    assert_true(config_disks_overlap("nvme1", "nvme1"));
+    assert_true(config_disks_overlap("nvme1", "nvme1p7"));
+    assert_true(config_disks_overlap("vd0p1", "vd0"));
+    assert_true(config_disks_overlap("vd0p1", "vd0p1"));
+    assert_false(config_disks_overlap("vd0p1", "vd0p2"));
+    assert_false(config_disks_overlap("vd0p1", "vd0p11"));
+    assert_false(config_disks_overlap("vd1", "vd11"));
+    assert_false(config_disks_overlap("vd1", "ata1"));
+    assert_false(config_disks_overlap("auto", "nvme0"));
+    assert_true(config_disks_overlap(uuid, uuid));
+    assert_false(config_disks_overlap(uuid, "nvme0"));
+}
+
 /* All in pages of 4 KiB: a pool of 384 MiB of which 6 are kept, a store of 512 MiB. */
 static const struct admission_supply supply = {.pool = 98304, .kept = 1536, .slots = 131072};
 
@@ -295,11 +334,18 @@ static void admission_broken(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole_file),       cmocka_unit_test(defaults),
-        cmocka_unit_test(limits),           cmocka_unit_test(modules),
-        cmocka_unit_test(random_text),      cmocka_unit_test(sizes),
-        cmocka_unit_test(admission),        cmocka_unit_test(admission_max),
-        cmocka_unit_test(admission_floors), cmocka_unit_test(admission_broken),
+        cmocka_unit_test(whole_file),
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(modules),
+        cmocka_unit_test(random_text),
+        cmocka_unit_test(sizes),
+        cmocka_unit_test(admission),
+        cmocka_unit_test(admission_max),
+        cmocka_unit_test(admission_floors),
+        cmocka_unit_test(admission_broken),
+        cmocka_unit_test(disks),
+        cmocka_unit_test(disks_that_overlap),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

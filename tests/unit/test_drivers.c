@@ -85,6 +85,84 @@ static void test_queue_slices(void **state)
     assert_int_equal(block_queue_outstanding(), 0);
 }
 
+/* Sectors: the first slice begins inside of its page, the last one ends inside of it, and none is
+ * lost or moved twice. */
+static void test_queue_slices_of_sectors(void **state)
+{
+    struct block_device device = {.name = "d", .blocks = 1000, .start = 5000, .unit = 1};
+    struct block_request request = {
+        .op = BLOCK_READ, .block = 900, .pages = 3, .sector = 5, .offset = 3, .cut = 7};
+    struct block_slice slice;
+    struct block_queue queue;
+    struct answer answer;
+    uint64_t next = (5000 + 900) * 8 + 5;
+    uint32_t before;
+
+    (void)state;
+    memset(&answer, 0, sizeof(answer));
+    request.done = note_done;
+    request.owner = &answer;
+    block_queue_init(&queue);
+    add(&queue, &device, &request);
+    for (unsigned i = 0; i < 3; i++) {
+        static const uint32_t sectors[] = {5, 8, 1};
+
+        assert_true(block_queue_take(&queue, 1, &slice));
+        assert_int_equal(block_slice_sector(&slice), next);
+        assert_int_equal(block_slice_sectors(&slice), sectors[i]);
+        assert_int_equal(block_slice_offset(&slice), i == 0 ? 3 : 0);
+        assert_int_equal(block_slice_bytes(&slice, 0, &before), sectors[i] * 512);
+        assert_int_equal(before, i == 0 ? 3 * 512 : 0);
+        next += sectors[i];
+        block_queue_end(&queue, &slice, BLOCK_OK);
+    }
+    block_queue_deliver(&queue);
+    assert_int_equal(answer.calls, 1);
+    assert_int_equal(answer.status, BLOCK_OK);
+}
+
+/* Which ranges of sectors are on a device of 100 blocks, and in its units. */
+static void test_queue_refuses_sectors(void **state)
+{
+    static const struct {
+        uint64_t block;
+        uint32_t pages;
+        uint8_t sector, offset, cut, unit;
+        enum block_status want;
+    } cases[] = {
+        {99, 1, 0, 0, 0, 1, BLOCK_OK},    {99, 1, 1, 0, 0, 1, BLOCK_RANGE},
+        {99, 1, 1, 0, 1, 1, BLOCK_OK},    {99, 1, 7, 7, 0, 1, BLOCK_OK},
+        {99, 2, 7, 7, 7, 1, BLOCK_RANGE}, {98, 2, 7, 4, 3, 1, BLOCK_OK},
+        {98, 2, 7, 4, 2, 1, BLOCK_RANGE}, {98, 1, 7, 1, 0, 1, BLOCK_OK},
+        {0, 1, 8, 0, 0, 1, BLOCK_RANGE},  {0, 2, 0, 8, 0, 1, BLOCK_RANGE},
+        {0, 2, 0, 0, 8, 1, BLOCK_RANGE},  {0, 1, 0, 4, 4, 1, BLOCK_RANGE},
+        {0, 1, 2, 0, 2, 2, BLOCK_OK},     {0, 1, 1, 0, 0, 2, BLOCK_RANGE},
+        {0, 1, 0, 4, 0, 8, BLOCK_RANGE},  {0, 1, 0, 0, 4, 8, BLOCK_RANGE},
+        {0, 1, 0, 0, 0, 8, BLOCK_OK},     {~0ull >> 3, 1, 0, 0, 0, 1, BLOCK_RANGE},
+    };
+    struct block_queue queue;
+    struct block_slice slice;
+
+    (void)state;
+    block_queue_init(&queue);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct block_device device = {.name = "d", .blocks = 100, .unit = cases[i].unit};
+        struct answer answer;
+        struct block_request request =
+            make_request(BLOCK_WRITE, cases[i].block, cases[i].pages, &answer);
+
+        request.sector = cases[i].sector;
+        request.offset = cases[i].offset;
+        request.cut = cases[i].cut;
+        add(&queue, &device, &request);
+        while (block_queue_take(&queue, 64, &slice)) {
+            block_queue_end(&queue, &slice, BLOCK_OK);
+        }
+        block_queue_deliver(&queue);
+        assert_int_equal(answer.status, cases[i].want);
+    }
+}
+
 static void test_queue_first_failure_stops_the_rest(void **state)
 {
     struct block_device device = {.name = "d", .blocks = 1000};
@@ -219,15 +297,15 @@ static void test_nvme_command(void **state)
     struct nvme_command command;
 
     (void)state;
-    nvme_command_io(&command, NVME_IO_READ, 7, 0x300000001ull, 64, 9);
+    nvme_command_io(&command, NVME_IO_READ, 7, 0x1800000008ull, 512, 9);
     assert_int_equal(command.dword10, 8);
     assert_int_equal(command.dword11, 0x18);
     assert_int_equal(command.dword12, 511);
-    nvme_command_io(&command, NVME_IO_WRITE, 7, 5, 1, 12);
+    nvme_command_io(&command, NVME_IO_WRITE, 7, 40, 8, 12);
     assert_int_equal(command.dword10, 5);
     assert_int_equal(command.dword12, 0);
     assert_int_equal(command.nsid, 7);
-    nvme_command_io(&command, NVME_IO_FLUSH, 7, 5, 0, 12);
+    nvme_command_io(&command, NVME_IO_FLUSH, 7, 40, 0, 12);
     assert_int_equal(command.dword10, 0);
     assert_int_equal(command.dword12, 0);
 }
@@ -242,13 +320,14 @@ static void test_nvme_prp(void **state)
     for (unsigned i = 0; i < 64; i++) {
         page[i] = pfn(0x100 + 3 * i);
     }
-    nvme_prp_set(&command, page, 1, list, hpa(0x9000));
+    nvme_prp_set(&command, page, 1, 0, list, hpa(0x9000));
     assert_int_equal(command.prp1, 0x100000);
     assert_int_equal(command.prp2, 0);
-    nvme_prp_set(&command, page, 2, list, hpa(0x9000));
+    nvme_prp_set(&command, page, 2, 512, list, hpa(0x9000));
+    assert_int_equal(command.prp1, 0x100200);
     assert_int_equal(command.prp2, 0x103000);
     memset(list, 0xee, sizeof(list));
-    nvme_prp_set(&command, page, 64, list, hpa(0x9000));
+    nvme_prp_set(&command, page, 64, 0, list, hpa(0x9000));
     assert_int_equal(command.prp2, 0x9000);
     for (unsigned i = 1; i < 64; i++) {
         assert_int_equal(list[i - 1], page[i].v << 12);
@@ -390,14 +469,14 @@ static void test_virtio_indirect_and_nonsense(void **state)
 static void test_ata_prd(void **state)
 {
     struct ata_prd table[64];
-    uint32_t address[64];
+    struct ata_piece piece[64];
 
     (void)state;
     for (unsigned i = 0; i < 64; i++) {
-        address[i] = 0x108000 + i * 0x1000;
+        piece[i] = (struct ata_piece){0x108000 + i * 0x1000, 0x1000};
     }
     /* 8 pages up to the boundary, 3 full pieces, 8 pages. */
-    assert_int_equal(ata_prd_build(table, address, 64), 5);
+    assert_int_equal(ata_prd_build(table, piece, 64), 5);
     assert_int_equal(table[0].address, 0x108000);
     assert_int_equal(table[0].bytes, 0x8000);
     assert_int_equal(table[1].address, 0x110000);
@@ -405,10 +484,19 @@ static void test_ata_prd(void **state)
     assert_int_equal(table[3].flags, 0);
     assert_int_equal(table[4].bytes, 0x8000);
     assert_int_equal(table[4].flags, ATA_PRD_LAST);
-    address[1] = 0x300000;
-    address[2] = 0x2ff000;
-    assert_int_equal(ata_prd_build(table, address, 3), 3);
+    piece[1].address = 0x300000;
+    piece[2].address = 0x2ff000;
+    assert_int_equal(ata_prd_build(table, piece, 3), 3);
     assert_int_equal(table[2].flags, ATA_PRD_LAST);
+    /* Sectors: the first page from its middle on, the last one not to its end. */
+    piece[0] = (struct ata_piece){0x108800, 0x800};
+    piece[1] = (struct ata_piece){0x109000, 0x1000};
+    piece[2] = (struct ata_piece){0x10a000, 0x200};
+    piece[3] = (struct ata_piece){0x10b000, 0x1000};
+    assert_int_equal(ata_prd_build(table, piece, 4), 2);
+    assert_int_equal(table[0].address, 0x108800);
+    assert_int_equal(table[0].bytes, 0x1a00);
+    assert_int_equal(table[1].address, 0x10b000);
 }
 
 static void test_ata_taskfile(void **state)
@@ -416,11 +504,11 @@ static void test_ata_taskfile(void **state)
     struct ata_taskfile t;
 
     (void)state;
-    ata_taskfile_build(&t, BLOCK_READ, true, 0x123456789ull, 64);
+    ata_taskfile_build(&t, BLOCK_READ, true, 0x123456789ull, 512);
     assert_int_equal(t.command, 0x25);
-    assert_int_equal(t.lba, 0x123456789ull * 8);
+    assert_int_equal(t.lba, 0x123456789ull);
     assert_int_equal(t.sectors, 512);
-    ata_taskfile_build(&t, BLOCK_WRITE, false, 0x1abcdef, 32);
+    ata_taskfile_build(&t, BLOCK_WRITE, false, 0xd5e6f78, 256);
     assert_int_equal(t.command, 0xca);
     assert_int_equal(t.sectors, 0); /* 256 */
     assert_int_equal(t.device, 0xe0 | 0xd);
@@ -571,6 +659,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_queue_slices),
+        cmocka_unit_test(test_queue_slices_of_sectors),
+        cmocka_unit_test(test_queue_refuses_sectors),
         cmocka_unit_test(test_queue_first_failure_stops_the_rest),
         cmocka_unit_test(test_queue_refuses),
         cmocka_unit_test(test_queue_flush_and_fail_waiting),

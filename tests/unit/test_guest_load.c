@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SOURCES: tests/unit/vdev_fake.c hv/load/load.c hv/load/linux.c hv/load/elf.c
- * hv/load/multiboot.c hv/timer.c */
+ * hv/load/multiboot.c hv/timer.c tests/unit/guest_images.c */
 /* The guest loader: each format, what a guest finds in memory, waits at every call, hostile files.
  */
 #include <setjmp.h>
@@ -12,22 +12,15 @@
 #include <cmocka.h>
 
 #include "hv/load/internal.h"
+#include "tests/unit/guest_images.h"
 #include "tests/unit/vdev_fake.h"
 
-#define MIB            0x100000ull
-#define PAYLOAD_BYTES  0x5123
-#define KERNEL_ADDRESS 0x1000000ull
-#define KERNEL_INIT    0x20000
+#define MIB 0x100000ull
 
 static char error[GUEST_LOAD_ERROR_MAX];
 static uint8_t initrd[0x3456];
 static struct guest_module modules[GUEST_MODULES_MAX]; /* that go with it */
 static unsigned module_count;
-
-static void put(uint8_t *p, uint64_t value, unsigned bytes)
-{
-    memcpy(p, &value, bytes);
-}
 
 static uint64_t mem(uint64_t address, unsigned bytes)
 {
@@ -35,90 +28,6 @@ static uint64_t mem(uint64_t address, unsigned bytes)
 
     memcpy(&value, vfake.memory + address, bytes);
     return value;
-}
-
-static uint8_t pattern(uint64_t i)
-{
-    return i / 4096 % 2 ? 0 : (uint8_t)(i * 7 + 1); /* every other page is zero */
-}
-
-/* A bzImage with a setup header, one setup sector and a pattern as kernel. */
-static uint8_t *make_bzimage(size_t *bytes)
-{
-    size_t code = (PAYLOAD_BYTES + 15) / 16 * 16;
-    uint8_t *file = calloc(1, *bytes = 1024 + code);
-
-    file[0x1f1] = 1;
-    put(file + 0x1f4, code / 16, 4);
-    put(file + 0x1fe, 0xaa55, 2);
-    put(file + 0x200, 0x66eb, 2);
-    memcpy(file + 0x202, "HdrS", 4);
-    put(file + 0x206, 0x20f, 2);
-    file[0x211] = 1;
-    put(file + 0x22c, 0x7fffffff, 4);
-    put(file + 0x236, 0x7f, 2);
-    put(file + 0x238, 2047, 4);
-    put(file + 0x258, KERNEL_ADDRESS, 8);
-    put(file + 0x260, KERNEL_INIT, 4);
-    for (size_t i = 0; i < code; i++) {
-        file[1024 + i] = pattern(i);
-    }
-    return file;
-}
-
-/* An ELF file with one PT_LOAD at 1 MiB and a note segment with a PVH entry. */
-static uint8_t *make_elf64(size_t *bytes, bool multiboot)
-{
-    uint8_t *file = calloc(1, *bytes = 0x2000);
-    uint8_t *ph = file + 64;
-
-    memcpy(file, "\177ELF\2\1\1", 7);
-    put(file + 18, 62, 2);
-    put(file + 24, 0xffffffff80100040ull, 8); /* virtual */
-    put(file + 32, 64, 8);
-    put(file + 54, 56, 2);
-    put(file + 56, 2, 2);
-    put(ph, 1, 4);
-    put(ph + 8, 0x1000, 8);
-    put(ph + 16, 0xffffffff80100000ull, 8);
-    put(ph + 24, 0x100000, 8);
-    put(ph + 32, 0x1000, 8);
-    put(ph + 40, 0x9000, 8);
-    put(ph + 56, 4, 4);
-    put(ph + 56 + 8, 0x200, 8);
-    put(ph + 56 + 32, 0x30, 8);
-    /* Another note first. */
-    put(file + 0x200, 5, 4);
-    put(file + 0x204, 1, 4);
-    put(file + 0x208, 3, 4);
-    memcpy(file + 0x20c, "abcd", 5);
-    put(file + 0x218, 4, 4);
-    put(file + 0x21c, 8, 4);
-    put(file + 0x220, 18, 4);
-    memcpy(file + 0x224, "Xen", 4);
-    put(file + 0x228, 0x100080, 8);
-    if (multiboot) {
-        put(file + 0x400, 0x1badb002, 4);
-        put(file + 0x404, 3, 4);
-        put(file + 0x408, 0u - 0x1badb002u - 3u, 4);
-    }
-    for (size_t i = 0x1000; i < 0x2000; i++) {
-        file[i] = (uint8_t)(i * 3 + 1);
-    }
-    return file;
-}
-
-/* A flat multiboot image with address fields: header at 0x10, loaded at 0x200000. */
-static uint8_t *make_flat(size_t *bytes)
-{
-    uint8_t *file = calloc(1, *bytes = 0x1800);
-    const uint32_t header[] = {0x1badb002, 0x10000,  0u - 0x1badb002u - 0x10000u,
-                               0x200010,   0x200000, 0x201000,
-                               0x204000,   0x200100};
-
-    memset(file, 0x77, *bytes);
-    memcpy(file + 0x10, header, sizeof(header));
-    return file;
 }
 
 /* The image from the heap, so that ASan sees reads beyond it. */
@@ -188,8 +97,10 @@ static void check_linux(const uint8_t *file)
     check_initrd(mem(zero + 0x218, 4));
     assert_string_equal((char *)vfake.memory + mem(zero + 0x228, 4), "console=ttyS0 quiet");
     assert_int_equal(mem(zero + 0x70, 8), 0xe0000);
-    assert_int_equal(mem(zero + 0x1e8, 1), 5);
+    assert_int_equal(mem(zero + 0x1e8, 1), 6);
     assert_int_equal(mem(zero + 0x2d0 + 4 * 20 + 8, 8), 31 * MIB);
+    assert_int_equal(mem(zero + 0x2d0 + 5 * 20, 8), VPCI_ECAM_BASE);
+    assert_int_equal(mem(zero + 0x2d0 + 5 * 20 + 16, 4), 2); /* reserved */
 }
 
 static void linux_image(void **state)
@@ -400,7 +311,7 @@ static void initrd_above(void **state)
     assert_int_equal(mem(0x900c4, 4), 0);
     assert_int_equal(mem(0x9021c, 4), sizeof(initrd));
     check_initrd(at);
-    assert_int_equal(mem(0x901e8, 1), 6);
+    assert_int_equal(mem(0x901e8, 1), 7);
     guest_load_free(load);
     put(file + 0x236, 0x7d, 2); /* not XLF_CAN_BE_LOADED_ABOVE_4G */
     expect_error(file, bytes, "", "initrd");
@@ -511,7 +422,7 @@ static void pvh(void **state)
     assert_string_equal((char *)vfake.memory + mem(0x90018, 8), "a b");
     assert_memory_equal(vfake.memory + mem(0x90020, 8), "RSD PTR ", 8);
     map = mem(0x90028, 8);
-    assert_int_equal(mem(0x90030, 4), 5);
+    assert_int_equal(mem(0x90030, 4), 6);
     assert_int_equal(mem(map + 4 * 24, 8), MIB);
     assert_int_equal(mem(map + 4 * 24 + 8, 8), 7 * MIB);
     assert_int_equal(mem(map + 4 * 24 + 16, 4), 1);
@@ -546,7 +457,7 @@ static void multiboot_elf(void **state)
     check_initrd(mem(module, 4));
     assert_int_equal(mem(module + 4, 4) - mem(module, 4), sizeof(initrd));
     map = mem(0x90030, 4);
-    assert_int_equal(mem(0x9002c, 4), 5 * 24);
+    assert_int_equal(mem(0x9002c, 4), 6 * 24);
     assert_int_equal(mem(map, 4), 20);
     assert_int_equal(mem(map + 4 * 24 + 4, 8), MIB);
     assert_string_equal((char *)vfake.memory + mem(0x90040, 4), "spillway");
@@ -598,95 +509,6 @@ static void layout(void **state)
     assert_int_equal(memslot[0].pages, 0xc0000);
     assert_int_equal(memslot[1].base.v, 0x100000);
     assert_int_equal(memslot[1].pages, 256);
-}
-
-/* ---- ACPI ---- */
-
-static uint8_t sum(const uint8_t *p, uint64_t bytes)
-{
-    uint8_t s = 0;
-
-    while (bytes-- > 0) {
-        s = (uint8_t)(s + *p++);
-    }
-    return s;
-}
-
-static const uint8_t *table(const uint8_t *tables, uint64_t address, const char *signature)
-{
-    const uint8_t *p = tables + (address - ACPI_TABLES_BASE);
-
-    assert_memory_equal(p, signature, 4);
-    assert_int_equal(sum(p, get32(p + 4)), 0);
-    return p;
-}
-
-/* Scope (\_SB) with a device for each, as iasl would put it: 20.2 "AML Grammar Definition". */
-static void check_processors(const uint8_t *ssdt, unsigned vcpus)
-{
-    const uint8_t *aml = ssdt + 36, *end = ssdt + get32(ssdt + 4);
-    char name[16];
-
-    assert_int_equal(aml[0], 0x10);
-    assert_int_equal(aml[1] >> 6, 1);
-    assert_ptr_equal(aml + 1 + (aml[1] & 0xf) + aml[2] * 16, end);
-    assert_memory_equal(aml + 3, "\\_SB_", 5);
-    aml += 8;
-    for (unsigned i = 0; i < vcpus; i++, aml += 29) {
-        snprintf(name, sizeof(name), "C%03u", i);
-        assert_memory_equal(aml, "\x5b\x82\x1b", 3);
-        assert_memory_equal(aml + 3, name, 4);
-        assert_memory_equal(aml + 7, "\x08_HID\rACPI0007", 15);
-        assert_memory_equal(aml + 22, "\x08_UID\x0a", 6);
-        assert_int_equal(aml[28], i);
-    }
-    assert_ptr_equal(aml, end);
-}
-
-static void acpi_tables(void **state)
-{
-    static uint8_t tables[ACPI_TABLES_BYTES];
-
-    (void)state;
-    for (unsigned vcpus = 1; vcpus <= VM_VCPUS_MAX; vcpus++) {
-        const uint8_t *xsdt, *fadt, *madt, *facs;
-        unsigned enabled = 0, overrides = 0;
-
-        assert_true(acpi_build(tables, vcpus));
-        assert_memory_equal(tables, "RSD PTR ", 8);
-        assert_int_equal(sum(tables, 20), 0);
-        assert_int_equal(sum(tables, 36), 0);
-        xsdt = table(tables, get64(tables + 24), "XSDT");
-        fadt = table(tables, get64(xsdt + 36), "FACP");
-        madt = table(tables, get64(xsdt + 44), "APIC");
-        assert_int_equal(get32(fadt + 4), 276);
-        assert_int_equal(get32(fadt + 112) & BIT(20), 0); /* not hardware-reduced */
-        assert_int_equal(get64(fadt + 116 + 4), 0xcf9);
-        assert_int_equal(fadt[46], 9);
-        assert_int_equal(get32(fadt + 48), 0); /* no SMI command */
-        assert_int_equal(get32(fadt + 56), 0x600);
-        assert_int_equal(get32(fadt + 64), 0x604);
-        assert_int_equal(get32(fadt + 76), 0x608);
-        assert_int_equal(get64(fadt + 148 + 4), 0x600);
-        assert_int_equal(get64(fadt + 172 + 4), 0x604);
-        assert_int_equal(get64(fadt + 208 + 4), 0x608);
-        facs = tables + (get32(fadt + 36) - ACPI_TABLES_BASE);
-        assert_memory_equal(facs, "FACS", 4);
-        assert_int_equal(get32(facs + 4), 64);
-        assert_int_equal((facs - tables) % 64, 0);
-        assert_int_equal(get32(madt + 40), 1); /* there are 8259s */
-        (void)table(tables, get64(fadt + 140), "DSDT");
-        for (uint32_t at = 44; at < get32(madt + 4); at += madt[at + 1]) {
-            assert_true(madt[at + 1] >= 6);
-            enabled += madt[at] == 0 && get32(madt + at + 4) == 1;
-            overrides += madt[at] == 2 && madt[at + 3] == 0 && get32(madt + at + 4) == 2;
-            overrides += madt[at] == 2 && madt[at + 3] == 9 && madt[at + 8] == 0x0d;
-        }
-        assert_int_equal(enabled, vcpus);
-        assert_int_equal(overrides, 2);
-        check_processors(table(tables, get64(xsdt + 60), "SSDT"), vcpus);
-    }
-    assert_false(acpi_build(tables, 10000));
 }
 
 /* ---- hostile files ---- */
@@ -804,8 +626,8 @@ int main(void)
         cmocka_unit_test(linux_old),     cmocka_unit_test(initrd_above),
         cmocka_unit_test(many_modules),  cmocka_unit_test(pvh),
         cmocka_unit_test(multiboot_elf), cmocka_unit_test(multiboot_flat),
-        cmocka_unit_test(layout),        cmocka_unit_test(acpi_tables),
-        cmocka_unit_test(hostile),       cmocka_unit_test(every_field),
+        cmocka_unit_test(layout),        cmocka_unit_test(hostile),
+        cmocka_unit_test(every_field),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

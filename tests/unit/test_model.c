@@ -25,6 +25,7 @@ static struct store *store;
 /* Summed over all runs: the paths that this test is about must have been taken. */
 static uint64_t taken_back, large_maps, large_splits, clean_drops, readahead_hits, pins,
     device_writes;
+static uint64_t discarded[PLACE_KINDS], discarded_large;
 
 /* ---- checks --------------------------------------------------------------------------------- */
 
@@ -132,6 +133,10 @@ static void destroy_spaces(void)
         waiter_cancel(&model_vcpus[i].waiter);
         model_vcpus[i].in = NULL;
     }
+    for (unsigned kind = 0; kind < PLACE_KINDS; kind++) {
+        discarded[kind] += model_counts.discarded[kind];
+    }
+    discarded_large += model_counts.discarded_large;
     for (unsigned i = 0; i < SPACES; i++) {
         taken_back += model_spaces[i].space->taken_back;
         large_maps += model_spaces[i].space->large_maps;
@@ -170,6 +175,11 @@ static void run_model(const struct table_format *format, uint64_t seed, unsigned
     for (unsigned i = 0; i < steps; i++) {
         model_run_vcpu(&model_vcpus[model_random(VCPUS)]);
         machine_step();
+        if (i % 12000 == 11999) { /* memory is plenty again */
+            for (unsigned s = 0; s < SPACES; s++) {
+                model_discard_all(&model_spaces[s]);
+            }
+        }
         if (i % 512 == 0) {
             check_sums(&model_spaces[model_random(SPACES)]);
         }
@@ -304,6 +314,13 @@ static void test_all_paths_were_taken(void **state)
                   (unsigned long long)large_splits, (unsigned long long)clean_drops,
                   (unsigned long long)readahead_hits, (unsigned long long)pins,
                   (unsigned long long)device_writes);
+    for (unsigned kind = 0; kind < PLACE_KINDS; kind++) {
+        print_message("model: %llu pages discarded from place %u\n",
+                      (unsigned long long)discarded[kind], kind);
+        assert_true(discarded[kind] > 0);
+    }
+    print_message("model: %llu large pages discarded\n", (unsigned long long)discarded_large);
+    assert_true(discarded_large > 0);
     assert_true(taken_back > 0 && large_maps > 0 && large_splits > 0 && clean_drops > 0 &&
                 readahead_hits > 0 && pins > 0 && device_writes > 0);
 }

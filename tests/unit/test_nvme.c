@@ -19,10 +19,12 @@
 
 #include <cmocka.h>
 
+#include "base/log.h"
 #include "drivers/block.h"
 #include "drivers/block_queue.h"
 #include "drivers/platform.h"
 #include "tests/unit/nvme_model.h"
+#include "tests/unit/support.h"
 
 #define REQUESTS   24 /* of each CPU */
 #define TURN_NS    100000000ull
@@ -287,6 +289,61 @@ static void test_dead_controller_fails_all(void **state)
     nvme_model_stop();
 }
 
+static void move_sectors(struct job *job, enum block_op op, unsigned sector, unsigned offset,
+                         unsigned cut)
+{
+    struct block_request *r = &job->request;
+
+    *r = (struct block_request){.op = op,
+                                .block = 1,
+                                .pages = 3,
+                                .sector = (uint8_t)sector,
+                                .offset = (uint8_t)offset,
+                                .cut = (uint8_t)cut,
+                                .done = job_done,
+                                .owner = job};
+    for (unsigned i = 0; i < 3; i++) {
+        r->page[i] = pfn((uintptr_t)(job->buffer + (2 - i) * PAGE_SIZE) >> PAGE_SHIFT);
+    }
+    atomic_store(&job->busy, true);
+    block_submit(disk, r);
+    while (atomic_load_explicit(&job->busy, memory_order_acquire)) {
+        block_poll();
+        sched_yield();
+    }
+}
+
+/* Sectors of a disk that has them go to any place; one whose blocks are of 4 KiB refuses. */
+static void test_sectors(void **state)
+{
+    struct job job = {.buffer = aligned_alloc(PAGE_SIZE, 3 * PAGE_SIZE)};
+
+    (void)state;
+    start((struct nvme_model_options){.queues = 1, .lba_shift = 9, .mdts = 1});
+    memset(job.buffer, 1, 3 * PAGE_SIZE);
+    move_sectors(&job, BLOCK_WRITE, 0, 0, 0);
+    memset(job.buffer, 2, 3 * PAGE_SIZE);
+    move_sectors(&job, BLOCK_WRITE, 7, 3, 6);
+    assert_int_equal(job.status, BLOCK_OK);
+    memset(job.buffer, 3, 3 * PAGE_SIZE);
+    move_sectors(&job, BLOCK_READ, 6, 2, 4); /* 18 sectors: one of 1, 15 of 2, two of 1 */
+    assert_int_equal(job.status, BLOCK_OK);
+    for (unsigned i = 0; i < 24; i++) {
+        uint8_t want = i < 2 || i >= 20 ? 3 : i == 2 || i >= 18 ? 1 : 2;
+
+        assert_int_equal(job.buffer[(2 - i / 8) * PAGE_SIZE + i % 8 * 512], want);
+        assert_int_equal(job.buffer[(2 - i / 8) * PAGE_SIZE + i % 8 * 512 + 511], want);
+    }
+    nvme_model_stop();
+    start((struct nvme_model_options){.queues = 1, .lba_shift = 12});
+    support_log_level(-1);
+    move_sectors(&job, BLOCK_READ, 4, 4, 0);
+    support_log_level(LOG_WARN);
+    assert_int_equal(job.status, BLOCK_RANGE);
+    nvme_model_stop();
+    free(job.buffer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_errors_pass_or_are_told),
         cmocka_unit_test(test_lost_commands_are_issued_again),
         cmocka_unit_test(test_dead_controller_fails_all),
+        cmocka_unit_test(test_sectors),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

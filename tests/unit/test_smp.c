@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Threads as CPUs: several fault in the same spaces at the same time while any of them runs the
- * pager and completes disk requests.  Each thread owns one word of every page.
+ * pager and completes disk requests.  Each thread owns one word of every page, and some runs of
+ * pages alone, which it discards now and then.
  *
  * A guest access is a walk and an access with the CPU "in the guest"; a shootdown waits until every
  * other CPU has left it, as hv/run/tlb.c does.
@@ -28,6 +29,7 @@
 #define CPUS    3u
 #define SPACES  2u
 #define PAGES   800u
+#define RUN     16u /* pages of one thread */
 #define SECONDS 1.5 /* per format: spinlocks crawl where CPUs are threads that get preempted */
 
 struct cpu {
@@ -38,7 +40,7 @@ struct cpu {
     _Atomic bool woken;
     _Atomic uint64_t visit; /* odd: in a guest */
     uint64_t model[SPACES][PAGES];
-    uint64_t waits, cancels;
+    uint64_t waits, cancels, discards;
 };
 
 static struct cpu cpus[CPUS];
@@ -163,10 +165,45 @@ static enum mm_result hypervisor_access(struct cpu *cpu, unsigned s, uint64_t pa
     return result;
 }
 
+/* Every fourth run of pages is all threads'. */
+static bool is_anothers(const struct cpu *cpu, uint64_t page)
+{
+    uint64_t owner = page / RUN % (CPUS + 1);
+
+    return owner != CPUS && owner != cpu->index;
+}
+
+static uint64_t choose_page(struct cpu *cpu)
+{
+    uint64_t page;
+
+    do {
+        page = rnd(cpu, 3) == 0 ? rnd(cpu, PAGES) : rnd(cpu, 60);
+    } while (is_anothers(cpu, page));
+    return page;
+}
+
+/* Of one of its own runs: what is behind that page. */
+static void discard(struct cpu *cpu)
+{
+    unsigned s = (unsigned)rnd(cpu, SPACES);
+    uint64_t page = choose_page(cpu);
+    struct gfn_range range = {gfn(page), 1 + rnd(cpu, RUN - page % RUN)};
+
+    if (page / RUN % (CPUS + 1) != cpu->index) {
+        return;
+    }
+    /* Memory may be too short to split the large page that they are in. */
+    if (space_discard(spaces[s], &range, 1) == range.pages) {
+        memset(&cpu->model[s][page], 0, range.pages * sizeof(cpu->model[s][page]));
+        cpu->discards++;
+    }
+}
+
 static void one_access(struct cpu *cpu)
 {
     unsigned s = (unsigned)rnd(cpu, SPACES);
-    uint64_t page = rnd(cpu, 3) == 0 ? rnd(cpu, PAGES) : rnd(cpu, 60);
+    uint64_t page = choose_page(cpu);
     bool write = rnd(cpu, 3) == 0, guest = rnd(cpu, 5) != 0;
     uint64_t value = rnd(cpu, 4) == 0 ? 0 : rnd(cpu, UINT64_MAX);
 
@@ -209,6 +246,9 @@ static void *run(void *context)
     support_set_cpu(cpu->index);
     while (now() < until) {
         one_access(cpu);
+        if (rnd(cpu, 40) == 0) {
+            discard(cpu);
+        }
         if (rnd(cpu, 4) == 0) {
             main_loop(cpu);
         }
@@ -260,7 +300,7 @@ static void start_cpus(uint64_t seed)
 
 static void run_format(const struct table_format *format, uint64_t seed)
 {
-    uint64_t free_before, waits = 0;
+    uint64_t free_before, waits = 0, discards = 0;
     struct store_stats stats;
     struct store *store;
 
@@ -275,11 +315,13 @@ static void run_format(const struct table_format *format, uint64_t seed)
     for (unsigned i = 0; i < CPUS; i++) {
         pthread_join(cpus[i].thread, NULL);
         waits += cpus[i].waits;
+        discards += cpus[i].discards;
     }
     store_get_stats(store, &stats);
-    print_message("smp: format %s: %llu waits, %llu/%llu pages in/out\n", format->name,
-                  (unsigned long long)waits, (unsigned long long)stats.read_pages,
-                  (unsigned long long)stats.written_pages);
+    print_message("smp: format %s: %llu waits, %llu discards, %llu/%llu pages in/out\n",
+                  format->name, (unsigned long long)waits, (unsigned long long)discards,
+                  (unsigned long long)stats.read_pages, (unsigned long long)stats.written_pages);
+    assert_true(discards > 0);
     destroy_spaces();
     store_get_stats(store, &stats);
     assert_int_equal(stats.slots_used, 0);

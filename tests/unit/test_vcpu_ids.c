@@ -16,6 +16,7 @@
 #include "hv/run/sched.h"
 #include "hv/run/vcpu.h"
 #include "hv/vdev/irq/vlapic.h"
+#include "hv/vdev/kvmsteal.h"
 #include "tests/unit/support.h"
 
 #define ALL (CONFIG_VMS_MAX * VM_VCPUS_MAX)
@@ -54,6 +55,11 @@ void sched_unpark(struct vcpu *vcpu)
 struct vlapic *vlapic_create(struct vcpu *vcpu)
 {
     return (struct vlapic *)vcpu; /* nobody looks into it */
+}
+
+void kvmsteal_release(struct vcpu *vcpu)
+{
+    (void)vcpu;
 }
 
 void vlapic_destroy(struct vlapic *vlapic)

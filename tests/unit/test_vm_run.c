@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "base/block.h"
 #include "hv/config/config.h"
 #include "hv/guest/serial.h"
 #include "hv/load/load.h"
@@ -154,6 +155,23 @@ struct admission_terms vm_terms(const struct vm *vm)
 uint64_t vm_promises_broken(void)
 {
     return 0;
+}
+
+uint64_t admission_working(const struct admission_terms *terms)
+{
+    return terms->memory / 2;
+}
+
+bool vm_find_disks(const struct vm *vm, struct vm_disks *disks, struct vm_answer *answer)
+{
+    (void)vm;
+    (void)answer;
+    static struct block_device device = {.name = "vd0"};
+
+    memset(disks, 0, sizeof(*disks));
+    disks->disk[0].device = disks->disk[1].device = &device;
+    disks->count = 2;
+    return true;
 }
 
 uint32_t admission_start_cost(const struct admission_terms *terms)
@@ -323,6 +341,8 @@ void kvmclock_paused(struct vcpu *vcpu)
     vcpu->was_paused = true;
 }
 
+static bool devices_stopped;
+
 bool vm_devices_create(struct vm *vm)
 {
     vm->run.devices = (struct vm_devices *)&parts[3];
@@ -334,9 +354,21 @@ void vm_devices_reset(struct vm *vm)
     assert_non_null(vm->run.devices);
 }
 
+/* Not at once: something is in flight. */
+bool vm_devices_stop(struct vm *vm)
+{
+    (void)vm;
+    devices_stopped = !devices_stopped;
+    return !devices_stopped;
+}
+
 void vm_devices_destroy(struct vm *vm)
 {
     vm->run.devices = NULL;
+}
+
+void vm_balloons_poll(void)
+{
 }
 
 void vm_devices_press_power_button(struct vm *vm)

@@ -11,6 +11,7 @@
 #include "hv/timer.h"
 #include "hv/vdev/access.h"
 #include "mm/env.h"
+#include "mm/frame/frame_alloc.h"
 
 struct vdev_fake vfake;
 
@@ -41,6 +42,19 @@ uint64_t arch_tsc_khz(void)
     return VFAKE_TSC_KHZ;
 }
 
+bool vfake_no_random;
+
+bool arch_has_random(void)
+{
+    return !vfake_no_random;
+}
+
+/* A counter that no byte of which is zero for long. */
+uint64_t arch_random(void)
+{
+    return ++vfake.randoms * 0x0101010101010101;
+}
+
 uint64_t arch_boot_epoch_ns(void)
 {
     return vfake.epoch * 1000000000ull;
@@ -64,6 +78,14 @@ void vm_end(struct vm *vm, enum vm_outcome outcome, uint32_t code)
     vfake.ends++;
     vfake.outcome = outcome;
     vfake.code = code;
+}
+
+void vm_log(struct vm *vm, enum log_level level, const char *format, ...)
+{
+    (void)vm;
+    (void)level;
+    (void)format;
+    vfake.logs++;
 }
 
 void vm_reset_request(struct vm *vm)
@@ -141,6 +163,24 @@ enum mm_result space_write(struct space *space, gpa_t to, const void *from, size
     return MM_OK;
 }
 
+/* No page is a hole afterwards: what was there stays. */
+uint64_t space_discard(struct space *space, const struct gfn_range *ranges, unsigned count)
+{
+    uint64_t pages = vfake.memory_bytes / PAGE_SIZE;
+
+    (void)space;
+    for (unsigned i = 0; i < count; i++) {
+        for (uint64_t page = ranges[i].first.v;
+             page < pages && page - ranges[i].first.v < ranges[i].pages; page++) {
+            vfake.discards++;
+            if (vfake.discarded != NULL) {
+                vfake.discarded[page]++;
+            }
+        }
+    }
+    return 0;
+}
+
 /* Its frames are numbered as its pages are. */
 enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *frame,
                          struct mm_waiter *waiter)
@@ -148,14 +188,14 @@ enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *f
     (void)space;
     (void)how;
     (void)waiter;
-    if (!owned(gfn_to_gpa(page), PAGE_SIZE)) {
+    if (vfake.no_pins || !owned(gfn_to_gpa(page), PAGE_SIZE)) {
         return MM_NO_MEMSLOT;
     }
     if (waits()) {
         return MM_WAIT;
     }
-    *frame = pfn(page.v);
     vfake.pins++;
+    *frame = pfn(page.v);
     return MM_OK;
 }
 
@@ -163,15 +203,53 @@ void space_unpin(struct space *space, gfn_t page, bool written)
 {
     (void)space;
     (void)written;
-    if (!owned(gfn_to_gpa(page), PAGE_SIZE) || vfake.pins == 0) {
+    if (vfake.pins-- == 0 || !owned(gfn_to_gpa(page), PAGE_SIZE)) {
         abort();
     }
-    vfake.pins--;
 }
+
+/* Frames of the hypervisor's own: beyond the guest's. */
+#define OWN_FIRST 0x100000u
+static uint8_t own[160][PAGE_SIZE];
+static bool own_used[ARRAY_SIZE(own)];
 
 void *mm_frame_ptr(pfn_t frame)
 {
-    return vfake.memory + frame.v * PAGE_SIZE;
+    return frame.v >= OWN_FIRST ? own[frame.v - OWN_FIRST] : vfake.memory + (frame.v << PAGE_SHIFT);
+}
+
+bool __wrap_frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out);
+bool __wrap_frame_alloc_zeroed(unsigned order, enum alloc_use use, unsigned flags, pfn_t *out)
+{
+    (void)use;
+    (void)flags;
+    if (order != 0 || vfake.own_frames == vfake.own_most) {
+        return false;
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(own); i++) {
+        if (!own_used[i]) {
+            own_used[i] = true;
+            vfake.own_frames++;
+            memset(own[i], 0, PAGE_SIZE);
+            *out = pfn(OWN_FIRST + i);
+            return true;
+        }
+    }
+    return false;
+}
+
+void frame_free(pfn_t first)
+{
+    if (first.v < OWN_FIRST || !own_used[first.v - OWN_FIRST]) {
+        abort();
+    }
+    own_used[first.v - OWN_FIRST] = false;
+    vfake.own_frames--;
+}
+
+void waiter_end_turn(struct mm_waiter *waiter)
+{
+    (void)waiter;
 }
 
 void waiter_cancel(struct mm_waiter *waiter)
@@ -225,6 +303,7 @@ void vfake_start(unsigned vcpus)
 {
     memset(&vfake, 0, sizeof(vfake));
     vfake.clock_ns = 1000000000;
+    vfake.own_most = ARRAY_SIZE(own);
     timer_init_cpus();
     vfake.vm.name = "fake";
     vfake.vm.cmos = &vfake.cmos;
@@ -299,4 +378,11 @@ void vfake_memory(uint64_t bytes)
     vfake.memory = calloc(1, bytes);
     vfake.memory_bytes = bytes;
     vfake.vm.memory_pages = bytes >> PAGE_SHIFT;
+}
+
+void vm_lose_page(struct vm *vm, const char *format, ...)
+{
+    (void)vm;
+    (void)format;
+    vfake.lost_pages++;
 }

@@ -36,21 +36,29 @@ struct vdev_fake {
     /* guest memory */
     uint64_t memory_bytes; /* one slot from 0 */
     uint8_t *memory;
-    unsigned calls;   /* of space_read and space_write */
-    unsigned wait_at; /* the call of that number answers MM_WAIT; 0: none */
-    bool wait_often;  /* every other call answers MM_WAIT */
-    unsigned writes;  /* that were done */
-    unsigned pins;    /* space_pin without space_unpin */
-    unsigned cancels; /* waiter_cancel */
+    unsigned calls;      /* of space_read and space_write */
+    unsigned wait_at;    /* the call of that number answers MM_WAIT; 0: none */
+    bool wait_often;     /* every other call answers MM_WAIT */
+    unsigned writes;     /* that were done */
+    unsigned pins;       /* space_pin without space_unpin */
+    unsigned cancels;    /* waiter_cancel */
+    unsigned logs;       /* vm_log */
+    uint64_t randoms;    /* arch_random */
+    uint64_t discards;   /* pages of space_discard() ... */
+    unsigned *discarded; /* ... and how often each; NULL: is not wanted */
     /* backend->privilege, runs_64bit, interruptible */
     unsigned ring;
     bool narrow, deaf;
+    unsigned lost_pages;           /* vm_lose_page */
+    unsigned own_frames, own_most; /* allocated, and how many may be */
+    bool no_pins;                  /* space_pin() answers MM_NO_MEMSLOT */
     /* backend->set_state */
     unsigned states;
     struct guest_state state;
 };
 
 extern struct vdev_fake vfake;
+extern bool vfake_no_random; /* arch_has_random(): for what is started from then on */
 
 /* Fresh VM with that many vCPUs, in xAPIC mode with software-enabled APICs, and its devices. */
 void vfake_start(unsigned vcpus);

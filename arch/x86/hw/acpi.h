@@ -190,6 +190,17 @@ struct acpi_hpet {
 } __attribute__((packed));
 _Static_assert(sizeof(struct acpi_hpet) == 56, "HPET 3.2.4");
 
+/* PCI Firmware Specification 3.0, 4.1.2 "MCFG Table Description", with one segment. */
+struct acpi_mcfg {
+    struct acpi_header header;
+    uint8_t reserved_36[8];
+    uint64_t base; /* of bus 0 */
+    uint16_t segment;
+    uint8_t first_bus, last_bus;
+    uint8_t reserved_56[4];
+} __attribute__((packed));
+_Static_assert(sizeof(struct acpi_mcfg) == 60, "MCFG 4.1.2");
+
 /* 4.8.2.1 "Power Management Timer"; where it is, the FADT says. */
 #define PM_TIMER_HZ 3579545ull
 /* 4.8.3.2 "PM1 Control Registers". */

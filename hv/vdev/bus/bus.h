@@ -27,7 +27,7 @@
 #include "base/lock.h"
 #include "base/types.h"
 
-#define BUS_RANGES_MAX 48
+#define BUS_RANGES_MAX 160 /* two for each of 16 disks and 16 network cards, and all else */
 
 struct bus_range;
 struct vcpu;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "hv/vdev/irq/lines.h"
 
+#include <string.h>
+
 #include "hv/guest/vm.h"
 #include "hv/vdev/irq/vlapic.h"
 
@@ -32,14 +34,40 @@ static void set_pic_line(struct lines *lines, unsigned irq, bool level)
     spin_unlock(&lines->pic_lock);
 }
 
-void lines_set(struct lines *lines, unsigned irq, bool level)
+static void set_line(struct lines *lines, unsigned irq, bool level)
 {
-    spin_lock(&lines->lock);
     if (((lines->level >> irq) & 1) != level) {
         lines->level ^= (uint16_t)BIT(irq);
         set_pic_line(lines, irq, level);
         vioapic_set_pin(&lines->ioapic, lines_pin_of(irq), level);
     }
+}
+
+void lines_set(struct lines *lines, unsigned irq, bool level)
+{
+    spin_lock(&lines->lock);
+    set_line(lines, irq, level);
+    spin_unlock(&lines->lock);
+}
+
+static unsigned pci_line(uint8_t devfn)
+{
+    return (devfn >> 3) % LINES_PCI;
+}
+
+unsigned lines_pci_irq(uint8_t devfn)
+{
+    return LINES_PCI_ISA + pci_line(devfn) % 2;
+}
+
+void lines_set_pci(struct lines *lines, uint8_t devfn, bool level)
+{
+    unsigned line = pci_line(devfn), irq = lines_pci_irq(devfn);
+
+    spin_lock(&lines->lock);
+    lines->pci[line] = (uint16_t)(lines->pci[line] + (level ? 1 : -1));
+    vioapic_set_pin(&lines->ioapic, LINES_PCI_PIN + line, lines->pci[line] != 0);
+    set_line(lines, irq, lines->pci[line] + lines->pci[line ^ 2] != 0);
     spin_unlock(&lines->lock);
 }
 
@@ -163,8 +191,10 @@ void lines_reset(struct lines *lines)
     vioapic_reset(&lines->ioapic);
     spin_lock(&lines->lock);
     lines->level = 0;
+    memset(lines->pci, 0, sizeof(lines->pci));
     spin_lock(&lines->pic_lock);
     vpic_reset(&lines->pic);
+    vpic_write(&lines->pic, VPIC_TRIGGER_PORT + 1, LINES_PCI_TRIGGER >> 8);
     show_pic(lines);
     spin_unlock(&lines->pic_lock);
     spin_unlock(&lines->lock);

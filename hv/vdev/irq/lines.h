@@ -28,6 +28,13 @@
 
 #define LINES_PIC_RANGES 3
 
+/* INTA of PCI devices goes to one of four lines, by the number of the device: to a pin of the
+ * IOAPIC of its own, and to an ISA line that it shares with another one. */
+#define LINES_PCI         4
+#define LINES_PCI_PIN     16
+#define LINES_PCI_ISA     10     /* and 11, in turn */
+#define LINES_PCI_TRIGGER 0x0c00 /* both, as bits of the edge/level registers */
+
 struct vm;
 
 struct lines {
@@ -35,8 +42,9 @@ struct lines {
     /* What is due has happened, and the timer runs for whoever listens now.  No locks held. */
     void (*settle)(void *owner);
     void *owner;
-    struct spinlock lock; /* ... of what follows */
-    uint16_t level;       /* what each ISA line is now */
+    struct spinlock lock;    /* ... of what follows */
+    uint16_t level;          /* what each ISA line is now */
+    uint16_t pci[LINES_PCI]; /* how many functions ask by that line */
 
     struct spinlock pic_lock; /* ... of what follows */
     struct vpic pic;
@@ -57,6 +65,11 @@ void lines_reset(struct lines *lines);
 
 /* A line changes: ISA IRQ 0 to 15 but 2.  A device's lock may be held. */
 void lines_set(struct lines *lines, unsigned irq, bool level);
+/* A function (device << 3 | function) begins to ask by its INTA, or ends.  A device's lock may be
+ * held. */
+void lines_set_pci(struct lines *lines, uint8_t devfn, bool level);
+/* The ISA line that it goes to. */
+unsigned lines_pci_irq(uint8_t devfn);
 /* INTA: the boot vCPU takes the interrupt of the 8259s; its vector.  No locks held. */
 uint8_t lines_acknowledge(struct lines *lines);
 

@@ -13,6 +13,7 @@
 #include "hv/vdev/legacy/vhpet.h"
 #include "hv/vdev/legacy/vplatform.h"
 #include "hv/vdev/legacy/vpm.h"
+#include "hv/vdev/pci/vpci.h"
 
 /* dsdt_aml_code[], made by iasl -tc from hv/vdev/legacy/dsdt.asl. */
 #include "hv/vdev/legacy/dsdt.hex"
@@ -22,12 +23,12 @@
 #define OVERRIDE_HIGH_LEVEL  (FIELD_PREP(INTI_TRIGGER, INTI_LEVEL) | INTI_ACTIVE_HIGH)
 #define OVERRIDE_AS_ISA_DOES 0
 
-#define XSDT_TABLES 4
+#define XSDT_TABLES 5
 struct acpi_xsdt {
     struct acpi_header header;
     uint64_t table[XSDT_TABLES];
 } __attribute__((packed));
-_Static_assert(sizeof(struct acpi_xsdt) == 68, "ACPI 5.2.8");
+_Static_assert(sizeof(struct acpi_xsdt) == 76, "ACPI 5.2.8");
 
 /* Where the next table goes.  A table that does not fit clears `fits`. */
 struct builder {
@@ -206,6 +207,16 @@ static uint64_t build_hpet(struct builder *b)
     return end_table(b, start);
 }
 
+static uint64_t build_mcfg(struct builder *b)
+{
+    size_t start = begin_table(b);
+    struct acpi_mcfg mcfg = {.base = VPCI_ECAM_BASE};
+
+    fill_header(&mcfg.header, "MCFG", 1);
+    append(b, &mcfg, sizeof(mcfg));
+    return end_table(b, start);
+}
+
 /* AML, 20.2.2 "Name Objects Encoding" to 20.2.5.2 "Named Objects Encoding". */
 struct aml_processor {
     uint8_t device[2], length;
@@ -295,6 +306,7 @@ bool acpi_build(uint8_t buffer[ACPI_TABLES_BYTES], unsigned vcpu_count)
     table[1] = build_madt(&b, vcpu_count);
     table[2] = build_hpet(&b);
     table[3] = build_processors(&b, vcpu_count);
+    table[4] = build_mcfg(&b);
     memcpy(rsdp.signature, "RSD PTR ", 8);
     memcpy(rsdp.oem_id, "SPLWAY", 6);
     rsdp.xsdt = build_xsdt(&b, table);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * ACPI tables for a guest: RSDP, XSDT, FADT, FACS, MADT, HPET, DSDT, and an SSDT with its CPUs.
+ * ACPI tables for a guest: RSDP, XSDT, FADT, FACS, MADT, HPET, MCFG, DSDT, and an SSDT with its
+ * CPUs.
  *
  * Built into one buffer that goes to guest-physical ACPI_TABLES_BASE as it is;
  * E820 reports the range as ACPI data.
