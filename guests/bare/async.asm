@@ -22,7 +22,9 @@ TOKENS      equ 64
 AREA        equ 0x800000
 PAGES       equ 48
 ROUNDS      equ 12
-BRIEF        equ 3000000
+BRIEF       equ 3000000
+END         equ 1                   ; writes 0 to MSR_EN
+BEGIN       equ 2                   ; ... what is there already
 
 ; Counts and prints a failure unless the flags are right.
 %macro EXPECT 2                     ; condition code, what
@@ -59,6 +61,8 @@ main:
         dec     dword [left]
         jnz     .round
         call    not_now
+        call    unacknowledged
+        call    begun_anew
         call    ended
         call    enable
         call    read_all
@@ -147,12 +151,13 @@ read_all:
         mov     eax, [given]
         cmp     eax, [before]
         EXPECT  ne, "no access was asynchronous"
-.wait:  cmp     dword [count], 0
+wait_told:
+        cmp     dword [count], 0
         je      .told
         sti
         hlt
         cli
-        jmp     .wait
+        jmp     wait_told
 .told:  ret
 
 ; With IF = 0, or while the last #PF has not been seen, an access waits.
@@ -175,17 +180,53 @@ not_now:
         EXPECT  e, "a fault was asynchronous that must not be"
         ret
 
+; We look at the first one that is told, and do not say so: accesses go on, and nothing more is told until we do.
+unacknowledged:
+        mov     dword [lazy], 1
+        mov     dword [told], 0
+        call    evict_all
+        mov     edi, AREA + 1024
+        mov     ecx, PAGES
+        sti
+.next:  call    read_word
+        add     edi, 4096
+        loop    .next
+        mov     ecx, BRIEF
+.wait:  loop    .wait
+        cli
+        cmp     dword [told], 1
+        EXPECT  e, "not one token was told without an acknowledgement"
+        mov     dword [lazy], 0
+        call    acknowledge
+        jmp     wait_told
+
+; At the first #PF the protocol begins anew: of what was before, nothing is told.
+begun_anew:
+        mov     eax, AREA
+        call    evict
+        mov     dword [all], 0
+        mov     dword [at_fault], BEGIN
+        mov     edi, AREA + 8
+        sti
+        call    read_word
+        cli
+        cmp     dword [at_fault], 0
+        EXPECT  e, "no access was asynchronous before the new beginning"
+        cmp     dword [all], 1
+        EXPECT  e, "the token of all has not come at the new beginning"
+        jmp     wait_told
+
 ; The first #PF ends the protocol: nothing is told any more.
 ended:  mov     eax, AREA
         call    evict
-        mov     dword [ends], 1
+        mov     dword [at_fault], END
         mov     edi, AREA + 8
         sti
         call    read_word
         mov     ecx, BRIEF
 .wait:  loop    .wait
         cli
-        cmp     dword [ends], 0
+        cmp     dword [at_fault], 0
         EXPECT  e, "no access was asynchronous before the end"
         cmp     dword [count], 1
         EXPECT  e, "a token was told behind the end"
@@ -213,11 +254,16 @@ on_fault:
         EXPECT  b, "more tokens than there may be"
         mov     [tokens + ecx * 4], eax
         inc     dword [count]
-        cmp     dword [ends], 1
-        jne     .end
-        mov     dword [ends], 0
+        mov     ecx, [at_fault]
+        mov     dword [at_fault], 0
         xor     eax, eax
-        call    write_enable
+        cmp     ecx, END
+        je      .write
+        cmp     ecx, BEGIN
+        jne     .end
+        mov     [count], eax
+        mov     eax, shared + ENABLE
+.write: call    write_enable
 .end:   popad
         add     esp, 4
         iret
@@ -243,14 +289,21 @@ on_told:
         EXPECT  e, "a token that is not outstanding was told"
         jmp     .end
 .all:   inc     dword [all]
-.end:   mov     dword [shared + 4], 0
-        mov     dword [APIC_EOI], 0
+.end:   mov     dword [APIC_EOI], 0
+        inc     dword [told]
+        cmp     dword [lazy], 0
+        jne     .lazy
+        call    acknowledge
+.lazy:  popad
+        iret
+
+acknowledge:
+        mov     dword [shared + 4], 0
         mov     ecx, MSR_ACK
         mov     eax, 1
         xor     edx, edx
         wrmsr
-        popad
-        iret
+        ret
 
 ; EDI: vector, EAX: handler.
 set_gate:
@@ -277,7 +330,9 @@ given:      dd 0
 before:     dd 0
 count:      dd 0                    ; outstanding
 all:        dd 0
-ends:       dd 0
+at_fault:   dd 0                    ; what is done at the next one: END, BEGIN
+lazy:       dd 0
+told:       dd 0
 
 section .bss
 align 64

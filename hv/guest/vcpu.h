@@ -154,9 +154,8 @@ struct vcpu {
 #define VCPU_REQUEST_STOP  BIT(3) /* leave the guest and become STOPPED */
 #define VCPU_REQUEST_EVENT BIT(4) /* look at the local APIC again */
 #define VCPU_REQUEST_CLOCK BIT(5) /* write the kvmclock page again */
-#define VCPU_REQUEST_ASYNC                                                                         \
-    BIT(7) /* a page has come that the guest may be told of: hv/vdev/kvmasync.h */
-#define VCPU_REQUEST_KICK BIT(6) /* end HLT, whatever IF is: KVM_HC_KICK_CPU */
+#define VCPU_REQUEST_KICK  BIT(6) /* end HLT, whatever IF is: KVM_HC_KICK_CPU */
+#define VCPU_REQUEST_ASYNC BIT(7) /* tell the guest of pages that have come: hv/vdev/kvmasync.h */
 
 /* While it is PARKED, `stall` is that bit and the time at which it would have begun, had it been
  * one stall; else the time of all stalls.  One word, so that others read it at any moment. */

@@ -4,10 +4,10 @@
  * kernel can do something else meanwhile (Linux, Documentation/virt/kvm/x86/msr.rst,
  * "MSR_KVM_ASYNC_PF_EN").
  *
- *     fault ---> read begins ---> #PF, CR2 = token, shared.flags = 1     the guest suspends the
- * task that has faulted read ends -----> shared.token = token, an interrupt     ... and wakes it
- *                                 when the guest has cleared the one     MSR_KVM_ASYNC_PF_ACK: the
- *                                 before                                 next one, please
+ *     we                                              the guest
+ *     fault, read begins ---> #PF, CR2 = token        suspends the task that has faulted
+ *     read ends ------------> shared.token, interrupt lets it go on, clears shared.token
+ *     the next one <--------- MSR_KVM_ASYNC_PF_ACK
  *
  * A token is FREE -> WAITS (its mm_waiter queues for the read) -> READY (that has ended) -> FREE
  * (the guest has been told): each that was given out is told once, or cancelled with all others

@@ -56,45 +56,10 @@ def ticks(boot):
     return text
 
 
-# Alone, then beside a process that pages as fast as it can, by itself: with small pages its kernel neither
-# copies nor clears what has been paged out.
-PAGING_JOB = ("load spin seconds=6 steps=1000; memcheck {size} passes=100000 hot=0 & sleep {warm}; "
-              "load spin seconds={seconds} steps=1000; grep HYP: /proc/interrupts; killall memcheck; echo over")
-
-
-def paging(pool, memory, size, warm, seconds, least):
-    """A process that computes keeps its share of the only vCPU beside one that waits for pages: half of
-    it at least, since there are two, and what the other one cannot use while it waits."""
-
-    def once(boot, option):
-        job = PAGING_JOB.format(size=size, warm=warm, seconds=seconds)
-        machine = boot(host(pool=pool) + run_vm("a", job, f"transparent_hugepage=never {option}", memory=memory), LINUX_FILES,
-                       store="512M", timeout=600)
-        machine.expect(r"^a\| over", 500)
-        ins = machine.stats()["vms"][0]["page_ins"]
-        expect_end(machine)
-        speed = [int(loops) / int(ms) for loops, ms in
-                 re.findall(r"^a\| load: spin .*loops=(\d+) ms=(\d+)", machine.text, re.M)]
-        told = re.search(r"^a\| +HYP: +(\d+)", machine.text, re.M)  # no line: none
-        return speed[1] / speed[0], int(told.group(1)) if told else 0, ins
-
-    def run(boot):
-        part, told, ins = once(boot, "")
-        without, none, ins_without = once(boot, "no-kvmapf")
-        text = (f"{part:.2f} of its speed alone, {ins} pages in, the guest was told of {told}; "
-                f"{without:.2f} and {ins_without} without")
-        if told < 500 or none > 1 or part < least or part < without:
-            raise Failure(text)
-        return text
-
-    return run
-
-
 CASES = [
     Case("pv", bare, memory="256M"),
     Case("pv", bare, emu="bochs", memory="256M"),
     Case("pv-linux", linux, memory="512M"),
     Case("pv-ticks", ticks, memory="512M"),
-    Case("pv-paging", paging("64M", "128M", "64M", 12, 20, 0.45), memory="512M"),
     Case("pv-linux", linux, emu="bochs", long=True, memory="512M"),
 ]
