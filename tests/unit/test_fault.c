@@ -362,6 +362,10 @@ static void a_wait_is_handed_over(void)
     assert_int_equal(woken, 2);
     assert_int_equal(other.queue, MM_WAITS_NOT);
     assert_false(wait_hand_over(&other, &waiter));
+    wait_for_frame(&waiter);
+    assert_false(wait_hand_over(&waiter, &other));
+    assert_int_equal(waiter.queue, MM_WAITS_FRAME);
+    waiter_cancel(&waiter);
     store_page(9);
     assert_int_equal(fault(9, ACCESS_READ), MM_WAIT);
     assert_true(wait_hand_over(&waiter, &other));
