@@ -2,6 +2,7 @@
 """Asynchronous page faults in Debian's kernel: who computes is not stopped by who pages, and whatever becomes of the VM
 while pages are on their way.  Their store takes its time for each read."""
 import re
+import time
 
 from cases import LINUX_FILES, Case, expect_end, figures_of, host
 from disk_cases import Disks
@@ -75,12 +76,16 @@ LIFE_JOB = ("load visit threads=2 pages={pages} seconds=9999 every=1000 & c=/sys
 
 
 def expect_progress(machine, at, seconds=60):
-    """Behind that place of the text, a figure of `load visit` that is higher than the one before; where it stands."""
-    first = machine.expect(r"^a\| load: at ms=\d+ loops=(\d+)", seconds, at)
-    second = machine.expect(r"^a\| load: at ms=\d+ loops=(\d+)", seconds, first.end())
-    if int(second.group(1)) <= int(first.group(1)):
-        raise Failure("no page has come")
-    return second.end()
+    """Behind that place of the text, a figure of `load visit` that is higher than the first one; where it stands."""
+    end = time.monotonic() + seconds
+    first = None
+    while time.monotonic() < end:
+        line = machine.expect(r"^a\| load: at ms=\d+ loops=(\d+)", seconds, at)
+        at = line.end()
+        if first is not None and int(line.group(1)) > first:
+            return at
+        first = first or int(line.group(1))
+    raise Failure("no page has come")
 
 
 def life(pages, warm):
