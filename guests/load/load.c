@@ -6,11 +6,13 @@
  *           them took beside the shortest
  *   locks   threads share one pthread mutex, and touch one page after the other; prints how
  *           often the mutex was taken
+ *   visit   each thread fills its pages, then reads words of them at random, and says if one is
+ *           wrong; prints how many it has read
  *
  *   threads=N  (1), thread i on CPU i, as far as there are so many
  *   seconds=N  by the monotonic clock (5)
  *   bind=N     1: all threads on the first CPU (0)
- *   pages=N    that locks has (64)
+ *   pages=N    that locks has, or each thread of visit (64)
  *   drop=N     1: locks gives the page back to the kernel before it takes the mutex, so that
  *              all other CPUs have to drop their translations of it (0)
  *   steps=N    of a loop of spin, in thousands (10000)
@@ -41,6 +43,7 @@ struct worker {
     pthread_t thread;
     atomic_ullong count; /* loops, or locks taken */
     uint64_t shortest_us, longest_us;
+    volatile uint64_t *own; /* pages of visit */
 };
 
 static struct worker workers[THREADS_MAX];
@@ -83,6 +86,30 @@ static void spin(struct worker *self)
     }
 }
 
+/* No page of them is one word many times over, and no two are alike. */
+static uint64_t word_of(uint64_t index)
+{
+    return (index + 1) * 0x9e3779b97f4a7c15ull;
+}
+
+static void visit(struct worker *self)
+{
+    volatile uint64_t *own = self->own;
+    uint64_t words = options.pages * PAGE_BYTES / sizeof(*own), x = (uint64_t)(self - workers) + 1;
+
+    while (now_us() < end_us) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        if (own[x % words] != word_of(x % words)) {
+            printf("load: FAIL: word %llu of thread %u is wrong\n", (unsigned long long)(x % words),
+                   (unsigned)(self - workers));
+            exit(1);
+        }
+        atomic_fetch_add_explicit(&self->count, 1, memory_order_relaxed);
+    }
+}
+
 /* The clock is read now and then only: reading it is not what is measured. */
 static void take_locks(struct worker *self)
 {
@@ -103,6 +130,18 @@ static void take_locks(struct worker *self)
     }
 }
 
+static void *map_pages(void)
+{
+    void *pages = mmap(NULL, options.pages * PAGE_BYTES, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (pages == MAP_FAILED) {
+        printf("load: FAIL: no memory for %llu pages\n", (unsigned long long)options.pages);
+        exit(1);
+    }
+    return pages;
+}
+
 /* A thread alone on its CPU is moved by nobody: the figures repeat. */
 static void choose_cpu(const struct worker *self)
 {
@@ -114,10 +153,17 @@ static void choose_cpu(const struct worker *self)
     sched_setaffinity(0, sizeof(set), &set);
 }
 
+/* Once when all are ready, and once when the clock has begun. */
+static void wait_for_begin(void)
+{
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+}
+
 static void *run_spin(void *owner)
 {
     choose_cpu(owner);
-    pthread_barrier_wait(&barrier);
+    wait_for_begin();
     spin(owner);
     return NULL;
 }
@@ -125,10 +171,30 @@ static void *run_spin(void *owner)
 static void *run_locks(void *owner)
 {
     choose_cpu(owner);
-    pthread_barrier_wait(&barrier);
+    wait_for_begin();
     take_locks(owner);
     return NULL;
 }
+
+static void *run_visit(void *owner)
+{
+    struct worker *self = owner;
+
+    choose_cpu(self);
+    self->own = map_pages();
+    for (uint64_t i = 0; i < options.pages * PAGE_BYTES / sizeof(*self->own); i++) {
+        self->own[i] = word_of(i);
+    }
+    wait_for_begin();
+    visit(self);
+    return NULL;
+}
+
+static const struct mode {
+    const char *name, *unit;
+    void *(*run)(void *owner);
+} modes[] = {
+    {"spin", "loops", run_spin}, {"locks", "locks", run_locks}, {"visit", "visits", run_visit}};
 
 static uint64_t total(void)
 {
@@ -140,7 +206,7 @@ static uint64_t total(void)
     return sum;
 }
 
-static void report(const char *what, const char *unit)
+static void report(const struct mode *mode)
 {
     uint64_t shortest = UINT64_MAX, longest = 0;
 
@@ -148,8 +214,9 @@ static void report(const char *what, const char *unit)
         shortest = workers[i].shortest_us < shortest ? workers[i].shortest_us : shortest;
         longest = workers[i].longest_us > longest ? workers[i].longest_us : longest;
     }
-    printf("load: %s threads=%llu %s=%llu ms=%llu", what, (unsigned long long)options.threads, unit,
-           (unsigned long long)total(), (unsigned long long)(now_us() - begin_us) / 1000);
+    printf("load: %s threads=%llu %s=%llu ms=%llu", mode->name, (unsigned long long)options.threads,
+           mode->unit, (unsigned long long)total(),
+           (unsigned long long)(now_us() - begin_us) / 1000);
     if (longest != 0) {
         printf(" shortest_us=%llu longest_us=%llu", (unsigned long long)shortest,
                (unsigned long long)longest);
@@ -175,16 +242,17 @@ static void report_progress(void)
     }
 }
 
-static int start(void *(*run)(void *owner))
+static int start(const struct mode *mode)
 {
     pthread_barrier_init(&barrier, NULL, (unsigned)options.threads + 1);
     for (unsigned i = 0; i < options.threads; i++) {
         workers[i].shortest_us = UINT64_MAX;
-        if (pthread_create(&workers[i].thread, NULL, run, &workers[i]) != 0) {
+        if (pthread_create(&workers[i].thread, NULL, mode->run, &workers[i]) != 0) {
             printf("load: FAIL: a thread could not be made\n");
             return 1;
         }
     }
+    pthread_barrier_wait(&barrier);
     begin_us = now_us();
     end_us = begin_us + options.seconds * 1000000;
     pthread_barrier_wait(&barrier);
@@ -215,12 +283,22 @@ static int set(char *argument)
     return 2;
 }
 
+static const struct mode *find_mode(const char *name)
+{
+    for (unsigned i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        if (strcmp(name, modes[i].name) == 0) {
+            return &modes[i];
+        }
+    }
+    return NULL;
+}
+
 int main(int count, char **arguments)
 {
-    int locks = count > 1 && strcmp(arguments[1], "locks") == 0;
+    const struct mode *mode = count > 1 ? find_mode(arguments[1]) : NULL;
 
-    if (count < 2 || (!locks && strcmp(arguments[1], "spin") != 0)) {
-        printf("load: FAIL: expected load spin|locks [key=value]...\n");
+    if (mode == NULL) {
+        printf("load: FAIL: expected load spin|locks|visit [key=value]...\n");
         return 2;
     }
     for (int i = 2; i < count; i++) {
@@ -232,15 +310,14 @@ int main(int count, char **arguments)
         printf("load: FAIL: threads: expected 1 to %u; pages: at least 1\n", THREADS_MAX);
         return 2;
     }
-    memory = mmap(NULL, options.pages * PAGE_BYTES, PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED || start(locks ? run_locks : run_spin) != 0) {
+    memory = map_pages();
+    if (start(mode) != 0) {
         return 1;
     }
     report_progress();
     for (unsigned i = 0; i < options.threads; i++) {
         pthread_join(workers[i].thread, NULL);
     }
-    report(locks ? "locks" : "spin", locks ? "locks" : "loops");
+    report(mode);
     return 0;
 }

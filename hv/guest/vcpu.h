@@ -21,6 +21,7 @@
 #include "mm/space/space.h"
 
 struct kvm_steal_time;
+struct kvmasync;
 struct vlapic;
 struct vm;
 
@@ -90,7 +91,8 @@ struct vcpu {
     _Atomic uint32_t interrupts; /* VCPU_INTERRUPT_*; written by hv/vdev/irq/vlapic*.c */
     uint8_t sipi_vector;
 
-    struct vlapic *vlapic; /* hv/vdev/irq/vlapic.c */
+    struct vlapic *vlapic;  /* hv/vdev/irq/vlapic.c */
+    struct kvmasync *async; /* hv/vdev/kvmasync.c */
 
     /* Backend */
     void *backend_data;       /* struct vmx_vcpu or struct svm_vcpu */
@@ -153,6 +155,7 @@ struct vcpu {
 #define VCPU_REQUEST_EVENT BIT(4) /* look at the local APIC again */
 #define VCPU_REQUEST_CLOCK BIT(5) /* write the kvmclock page again */
 #define VCPU_REQUEST_KICK  BIT(6) /* end HLT, whatever IF is: KVM_HC_KICK_CPU */
+#define VCPU_REQUEST_ASYNC BIT(7) /* tell the guest of pages that have come: hv/vdev/kvmasync.h */
 
 /* While it is PARKED, `stall` is that bit and the time at which it would have begun, had it been
  * one stall; else the time of all stalls.  One word, so that others read it at any moment. */

@@ -18,7 +18,7 @@
  * of each vCPU what is not in frames; of each disk its device, with 8 queues. */
 #define HEAP_PAGES         128u
 #define HEAP_PAGES_OF_VM   18u
-#define HEAP_PAGES_OF_VCPU 1u
+#define HEAP_PAGES_OF_VCPU 3u
 #define HEAP_PAGES_OF_DISK 4u
 
 static uint64_t footprint_pages; /* frame database, image, tables: all but guest files */

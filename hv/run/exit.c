@@ -6,6 +6,7 @@
 #include "hv/guest/vm.h"
 #include "hv/run/hypercall.h"
 #include "hv/vdev/access.h"
+#include "hv/vdev/kvmasync.h"
 
 typedef enum exit_result (*exit_handler)(struct vcpu *vcpu, const struct vcpu_exit *exit);
 
@@ -133,7 +134,7 @@ static enum exit_result on_memory(struct vcpu *vcpu, const struct vcpu_exit *exi
     case MM_OK:
         return EXIT_RESUME;
     case MM_WAIT:
-        return EXIT_PARK;
+        return kvmasync_begin(vcpu) ? EXIT_RESUME : EXIT_PARK;
     case MM_NO_MEMSLOT:
         return arch_guest_mmio(vcpu, exit);
     case MM_LOST:

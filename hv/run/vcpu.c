@@ -10,6 +10,7 @@
 #include "hv/machine.h"
 #include "hv/run/sched.h"
 #include "hv/vdev/irq/vlapic.h"
+#include "hv/vdev/kvmasync.h"
 #include "hv/vdev/kvmsteal.h"
 
 #define VCPU_IDS (CONFIG_VMS_MAX * VM_VCPUS_MAX) /* all that can be: there is always one */
@@ -62,10 +63,13 @@ struct vcpu *vcpu_create(struct vm *vm, unsigned index)
     sched_add_vcpu(vcpu);
     if (machine_backend()->vcpu_create(vcpu)) {
         vcpu->vlapic = vlapic_create(vcpu);
-        if (vcpu->vlapic != NULL) {
+        vcpu->async = kvmasync_create(vcpu);
+        if (vcpu->vlapic != NULL && vcpu->async != NULL) {
             machine_backend()->vcpu_reset(vcpu);
             return vcpu;
         }
+        kvmasync_destroy(vcpu->async);
+        vlapic_destroy(vcpu->vlapic);
         machine_backend()->vcpu_destroy(vcpu);
     }
     id_give(vcpu->id);
@@ -77,6 +81,7 @@ void vcpu_destroy(struct vcpu *vcpu)
 {
     ASSERT(vcpu->state == VCPU_STOPPED);
     waiter_cancel(&vcpu->waiter);
+    kvmasync_destroy(vcpu->async);
     kvmsteal_release(vcpu);
     vlapic_destroy(vcpu->vlapic);
     machine_backend()->vcpu_destroy(vcpu);

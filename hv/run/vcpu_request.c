@@ -5,6 +5,7 @@
 #include "hv/machine.h"
 #include "hv/run/sched.h"
 #include "hv/vdev/irq/vlapic.h"
+#include "hv/vdev/kvmasync.h"
 #include "hv/vdev/kvmclock.h"
 #include "hv/vdev/kvmsteal.h"
 
@@ -37,6 +38,7 @@ static void take_init(struct vcpu *vcpu)
 {
     machine_backend()->vcpu_reset(vcpu);
     vlapic_reset(vcpu->vlapic, true);
+    kvmasync_release(vcpu->async);
     kvmsteal_release(vcpu);
     vcpu->event = (struct guest_event){0};
     vcpu->nmis = 0;
@@ -86,6 +88,9 @@ bool vcpu_take_requests(struct vcpu *vcpu)
     }
     if (taken & VCPU_REQUEST_CLOCK) {
         kvmclock_refresh(vcpu);
+    }
+    if (taken & VCPU_REQUEST_ASYNC) {
+        kvmasync_tell(vcpu->async);
     }
     if (taken & VCPU_REQUEST_KICK) {
         vcpu->kicked = true;

@@ -89,6 +89,21 @@ void wait_add(struct list *queue, struct mm_waiter *waiter)
     }
 }
 
+bool wait_hand_over(struct mm_waiter *from, struct mm_waiter *to)
+{
+    bool reads;
+
+    spin_lock(&wait_lock);
+    reads = from->queue == MM_WAITS_READ;
+    if (reads) {
+        list_insert_after(&from->link, &to->link);
+        to->queue = MM_WAITS_READ;
+        unlink_waiter(from);
+    }
+    spin_unlock(&wait_lock);
+    return reads;
+}
+
 void wait_move(struct list *to, struct list *queue)
 {
     spin_lock(&wait_lock);

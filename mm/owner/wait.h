@@ -42,6 +42,9 @@ struct wait_room {
 void wait_add(struct list *queue, struct mm_waiter *waiter);
 /* All of the queue goes to the end of `to`. */
 void wait_move(struct list *to, struct list *queue);
+/* `from` waits for a read: `to`, which is free, waits for it in its place.  False: it does not, or
+ * not any more, and nothing has changed.  The thread of both. */
+bool wait_hand_over(struct mm_waiter *from, struct mm_waiter *to);
 /* Wakes all, first come first.  No locks at RANK_SCHED or above held. */
 void wait_wake_all(struct list *queue);
 

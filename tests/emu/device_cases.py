@@ -2,8 +2,10 @@
 """Guest devices that wait for the guest's own pages: guests/bare/park.asm, on the hypervisor with the test
 device (`make testdev`), which also checks the ranks of its locks."""
 import os
+import re
 
 from cases import BUILD, Case, bare_file, bare_vm, expect_end, host
+from machine import Failure
 
 LOADER = os.path.join(BUILD, "testdev", "BOOTX64.EFI")
 
@@ -16,7 +18,20 @@ def park(boot):
     expect_end(machine)
 
 
+def asynchronous(boot):
+    """Whatever order pages come in, each token of an asynchronous fault is told, once."""
+    machine = boot(host(store="auto") + bare_vm("a", "async.elf", "32M"), (bare_file("async.elf"),), loader=LOADER)
+    machine.expect(r"^a\| async: (PASS|FAIL)", 300)
+    expect_end(machine)
+    wrong = re.findall(r"^a\| async: wrong: .*", machine.text, re.M)
+    if wrong:
+        raise Failure("; ".join(wrong[:5]))
+    return f"{re.search(r'async: tokens: ([0-9]+)', machine.text).group(1)} tokens"
+
+
 CASES = [
     Case("park", park, memory="256M"),
     Case("park", park, emu="bochs", memory="256M"),
+    Case("async", asynchronous, memory="256M"),
+    Case("async", asynchronous, emu="bochs", memory="256M"),
 ]

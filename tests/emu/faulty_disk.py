@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""A disk that fails when a test says so, for QEMU: an NBD server in a thread.
+"""A disk that fails, or is slow, when a test says so, for QEMU: an NBD server in a thread.
 
 The protocol is that of the NBD project's "The NBD protocol", fixed newstyle negotiation and simple
 replies, as much of it as QEMU's client asks for.
@@ -24,7 +24,8 @@ BLOCK = 4096
 
 class FaultyDisk:
     """`fails(op, first, blocks)`, which a test may replace at any time, gives the error number of a
-    request for those 4 KiB blocks, or 0.  The failures are counted by op in `failed`."""
+    request for those 4 KiB blocks, or 0.  The failures are counted by op in `failed`.  `delays`, likewise,
+    gives the seconds that it takes, beside all others."""
 
     def __init__(self, path):
         self.folder = tempfile.TemporaryDirectory(prefix="faulty-", dir=BUILD)
@@ -32,6 +33,7 @@ class FaultyDisk:
         self.file = os.open(path, os.O_RDWR)
         self.size = os.lseek(self.file, 0, os.SEEK_END)
         self.fails = lambda op, first, blocks: 0
+        self.delays = lambda op, first, blocks: 0
         self.failed = {READ: 0, WRITE: 0, FLUSH: 0}
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
@@ -64,7 +66,8 @@ class FaultyDisk:
         try:
             with peer:
                 if self._negotiate(peer):
-                    while self._request(peer):
+                    turn = threading.Lock()  # whose answer is being sent
+                    while self._request(peer, turn):
                         pass
         except (ConnectionError, OSError, struct.error):
             pass
@@ -104,18 +107,31 @@ class FaultyDisk:
             else:
                 reply(REPLY_UNSUPPORTED)
 
-    def _request(self, peer):
+    @staticmethod
+    def _answer(peer, turn, data):
+        try:
+            with turn:
+                peer.sendall(data)
+        except OSError:
+            pass  # the machine has been switched off
+
+    def _request(self, peer, turn):
         magic, _, op, handle, offset, length = struct.unpack(">IHHQQI", self._take(peer, 28))
         data = self._take(peer, length) if op == WRITE else b""
         if magic != REQUEST_MAGIC or op == DISCONNECT:
             return False
-        error = self.fails(op, offset // BLOCK, -(-length // BLOCK))
+        which = (op, offset // BLOCK, -(-length // BLOCK))
+        error, delay = self.fails(*which), self.delays(*which)
         if error:
             self.failed[op] += 1
         elif op == READ:
             data = os.pread(self.file, length, offset)
         elif op == WRITE:
             os.pwrite(self.file, data, offset)
-        peer.sendall(struct.pack(">IIQ", REPLY_MAGIC, error, handle) +
-                     (data if op == READ and not error else b""))
+        answer = (peer, turn, struct.pack(">IIQ", REPLY_MAGIC, error, handle) +
+                  (data if op == READ and not error else b""))
+        if delay:
+            threading.Timer(delay, self._answer, answer).start()
+        else:
+            self._answer(*answer)
         return True

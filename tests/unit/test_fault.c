@@ -343,6 +343,37 @@ static void cancelled_waiter_is_not_woken(void)
     assert_int_equal(woken, NOT_WOKEN);
 }
 
+/* Another waiter waits in the place of the first one, which waits for something else then. */
+static void a_wait_is_handed_over(void)
+{
+    struct mm_waiter other = {.wake = wake};
+
+    list_init(&other.link);
+    assert_false(wait_hand_over(&waiter, &other));
+    store_page(9);
+    store_page(18);
+    assert_int_equal(fault(9, ACCESS_READ), MM_WAIT);
+    assert_true(wait_hand_over(&waiter, &other));
+    assert_int_equal(waiter.queue, MM_WAITS_NOT);
+    assert_int_equal(other.queue, MM_WAITS_READ);
+    assert_false(wait_hand_over(&waiter, &other));
+    assert_int_equal(fault(18, ACCESS_READ), MM_WAIT);
+    fake_disk_settle(&disk);
+    assert_int_equal(woken, 2);
+    assert_int_equal(other.queue, MM_WAITS_NOT);
+    assert_false(wait_hand_over(&other, &waiter));
+    wait_for_frame(&waiter);
+    assert_false(wait_hand_over(&waiter, &other));
+    assert_int_equal(waiter.queue, MM_WAITS_FRAME);
+    waiter_cancel(&waiter);
+    store_page(9);
+    assert_int_equal(fault(9, ACCESS_READ), MM_WAIT);
+    assert_true(wait_hand_over(&waiter, &other));
+    waiter_cancel(&other);
+    fake_disk_settle(&disk);
+    assert_int_equal(woken, 2);
+}
+
 static void whole_page_write_reads_nothing(void)
 {
     static char page[PAGE_SIZE];
@@ -549,6 +580,7 @@ static test_case *const cases[] = {
     corrupt_page_is_noticed,
     neighbour_read_ahead_is_waited_for,
     cancelled_waiter_is_not_woken,
+    a_wait_is_handed_over,
     whole_page_write_reads_nothing,
     minimum_stays,
     no_large_read_at_the_max,

@@ -323,8 +323,8 @@ static void test_cpuid_hypervisor(void **state)
     assert_memory_equal(&c.ebx, "KVMKVMKVM\0\0\0", 12);
     assert_true(c.eax >= 0x40000001);
     assert_int_equal(guest_cpuid(0x40000001, 0).eax, BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(6) |
-                                                         BIT(7) | BIT(9) | BIT(11) | BIT(13) |
-                                                         BIT(24));
+                                                         BIT(7) | BIT(9) | BIT(11) | BIT(4) |
+                                                         BIT(13) | BIT(14) | BIT(24));
     assert_int_equal(guest_cpuid(0x40000010, 0).eax, 1000000);
     c = guest_cpuid(0x40000100, 0);
     assert_memory_equal(&c.ebx, "Spillway\0\0\0\0", 12);

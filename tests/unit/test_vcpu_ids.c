@@ -16,6 +16,7 @@
 #include "hv/run/sched.h"
 #include "hv/run/vcpu.h"
 #include "hv/vdev/irq/vlapic.h"
+#include "hv/vdev/kvmasync.h"
 #include "hv/vdev/kvmsteal.h"
 #include "tests/unit/support.h"
 
@@ -55,6 +56,16 @@ void sched_unpark(struct vcpu *vcpu)
 struct vlapic *vlapic_create(struct vcpu *vcpu)
 {
     return (struct vlapic *)vcpu; /* nobody looks into it */
+}
+
+struct kvmasync *kvmasync_create(struct vcpu *vcpu)
+{
+    return (struct kvmasync *)vcpu;
+}
+
+void kvmasync_destroy(struct kvmasync *async)
+{
+    (void)async;
 }
 
 void kvmsteal_release(struct vcpu *vcpu)

@@ -254,7 +254,7 @@ void waiter_end_turn(struct mm_waiter *waiter)
 
 void waiter_cancel(struct mm_waiter *waiter)
 {
-    (void)waiter;
+    waiter->queue = MM_WAITS_NOT;
     vfake.cancels++;
 }
 
@@ -279,8 +279,18 @@ static bool runs_64bit(struct vcpu *vcpu)
     return !vfake.narrow;
 }
 
+static bool interruptible(struct vcpu *vcpu)
+{
+    return !vfake.deaf && !vcpu->event.valid;
+}
+
 static const struct vcpu_backend backend = {
-    .name = "fake", .set_state = set_state, .privilege = privilege, .runs_64bit = runs_64bit};
+    .name = "fake",
+    .set_state = set_state,
+    .privilege = privilege,
+    .runs_64bit = runs_64bit,
+    .interruptible = interruptible,
+};
 
 const struct vcpu_backend *machine_backend(void)
 {

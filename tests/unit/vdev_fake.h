@@ -46,9 +46,9 @@ struct vdev_fake {
     uint64_t randoms;    /* arch_random */
     uint64_t discards;   /* pages of space_discard() ... */
     unsigned *discarded; /* ... and how often each; NULL: is not wanted */
-    /* backend->privilege, runs_64bit */
+    /* backend->privilege, runs_64bit, interruptible */
     unsigned ring;
-    bool narrow;
+    bool narrow, deaf;
     unsigned lost_pages;           /* vm_lose_page */
     unsigned own_frames, own_most; /* allocated, and how many may be */
     bool no_pins;                  /* space_pin() answers MM_NO_MEMSLOT */

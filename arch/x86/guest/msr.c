@@ -9,6 +9,7 @@
 #include "arch/x86/guest/policy.h"
 #include "base/log.h"
 #include "hv/vdev/irq/vlapic.h"
+#include "hv/vdev/kvmasync.h"
 #include "hv/vdev/kvmclock.h"
 #include "hv/vdev/kvmsteal.h"
 
@@ -244,6 +245,10 @@ static bool msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
     case MSR_KVM_EOI:
         *value = vcpu->msr_kvm_eoi;
         return true;
+    case MSR_KVM_ASYNC_PF_EN:
+    case MSR_KVM_ASYNC_PF_INT:
+    case MSR_KVM_ASYNC_PF_ACK:
+        return kvmasync_msr_read(vcpu->async, msr, value);
     case MSR_IA32_MTRR_DEF_TYPE:
         *value = vcpu->msr_mtrr_def_type ^ MTRR_DEF_RESET;
         return true;
@@ -341,6 +346,10 @@ static enum mm_result msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
         return kvmsteal_set(vcpu, value, &vcpu->waiter);
     case MSR_KVM_EOI:
         return vlapic_eoi_set(vcpu, value, &vcpu->waiter);
+    case MSR_KVM_ASYNC_PF_EN:
+    case MSR_KVM_ASYNC_PF_INT:
+    case MSR_KVM_ASYNC_PF_ACK:
+        return kvmasync_msr_write(vcpu->async, msr, value, &vcpu->waiter);
     case MSR_IA32_MTRR_DEF_TYPE:
         return gp_unless(mtrr_def_type_write(vcpu, value));
     default:

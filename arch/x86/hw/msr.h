@@ -96,8 +96,11 @@
 #define MSR_KVM_SYSTEM_TIME_OLD 0x12u
 #define MSR_KVM_WALL_CLOCK      0x4b564d00u
 #define MSR_KVM_SYSTEM_TIME     0x4b564d01u
+#define MSR_KVM_ASYNC_PF_EN     0x4b564d02u
 #define MSR_KVM_STEAL_TIME      0x4b564d03u
 #define MSR_KVM_EOI             0x4b564d04u
+#define MSR_KVM_ASYNC_PF_INT    0x4b564d06u
+#define MSR_KVM_ASYNC_PF_ACK    0x4b564d07u
 
 /* SDM Vol. 3B 15.3.2 "Error-Reporting Register Banks" */
 #define MSR_MC0_STATUS  0x401u /* of bank 0; each bank has four MSRs: CTL, STATUS, ADDR, MISC */

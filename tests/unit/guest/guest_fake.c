@@ -13,6 +13,7 @@
 #include "arch/x86/guest/paging.h"
 #include "hv/vdev/access.h"
 #include "hv/vdev/irq/vlapic.h"
+#include "hv/vdev/kvmasync.h"
 #include "hv/vdev/kvmclock.h"
 #include "hv/vdev/kvmsteal.h"
 
@@ -264,6 +265,22 @@ enum mm_result vlapic_eoi_set(struct vcpu *vcpu, uint64_t value, struct mm_waite
     (void)waiter;
     vcpu->msr_kvm_eoi = value;
     return waits() ? MM_WAIT : MM_OK;
+}
+
+bool kvmasync_msr_read(const struct kvmasync *async, uint32_t msr, uint64_t *value)
+{
+    (void)async;
+    *value = msr;
+    return true;
+}
+
+enum mm_result kvmasync_msr_write(struct kvmasync *async, uint32_t msr, uint64_t value,
+                                  struct mm_waiter *waiter)
+{
+    (void)async;
+    (void)msr;
+    (void)waiter;
+    return value == 0 ? MM_NO_MEMSLOT : waits() ? MM_WAIT : MM_OK;
 }
 
 enum mm_result kvmsteal_set(struct vcpu *vcpu, uint64_t value, struct mm_waiter *waiter)
