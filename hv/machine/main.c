@@ -2,6 +2,8 @@
 /* Boot, in order: configuration, console, features, memory, CPUs, disks, store, VMs, main loop. */
 #include "hv/main.h"
 
+#include <stdlib.h>
+
 #include "base/block.h"
 #include "base/log.h"
 #include "hv/arch.h"
@@ -11,6 +13,7 @@
 #include "hv/machine/parts.h"
 #include "hv/machine/refuse.h"
 #include "hv/machine/store.h"
+#include "hv/net/switch.h"
 #include "hv/operator/console.h"
 #include "hv/operator/emulator_port.h"
 #include "hv/operator/monitor.h"
@@ -40,6 +43,17 @@ static void read_config(void)
         refuse_configuration();
     }
     panic_set_reset(machine.config.panic_reset);
+}
+
+static void make_switches(void)
+{
+    uint32_t count = machine.config.nets_used;
+
+    machine.net = calloc(count, sizeof(machine.net[0]));
+    ASSERT(machine.net != NULL || count == 0); /* the heap is reckoned with them */
+    for (uint32_t i = 0; i < count; i++) {
+        switch_init(&machine.net[i], arch_random());
+    }
 }
 
 static void feature_missing(const char *feature)
@@ -110,6 +124,7 @@ void hv_main(const struct handover *given)
              machine_memory_ram_mib());
     check_features();
     machine_memory_init();
+    make_switches();
     console_init(machine.config.vm_count);
     arch_start_cpus(cpu_main);
     log_info("%u of %u CPUs are up", arch_cpu_count(), (unsigned)machine.handover->cpu_total);

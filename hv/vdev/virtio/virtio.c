@@ -107,6 +107,12 @@ enum mm_result virtio_read(struct virtio_device *device, const struct virtq_chai
     return MM_OK;
 }
 
+void virtio_give_all(struct virtio_device *device, unsigned queue, const struct virtq_used *used,
+                     unsigned count)
+{
+    virtq_give_all(&device->queue[queue], used, count);
+}
+
 enum bus_result virtio_again(struct mm_waiter *waiter)
 {
     waiter->wake(waiter);

@@ -122,6 +122,9 @@ enum mm_result virtio_read(struct virtio_device *device, const struct virtq_chai
                            uint32_t offset, void *to, uint32_t *bytes, struct mm_waiter *waiter);
 /* Done with that chain; virtio_signal() follows after one or several. */
 void virtio_give(struct virtio_device *device, unsigned queue, uint16_t head, uint32_t written);
+/* Done with several, as virtq_give_all(). */
+void virtio_give_all(struct virtio_device *device, unsigned queue, const struct virtq_used *used,
+                     unsigned count);
 /* Interrupts the guest, if it wants that for what has been given since the last call. */
 void virtio_signal(struct virtio_device *device, unsigned queue);
 /* The guest has broken a rule: NEEDS_RESET, with an interrupt and a line in the log. */
