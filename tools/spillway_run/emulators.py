@@ -36,6 +36,14 @@ def qemu_disk(kind, number, path, index):
     return ["-drive", "file=%s,format=raw,if=none,id=%s" % (path, name), "-device", device]
 
 
+def qemu_nic(model, number, net):
+    """Without a ROM, by which the firmware would boot from it."""
+    device = "%s,netdev=net%d,romfile=" % (model, number)
+    if model == "virtio-net-pci":
+        device += ",disable-legacy=on"
+    return ["-netdev", "%s,id=net%d" % (net, number), "-device", device]
+
+
 def qemu_command(options, folder, store):
     need_program("qemu-system-x86_64")
     # One thread for all CPUs: with one each, QEMU 7.2 now and then ended with the host's registers in
@@ -60,6 +68,8 @@ def qemu_command(options, folder, store):
         command += qemu_disk(options.disk, 0, store.replace(",", ",,"), 0)
     for number, path in enumerate(options.guest_disk, 1):
         command += qemu_disk(options.disk, number, path.replace(",", ",,"), number)
+    for number, net in enumerate(options.net):
+        command += qemu_nic(options.nic, number, net)
     return command + [word for words in options.qemu for word in words.split()]
 
 
@@ -76,6 +86,8 @@ def bochs_disk(slot, path):
 
 def bochs_command(options, folder, store):
     need_program("bochs")
+    if options.net:
+        raise Problem("--net: expected --emu qemu; Bochs' machine is given no network")
     image = os.path.join(folder, "boot.img")  # its own copy: Bochs locks and writes it
     shutil.copyfile(options.image, image)
     with open(image, "r+b") as copy:
