@@ -29,6 +29,7 @@ enum lock_rank {
     RANK_VLAPIC,      /* hv: one vCPU's local APIC */
     RANK_VBUS,        /* hv: which devices are on one bus of a VM */
     RANK_VDISK,       /* hv: a guest's disk: its requests */
+    RANK_SWITCH,      /* hv: a network switch's addresses, or one port's queue */
     RANK_SCHED,       /* hv: run queues */
     RANK_TIMER,       /* hv: one CPU's timer list */
     RANK_PAGER,       /* mm: the pager's own state; always by trylock */
