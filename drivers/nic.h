@@ -38,11 +38,13 @@
 
 #define NIC_BUFFERS      128u  /* in each direction; a power of two */
 #define NIC_BUFFER_BYTES 2048u /* a frame, and what a device puts before it */
-#define NIC_TURN         32u   /* frames received at a time */
+#define NIC_TURN         32u   /* frames received at a time at most ... */
+#define NIC_TURN_PART    8u    /* ... in parts of so many, until the time is over */
 
 #define NIC_LINK_NS    250000000ull   /* how often the link is looked at */
 #define NIC_POLL_NS    1000000ull     /* and frames, of a NIC without interrupts that is used */
 #define NIC_TIMEOUT_NS 5000000000ull  /* for a frame that was sent */
+#define NIC_TURN_NS    200000ull      /* no part begins later than this in a turn */
 #define NIC_SETTLE_NS  1000000000ull  /* between the beginning of a reset and its first look */
 #define NIC_RESET_NS   10000000000ull /* a reset takes no longer */
 
