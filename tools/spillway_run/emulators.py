@@ -69,7 +69,7 @@ def qemu_command(options, folder, store):
     for number, path in enumerate(options.guest_disk, 1):
         command += qemu_disk(options.disk, number, path.replace(",", ",,"), number)
     for number, net in enumerate(options.net):
-        command += qemu_nic(options.nic, number, net)
+        command += qemu_nic(options.nic or "virtio-net-pci", number, net)
     return command + [word for words in options.qemu for word in words.split()]
 
 
@@ -84,10 +84,23 @@ def bochs_disk(slot, path):
                                                                                cylinders)
 
 
+def bochs_nic(options, folder, number, net):
+    """Its e1000 with its own slirp, whose file has to begin with that comment."""
+    kind, *words = net.split(",")
+    if kind != "user" or not all(word.startswith("hostfwd=") for word in words):
+        raise Problem("--net %s: for Bochs, expected user[,hostfwd=..]..." % net)
+    if options.nic not in (None, "e1000"):
+        raise Problem("--nic %s: for Bochs, expected e1000" % options.nic)
+    script = os.path.join(folder, "slirp%d" % number)
+    with open(script, "w", encoding="utf-8") as out:
+        out.write("# slirp config\n")
+        out.writelines("hostfwd = %s\n" % word[len("hostfwd="):] for word in words)
+    return "e1000: card=%d, enabled=1, mac=52:54:00:12:34:%02x, ethmod=slirp, script=%s" % (
+        number, 0x56 + number, script)
+
+
 def bochs_command(options, folder, store):
     need_program("bochs")
-    if options.net:
-        raise Problem("--net: expected --emu qemu; Bochs' machine is given no network")
     image = os.path.join(folder, "boot.img")  # its own copy: Bochs locks and writes it
     shutil.copyfile(options.image, image)
     with open(image, "r+b") as copy:
@@ -112,6 +125,7 @@ def bochs_command(options, folder, store):
     if len(options.guest_disk) > len(slots):
         raise Problem("Bochs has room for %d guest disks" % len(slots))
     lines += [bochs_disk(slot, path) for slot, path in zip(slots, options.guest_disk)]
+    lines += [bochs_nic(options, folder, number, net) for number, net in enumerate(options.net)]
     lines += ["boot: disk", "log: " + os.path.join(folder, "bochs.log"), "panic: action=fatal",
               "error: action=report", "info: action=ignore", "debug: action=ignore",
               "clock: sync=none", "sound: driver=dummy"]
