@@ -167,9 +167,11 @@ static void e1000_reset_begin(struct nic *nic)
     put(e, E1000_CTRL, get(e, E1000_CTRL) | E1000_CTRL_RST);
 }
 
+/* Behind a reset the EEPROM is read, at whose end the MAC address is valid. */
 static bool e1000_reset_done(struct nic *nic)
 {
-    return (get(e1000_of(nic), E1000_CTRL) & E1000_CTRL_RST) == 0;
+    return (get(e1000_of(nic), E1000_CTRL) & E1000_CTRL_RST) == 0 &&
+           (get(e1000_of(nic), E1000_RAH0) & E1000_RAH_AV) != 0;
 }
 
 static void put_address(struct e1000 *e, unsigned offset, hpa_t address)
@@ -259,7 +261,6 @@ static void give_memory(struct e1000 *e, uint8_t *base, hpa_t memory)
     e->tx_buffer_address = hpa(memory.v + TX_BUFFER_OFFSET);
 }
 
-/* A reset has put it there, out of the EEPROM. */
 static void read_mac(struct e1000 *e)
 {
     uint64_t address = get(e, E1000_RAL0) | (uint64_t)get(e, E1000_RAH0) << 32;

@@ -321,7 +321,7 @@ static void watch_link(struct nic *nic)
     }
     set_link(nic, up);
     nic->stats.link_changes++;
-    log_warn("%s: link %s", nic->name, up ? "up" : "down");
+    log_line(up ? LOG_INFO : LOG_WARN, "%s: link %s", nic->name, up ? "up" : "down");
 }
 
 /* Why it has to be reset, or NULL. */

@@ -340,7 +340,7 @@ static void device_init(unsigned number)
     static const uint16_t ids[MODEL_NICS][2] = {
         {VIRTIO_VENDOR, 0x1041}, {E1000_VENDOR, E1000_82540EM}, {E1000_VENDOR, E1000_82574L}};
     struct device *d = &devices[number];
-    uint8_t mac[8] = {0};
+    uint8_t mac[8] = {[7] = E1000_RAH_AV >> 24};
 
     d->pci.vendor = ids[number][0];
     d->pci.device = ids[number][1];

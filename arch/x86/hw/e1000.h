@@ -48,6 +48,7 @@ enum e1000_register {
 #define E1000_CTRL_SLU  0x00000040u /* set link up */
 #define E1000_CTRL_RST  0x04000000u
 
+#define E1000_RAH_AV    0x80000000u
 #define E1000_STATUS_LU 0x00000002u
 
 #define E1000_INT_LSC    0x00000004u
