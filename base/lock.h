@@ -40,6 +40,7 @@ enum lock_rank {
     RANK_FRAME_CACHE, /* mm: one CPU's cache of single frames */
     RANK_BUDDY,       /* mm: buddy free lists */
     RANK_BLOCK,       /* drivers: one block queue */
+    RANK_NIC,         /* drivers: what one NIC sends */
     RANK_CONSOLE,     /* hv: console multiplexer */
     RANK_LOG,         /* hv: log ring */
     RANK_UART,        /* drivers: one UART */

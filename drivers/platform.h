@@ -33,7 +33,7 @@ void platform_delay_us(unsigned us);
 /* ---- interrupts ---- */
 
 /* Called in interrupt context, interrupts off: note it and return.  The EOI is done by the caller.
- * The main loop of the interrupted CPU runs block_poll() soon after. */
+ * The main loop of the interrupted CPU runs block_poll() and nic_poll() soon after. */
 typedef void (*platform_irq_handler)(void *owner);
 
 /* Reserves a vector that reaches handler(owner) on the given CPU.  Negative: none is left. */

@@ -85,6 +85,11 @@ bool virtio_ring_publish(struct virtio_ring *ring)
     return !(__atomic_load_n(&ring->used->flags, __ATOMIC_RELAXED) & VIRTIO_USED_NO_NOTIFY);
 }
 
+void virtio_ring_interrupts(struct virtio_ring *ring, bool on)
+{
+    __atomic_store_n(&ring->avail->flags, on ? 0 : VIRTIO_AVAIL_NO_INTERRUPT, __ATOMIC_RELAXED);
+}
+
 bool virtio_ring_pending(const struct virtio_ring *ring)
 {
     /* Acquire: the entry is read after the index that covers it. */
@@ -106,11 +111,20 @@ static void chain_free(struct virtio_ring *ring, uint16_t head)
 
 int virtio_ring_pop(struct virtio_ring *ring)
 {
+    uint32_t bytes;
+
+    return virtio_ring_pop_bytes(ring, &bytes);
+}
+
+int virtio_ring_pop_bytes(struct virtio_ring *ring, uint32_t *bytes)
+{
     if (!virtio_ring_pending(ring)) {
         return -1;
     }
-    uint32_t head = ring->used->ring[ring->used_index & (ring->size - 1)].id;
+    const struct virtio_used_entry *entry = &ring->used->ring[ring->used_index & (ring->size - 1)];
+    uint32_t head = entry->id;
 
+    *bytes = entry->bytes;
     ring->used_index++;
     if (head >= ring->size || !ring->in_use[head]) {
         return -2;

@@ -63,5 +63,9 @@ bool virtio_ring_publish(struct virtio_ring *ring);
 bool virtio_ring_pending(const struct virtio_ring *ring);
 /* Takes the next used chain: its token, -1 if there is none, -2 if the device returned nonsense. */
 int virtio_ring_pop(struct virtio_ring *ring);
+/* The same, and how many bytes the device says it has written: any number. */
+int virtio_ring_pop_bytes(struct virtio_ring *ring, uint32_t *bytes);
+/* Shall the device interrupt?  A wish; look at virtio_ring_pending() behind a full fence. */
+void virtio_ring_interrupts(struct virtio_ring *ring, bool on);
 
 #endif

@@ -56,7 +56,7 @@ $(GUEST)/initrd-virtio.img: $(GUEST)/initrd.img
 	@echo '  CPIO    $@'
 	$(Q)rm -rf $(GUEST)/root-virtio
 	$(Q)cp -r $(GUEST)/root $(GUEST)/root-virtio
-	$(Q)cp $(GUEST)/modules/virtio*.ko $(GUEST)/root-virtio/lib/
+	$(Q)cp $(GUEST)/modules/virtio*.ko $(GUEST)/modules/*failover.ko $(GUEST)/root-virtio/lib/
 	$(Q)cd $(GUEST)/root-virtio && find . | cpio --quiet -o -H newc -R 0:0 > ../initrd-virtio.img
 
 $(GUEST)/kexec: guests/kexec/kexec.c

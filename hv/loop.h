@@ -12,8 +12,8 @@ void loop_init(void);
 /* Never returns. */
 _Noreturn void loop_run(void);
 /*
- * One round of the work that is not a guest's: timers, disks, pager, VMs, monitor.  Bounded.  No
- * locks held; a vCPU may be loaded.
+ * One round of the work that is not a guest's: timers, disks, NICs, pager, VMs, monitor.  Bounded.
+ * No locks held; a vCPU may be loaded.
  */
 void loop_poll(void);
 /* Arms this CPU's timer for the next thing to do, at the latest at `limit_ns`. */

@@ -5,6 +5,7 @@
 
 #include "base/bits.h"
 #include "base/block.h"
+#include "drivers/nic.h"
 #include "hv/arch.h"
 #include "hv/operator/console.h"
 #include "hv/operator/monitor.h"
@@ -98,6 +99,7 @@ void loop_poll(void)
     }
     timer_run();
     block_poll();
+    nic_poll();
     poll_pager();
     if (take_work(WORK_VMS)) {
         vm_poll();
@@ -110,7 +112,9 @@ void loop_arm_timer(uint64_t limit_ns)
 {
     unsigned cpu = arch_cpu_id();
     uint64_t deadline = MIN(limit_ns, timer_next());
+    uint64_t nics = nic_deadline();
 
+    deadline = MIN(deadline, nics);
     /* A timer that fires too early costs one exit a slice.  To move it for every vCPU that follows
      * one that parked would cost an access to the APIC each time. */
     if (armed_ns[cpu] == 0 || deadline < armed_ns[cpu]) {

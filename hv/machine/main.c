@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Boot, in order: configuration, console, features, memory, CPUs, disks, store, VMs, main loop. */
+/* Boot, in order: configuration, console, features, memory, CPUs, disks, NICs, store, VMs, main
+ * loop. */
 #include "hv/main.h"
 
 #include <stdlib.h>
 
 #include "base/block.h"
 #include "base/log.h"
+#include "drivers/nic.h"
 #include "hv/arch.h"
 #include "hv/loop.h"
 #include "hv/machine/memory.h"
@@ -135,6 +137,7 @@ void hv_main(const struct handover *given)
     serial_line_enable_interrupts();
     block_init();
     find_boot_disk();
+    nic_init();
     machine.store = machine_store_open();
     machine_memory_report();
     sched_init(arch_cpu_count());

@@ -306,7 +306,7 @@ bool port_init(struct port *port, const struct port_ops *ops, uint32_t queue_byt
     memset(port, 0, sizeof(*port));
     spin_init(&port->lock, RANK_SWITCH, "port");
     port->ops = ops;
-    return net_queue_create(&port->queue, queue_bytes);
+    return queue_bytes == 0 || net_queue_create(&port->queue, queue_bytes);
 }
 
 void port_destroy(struct port *port)

@@ -61,7 +61,7 @@ struct port_ops {
      */
     enum port_taken (*take)(struct port *port, const struct net_frame *frame);
     /* There is something in the queue.  As above, and with the port's lock held: notes it, and does
-     * the work later. */
+     * the work later.  NULL: the port has no queue. */
     void (*wake)(struct port *port);
 };
 
@@ -115,7 +115,8 @@ struct net_switch {
 /* Once.  `seed`: random, so that no guest knows who shares a bucket. */
 void switch_init(struct net_switch *net, uint64_t seed);
 
-/* Its queue; what is the owner's is set afterwards.  False: out of memory. */
+/* Its queue; what is the owner's is set afterwards.  0 bytes: it has none, since ops->take() never
+ * says PORT_LATER.  False: out of memory. */
 bool port_init(struct port *port, const struct port_ops *ops, uint32_t queue_bytes);
 void port_destroy(struct port *port);
 /* False: the switch has no room for it, or another port has its address by right. */

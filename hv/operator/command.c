@@ -40,6 +40,7 @@ static const struct command commands[] = {
     {"vms", "", "the VMs, their state and memory", 0, 0, command_vms},
     {"mem", "", "where all memory is", 0, 0, command_mem},
     {"store", "", "the paging store", 0, 0, command_store},
+    {"nics", "", "the machine's network interfaces, eth0 ..", 0, 0, command_nics},
     {"tmem", "", "pages that guests have handed to us", 0, 0, command_tmem},
     {"console", "NAME [TTY]", "that guest's consoles, keys to ttyS0 or hvc0; Ctrl-] comes back", 1,
      2, command_console},

@@ -20,6 +20,7 @@ void command_vms(unsigned count, char **words);
 void command_mem(unsigned count, char **words);
 void command_store(unsigned count, char **words);
 void command_tmem(unsigned count, char **words);
+void command_nics(unsigned count, char **words);
 void command_show(unsigned count, char **words);
 void command_log(unsigned count, char **words);
 /* For `top`, too. */

@@ -92,6 +92,24 @@ void command_print_store(void)
     print_store_health("writes", stats.store.write_health);
 }
 
+void command_nics(unsigned count, char **words)
+{
+    (void)count;
+    (void)words;
+    if (nic_count() == 0) {
+        console_printf("none: no virtio-net, 82540EM or 82574L was found\n");
+    }
+    for (unsigned i = 0; i < nic_count(); i++) {
+        struct nic_all_stats nic;
+
+        stats_of_nic(nic_at(i), &nic);
+        figures_print(&nic_figures, &nic,
+                      "{name,-6} {model,-10} {mac} link {link,-4} received {rx_frames} ({rx_bytes} "
+                      "bytes), {rx_errors} errors; sent {tx_frames} ({tx_bytes} bytes), "
+                      "{tx_dropped} dropped; {resets} resets\n");
+    }
+}
+
 static void print_pools(struct vm *vm)
 {
     struct pool_stats stats;

@@ -87,7 +87,15 @@ static void write_all(void)
     write_json(&host_figures, &host);
     console_printf(",\"store\":");
     write_json(&store_figures, &store);
-    console_printf(",\"vms\":[");
+    console_printf(",\"nics\":[");
+    for (unsigned i = 0; i < nic_count(); i++) {
+        struct nic_all_stats nic;
+
+        stats_of_nic(nic_at(i), &nic);
+        console_printf("%s", i == 0 ? "" : ",");
+        write_json(&nic_figures, &nic);
+    }
+    console_printf("],\"vms\":[");
     for (unsigned i = 0; i < vm_count(); i++) {
         console_printf("%s", i == 0 ? "" : ",");
         write_vm(vm_at(i));

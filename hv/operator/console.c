@@ -9,6 +9,7 @@
 #include "arch/x86/hw/ports.h"
 #include "base/bits.h"
 #include "base/lock.h"
+#include "drivers/nic.h"
 #include "hv/arch.h"
 #include "hv/guest/vm.h"
 #include "hv/loop.h"
@@ -86,7 +87,8 @@ static void use_ring_locked(char *ring, uint64_t bytes)
 
 void console_init(unsigned vms)
 {
-    uint64_t wanted = GUEST_BYTES + (uint64_t)(vms + 2) * FIGURES_JSON_BYTES;
+    uint64_t wanted =
+        GUEST_BYTES + (uint64_t)(vms + 2) * FIGURES_JSON_BYTES + NIC_MAX * FIGURES_NIC_BYTES;
     uint64_t bytes = RING_BYTES;
     char *ring;
 

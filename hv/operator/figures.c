@@ -29,6 +29,10 @@
     {                                                                                              \
         name, unit, offsetof(struct vm_stats, field), head                                         \
     }
+#define NIC(name, unit, field)                                                                     \
+    {                                                                                              \
+        name, unit, offsetof(struct nic_all_stats, field), NULL                                    \
+    }
 #define POOL(name, unit, field)                                                                    \
     {                                                                                              \
         name, unit, offsetof(struct pool_stats, field), NULL                                       \
@@ -120,6 +124,21 @@ static const struct figure of_vm[] = {
     VM("tmem_evicted", FIGURE_PAGES, tmem.count[TMEM_EVICTIONS]),
 };
 
+static const struct figure of_nic[] = {
+    NIC("name", FIGURE_TEXT, name),
+    NIC("model", FIGURE_TEXT, model),
+    NIC("mac", FIGURE_TEXT, mac),
+    NIC("link", FIGURE_TEXT, link),
+    NIC("rx_frames", FIGURE_NUMBER, nic.rx_frames),
+    NIC("rx_bytes", FIGURE_NUMBER, nic.rx_bytes),
+    NIC("rx_errors", FIGURE_NUMBER, nic.rx_errors),
+    NIC("tx_frames", FIGURE_NUMBER, nic.tx_frames),
+    NIC("tx_bytes", FIGURE_NUMBER, nic.tx_bytes),
+    NIC("tx_dropped", FIGURE_NUMBER, nic.tx_dropped),
+    NIC("link_changes", FIGURE_NUMBER, nic.link_changes),
+    NIC("resets", FIGURE_NUMBER, nic.resets),
+};
+
 static const struct figure of_pool[] = {
     POOL("id", FIGURE_NUMBER, id),
     POOL("kind", FIGURE_TEXT, kind),
@@ -135,10 +154,12 @@ static const struct figure of_pool[] = {
 const struct figures host_figures = {of_host, ARRAY_SIZE(of_host)};
 const struct figures store_figures = {of_store, ARRAY_SIZE(of_store)};
 const struct figures vm_figures = {of_vm, ARRAY_SIZE(of_vm)};
+const struct figures nic_figures = {of_nic, ARRAY_SIZE(of_nic)};
 const struct figures pool_figures = {of_pool, ARRAY_SIZE(of_pool)};
 
 /* A name of at most 24 bytes, 20 digits and what is around them. */
 _Static_assert(ARRAY_SIZE(of_vm) * 48 <= FIGURES_JSON_BYTES, "the JSON of a VM finds room");
+_Static_assert(ARRAY_SIZE(of_nic) * 48 <= FIGURES_NIC_BYTES, "the JSON of a NIC finds room");
 
 /* ---- one figure as text ---- */
 

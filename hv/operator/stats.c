@@ -27,6 +27,18 @@ bool stats_of_store(struct store_all_stats *stats)
     return true;
 }
 
+void stats_of_nic(const struct nic *nic, struct nic_all_stats *stats)
+{
+    *stats = (struct nic_all_stats){
+        .name = nic->name,
+        .model = nic->model,
+        .mac = stats->mac_text,
+        .link = nic->up ? "up" : "down",
+    };
+    nic_format_mac(nic->mac, stats->mac_text);
+    nic_get_stats(nic, &stats->nic);
+}
+
 /* Its counters are as they were at the end; its memory is gone. */
 static void stats_of_last_run(const struct vm *vm, struct vm_stats *stats)
 {

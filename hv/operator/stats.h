@@ -8,6 +8,7 @@
 #ifndef SPILLWAY_HV_OPERATOR_STATS_H
 #define SPILLWAY_HV_OPERATOR_STATS_H
 
+#include "drivers/nic.h"
 #include "hv/net/switch.h"
 #include "hv/vdev/disk/vdisk.h"
 #include "hv/vdev/virtio/vballoon.h"
@@ -44,9 +45,17 @@ struct pool_stats {
     struct tmem_pool_stats pool;
 };
 
+struct nic_all_stats {
+    const char *name, *model, *mac, *link;
+    char mac_text[18];
+    struct nic_stats nic;
+};
+
 void stats_of_host(struct host_stats *stats);
 /* False: there is none. */
 bool stats_of_store(struct store_all_stats *stats);
+/* Of a NIC of the machine; it stays where it is: it points at itself. */
+void stats_of_nic(const struct nic *nic, struct nic_all_stats *stats);
 /* A VM that does not run: as its last run ended. */
 void stats_of_vm(struct vm *vm, struct vm_stats *stats);
 /* Takes those of the tmem pool at that place, 0 .. TMEM_POOLS - 1.  False: there is none. */

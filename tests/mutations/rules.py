@@ -426,6 +426,42 @@ PROMISE_RULES = (
      "every_access_ends"),
 )
 
+# The machine's NICs (drivers/nic.h).
+NIC_RULES = (
+    ("NICs: a turn is followed by a pause", "drivers/nic.c",
+     "end + PAUSE_TURNS * (end - begin) + 1,",
+     "end + 1,",
+     "test_flood"),
+    ("NICs: interrupts are off while more is known to be there", "drivers/nic.c",
+     "    set_interrupts(nic, !nic->ops->pending(nic));\n",
+     "",
+     "test_flood"),
+    ("NICs: nothing is sent while it is reset", "drivers/nic.c",
+     "nic->stopped || !nic->up",
+     "!nic->up",
+     "test_long_reset"),
+    ("NICs: without a link nothing is overdue", "drivers/nic.c",
+     "nic->sent != 0 && nic->up &&",
+     "nic->sent != 0 &&",
+     "test_link_flaps"),
+    ("NICs: a reset that is late is given up", "drivers/nic.c",
+     "platform_clock_ns() >= nic->deadline",
+     "false",
+     "test_reset_that_never_ends"),
+    ("NICs: a turn ends when its time is over", "drivers/nic.c",
+     " && end - begin < NIC_TURN_NS &&",
+     " &&",
+     "test_uplink_outside_floods"),
+    ("NICs: a frame that is said to be longer than any is none", "drivers/nic.c",
+     " || bytes > NIC_FRAME_MAX) {",
+     ") {",
+     "test_lengths_that_lie"),
+    ("NICs: what follows a frame that does not end is dropped", "drivers/e1000.c",
+     "    e->rx_skip = !end;\n",
+     "",
+     "test_lengths_that_lie"),
+)
+
 # Requests to disks (drivers/block_queue.h, drivers/disk_queue.h).
 DISK_RULES = (
     ("disks: urgent reads go first", "drivers/block_queue.c",
@@ -655,5 +691,5 @@ DEVICE_RULES = (
      "test_keys_first"),
 )
 
-RULES = TMEM_RULES + CORE_RULES + BALLOON_RULES + STORE_RULES + PROMISE_RULES + DISK_RULES + VDISK_RULES + \
+RULES = TMEM_RULES + CORE_RULES + BALLOON_RULES + STORE_RULES + PROMISE_RULES + NIC_RULES + DISK_RULES + VDISK_RULES + \
     VM_RULES + DEVICE_RULES

@@ -41,6 +41,9 @@ static unsigned vms_used;
 static bool has_store;
 static struct store_stats store_stats;
 
+static struct nic nics[2];
+static unsigned nics_used;
+
 static char parts[5]; /* what pointers to parts that the commands do not look into point at */
 
 void console_write(const char *text, size_t bytes)
@@ -181,6 +184,26 @@ bool vm_set(struct vm *vm, const char *key, const char *value, struct vm_answer 
 {
     console_printf("[set %s of %s to %s]\n", key, vm->name, value);
     return done_or(strcmp(key, "min") == 0 ? "" : "that is not what is expected", answer);
+}
+
+unsigned nic_count(void)
+{
+    return nics_used;
+}
+
+struct nic *nic_at(unsigned index)
+{
+    return &nics[index];
+}
+
+void nic_format_mac(const uint8_t mac[NIC_MAC_BYTES], char text[18])
+{
+    snprintf(text, 18, "mac %u", mac[5]);
+}
+
+void nic_get_stats(const struct nic *nic, struct nic_stats *stats)
+{
+    *stats = nic->stats;
 }
 
 struct store *machine_store(void)
@@ -381,6 +404,14 @@ static int begin(void **state)
         vm->run.total.stall_us = 62000 + i;
         vm->run.total.run_us = 6300000 + i;
     }
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(nics[i].name, sizeof(nics[i].name), "eth%u", i);
+        nics[i].model = i == 0 ? "virtio-net" : "82540EM";
+        nics[i].mac[5] = (uint8_t)(7 + i);
+        nics[i].up = i == 0;
+        number((uint64_t *)&nics[i].stats, sizeof(nics[i].stats) / sizeof(uint64_t), 80 + 20 * i);
+    }
+    nics_used = 2;
     has_store = true;
     store_stats = (struct store_stats){.capacity = 5000000,
                                        .slots = 786432,
@@ -421,6 +452,7 @@ static void look_at_all(void)
                                         "vms",
                                         "mem",
                                         "store",
+                                        "nics",
                                         "tmem",
                                         "show alpha",
                                         "show a-name-of-thirty-one-characters",
@@ -502,7 +534,9 @@ static void stores(void)
     enter("stats json");
     has_store = false;
     vms_used = 0;
+    nics_used = 0;
     enter("store");
+    enter("nics");
     enter("stats json");
     enter("stats");
     enter("start nobody");

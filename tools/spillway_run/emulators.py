@@ -36,6 +36,14 @@ def qemu_disk(kind, number, path, index):
     return ["-drive", "file=%s,format=raw,if=none,id=%s" % (path, name), "-device", device]
 
 
+def qemu_nic(model, number, net):
+    """Without a ROM, by which the firmware would boot from it."""
+    device = "%s,netdev=net%d,romfile=" % (model, number)
+    if model == "virtio-net-pci":
+        device += ",disable-legacy=on"
+    return ["-netdev", "%s,id=net%d" % (net, number), "-device", device]
+
+
 def qemu_command(options, folder, store):
     need_program("qemu-system-x86_64")
     # One thread for all CPUs: with one each, QEMU 7.2 now and then ended with the host's registers in
@@ -60,6 +68,8 @@ def qemu_command(options, folder, store):
         command += qemu_disk(options.disk, 0, store.replace(",", ",,"), 0)
     for number, path in enumerate(options.guest_disk, 1):
         command += qemu_disk(options.disk, number, path.replace(",", ",,"), number)
+    for number, net in enumerate(options.net):
+        command += qemu_nic(options.nic or "virtio-net-pci", number, net)
     return command + [word for words in options.qemu for word in words.split()]
 
 
@@ -72,6 +82,21 @@ def bochs_disk(slot, path):
         os.unlink(path + ".lock")
     return "%s: type=disk, path=%s, mode=flat, cylinders=%d, heads=16, spt=63" % (slot, path,
                                                                                cylinders)
+
+
+def bochs_nic(options, folder, number, net):
+    """Its e1000 with its own slirp, whose file has to begin with that comment."""
+    kind, *words = net.split(",")
+    if kind != "user" or not all(word.startswith("hostfwd=") for word in words):
+        raise Problem("--net %s: for Bochs, expected user[,hostfwd=..]..." % net)
+    if options.nic not in (None, "e1000"):
+        raise Problem("--nic %s: for Bochs, expected e1000" % options.nic)
+    script = os.path.join(folder, "slirp%d" % number)
+    with open(script, "w", encoding="utf-8") as out:
+        out.write("# slirp config\n")
+        out.writelines("hostfwd = %s\n" % word[len("hostfwd="):] for word in words)
+    return "e1000: card=%d, enabled=1, mac=52:54:00:12:34:%02x, ethmod=slirp, script=%s" % (
+        number, 0x56 + number, script)
 
 
 def bochs_command(options, folder, store):
@@ -100,6 +125,7 @@ def bochs_command(options, folder, store):
     if len(options.guest_disk) > len(slots):
         raise Problem("Bochs has room for %d guest disks" % len(slots))
     lines += [bochs_disk(slot, path) for slot, path in zip(slots, options.guest_disk)]
+    lines += [bochs_nic(options, folder, number, net) for number, net in enumerate(options.net)]
     lines += ["boot: disk", "log: " + os.path.join(folder, "bochs.log"), "panic: action=fatal",
               "error: action=report", "info: action=ignore", "debug: action=ignore",
               "clock: sync=none", "sound: driver=dummy"]
