@@ -106,7 +106,14 @@ static bool append(struct vdisk *disk, struct vdisk_request *request, struct vdi
         return false;
     }
     bytes = fitting(disk, request, io, &address);
-    if (bytes == 0 || !pin(disk, request, io, address, bytes)) {
+    if (bytes == 0) {
+        return false;
+    }
+    if (request->op == VDISK_WRITE &&
+        !vdisk_may_write(disk, request, request->next, bytes / BLOCK_SECTOR_BYTES)) {
+        return false;
+    }
+    if (!pin(disk, request, io, address, bytes)) {
         return false;
     }
     before = address.v & (PAGE_SIZE - 1);
@@ -192,6 +199,11 @@ static enum vdisk_step issue_zeroes(struct vdisk *disk, struct vdisk_request *re
         return STEP_WAIT;
     }
     sectors = MIN(range->sectors, BLOCK_MAX_PAGES * BLOCK_SECTORS);
+    if (!vdisk_may_write(disk, request, range->sector, sectors)) {
+        vdisk_io_give(disk, io);
+        return vdisk_is_over(request) ? STEP_ON : STEP_WAIT;
+    }
+    waiter_end_turn(&disk->waiter);
     begin_at(io, BLOCK_WRITE, range->sector);
     io->block.pages = (sectors + BLOCK_SECTORS - 1) / BLOCK_SECTORS;
     io->block.cut = (uint8_t)(io->block.pages * BLOCK_SECTORS - sectors);
