@@ -43,7 +43,7 @@ extern const struct figures vm_figures;    /* of struct vm_stats */
 extern const struct figures pool_figures;  /* of struct pool_stats; not in JSON */
 
 #define FIGURES_LINE_MAX   512 /* bytes that a view may come to */
-#define FIGURES_JSON_BYTES 2560u
+#define FIGURES_JSON_BYTES 2816u
 
 /* Shows `stats`, which is the struct that the figures are of, on the console. */
 void figures_print(const struct figures *figures, const void *stats, const char *view);

@@ -26,11 +26,6 @@ static uint64_t memory_of(const struct space *space)
     return pages;
 }
 
-uint64_t space_disks_cost(uint64_t pages)
-{
-    return disk_map_cost(pages);
-}
-
 bool space_add_disk(struct space *space, struct block_device *device, unsigned *disk)
 {
     bool added;
@@ -56,10 +51,6 @@ static bool watch_page(struct space *space, gfn_t page)
     if (level > 1) {
         return false; /* one D for all of its pages */
     }
-    frame->flags &= (uint8_t)~FRAME_WATCHED;
-    if (frame->pins > 1) {
-        return false; /* somebody else may write to it, unseen */
-    }
     frame->flags |= FRAME_WATCHED;
     if (!table_entry_clear_dirty(format, entry)) {
         return false;
@@ -82,7 +73,8 @@ void space_watch(struct space *space, const gfn_t *pages, unsigned count)
     spin_unlock(&space->lock);
 }
 
-/* Has nobody but the device that holds the only pin written to it since space_watch()? */
+/* Has nobody but the device that holds the only pin written to it since space_watch()?  Another pin
+ * that there has been meanwhile has ended the watch when it ended. */
 static bool is_untouched(const struct space *space, uint64_t value, unsigned level,
                          const struct frame *frame)
 {

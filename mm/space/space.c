@@ -79,6 +79,11 @@ uint64_t space_overhead(uint64_t pages, unsigned memslots)
     return space_create_cost(pages, memslots) + tables;
 }
 
+uint64_t space_disks_cost(uint64_t pages)
+{
+    return disk_map_cost(pages);
+}
+
 /* The 2 MiB regions that the memslot touches. */
 static uint64_t memslot_regions(const struct memslot *memslot)
 {

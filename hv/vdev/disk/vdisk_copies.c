@@ -93,6 +93,6 @@ bool vdisk_may_write(struct vdisk *disk, struct vdisk_request *request, uint64_t
     enum mm_result result =
         space_block_write(disk->space, disk->number, first, last - first + 1, &disk->waiter);
 
-    /* Its turn goes on, for the pages that are to be written; no page is to blame if it is lost. */
+    /* Its turn goes on, for the pages that are to be written.  MM_LOST: the VM has ended. */
     return result == MM_OK || vdisk_got(disk, request, result, gfn(0));
 }
