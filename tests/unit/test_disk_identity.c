@@ -769,9 +769,13 @@ static void report(uint64_t drops_at_least)
         (unsigned long)t.compared);
     assert_int_equal(one.memory, one.resident + one.hole + one.pattern + one.compressed +
                                      one.stored + one.disk + one.transit);
+    assert_int_equal(t.lost, 0);
+    if (drops_at_least == 0) { /* a flush that fails early leaves little */
+        assert_true(one.disk_drops + two.disk_drops > 0);
+        return;
+    }
     assert_true(one.disk_drops > drops_at_least && two.disk_drops > drops_at_least);
     assert_true(one.disk_reads > drops_at_least / 2 && two.disk_reads > drops_at_least / 2);
-    assert_int_equal(t.lost, 0);
 }
 
 static unsigned steps_wanted(unsigned fallback)
