@@ -1206,6 +1206,86 @@ static void identity_of_a_shared_disk(void **state)
     down();
 }
 
+/* A page with a copy in the store, changed since, and then moved to a disk in vain: the copy is
+ * old. */
+static void identity_dirty_stays_dirty(void **state)
+{
+    (void)state;
+    begin(23);
+    assert_int_equal(evict(4), PLACE_SLOT);
+    look(&t.vm[0], 4); /* it keeps its slot */
+    cpu_write(&t.vm[0], 4);
+    t.disk[0].fail_write_in = 1;
+    request(VDISK_WRITE, 0, 3, 4, 1);
+    end_requests();
+    assert_int_equal(evict(4), PLACE_SLOT);
+    look(&t.vm[0], 4);
+    down();
+}
+
+/* A page that is taken back on its way to the store has a slot that is still being written. */
+static void identity_not_while_it_is_paged_out(void **state)
+{
+    struct space *space;
+
+    (void)state;
+    begin(24);
+    space = t.vm[0].space;
+    assert_false(space_evict(space, gfn(4)));
+    request(VDISK_WRITE, 0, 3, 4, 1); /* takes it back */
+    for (unsigned turns = 0; any_flight(); turns++) {
+        assert_true(turns < 100);
+        fake_disk_settle(&t.disk[0]);
+        run_timer();
+    }
+    support_store_settle(&t.store_disk);
+    look(&t.vm[0], 4);
+    assert_int_equal(evict(4), PLACE_SLOT);
+    look(&t.vm[0], 4);
+    down();
+}
+
+/* Two pages have read the same block; both are away when it is written. */
+static void identity_ends_for_all_pages(void **state)
+{
+    (void)state;
+    begin(25);
+    request(VDISK_READ, 0, 3, 4, 1);
+    end_requests();
+    request(VDISK_READ, 0, 3, 5, 1);
+    end_requests();
+    request(VDISK_READ, 0, 3, 6, 1);
+    end_requests();
+    assert_int_equal(evict(4), PLACE_DISK);
+    assert_int_equal(evict(5), PLACE_DISK);
+    request(VDISK_WRITE, 0, 3, 10, 1);
+    end_requests();
+    for (unsigned page = 4; page < 7; page++) {
+        assert_int_equal(evict(page), PLACE_SLOT);
+        look(&t.vm[0], page);
+    }
+    down();
+}
+
+/* A page that was read because its block is to be written leaves before that goes on: it goes to
+ * the store, so the write does not wait for it again. */
+static void identity_once_read_for_a_write(void **state)
+{
+    (void)state;
+    begin(26);
+    request(VDISK_READ, 0, 3, 4, 1);
+    end_requests();
+    assert_int_equal(evict(4), PLACE_DISK);
+    request(VDISK_WRITE, 0, 3, 10, 1);
+    assert_int_equal(stats_of(&t.vm[0]).disk_reads, 1);
+    fake_disk_settle(&t.disk[0]);
+    assert_int_equal(evict(4), PLACE_SLOT);
+    end_requests();
+    assert_int_equal(stats_of(&t.vm[0]).disk_reads, 1);
+    look(&t.vm[0], 4);
+    down();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1220,6 +1300,10 @@ int main(void)
         cmocka_unit_test(identity_lost_if_the_disk_has_changed),
         cmocka_unit_test(identity_waits_for_the_disk),
         cmocka_unit_test(identity_of_a_shared_disk),
+        cmocka_unit_test(identity_dirty_stays_dirty),
+        cmocka_unit_test(identity_not_while_it_is_paged_out),
+        cmocka_unit_test(identity_ends_for_all_pages),
+        cmocka_unit_test(identity_once_read_for_a_write),
         cmocka_unit_test(identity_random),
         cmocka_unit_test(identity_with_failing_reads),
         cmocka_unit_test(identity_with_failing_writes),
