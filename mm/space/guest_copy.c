@@ -161,7 +161,9 @@ static enum mm_result bring_for_write(struct space *space, struct piece *piece, 
 /* Our own writes set no D bit in the table. */
 static void *writable(const struct piece *piece)
 {
-    frame_get(piece->frame)->flags |= FRAME_DIRTY;
+    struct frame *frame = frame_get(piece->frame);
+
+    frame->flags = (uint8_t)((frame->flags | FRAME_DIRTY) & ~FRAME_WATCHED);
     return (char *)mm_frame_ptr(piece->frame) + piece->offset;
 }
 
