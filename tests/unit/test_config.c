@@ -333,7 +333,7 @@ static void admission_floors(void **state)
     assert_int_equal(want.floor, 32768); /* 8 vCPUs, 64 pages each, and devices */
     terms.min = 1000;
     terms.disks = 3;
-    assert_int_equal(admission_demand(&terms).floor, 1000 + 8 * 64 + 36 + 3 * 48);
+    assert_int_equal(admission_demand(&terms).floor, 1000 + 8 * 64 + 54 + 3 * 48);
     terms.disks = 0;
     terms.min = 32256;
     assert_true(admitted(&others, &terms, message));
