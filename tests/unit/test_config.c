@@ -340,7 +340,7 @@ static void admission_floors(void **state)
     others = admission_add(&want, &want);
     assert_false(admitted(&others, &terms, message));
     assert_non_null(strstr(message, "that stay in memory (min, tables, 256 KiB for each vCPU)"));
-    terms.min = 98304 - 1536 - 2 * (want.floor + want.fixed) - want.fixed - 512 - 36;
+    terms.min = 98304 - 1536 - 2 * (want.floor + want.fixed) - want.fixed - 512 - 54;
     assert_true(admitted(&others, &terms, message));
     terms.min++;
     assert_false(admitted(&others, &terms, message));
