@@ -11,10 +11,10 @@
 
 #define RECEIVE  VIRTIO_CONSOLE_RECEIVE
 #define TRANSMIT VIRTIO_CONSOLE_TRANSMIT
-#define SIZE     16u        /* of each ring */
+#define SIZE     16u        /* of the transmit ring; the other one has one descriptor */
 #define MEMORY   (4u << 20) /* of the guest */
 #define TEXT     DRIVER_BUFFERS
-#define KEYS     (DRIVER_BUFFERS + 0x100000u) /* of head n: n pages behind it */
+#define KEYS     (DRIVER_BUFFERS + 0x100000u) /* the buffer for them */
 
 struct vconsole;
 
@@ -28,6 +28,8 @@ struct vconsole *console_device(void);
 /* Resets the device, and is there again. */
 void console_start_driver(void);
 bool console_is_broken(void);
+/* The next calls of virtio_driver.h are for that ring: the two have not the same size. */
+void console_choose_ring(unsigned queue);
 
 char console_letter(uint64_t n);
 /* Text that begins with the n-th letter. */
@@ -38,13 +40,13 @@ unsigned console_take_shown(uint64_t n);
 bool console_was_given(unsigned queue, uint32_t *bytes);
 /* Publishes a chain of one piece: to print, to receive into. */
 void console_print(uint16_t head, uint64_t at, uint32_t bytes);
-void console_offer(uint16_t head, uint32_t bytes);
+void console_offer(uint32_t bytes);
 /* Prints a letter, after which keys go to this console. */
 void console_use(void);
 
 /* All of it is taken. */
 void console_type(const char *text);
-/* The chain of that head has come back, with these keys. */
-void console_expect_keys(uint16_t head, const char *text);
+/* The buffer has come back, with these keys. */
+void console_expect_keys(const char *text);
 
 #endif

@@ -20,8 +20,7 @@
 static struct {
     uint64_t printed, shown; /* letters */
     uint64_t typed, read;
-    bool out[SIZE], in[SIZE]; /* chains that the device has */
-    uint32_t out_bytes[SIZE];
+    bool out[SIZE], in; /* chains that the device has */
 } random_guest;
 
 static uint64_t below(uint64_t n)
@@ -52,6 +51,7 @@ static void random_print(void)
     }
     console_put_text(pieces[0].address, random_guest.printed, first);
     console_put_text(pieces[1].address, random_guest.printed + first, second);
+    console_choose_ring(TRANSMIT);
     driver_add(&console_driver, TRANSMIT, (uint16_t)(n * 2), pieces, 2);
     random_guest.printed += first + second;
     random_guest.out[n] = true;
@@ -59,11 +59,9 @@ static void random_print(void)
 
 static void random_offer(void)
 {
-    uint16_t n = free_chain(random_guest.in);
-
-    if (n != SIZE) {
-        console_offer(n, 1 + (uint32_t)below(300));
-        random_guest.in[n] = true;
+    if (!random_guest.in) {
+        console_offer(1 + (uint32_t)below(30));
+        random_guest.in = true;
     }
 }
 
@@ -81,14 +79,14 @@ static void random_look(void)
     uint32_t head, bytes;
 
     random_guest.shown += console_take_shown(random_guest.shown);
+    console_choose_ring(TRANSMIT);
     while (driver_used(&console_driver, TRANSMIT, &head, &bytes)) {
         random_guest.out[head / 2] = false;
     }
-    while (driver_used(&console_driver, RECEIVE, &head, &bytes)) {
-        random_guest.in[head] = false;
+    while (console_was_given(RECEIVE, &bytes)) {
+        random_guest.in = false;
         for (uint32_t i = 0; i < bytes; i++) {
-            assert_int_equal(vfake.memory[KEYS + head * 0x1000u + i],
-                             console_letter(random_guest.read + i));
+            assert_int_equal(vfake.memory[KEYS + i], console_letter(random_guest.read + i));
         }
         random_guest.read += bytes;
     }
@@ -172,7 +170,7 @@ static void test_random(void **state)
         read += random_guest.read;
         random_reset();
     }
-    assert_true(shown > 1000000 && read > 100000);
+    assert_true(shown > 1000000 && read > 20000);
     assert_false(console_is_broken());
 }
 

@@ -5,7 +5,7 @@
 
 #include "hv/guest/vm.h"
 
-#define QUEUE_SIZE          16       /* Linux fills it with pages to receive into */
+#define QUEUE_SIZE          16
 #define CLASS_COMMUNICATION 0x078000 /* "other communications device" */
 
 enum outcome {
@@ -102,13 +102,14 @@ static void tell_of_room(struct vconsole *console)
     }
 }
 
-/* As much as fits into the first piece of the chain, and lies in one piece here.  True: it has
- * gone, or the device is broken; false: the waiter is registered. */
+/* Some of it, which fits into the first piece of the chain and lies in one piece here.  True: it
+ * has gone, or the device is broken; false: the waiter is registered. */
 static bool fill(struct vconsole *console, struct mm_waiter *waiter)
 {
     const struct virtq_segment *segment = &console->chain.segment[0];
     uint32_t at = console->head % VCONSOLE_TYPED_MAX;
-    uint32_t bytes = MIN(MIN(typed_bytes(console), VCONSOLE_TYPED_MAX - at), segment->bytes);
+    uint32_t most = MIN(VCONSOLE_TYPED_MAX - at, VCONSOLE_KEYS);
+    uint32_t bytes = MIN(MIN(typed_bytes(console), most), segment->bytes);
     enum mm_result result = MM_NO_MEMSLOT;
 
     if (segment->device_writes) {
@@ -249,5 +250,6 @@ struct vconsole *vconsole_create(struct vpci *pci, uint8_t devfn, void *owner,
         virtio_destroy(&console->device);
         return NULL;
     }
+    virtq_init(&console->device.queue[VIRTIO_CONSOLE_RECEIVE], 1, console->device.table);
     return console;
 }

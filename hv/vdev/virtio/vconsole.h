@@ -5,6 +5,9 @@
  *     transmit     what the guest prints, straight from its buffers to the host's output()
  *     receive      what has been typed waits in a queue until the guest has buffers for it; what
  *                  finds the queue full is not taken, and its sender is told when it has room
+ *                  (a ring of one buffer, and VCONSOLE_KEYS in it: Linux's driver looks at one
+ *                  buffer for each interrupt, and what is in others, or is longer than what
+ *                  hvc_console reads in one go, has to wait for a timer or for the next key)
  *     emerg_wr     a character by a register, before there is a driver or when it is dead
  *
  * While the host is busy the vCPU that has notified tries again, in its turn; the guest has its
@@ -20,6 +23,7 @@
 #include "hv/vdev/virtio/virtio.h"
 
 #define VCONSOLE_TYPED_MAX 512u /* power of two */
+#define VCONSOLE_KEYS      15u  /* less than hvc_console's 16, so that it does not poll for more */
 #define VCONSOLE_PIECE     256u /* bytes */
 #define VCONSOLE_PIECES    16u
 
