@@ -15,6 +15,7 @@ MSR_INT     equ 0x4b564d06
 MSR_ACK     equ 0x4b564d07
 ENABLE      equ 1 | 2 | 8           ; in ring 0, too; pages that have come by a vector
 VECTOR      equ 0xf3
+VECTOR_GP   equ 13
 VECTOR_PF   equ 14
 TOKEN_ALL   equ 0xffffffff
 TOKENS      equ 64
@@ -49,6 +50,9 @@ main:
         mov     edi, VECTOR
         mov     eax, on_told
         call    set_gate
+        mov     edi, VECTOR_GP
+        mov     eax, on_refused
+        call    set_gate
         mov     dword [APIC_SVR], 0x1ff
         mov     ecx, MSR_INT
         mov     eax, VECTOR
@@ -60,6 +64,7 @@ main:
 .round: call    read_all
         dec     dword [left]
         jnz     .round
+        call    refused
         call    not_now
         call    unacknowledged
         call    begun_anew
@@ -159,6 +164,21 @@ wait_told:
         cli
         jmp     wait_told
 .told:  ret
+
+; Areas that there cannot be, and bits: each is a #GP, and the protocol goes on as it was.
+refused:
+        mov     dword [gps], 0
+        mov     eax, 0x7f000000 + ENABLE    ; no memory
+        call    write_enable
+        mov     eax, 0xfee00000 + ENABLE    ; the APIC
+        call    write_enable
+        mov     eax, shared + ENABLE + 4
+        call    write_enable
+        mov     eax, shared + ENABLE + 0x20
+        call    write_enable
+        cmp     dword [gps], 4
+        EXPECT  e, "an area was taken that cannot be"
+        ret
 
 ; With IF = 0, or while the last #PF has not been seen, an access waits.
 not_now:
@@ -305,6 +325,13 @@ acknowledge:
         wrmsr
         ret
 
+; Of a WRMSR, which is skipped.
+on_refused:
+        inc     dword [gps]
+        add     esp, 4
+        add     dword [esp], 2
+        iret
+
 ; EDI: vector, EAX: handler.
 set_gate:
         lea     edi, [idt + edi * 8]
@@ -333,6 +360,7 @@ all:        dd 0
 at_fault:   dd 0                    ; what is done at the next one: END, BEGIN
 lazy:       dd 0
 told:       dd 0
+gps:        dd 0
 
 section .bss
 align 64
