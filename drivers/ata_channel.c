@@ -244,8 +244,9 @@ static void slice_failed(struct ata_channel *ch, uint8_t status, uint8_t bus_mas
     ata_error_describe(status & ATA_STATUS_ERR ? error : 0, words, sizeof(words));
     if (block_report_error(&slice_drive(slice)->device)) {
         log_error("%s: %s of %u blocks at %llu: status %02x, error %02x (%s), bus master %02x",
-                  slice_drive(slice)->device.name, verbs[slice->request->op], slice->count,
-                  (unsigned long long)block_slice_start(slice), status, error, words, bus_master);
+                  slice_drive(slice)->device.name, verbs[slice->request->op],
+                  block_slice_blocks(slice), (unsigned long long)block_slice_start(slice), status,
+                  error, words, bus_master);
     }
     /* A transfer that was damaged on the cable may go well the next time. */
     if ((error & ERROR_ICRC) && ch->retries < BLOCK_RETRIES) {

@@ -85,6 +85,11 @@ uint64_t block_slice_start(const struct block_slice *slice);
 uint64_t block_slice_sector(const struct block_slice *slice);
 uint32_t block_slice_sectors(const struct block_slice *slice);
 uint32_t block_slice_offset(const struct block_slice *slice);
+/* As many blocks: for messages. */
+static inline uint32_t block_slice_blocks(const struct block_slice *slice)
+{
+    return (block_slice_sectors(slice) + BLOCK_SECTORS - 1) / BLOCK_SECTORS;
+}
 /* Of the slice's i-th page: bytes that are moved, and how many come before them. */
 uint32_t block_slice_bytes(const struct block_slice *slice, uint32_t i, uint32_t *before);
 

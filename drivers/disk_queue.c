@@ -79,7 +79,7 @@ static void report(const struct disk_queue *q, const struct block_slice *slice, 
     if (block_report_error(device)) {
         q->hardware->ops->describe(code, words, sizeof(words));
         log_error("%s: %s of %u blocks at %llu: %s", device->disk->name, verbs[slice->request->op],
-                  slice->count, (unsigned long long)block_slice_start(slice), words);
+                  block_slice_blocks(slice), (unsigned long long)block_slice_start(slice), words);
     }
 }
 

@@ -315,6 +315,9 @@ static uint16_t model_discard(struct controller *m, const struct nvme_command *c
     if (!model.options.discards) {
         return 0x01 << 1 | 0x8000;
     }
+    if (one_in(atomic_load(&model.fail_one_in))) {
+        return 0x06 << 1;
+    }
     CHECK(c->dword10 == 0 && c->dword11 == 4 && c->prp2 == 0 && range->attributes == 0);
     CHECK((c->prp1 & 4095) + sizeof(*range) <= 4096);
     if (range->lba >= lbas || range->blocks > lbas - range->lba) {

@@ -417,6 +417,11 @@ static void test_discard_of_nvme(void **state)
         assert_int_equal(discard(disk, disk->blocks * 8 - unit, unit), BLOCK_OK);
         assert_int_equal(discard(disk, 0, 0), BLOCK_RANGE);
         assert_int_equal(discard(disk, 0, unit == 1 ? ~0u : 1), BLOCK_RANGE);
+        support_log_watch("discard of 5 blocks at");
+        nvme_model_inject(1, 0);
+        assert_int_equal(discard(disk, 0, 40), BLOCK_ERROR); /* tried again, and refused */
+        nvme_model_inject(0, 0);
+        assert_int_equal(support_log_seen(), 1);
         disk->read_only = true;
         assert_int_equal(discard(disk, 0, unit), BLOCK_ERROR);
         nvme_model_stop();
