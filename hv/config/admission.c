@@ -34,7 +34,8 @@ struct admission_demand admission_demand(const struct admission_terms *terms)
         .cap = resident + terms->tmem,
         .floor = MIN(terms->min + admission_working(terms), resident),
         .fixed = space_overhead(terms->memory, GUEST_SLOTS) + tmem_overhead(terms->tmem) +
-                 (uint64_t)terms->vcpus * VCPU_FRAMES + disk_frames(terms),
+                 (uint64_t)terms->vcpus * VCPU_FRAMES + disk_frames(terms) +
+                 (uint64_t)terms->nics * ADMISSION_NET_FRAMES,
     };
 }
 
@@ -42,7 +43,7 @@ uint32_t admission_start_cost(const struct admission_terms *terms)
 {
     return (uint32_t)(space_create_cost(terms->memory, GUEST_SLOTS) +
                       tmem_create_cost(terms->tmem) + terms->vcpus * VCPU_FRAMES +
-                      disk_frames(terms));
+                      disk_frames(terms) + terms->nics * ADMISSION_NET_FRAMES);
 }
 
 struct admission_demand admission_add(const struct admission_demand *a,
