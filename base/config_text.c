@@ -196,7 +196,7 @@ static bool finish(struct reader *r)
     }
     line->kind = text[0] == '[' ? CONFIG_LINE_SECTION : CONFIG_LINE_KEY;
     if (line->kind == CONFIG_LINE_SECTION && !take_section(line, r->trimmed)) {
-        bad_line(line, "[host] or [vm NAME]");
+        bad_line(line, "[host], [vm NAME] or [switch NAME]");
     } else if (line->kind == CONFIG_LINE_KEY && r->value == 0) {
         bad_line(line, "KEY = VALUE or [SECTION]");
     }

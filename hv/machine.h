@@ -7,13 +7,16 @@
 #include "hv/backend.h"
 #include "mm/content/store.h"
 
-struct config; /* hv/config/config.h */
+struct config;     /* hv/config/config.h */
+struct net_switch; /* hv/net/switch.h */
 
 /* Never NULL once the first VM can be made. */
 const struct vcpu_backend *machine_backend(void);
 /* NULL: there is none. */
 struct store *machine_store(void);
 const struct config *machine_config(void);
+/* That of the configuration's section with this number. */
+struct net_switch *machine_switch(unsigned number);
 const struct handover *machine_handover(void);
 /* The file of that path in memory, or NULL. */
 const struct handover_file *machine_file(const char *path);

@@ -105,6 +105,7 @@ static struct admission_demand demand_of(const struct vm_config *vm)
         .tmem = vm->tmem / PAGE_SIZE,
         .vcpus = vm->vcpus,
         .disks = vm->disks,
+        .nics = vm->nics,
     };
 
     return admission_demand(&terms);

@@ -13,7 +13,8 @@
 uint64_t admission_working(const struct admission_terms *terms)
 {
     return (uint64_t)terms->vcpus * ADMISSION_WORKING +
-           (uint64_t)terms->disks * ADMISSION_DISK_PINS;
+           (uint64_t)terms->disks * ADMISSION_DISK_PINS +
+           (uint64_t)terms->nics * ADMISSION_NET_PINS;
 }
 
 struct admission_demand admission_demand(const struct admission_terms *terms)

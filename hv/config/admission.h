@@ -23,6 +23,7 @@ struct admission_terms {
     uint64_t tmem;             /* quota */
     unsigned vcpus;
     unsigned disks;
+    unsigned nics;
 };
 
 /* The cost of one promise, or of all; in 4 KiB pages. */
@@ -51,6 +52,9 @@ struct admission_supply {
  * which stay in their frames. */
 #define ADMISSION_DISK_FRAMES 32u
 #define ADMISSION_DISK_PINS   48u
+
+/* Of each NIC: guest pages that its queues are in, and one frame that is sent. */
+#define ADMISSION_NET_PINS 128u
 
 /* Pages of a VM that are not taken for others, beyond its min. */
 uint64_t admission_working(const struct admission_terms *terms);

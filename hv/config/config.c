@@ -174,42 +174,6 @@ static bool set_on_triple_fault(struct config_parser *p, const char *value)
     return config_value_choice(p, value, "reset", "fail", &p->vm->triple_fault_fails);
 }
 
-/* Another line of the VM with the same number, or NULL. */
-static const struct disk_config *find_disk(const struct config_parser *p, unsigned number)
-{
-    const struct disk_config *disks = p->config->disk + p->vm->first_disk;
-
-    for (uint32_t i = 0; i < p->vm->disks; i++) {
-        if (disks[i].number == number) {
-            return &disks[i];
-        }
-    }
-    return NULL;
-}
-
-static bool set_disk(struct config_parser *p, const char *value)
-{
-    const struct disk_config *other = find_disk(p, p->number);
-    struct disk_config disk = {.line = p->line, .number = (uint8_t)p->number};
-    char expected[64];
-
-    if (other != NULL) {
-        snprintf(expected, sizeof(expected), "each key once in a section, first in line %u",
-                 other->line);
-        return config_error(p, p->line, p->key, expected, NULL);
-    }
-    if (!config_value_disk(p, value, &disk)) {
-        return false;
-    }
-    if (p->config->disks_used == CONFIG_DISKS) {
-        snprintf(expected, sizeof(expected), "at most %u disks of all VMs", CONFIG_DISKS);
-        return config_bad_value(p, value, expected);
-    }
-    p->config->disk[p->config->disks_used++] = disk;
-    p->vm->disks++;
-    return true;
-}
-
 enum {
     VM_KERNEL,
     VM_MEMORY,
@@ -233,7 +197,14 @@ static const struct config_key vm_keys[] = {
     {"tmem", set_tmem},
     {"on-triple-fault", set_on_triple_fault},
     {"module", set_module},
-    {"disk", set_disk},
+    {"disk", config_set_disk},
+    {"net", config_set_net},
+};
+
+/* ---- [switch NAME] ---- */
+
+static const struct config_key switch_keys[] = {
+    {"uplink", config_set_uplink},
 };
 
 _Static_assert(ARRAY_SIZE(host_keys) <= CONFIG_KEYS_MAX && ARRAY_SIZE(vm_keys) <= CONFIG_KEYS_MAX,
@@ -321,6 +292,7 @@ static void begin_vm(struct config_parser *p, const char *name)
                                 .vcpus = 1,
                                 .shares = 100,
                                 .first_disk = p->config->disks_used,
+                                .first_nic = p->config->nics_used,
                                 .autostart = true};
     snprintf(p->vm->name, sizeof(p->vm->name), "%s", name);
     p->section = SECTION_VM;
@@ -339,22 +311,36 @@ static void begin_host(struct config_parser *p)
     p->host_line = p->line;
 }
 
-static void begin_section(struct config_parser *p, const char *name)
+/* Is it a section of that kind, with a name behind it?  Then *name is that name. */
+static bool is_section(const char *text, const char *kind, const char **name)
 {
-    const char *vm = name;
+    size_t length = strlen(kind);
+
+    if (strncmp(text, kind, length) != 0 ||
+        (!isblank((unsigned char)text[length]) && text[length] != '\0')) {
+        return false;
+    }
+    for (*name = text + length; isblank((unsigned char)**name); (*name)++) {
+    }
+    return true;
+}
+
+static void begin_section(struct config_parser *p, const char *text)
+{
+    const char *name;
 
     end_section(p);
     memset(p->key_line, 0, sizeof(p->key_line));
     p->section_line = p->line;
-    if (strcmp(name, "host") == 0) {
+    if (strcmp(text, "host") == 0) {
         begin_host(p);
-    } else if (strncmp(name, "vm", 2) == 0 && (isblank((unsigned char)name[2]) || name[2] == 0)) {
-        for (vm += 2; isblank((unsigned char)*vm); vm++) {
-        }
-        begin_vm(p, vm);
+    } else if (is_section(text, "vm", &name)) {
+        begin_vm(p, name);
+    } else if (is_section(text, "switch", &name)) {
+        config_begin_switch(p, name);
     } else {
         p->section = SECTION_SKIPPED;
-        config_error(p, p->line, "section", "[host] or [vm NAME]", name);
+        config_error(p, p->line, "section", "[host], [vm NAME] or [switch NAME]", text);
     }
 }
 
@@ -363,7 +349,9 @@ static void begin_section(struct config_parser *p, const char *name)
 /* 0: one key.  Else so many, NAME0 and so on, and set() sees to it that each comes once. */
 static unsigned numbers_of(const struct config_key *key)
 {
-    return key->set == set_disk ? CONFIG_DISKS_MAX : 0;
+    return key->set == config_set_disk  ? CONFIG_DISKS_MAX
+           : key->set == config_set_net ? CONFIG_NETS_MAX
+                                        : 0;
 }
 
 static void unknown_key(struct config_parser *p, const struct config_key *keys, size_t count)
@@ -454,9 +442,11 @@ static void parse_line(struct config_parser *p, const struct config_line *line)
         set_key(p, host_keys, ARRAY_SIZE(host_keys), line->value);
     } else if (p->section == SECTION_VM) {
         set_key(p, vm_keys, ARRAY_SIZE(vm_keys), line->value);
+    } else if (p->section == SECTION_SWITCH) {
+        set_key(p, switch_keys, ARRAY_SIZE(switch_keys), line->value);
     } else if (p->section == SECTION_NONE) {
         p->section = SECTION_SKIPPED; /* once is enough */
-        config_error(p, p->line, p->key, "[host] or [vm NAME] before it", NULL);
+        config_error(p, p->line, p->key, "[host], [vm NAME] or [switch NAME] before it", NULL);
     }
 }
 
@@ -482,6 +472,7 @@ unsigned config_parse(const struct config_source *source, struct config *config)
         parse_line(&p, &line);
     }
     end_section(&p);
+    config_check_nics(&p);
     if (config->vm_count == 0 && p.errors == 0 && config->idle_poweroff) {
         config_error(&p, MAX(text.line, 1u), "no VM",
                      "a section [vm NAME], or when-idle = monitor to start without one", NULL);

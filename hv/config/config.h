@@ -12,19 +12,23 @@
 
 #define CONFIG_FILE_NAME "spillway.conf"
 
-#define CONFIG_VMS_MAX     256
-#define CONFIG_VCPUS_MAX   64           /* of a VM */
-#define CONFIG_MEMORY_MIN  (4ull << 20) /* of a VM, and of its `max` */
-#define CONFIG_NAME_MAX    32
-#define CONFIG_PATH_MAX    120
-#define CONFIG_CMDLINE_MAX 4096 /* with the NUL; each kernel says how many of them it takes */
-#define CONFIG_TEXTS       (256u << 10) /* bytes that command lines and modules of all VMs may take */
-#define CONFIG_STORE_MAX   64
-#define CONFIG_DISKS_MAX   16  /* of a VM: disk0 .. disk15 */
-#define CONFIG_DISKS       256 /* of all of them */
-#define CONFIG_ERROR_MAX   416
-#define CONFIG_SHARES_MAX  10000u
-#define CONFIG_MODULES_MAX 8 /* of a VM */
+#define CONFIG_VMS_MAX      256
+#define CONFIG_VCPUS_MAX    64           /* of a VM */
+#define CONFIG_MEMORY_MIN   (4ull << 20) /* of a VM, and of its `max` */
+#define CONFIG_NAME_MAX     32
+#define CONFIG_PATH_MAX     120
+#define CONFIG_CMDLINE_MAX  4096 /* with the NUL; each kernel says how many of them it takes */
+#define CONFIG_TEXTS        (256u << 10) /* bytes that command lines and modules of all VMs may take */
+#define CONFIG_STORE_MAX    64
+#define CONFIG_DISKS_MAX    16  /* of a VM: disk0 .. disk15 */
+#define CONFIG_DISKS        256 /* of all of them */
+#define CONFIG_NETS_MAX     16  /* of a VM: net0 .. net15 */
+#define CONFIG_NETS         256 /* of all of them */
+#define CONFIG_SWITCHES_MAX 16
+#define CONFIG_MAC_BYTES    6
+#define CONFIG_ERROR_MAX    416
+#define CONFIG_SHARES_MAX   10000u
+#define CONFIG_MODULES_MAX  8 /* of a VM */
 
 /* A file beside the kernel that the boot protocol hands over with a few words. */
 struct config_module {
@@ -53,6 +57,24 @@ struct disk_config {
     bool share;     /* other VMs may have it as well */
 };
 
+/* [switch NAME] */
+struct switch_config {
+    char name[CONFIG_NAME_MAX];
+    unsigned line;                 /* of its section */
+    char uplink[CONFIG_STORE_MAX]; /* a NIC of the machine, by name or MAC address; empty: none */
+    unsigned uplink_line;
+};
+
+/* netN = SWITCH[,mac=..] */
+struct net_config {
+    char name[CONFIG_NAME_MAX]; /* of its switch ... */
+    uint32_t net;               /* ... which is that one of config.net */
+    unsigned line;
+    uint8_t number; /* N */
+    uint8_t
+        mac[CONFIG_MAC_BYTES]; /* of one station; if none is given, made of the VM's name and N */
+};
+
 struct vm_config {
     char name[CONFIG_NAME_MAX];
     unsigned line;                /* of its section */
@@ -70,6 +92,7 @@ struct vm_config {
     uint32_t shares;
     uint32_t cpu_shares;        /* of CPUs; 0: the same as shares */
     uint32_t disks, first_disk; /* so many, from there in config.disk */
+    uint32_t nics, first_nic;   /* and in config.nic */
     bool autostart;
     bool triple_fault_fails; /* on-triple-fault = fail */
 };
@@ -89,6 +112,10 @@ struct config {
     uint32_t texts_used;
     struct disk_config disk[CONFIG_DISKS]; /* of one VM after the other */
     uint32_t disks_used;
+    struct net_config nic[CONFIG_NETS]; /* likewise */
+    uint32_t nics_used;
+    struct switch_config net[CONFIG_SWITCHES_MAX];
+    uint32_t nets_used;
 };
 
 struct config_source {

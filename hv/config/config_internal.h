@@ -5,13 +5,14 @@
 
 #include "hv/config/config.h"
 
-#define CONFIG_KEYS_MAX 16 /* of a section */
+#define CONFIG_KEYS_MAX 24 /* of a section */
 
 enum config_section {
     SECTION_NONE,    /* at the start of the file */
     SECTION_SKIPPED, /* of an unknown kind: its keys are not looked at */
     SECTION_HOST,
     SECTION_VM,
+    SECTION_SWITCH,
 };
 
 struct config_parser {
@@ -26,6 +27,8 @@ struct config_parser {
     unsigned host_line;   /* of [host]; 0: not seen */
     struct vm_config *vm; /* the section's; one of its own if it is not counted */
     struct vm_config uncounted;
+    struct switch_config *net; /* likewise */
+    struct switch_config uncounted_net;
     unsigned key_line[CONFIG_KEYS_MAX]; /* of this section's keys; 0: not seen */
 };
 
@@ -61,5 +64,15 @@ bool config_value_store(struct config_parser *p, const char *value, char out[CON
 bool config_name_is_valid(const char *name);
 /* DEVICE[,ro][,share] */
 bool config_value_disk(struct config_parser *p, const char *value, struct disk_config *out);
+
+/* ---- config_devices.c: a VM's disks and NICs, and the switches that these are on ---- */
+
+bool config_set_disk(struct config_parser *p, const char *value);
+bool config_set_net(struct config_parser *p, const char *value);
+bool config_set_uplink(struct config_parser *p, const char *value);
+/* A section [switch NAME]. */
+void config_begin_switch(struct config_parser *p, const char *name);
+/* At the end of the file: each NIC's switch is there, and no other one on it has its address. */
+void config_check_nics(struct config_parser *p);
 
 #endif

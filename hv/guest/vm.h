@@ -13,6 +13,7 @@
 #include "mm/tmem/tmem.h"
 
 #define VM_DISKS_MAX 16
+#define VM_NICS_MAX  CONFIG_NETS_MAX
 #define VM_VCPUS_MAX CONFIG_VCPUS_MAX
 
 enum vm_state {
@@ -32,6 +33,7 @@ enum vm_outcome {
 };
 
 struct block_device; /* base/block.h */
+struct net_switch;   /* hv/net/switch.h */
 struct vcmos;        /* hv/vdev/legacy/vcmos.h */
 struct vm_config;    /* hv/config/config.h */
 struct lines;        /* hv/vdev/irq/lines.h */
@@ -42,6 +44,13 @@ struct vm_disk {
     struct block_device *device;
     unsigned number; /* diskN */
     bool read_only, share;
+};
+
+/* A network device of the VM. */
+struct vm_nic {
+    struct net_switch *net;
+    unsigned number; /* netN */
+    uint8_t mac[CONFIG_MAC_BYTES];
 };
 
 /*
@@ -55,6 +64,8 @@ struct vm_run {
     struct vcpu *vcpu[VM_VCPUS_MAX];
     struct vm_disk disk[VM_DISKS_MAX];
     unsigned disk_count;
+    struct vm_nic nic[VM_NICS_MAX];
+    unsigned nic_count;
     struct vm_devices *devices;
     struct lines *lines; /* theirs */
     uint64_t start_ns, end_ns;

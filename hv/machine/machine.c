@@ -5,6 +5,7 @@
 
 #include "hv/arch.h"
 #include "hv/machine/parts.h"
+#include "hv/net/switch.h"
 #include "hv/operator/console.h"
 #include "hv/vm/control.h"
 
@@ -28,6 +29,11 @@ const struct config *machine_config(void)
 const struct handover *machine_handover(void)
 {
     return machine.handover;
+}
+
+struct net_switch *machine_switch(unsigned number)
+{
+    return &machine.net[number];
 }
 
 /* Paths are compared as the firmware does: either slash, upper and lower case alike, with or

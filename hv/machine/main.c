@@ -3,6 +3,8 @@
  * loop. */
 #include "hv/main.h"
 
+#include <stdlib.h>
+
 #include "base/block.h"
 #include "base/log.h"
 #include "drivers/nic.h"
@@ -13,6 +15,8 @@
 #include "hv/machine/parts.h"
 #include "hv/machine/refuse.h"
 #include "hv/machine/store.h"
+#include "hv/machine/uplinks.h"
+#include "hv/net/switch.h"
 #include "hv/operator/console.h"
 #include "hv/operator/emulator_port.h"
 #include "hv/operator/monitor.h"
@@ -42,6 +46,17 @@ static void read_config(void)
         refuse_configuration();
     }
     panic_set_reset(machine.config.panic_reset);
+}
+
+static void make_switches(void)
+{
+    uint32_t count = machine.config.nets_used;
+
+    machine.net = calloc(count, sizeof(machine.net[0]));
+    ASSERT(machine.net != NULL || count == 0); /* the heap is reckoned with them */
+    for (uint32_t i = 0; i < count; i++) {
+        switch_init(&machine.net[i], arch_random());
+    }
 }
 
 static void feature_missing(const char *feature)
@@ -99,6 +114,7 @@ void hv_main(const struct handover *given)
              machine_memory_ram_mib());
     check_features();
     machine_memory_init();
+    make_switches();
     console_init(machine.config.vm_count);
     arch_start_cpus(cpu_main);
     log_info("%u of %u CPUs are up", arch_cpu_count(), (unsigned)machine.handover->cpu_total);
@@ -109,6 +125,7 @@ void hv_main(const struct handover *given)
     serial_line_enable_interrupts();
     block_init();
     nic_init();
+    machine_uplinks_create();
     machine.store = machine_store_open();
     machine_memory_report();
     sched_init(arch_cpu_count());

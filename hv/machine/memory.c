@@ -9,17 +9,21 @@
 #include "hv/libc.h"
 #include "hv/machine.h"
 #include "hv/machine/refuse.h"
+#include "hv/net/switch.h"
 #include "mm/frame/frame.h"
 #include "mm/frame/frame_alloc.h"
 
 #define LOW_MEMORY_PAGES 256 /* the first MiB: firmware's and the trampoline's */
 
 /* The heap: kernels that are being loaded; of each VM its devices and what of its output is kept;
- * of each vCPU what is not in frames; of each disk its device, with 8 queues. */
+ * of each vCPU what is not in frames; of each disk its device, with 8 queues; of each NIC its
+ * device, and what waits for it. */
 #define HEAP_PAGES         128u
 #define HEAP_PAGES_OF_VM   16u
 #define HEAP_PAGES_OF_VCPU 1u
 #define HEAP_PAGES_OF_DISK 4u
+#define HEAP_PAGES_OF_NIC  (PORT_QUEUE_BYTES / PAGE_SIZE + 6u)
+#define HEAP_PAGES_OF_NET  14u /* a switch, and its uplink */
 
 static uint64_t footprint_pages; /* frame database, image, tables: all but guest files */
 static uint64_t files_pages;
@@ -68,7 +72,9 @@ static bool usable_part(const struct handover_range *r, uint64_t *first, uint64_
 static uint64_t heap_pages(const struct config *config)
 {
     uint64_t pages = HEAP_PAGES + (uint64_t)config->vm_count * HEAP_PAGES_OF_VM +
-                     (uint64_t)config->disks_used * HEAP_PAGES_OF_DISK;
+                     (uint64_t)config->disks_used * HEAP_PAGES_OF_DISK +
+                     (uint64_t)config->nics_used * HEAP_PAGES_OF_NIC +
+                     (uint64_t)config->nets_used * HEAP_PAGES_OF_NET;
 
     for (uint32_t i = 0; i < config->vm_count; i++) {
         pages += (uint64_t)config->vm[i].vcpus * HEAP_PAGES_OF_VCPU;

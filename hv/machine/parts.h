@@ -12,6 +12,7 @@ struct machine {
     const struct vcpu_backend *backend;
     struct store *store;
     struct config config;
+    struct net_switch *net; /* as many as the configuration has */
 };
 
 extern struct machine machine;

@@ -111,3 +111,9 @@ void net_queue_next(struct net_queue *queue)
     atomic_store_explicit(&queue->taken, taken + SPACE_OF(queue->frame.bytes),
                           memory_order_release);
 }
+
+void net_queue_clear(struct net_queue *queue)
+{
+    atomic_store_explicit(&queue->taken, atomic_load_explicit(&queue->put, memory_order_acquire),
+                          memory_order_release);
+}

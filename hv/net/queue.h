@@ -32,6 +32,8 @@ bool net_queue_put(struct net_queue *queue, const struct net_frame *frame);
 const struct net_frame *net_queue_peek(struct net_queue *queue);
 /* Removes the first frame, which was peeked at. */
 void net_queue_next(struct net_queue *queue);
+/* Removes all. */
+void net_queue_clear(struct net_queue *queue);
 bool net_queue_is_empty(const struct net_queue *queue);
 
 #endif

@@ -169,11 +169,14 @@ static uint32_t needs(const struct net_offload *offload)
     return (offload->partial ? PORT_TAKES_PARTIAL : 0) | cutting[offload->segments];
 }
 
+bool port_takes(const struct port *port, const struct net_offload *offload)
+{
+    return (needs(offload) & ~atomic_load_explicit(&port->flags, memory_order_relaxed)) == 0;
+}
+
 static void deliver(struct port *to, const struct net_frame *frame)
 {
-    uint32_t takes = atomic_load_explicit(&to->flags, memory_order_relaxed);
-
-    if ((needs(&frame->offload) & ~takes) == 0) {
+    if (port_takes(to, &frame->offload)) {
         deliver_one(to, frame);
     } else if (!net_offload_do(frame, deliver_one, to)) {
         count(to, PORT_GOT_DROPS, 1);
@@ -387,4 +390,9 @@ void port_next(struct port *port, bool taken)
 bool port_is_empty(const struct port *port)
 {
     return net_queue_is_empty(&port->queue);
+}
+
+void port_clear(struct port *port)
+{
+    net_queue_clear(&port->queue);
 }

@@ -139,7 +139,11 @@ const struct net_frame *port_peek(struct port *port);
 /* It is done with, and counted. */
 void port_next(struct port *port, bool taken);
 bool port_is_empty(const struct port *port);
+/* All that waits is forgotten; not counted. */
+void port_clear(struct port *port);
 
+/* Do its flags say that it takes frames with that left to do? */
+bool port_takes(const struct port *port, const struct net_offload *offload);
 /* A frame of the owner's that it has not even sent; a frame for it that it could not take. */
 void port_count_drop(struct port *port, enum port_count which);
 

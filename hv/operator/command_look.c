@@ -6,6 +6,7 @@
 #include "base/bits.h"
 #include "hv/config/config.h"
 #include "hv/log.h"
+#include "hv/machine.h"
 #include "hv/operator/command_internal.h"
 #include "hv/operator/console.h"
 #include "hv/operator/figures.h"
@@ -211,6 +212,18 @@ static void print_text(const char *name, const char *text)
     console_printf("\n");
 }
 
+static void print_nics(const struct vm *vm)
+{
+    const struct net_config *nic = machine_config()->nic + vm->config->first_nic;
+
+    for (uint32_t i = 0; i < vm->config->nics; i++, nic++) {
+        const uint8_t *mac = nic->mac;
+
+        console_printf("  net%-6u%s, %02x:%02x:%02x:%02x:%02x:%02x\n", nic->number, nic->name,
+                       mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+    }
+}
+
 void command_show(unsigned count, char **words)
 {
     const struct vm *vm = command_vm(words[0]);
@@ -226,6 +239,7 @@ void command_show(unsigned count, char **words)
                    size_text(vm->memory_pages, memory), (unsigned)vm->config->vcpus,
                    vm->config->vcpus == 1 ? "" : "s", vm->config->autostart ? "yes" : "no",
                    vm->config->triple_fault_fails ? "fail" : "reset");
+    print_nics(vm);
     print_text("kernel", vm->config->kernel);
     print_text("initrd", vm->config->initrd[0] != '\0' ? vm->config->initrd : "none");
     print_text("cmdline", vm->config->cmdline);

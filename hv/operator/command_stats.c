@@ -22,6 +22,10 @@ static const char disks_view[] =
     "({blk_written_sectors} sectors), flushes {blk_flushes}, errors {blk_errors}, bounced "
     "{blk_bounced}\n";
 
+static const char nics_view[] =
+    "  network: received {net_rx} frames ({net_rx_bytes} bytes), dropped {net_rx_drops}; sent "
+    "{net_tx} ({net_tx_bytes} bytes), refused {net_tx_drops}\n";
+
 /* ---- as text ---- */
 
 static void print_exits(const struct vm *vm)
@@ -46,6 +50,9 @@ static void print_vm(struct vm *vm)
     figures_print(&vm_figures, &stats, vm_view);
     if (vm->run.disk_count != 0) {
         figures_print(&vm_figures, &stats, disks_view);
+    }
+    if (vm->run.nic_count != 0) {
+        figures_print(&vm_figures, &stats, nics_view);
     }
     print_exits(vm);
 }

@@ -77,6 +77,7 @@ void stats_of_vm(struct vm *vm, struct vm_stats *stats)
         }
         if (vm->run.devices != NULL) {
             vm_devices_disk_stats(vm, &stats->disks);
+            vm_devices_net_stats(vm, stats->net);
         }
         stats->exits = vm_exits(vm);
         stats->stall_us = vm_stall_us(vm);

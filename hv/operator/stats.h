@@ -9,6 +9,7 @@
 #define SPILLWAY_HV_OPERATOR_STATS_H
 
 #include "drivers/nic.h"
+#include "hv/net/switch.h"
 #include "hv/vdev/disk/vdisk.h"
 #include "hv/vdev/virtio/vballoon.h"
 #include "hv/vm/control.h"
@@ -32,7 +33,8 @@ struct vm_stats {
     struct space_stats memory; /* a stopped VM has all of it in `hole` */
     struct tmem_stats tmem;
     struct vballoon_stats balloon; /* all 0 while it does not run, or has none ... */
-    struct vdisk_stats disks;      /* ... and this */
+    struct vdisk_stats disks;      /* ... and this ... */
+    uint64_t net[PORT_COUNTS];     /* ... and that */
     uint64_t exits, stall_us, run_us;
     uint64_t unowned_io, unowned_mmio, unowned_msr;
 };

@@ -2,6 +2,7 @@
 #include "hv/vdev/devices.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "hv/arch.h"
 #include "hv/guest/serial.h"
@@ -10,6 +11,7 @@
 #include "hv/vdev/testdev.h"
 #include "hv/vdev/virtio/vballoon.h"
 #include "hv/vdev/virtio/vblk.h"
+#include "hv/vdev/virtio/vnet.h"
 #include "hv/vdev/virtio/vrng.h"
 
 /* ---- what connects them ---- */
@@ -89,6 +91,22 @@ static bool create_disks(struct vm_devices *devices)
     return true;
 }
 
+static bool create_nics(struct vm_devices *devices)
+{
+    struct vm *vm = devices->vm;
+
+    devices->first_nic = devices->virtio_count;
+    for (unsigned i = 0; i < vm->run.nic_count; i++) {
+        const struct vm_nic *nic = &vm->run.nic[i];
+
+        if (!add_virtio(devices, vnet_create(vm, &devices->pci, VM_DEVFN_NET(nic->number), nic->net,
+                                             nic->mac))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool init_all(struct vm_devices *devices, struct vm *vm)
 {
     bus_init(&devices->ports, devices->low_ports, VM_DEVICES_LOW_PORTS);
@@ -101,7 +119,8 @@ static bool init_all(struct vm_devices *devices, struct vm *vm)
            vpci_init(&devices->pci, vm, &devices->lines, &devices->ports, &devices->memory) &&
            (!arch_has_random() ||
             add_virtio(devices, vrng_create(&devices->pci, VM_SLOT_RNG << 3))) &&
-           create_balloon(devices, vm) && create_disks(devices) && testdev_create(devices);
+           create_balloon(devices, vm) && create_disks(devices) && create_nics(devices) &&
+           testdev_create(devices);
 }
 
 static void destroy_virtio(struct vm_devices *devices)
@@ -219,5 +238,15 @@ void vm_devices_disk_stats(const struct vm *vm, struct vdisk_stats *sums)
         sums->written_sectors += stats.written_sectors;
         sums->errors += stats.errors;
         sums->bounced += stats.bounced;
+    }
+}
+
+void vm_devices_net_stats(const struct vm *vm, uint64_t *count)
+{
+    const struct vm_devices *devices = vm->run.devices;
+
+    memset(count, 0, PORT_COUNTS * sizeof(count[0]));
+    for (unsigned i = 0; i < vm->run.nic_count; i++) {
+        vnet_add_stats(devices->virtio[devices->first_nic + i], count);
     }
 }

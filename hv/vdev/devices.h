@@ -26,7 +26,8 @@
 #define VM_SLOT_CONSOLE   2
 #define VM_SLOT_BALLOON   3
 #define VM_SLOT_BLOCK     8  /* and 15 more */
-#define VM_SLOT_NET       24 /* and 7 more, of two functions each */
+#define VM_SLOT_NET       24 /* and 7 more, of two functions each: VM_DEVFN_NET() */
+#define VM_DEVFN_NET(n)   ((uint8_t)((VM_SLOT_NET + (n) % 8) << 3 | (n) / 8))
 
 struct testdev;
 struct vballoon;
@@ -44,7 +45,8 @@ struct vm_devices {
     struct vpci pci;
     struct virtio_device *virtio[VM_DEVICES_VIRTIO]; /* which are on it */
     unsigned virtio_count;
-    unsigned first_disk;      /* from there on in `virtio`, as many as vm->run.disk_count */
+    unsigned first_disk;      /* from there on in `virtio`, as many as vm->run.disk_count ... */
+    unsigned first_nic;       /* ... and vm->run.nic_count */
     struct vballoon *balloon; /* one of them; NULL: none */
     struct testdev *test;     /* hv/vdev/testdev.h; NULL: none */
     uint64_t clock_base_tsc;  /* host TSC at which the VM's kvmclock reads 0; set by reset */
@@ -73,6 +75,8 @@ void vm_devices_press_power_button(struct vm *vm);
 struct vballoon *vm_devices_balloon(const struct vm *vm);
 /* The sums of all its disks since its start.  It has devices.  No locks held. */
 void vm_devices_disk_stats(const struct vm *vm, struct vdisk_stats *sums);
+/* Likewise of all its network devices: enum port_count. */
+void vm_devices_net_stats(const struct vm *vm, uint64_t *count);
 /* A vCPU begins to run: what its devices' timer has left to it is done.  No locks held. */
 void vm_devices_begin_run(struct vm *vm);
 

@@ -51,6 +51,7 @@ struct admission_terms vm_terms(const struct vm *vm)
         .tmem = vm->tmem_pages,
         .vcpus = vm->config->vcpus,
         .disks = vm->config->disks,
+        .nics = vm->config->nics,
     };
 }
 

@@ -169,6 +169,20 @@ static void take_disks(struct vm *vm, const struct vm_disks *disks)
     }
 }
 
+static void take_nics(struct vm *vm)
+{
+    const struct net_config *nics = machine_config()->nic + vm->config->first_nic;
+
+    for (; vm->run.nic_count < vm->config->nics; vm->run.nic_count++) {
+        const struct net_config *nic = &nics[vm->run.nic_count];
+        struct vm_nic *out = &vm->run.nic[vm->run.nic_count];
+
+        out->net = machine_switch(nic->net);
+        out->number = nic->number;
+        memcpy(out->mac, nic->mac, sizeof(out->mac));
+    }
+}
+
 static bool begin_start(struct vm *vm, struct vm_answer *answer)
 {
     struct admission_terms terms = vm_terms(vm);
@@ -180,6 +194,7 @@ static bool begin_start(struct vm *vm, struct vm_answer *answer)
     }
     begin_run(vm);
     take_disks(vm, &disks);
+    take_nics(vm);
     vm->state = VM_LOADING;
     if (gather_parts(vm) && !make_parts(vm, answer)) {
         return false;

@@ -8,7 +8,8 @@ ROW(VM, ""), ROW("[host]\n" VM, ""), ROW("\357\273\277[host]\npool=64M\n" VM, ""
         "c:6: pool: expected a size such as 256M, from 16M to 1T, got '64M;c'\n"),
     ROW("[host]\r\npool = 64M\r\n[vm a]\r\nkernel=k\r\nmemory=64M\r\n", ""),
     ROW("[host]\nwhen-idle = monitor\n", ""),
-    ROW("[ host ]\n" VM, "c:1: section: expected [host] or [vm NAME], got ' host '\n"),
+    ROW("[ host ]\n" VM,
+        "c:1: section: expected [host], [vm NAME] or [switch NAME], got ' host '\n"),
     ROW("[vm  a]\nkernel=k\nmemory=64M\n", ""), ROW("[vm a]\nkernel=k\nmemory=64M", ""),
     ROW(VM "[host]\npool=64M\n", ""),
     ROW(VM "[vm b]\nkernel=k\nmemory=131076K\n[vm A]\nkernel=\\\\g\\\\k\nmemory=0x4000000\n", ""),
@@ -36,26 +37,30 @@ ROW(VM, ""), ROW("[host]\n" VM, ""), ROW("\357\273\277[host]\npool=64M\n" VM, ""
 
     /* ---- lines and sections ---- */
 
-    ROW("pool = 1G\n" VM, "c:1: pool: expected [host] or [vm NAME] before it\n"),
-    ROW("pool = 1G\nstore = none\n" VM, "c:1: pool: expected [host] or [vm NAME] before it\n"),
+    ROW("pool = 1G\n" VM, "c:1: pool: expected [host], [vm NAME] or [switch NAME] before it\n"),
+    ROW("pool = 1G\nstore = none\n" VM,
+        "c:1: pool: expected [host], [vm NAME] or [switch NAME] before it\n"),
     ROW("[host]\npool\n" VM, "c:2: bad line: expected KEY = VALUE or [SECTION], got 'pool'\n"),
     ROW("[host]\npool: 64M\n" VM,
         "c:2: bad line: expected KEY = VALUE or [SECTION], got 'pool: 64M'\n"),
     ROW("[host]\n= 64M\n" VM,
         "c:2: unknown key '': expected one of pool, store, format, console, when-idle, panic\n"),
-    ROW("[host\n" VM, "c:1: bad line: expected [host] or [vm NAME], got '[host'\n"),
-    ROW("[host] x\n" VM, "c:1: bad line: expected [host] or [vm NAME], got '[host] x'\n"),
-    ROW("[]\n" VM, "c:1: section: expected [host] or [vm NAME], got ''\n"),
-    ROW("[\n" VM, "c:1: bad line: expected [host] or [vm NAME], got '['\n"),
+    ROW("[host\n" VM, "c:1: bad line: expected [host], [vm NAME] or [switch NAME], got '[host'\n"),
+    ROW("[host] x\n" VM,
+        "c:1: bad line: expected [host], [vm NAME] or [switch NAME], got '[host] x'\n"),
+    ROW("[]\n" VM, "c:1: section: expected [host], [vm NAME] or [switch NAME], got ''\n"),
+    ROW("[\n" VM, "c:1: bad line: expected [host], [vm NAME] or [switch NAME], got '['\n"),
     ROW("]\n" VM, "c:1: bad line: expected KEY = VALUE or [SECTION], got ']'\n"),
-    ROW("[Host]\n" VM, "c:1: section: expected [host] or [vm NAME], got 'Host'\n"),
-    ROW("[disk]\nsize = 1\n" VM, "c:1: section: expected [host] or [vm NAME], got 'disk'\n"),
-    ROW("[vma]\n" VM, "c:1: section: expected [host] or [vm NAME], got 'vma'\n"),
+    ROW("[Host]\n" VM, "c:1: section: expected [host], [vm NAME] or [switch NAME], got 'Host'\n"),
+    ROW("[disk]\nsize = 1\n" VM,
+        "c:1: section: expected [host], [vm NAME] or [switch NAME], got 'disk'\n"),
+    ROW("[vma]\n" VM, "c:1: section: expected [host], [vm NAME] or [switch NAME], got 'vma'\n"),
     ROW("[host]\n[host]\n" VM, "c:2: [host]: expected one section [host], first in line 1\n"),
     ROW("[host]\n" VM "[host]\npool=1\n",
         "c:5: [host]: expected one section [host], first in line 1\n"
         "c:6: pool: expected a size such as 256M, from 16M to 1T, got '1'\n"),
-    ROW("[vm a\nkernel=k\n" VM, "c:1: bad line: expected [host] or [vm NAME], got '[vm a'\n"),
+    ROW("[vm a\nkernel=k\n" VM,
+        "c:1: bad line: expected [host], [vm NAME] or [switch NAME], got '[vm a'\n"),
     ROW(VM "max=\"64M\n", "c:4: bad line: expected a closing quote, got 'max'\n"),
     ROW(VM "max=\"64M\" x\n",
         "c:4: bad line: expected nothing but a comment after the closing quote, got 'max'\n"),
@@ -70,13 +75,16 @@ ROW(VM, ""), ROW("[host]\n" VM, ""), ROW("\357\273\277[host]\npool=64M\n" VM, ""
                                    "console, when-idle, panic\n"),
     ROW(VM "disk = x\n",
         "c:4: unknown key 'disk': expected one of kernel, memory, min, max, balloon, initrd, "
-        "cmdline, vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN\n"),
+        "cmdline, vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN, "
+        "netN\n"),
     ROW(VM "Memory = 1M\n",
         "c:4: unknown key 'Memory': expected one of kernel, memory, min, max, balloon, initrd, "
-        "cmdline, vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN\n"),
+        "cmdline, vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN, "
+        "netN\n"),
     ROW(VM "pool = 64M\n",
         "c:4: unknown key 'pool': expected one of kernel, memory, min, max, balloon, initrd, "
-        "cmdline, vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN\n"),
+        "cmdline, vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN, "
+        "netN\n"),
     ROW("[host]\nkernel = k\n" VM, "c:2: unknown key 'kernel': expected one of pool, store, "
                                    "format, console, when-idle, panic\n"),
     ROW("[host]\npool = 64M\npool = 64M\n" VM,
@@ -422,14 +430,70 @@ ROW(VM, ""), ROW("[host]\n" VM, ""), ROW("\357\273\277[host]\npool=64M\n" VM, ""
                              ",ro or ,share behind it, got 'nvme'\n"),
     ROW(VM "disk0 = nvme1\ndisk0 = nvme2\n",
         "c:5: disk0: expected each key once in a section, first in line 4\n"),
+    /* ---- netN and [switch NAME] ---- */
+
+    ROW(VM "net0 = lan\nnet15=w-1,mac=02:00:00:aB:cD:01\n[switch lan]\n[switch  w-1]\n"
+           "uplink = none\n",
+        ""),
+    ROW("[switch lan]\n" VM "net0 = lan\n[vm b]\nkernel=k\nmemory=64M\nnet0=lan\n", ""),
+    ROW(VM "net0 = lan\n", "c:4: net0: expected a switch that has a section [switch NAME], got "
+                           "'lan'\n"),
+    ROW(VM "net0 = a,mac=02:00:00:00:00:01\nnet1 = b,mac=02:00:00:00:00:01\n[switch a]\n"
+           "[switch b]\n",
+        ""),
+    ROW("[switch a]\n" VM "net0 = a,mac=02:00:00:00:00:01\nnet1 = a,mac=02:00:00:00:00:01\n",
+        "c:6: net1: expected an address other than that of line 5, on the same switch\n"),
+    ROW(VM "net0 = a\nnet0 = a\n[switch a]\n",
+        "c:5: net0: expected each key once in a section, first in line 4\n"),
+    ROW(VM "net0 =\n", "c:4: net0: expected the name of a switch, and ,mac=xx:xx:xx:xx:xx:xx of "
+                       "one station behind it, got ''\n"),
+    ROW(VM "net0 = a b\n", "c:4: net0: expected the name of a switch, and ,mac=xx:xx:xx:xx:xx:xx "
+                           "of one station behind it, got 'a b'\n"),
+    ROW(VM "net0 = a,\n", "c:4: net0: expected the name of a switch, and ,mac=xx:xx:xx:xx:xx:xx "
+                          "of one station behind it, got 'a,'\n"),
+    ROW(VM "net0 = a,mac=02:00:00:00:00\n", "c:4: net0: expected the name of a switch, and "
+                                            ",mac=xx:xx:xx:xx:xx:xx of one station behind "
+                                            "it, got 'a,mac=02:00:00:00:00'\n"),
+    ROW(VM "net0 = a,mac=02:00:00:00:00:0g\n", "c:4: net0: expected the name of a switch, and "
+                                               ",mac=xx:xx:xx:xx:xx:xx of one station behind "
+                                               "it, got 'a,mac=02:00:00:00:00:0g'\n"),
+    ROW(VM "net0 = a,mac=03:00:00:00:00:01\n", "c:4: net0: expected the name of a switch, and "
+                                               ",mac=xx:xx:xx:xx:xx:xx of one station behind "
+                                               "it, got 'a,mac=03:00:00:00:00:01'\n"),
+    ROW(VM "net0 = a,mac=00:00:00:00:00:00\n", "c:4: net0: expected the name of a switch, and "
+                                               ",mac=xx:xx:xx:xx:xx:xx of one station behind "
+                                               "it, got 'a,mac=00:00:00:00:00:00'\n"),
+    ROW("[switch]\n" VM,
+        "c:1: switch name: expected 1 to 31 letters, digits, '-', '_', '.', got ''\n"),
+    ROW("[switch a]\n" VM "[switch a]\n",
+        "c:5: switch name: expected a name other than that of line 1, got 'a'\n"),
+    ROW("[switch a]\nuplink = maybe\n" VM,
+        "c:2: uplink: expected none, eth0 .. eth15, or the MAC address of a NIC, got 'maybe'\n"),
+    ROW("[switch a]\nuplink = eth0\n[switch b]\nuplink = eth15\n[switch c]\n"
+        "uplink = 52:54:00:12:34:5F\n[switch d]\nuplink = none\n[switch e]\nuplink = none\n" VM,
+        ""),
+    ROW("[switch a]\nuplink = eth16\n" VM,
+        "c:2: uplink: expected none, eth0 .. eth15, or the MAC address of a NIC, got 'eth16'\n"),
+    ROW("[switch a]\nuplink = eth01\n" VM,
+        "c:2: uplink: expected none, eth0 .. eth15, or the MAC address of a NIC, got 'eth01'\n"),
+    ROW("[switch a]\nuplink = eth\n" VM,
+        "c:2: uplink: expected none, eth0 .. eth15, or the MAC address of a NIC, got 'eth'\n"),
+    ROW("[switch a]\nuplink = 52:54:00:12:34\n" VM,
+        "c:2: uplink: expected none, eth0 .. eth15, or the MAC address of a NIC, got "
+        "'52:54:00:12:34'\n"),
+    ROW("[switch a]\nuplink = eth1\n[switch b]\nuplink = eth1\n" VM,
+        "c:4: uplink: expected a NIC other than that of line 2, got 'eth1'\n"),
+    ROW("[switch]\nuplink = eth1\n" VM,
+        "c:1: switch name: expected 1 to 31 letters, digits, '-', '_', '.', got ''\n"),
+    ROW("[switch a]\nspeed = 1\n" VM, "c:2: unknown key 'speed': expected one of uplink\n"),
     ROW(VM "disk16 = nvme1\n",
         "c:4: unknown key 'disk16': expected one of kernel, memory, min, max, balloon, initrd, "
         "cmdline, "
-        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN\n"),
+        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN, netN\n"),
     ROW(VM "disk01 = nvme1\n",
         "c:4: unknown key 'disk01': expected one of kernel, memory, min, max, balloon, initrd, "
         "cmdline, "
-        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN\n"),
+        "vcpus, autostart, shares, cpu-shares, tmem, on-triple-fault, module, diskN, netN\n"),
     ROW("[host]\ndisk0 = nvme1\n" VM, "c:2: unknown key 'disk0': expected one of pool, store, "
                                       "format, console, when-idle, panic\n"),
 
@@ -439,7 +503,7 @@ ROW(VM, ""), ROW("[host]\n" VM, ""), ROW("\357\273\277[host]\npool=64M\n" VM, ""
         "c:3: store: expected auto, none, nvme0, nvme0p2, vd0, ata0 or PARTUUID=..., got 'autox'\n"
         "c:4: console: expected com1..com4 or 0xPORT, and a speed after a comma, such as "
         "com1,115200, got 'com9'\n"
-        "c:8: bad line: expected [host] or [vm NAME], got '[vm b'\n"
+        "c:8: bad line: expected [host], [vm NAME] or [switch NAME], got '[vm b'\n"
         "c:5: VM 'a': expected a line 'kernel = PATH' in its section\n"
         "c:7: min: expected at most its memory, 4M, got '8M'\n"
         "c:11: kernel: expected a file that is on the boot volume, got 'nowhere'\n"

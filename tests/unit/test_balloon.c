@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: hv/vm/balloon.c hv/vm/balloon_target.c hv/vm/set.c hv/config/config_value.c */
+/* SOURCES: hv/vm/balloon.c hv/vm/balloon_target.c hv/vm/set.c hv/config/config_devices.c
+ *          hv/config/config_value.c */
 /* The setting `balloon` of a VM, and what the guest is asked for by it. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -270,6 +270,17 @@ void vm_devices_disk_stats(const struct vm *vm, struct vdisk_stats *sums)
     number((uint64_t *)sums, sizeof(*sums) / sizeof(uint64_t), 700);
 }
 
+void vm_devices_net_stats(const struct vm *vm, uint64_t *count)
+{
+    assert_ptr_equal(vm->run.devices, parts + 4);
+    number(count, PORT_COUNTS, 600);
+}
+
+const struct config *machine_config(void)
+{
+    return &config;
+}
+
 bool tmem_get_pool_stats(struct tmem *tmem, unsigned place, struct tmem_pool_stats *stats)
 {
     assert_ptr_equal(tmem, parts + 2);
@@ -350,6 +361,10 @@ static int begin(void **state)
     vm->run.tmem = (struct tmem *)(parts + 2);
     vm->run.devices = (struct vm_devices *)(parts + 4);
     vm->run.disk_count = 2;
+    vm->run.nic_count = 2;
+    config.vm[0].nics = 2;
+    config.nic[0] = (struct net_config){.name = "lan", .number = 0, .mac = {2, 0xab, 3, 4, 5, 0}};
+    config.nic[1] = (struct net_config){.name = "wan", .number = 15, .mac = {2, 0, 0, 0, 0, 255}};
     vm->max_pages = 20481;
     vm->cpu_shares = 300;
     vm->tmem_pages = 16384;

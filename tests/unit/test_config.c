@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: hv/config/config.c hv/config/config_value.c hv/config/admission.c drivers/uart.c */
+/* SOURCES: hv/config/config.c hv/config/config_devices.c hv/config/config_value.c
+ * hv/config/admission.c drivers/uart.c */
 /* What a good spillway.conf comes to (test_config_table has the bad ones); admission. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -225,6 +226,31 @@ static void disks(void **state)
     assert_true(disk->number == 1 && disk->read_only && disk->share);
 }
 
+/* Each VM has its own, on the switch that it names, with an address that stays. */
+static void nics(void **state)
+{
+    static const char text[] = "[switch x]\n[vm a]\nkernel=k\nmemory=64M\nnet2=lan\n"
+                               "net0=x,mac=0a:01:02:03:04:ff\n"
+                               "[vm b]\nkernel=k\nmemory=64M\nnet2=lan\n[switch lan]\n";
+    static const uint8_t mac[] = {0x0a, 1, 2, 3, 4, 0xff};
+    const struct net_config *nic = config.nic;
+    uint8_t made[6];
+
+    (void)state;
+    assert_true(parse(text));
+    assert_int_equal(config.nets_used, 2);
+    assert_true(config.vm[0].nics == 2 && config.vm[0].first_nic == 0);
+    assert_true(config.vm[1].nics == 1 && config.vm[1].first_nic == 2);
+    assert_true(nic[0].number == 2 && nic[0].net == 1 && nic[0].line == 5);
+    assert_true(nic[1].number == 0 && nic[1].net == 0);
+    assert_memory_equal(nic[1].mac, mac, 6);
+    assert_true(nic[0].mac[0] == 2 && nic[0].mac[5] == 2);
+    assert_memory_not_equal(nic[0].mac, nic[2].mac, 6);
+    memcpy(made, nic[2].mac, 6);
+    assert_true(parse("[switch y]\n[vm b]\nkernel=k\nmemory=64M\nnet2=y\n"));
+    assert_memory_equal(nic[0].mac, made, 6);
+}
+
 static void disks_that_overlap(void **state)
 {
     static const char uuid[] = "PARTUUID=4f0d9d0b-7f4c-4e2c-9df5-0a1b2c3d4e5f";
@@ -345,6 +371,7 @@ int main(void)
         cmocka_unit_test(admission_floors),
         cmocka_unit_test(admission_broken),
         cmocka_unit_test(disks),
+        cmocka_unit_test(nics),
         cmocka_unit_test(disks_that_overlap),
     };
 

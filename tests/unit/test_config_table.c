@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: hv/config/config.c hv/config/config_value.c drivers/uart.c */
+/* SOURCES: hv/config/config.c hv/config/config_devices.c hv/config/config_value.c drivers/uart.c */
 /*
  * spillway.conf, mistake by mistake: for each text all that is reported, word by word.  The rows
  * are in config_table.h.

@@ -76,6 +76,11 @@ struct store *machine_store(void)
     return NULL;
 }
 
+struct net_switch *machine_switch(unsigned number)
+{
+    return (struct net_switch *)&config.net[number];
+}
+
 uint64_t arch_clock_ns(void)
 {
     return now_ns;
@@ -635,7 +640,9 @@ int main(void)
     config.vm_count = VMS;
     for (unsigned i = 0; i < VMS; i++) {
         config.vm[i] = vm_config;
+        config.vm[i].nics = 2;
     }
+    config.nic[0] = (struct net_config){.net = 1, .number = 3, .mac = {2, 9}};
     vm_init_all();
     vm = vm_at(0);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,7 +10,7 @@
 #include "arch/x86/hw/virtio.h"
 #include "hv/vdev/bus/bus.h"
 
-#define DRIVER_QUEUES 8u
+#define DRIVER_QUEUES 9u
 #define DRIVER_RINGS  0x10000u /* of queue n: n * DRIVER_RING behind it */
 #define DRIVER_RING   0x4000u
 #define DRIVER_AVAIL  0x1000u

@@ -90,6 +90,12 @@ void virtio_give(struct virtio_device *device, unsigned queue, uint16_t head, ui
     virtq_give(&device->queue[queue], head, written);
 }
 
+void virtio_give_all(struct virtio_device *device, unsigned queue, const struct virtq_used *used,
+                     unsigned count)
+{
+    virtq_give_all(&device->queue[queue], used, count);
+}
+
 enum bus_result virtio_again(struct mm_waiter *waiter)
 {
     waiter->wake(waiter);

@@ -117,6 +117,9 @@ enum virtq_result virtio_take(struct virtio_device *device, unsigned queue,
 void virtio_untake(struct virtio_device *device, unsigned queue, uint16_t head);
 /* Done with that chain; virtio_signal() follows after one or several. */
 void virtio_give(struct virtio_device *device, unsigned queue, uint16_t head, uint32_t written);
+/* Done with several, as virtq_give_all(). */
+void virtio_give_all(struct virtio_device *device, unsigned queue, const struct virtq_used *used,
+                     unsigned count);
 /* Interrupts the guest, if it wants that for what has been given since the last call. */
 void virtio_signal(struct virtio_device *device, unsigned queue);
 /* The guest has broken a rule: NEEDS_RESET, with an interrupt and a line in the log. */

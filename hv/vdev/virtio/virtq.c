@@ -327,15 +327,30 @@ void virtq_untake(struct virtq *queue, uint16_t head)
 
 /* ---- give ---- */
 
-void virtq_give(struct virtq *queue, uint16_t head, uint32_t written)
+/* 2.6.8 "The Virtqueue Used Ring"; the guest does not see it before the index has moved. */
+static void write_used(struct virtq *queue, const struct virtq_used *used)
 {
     unsigned entry = RING_ENTRIES + queue->used_next % queue->size * 8u;
 
-    forget(queue, head);
-    __atomic_store_n((uint32_t *)at(queue, VIRTQ_USED, entry), head, __ATOMIC_RELAXED);
-    __atomic_store_n((uint32_t *)at(queue, VIRTQ_USED, entry + 4), written, __ATOMIC_RELAXED);
+    forget(queue, used->head);
+    __atomic_store_n((uint32_t *)at(queue, VIRTQ_USED, entry), used->head, __ATOMIC_RELAXED);
+    __atomic_store_n((uint32_t *)at(queue, VIRTQ_USED, entry + 4), used->written, __ATOMIC_RELAXED);
     queue->used_next++;
+}
+
+void virtq_give_all(struct virtq *queue, const struct virtq_used *used, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        write_used(queue, &used[i]);
+    }
     store16(queue, VIRTQ_USED, RING_INDEX, queue->used_next);
+}
+
+void virtq_give(struct virtq *queue, uint16_t head, uint32_t written)
+{
+    const struct virtq_used used = {head, written};
+
+    virtq_give_all(queue, &used, 1);
 }
 
 /* 2.6.7 "Used Buffer Notification Suppression". */

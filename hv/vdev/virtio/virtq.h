@@ -95,10 +95,17 @@ void virtq_disable(struct virtq *queue);
 /* The next chain.  waiter: of the vCPU that is here, or of the device. */
 enum virtq_result virtq_take(struct virtq *queue, struct virtq_chain *chain,
                              struct mm_waiter *waiter);
-/* Puts back the one that was taken last, of which nothing has been done. */
+/* Puts back the one that was taken last, of which the guest is to see nothing; and then perhaps the
+ * one before it. */
 void virtq_untake(struct virtq *queue, uint16_t head);
 /* The device has done with the chain, and has written that many bytes, from its first on. */
 void virtq_give(struct virtq *queue, uint16_t head, uint32_t written);
+/* The same for several chains, in that order: the guest sees none of them before it sees all. */
+struct virtq_used {
+    uint16_t head;
+    uint32_t written;
+};
+void virtq_give_all(struct virtq *queue, const struct virtq_used *used, unsigned count);
 /* Since the last call: has something been given of which the guest wants to hear? */
 bool virtq_wants_signal(struct virtq *queue);
 
