@@ -27,7 +27,8 @@ struct admission_demand admission_demand(const struct admission_terms *terms)
         .floor = MIN(terms->min + admission_working(terms), resident),
         .fixed = space_overhead(terms->memory, GUEST_SLOTS) + tmem_overhead(terms->tmem) +
                  (uint64_t)terms->vcpus * VCPU_FRAMES +
-                 (uint64_t)terms->disks * ADMISSION_DISK_FRAMES,
+                 (uint64_t)terms->disks * ADMISSION_DISK_FRAMES +
+                 (uint64_t)terms->nics * ADMISSION_NET_FRAMES,
     };
 }
 
@@ -35,7 +36,7 @@ uint32_t admission_start_cost(const struct admission_terms *terms)
 {
     return (uint32_t)(space_create_cost(terms->memory, GUEST_SLOTS) +
                       tmem_create_cost(terms->tmem) + terms->vcpus * VCPU_FRAMES +
-                      terms->disks * ADMISSION_DISK_FRAMES);
+                      terms->disks * ADMISSION_DISK_FRAMES + terms->nics * ADMISSION_NET_FRAMES);
 }
 
 struct admission_demand admission_add(const struct admission_demand *a,

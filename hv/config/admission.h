@@ -55,6 +55,8 @@ struct admission_supply {
 
 /* Of each NIC: guest pages that its queues are in, and one frame that is sent. */
 #define ADMISSION_NET_PINS 128u
+/* Frames that received bytes may wait in (hv/net/). */
+#define ADMISSION_NET_FRAMES 128u
 
 /* Pages of a VM that are not taken for others, beyond its min. */
 uint64_t admission_working(const struct admission_terms *terms);

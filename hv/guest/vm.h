@@ -64,7 +64,7 @@ struct vm_run {
     struct vcpu *vcpu[VM_VCPUS_MAX];
     struct vm_disk disk[VM_DISKS_MAX];
     unsigned disk_count;
-    struct vm_nic nic[VM_NICS_MAX];
+    struct vm_nic nic[VM_NICS_MAX]; /* by their numbers */
     unsigned nic_count;
     struct vm_devices *devices;
     struct lines *lines; /* theirs */

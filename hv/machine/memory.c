@@ -9,7 +9,6 @@
 #include "hv/libc.h"
 #include "hv/machine.h"
 #include "hv/machine/refuse.h"
-#include "hv/net/switch.h"
 #include "mm/frame/frame.h"
 #include "mm/frame/frame_alloc.h"
 
@@ -17,13 +16,13 @@
 
 /* The heap: kernels that are being loaded; of each VM its devices and what of its output is kept;
  * of each vCPU what is not in frames; of each disk its device, with 8 queues; of each NIC its
- * device, and what waits for it. */
+ * device; switches. */
 #define HEAP_PAGES         128u
 #define HEAP_PAGES_OF_VM   16u
 #define HEAP_PAGES_OF_VCPU 1u
 #define HEAP_PAGES_OF_DISK 4u
-#define HEAP_PAGES_OF_NIC  (PORT_QUEUE_BYTES / PAGE_SIZE + 6u)
-#define HEAP_PAGES_OF_NET  14u /* a switch, and its uplink */
+#define HEAP_PAGES_OF_NIC  6u
+#define HEAP_PAGES_OF_NET  14u /* with its uplink */
 
 static uint64_t footprint_pages; /* frame database, image, tables: all but guest files */
 static uint64_t files_pages;

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "mm/env.h"
+#include "mm/frame/frame_alloc.h"
 
 struct record {
     struct net_offload offload;
@@ -19,16 +21,24 @@ _Static_assert(sizeof(struct record) == 16, "records are aligned, so none wraps"
 
 bool net_queue_create(struct net_queue *queue, uint32_t bytes)
 {
-    memset(queue, 0, sizeof(*queue));
     queue->size = bytes;
-    queue->ring = malloc(bytes);
-    return queue->ring != NULL;
+    queue->frame = calloc(bytes / PAGE_SIZE, sizeof(queue->frame[0]));
+    while (queue->frame != NULL && queue->frames < bytes / PAGE_SIZE) {
+        if (!frame_alloc_zeroed(0, ALLOC_META, 0, &queue->frame[queue->frames])) {
+            return false;
+        }
+        queue->frames++;
+    }
+    return queue->frame != NULL;
 }
 
 void net_queue_destroy(struct net_queue *queue)
 {
-    free(queue->ring);
-    queue->ring = NULL;
+    while (queue->frames > 0) {
+        frame_free(queue->frame[--queue->frames]);
+    }
+    free(queue->frame);
+    queue->frame = NULL;
 }
 
 bool net_queue_is_empty(const struct net_queue *queue)
@@ -37,20 +47,35 @@ bool net_queue_is_empty(const struct net_queue *queue)
            atomic_load_explicit(&queue->taken, memory_order_relaxed);
 }
 
+/* Bytes of the ring from there on that lie in one page: at most so many, and in fact so many. */
+static uint8_t *part(const struct net_queue *queue, uint32_t at, uint32_t *bytes)
+{
+    uint32_t offset = at & (queue->size - 1), in_page = offset & ~(uint32_t)PAGE_MASK;
+
+    *bytes = MIN(*bytes, (uint32_t)PAGE_SIZE - in_page);
+    return (uint8_t *)mm_frame_ptr(queue->frame[offset >> PAGE_SHIFT]) + in_page;
+}
+
 static void copy_in(struct net_queue *queue, uint32_t at, const void *from, uint32_t bytes)
 {
-    uint32_t offset = at & (queue->size - 1), first = MIN(bytes, queue->size - offset);
+    for (uint32_t done = 0, now; done < bytes; done += now) {
+        uint8_t *to;
 
-    memcpy(queue->ring + offset, from, first);
-    memcpy(queue->ring, (const uint8_t *)from + first, bytes - first);
+        now = bytes - done;
+        to = part(queue, at + done, &now);
+        memcpy(to, (const uint8_t *)from + done, now);
+    }
 }
 
 static void copy_out(const struct net_queue *queue, uint32_t at, void *to, uint32_t bytes)
 {
-    uint32_t offset = at & (queue->size - 1), first = MIN(bytes, queue->size - offset);
+    for (uint32_t done = 0, now; done < bytes; done += now) {
+        const uint8_t *from;
 
-    memcpy(to, queue->ring + offset, first);
-    memcpy((uint8_t *)to + first, queue->ring, bytes - first);
+        now = bytes - done;
+        from = part(queue, at + done, &now);
+        memcpy((uint8_t *)to + done, from, now);
+    }
 }
 
 bool net_queue_put(struct net_queue *queue, const struct net_frame *frame)
@@ -74,18 +99,19 @@ bool net_queue_put(struct net_queue *queue, const struct net_frame *frame)
     return true;
 }
 
-/* What is behind the head, in one piece or two. */
+/* What is behind the head: a piece of each page. */
 static void add_rest(struct net_queue *queue, uint32_t at, uint32_t bytes)
 {
-    uint32_t offset = at & (queue->size - 1), first = MIN(bytes, queue->size - offset);
+    for (uint32_t now; bytes != 0; bytes -= now, at += now) {
+        const uint8_t *data;
 
-    if (first != 0) {
-        queue->piece[queue->frame.pieces++] = (struct net_piece){queue->ring + offset, first};
-    }
-    if (bytes != first) {
-        queue->piece[queue->frame.pieces++] = (struct net_piece){queue->ring, bytes - first};
+        now = bytes;
+        data = part(queue, at, &now);
+        queue->piece[queue->first.pieces++] = (struct net_piece){data, now};
     }
 }
+
+_Static_assert(NET_FRAME_MAX / 4096 + 3 <= NET_PIECES_MAX, "the longest frame's pages");
 
 const struct net_frame *net_queue_peek(struct net_queue *queue)
 {
@@ -99,16 +125,16 @@ const struct net_frame *net_queue_peek(struct net_queue *queue)
     head = MIN(record.bytes, NET_HEAD_BYTES);
     copy_out(queue, at + RECORD_BYTES, queue->head, head);
     queue->piece[0] = (struct net_piece){queue->head, head};
-    queue->frame = (struct net_frame){record.offload, record.bytes, 1, queue->piece};
+    queue->first = (struct net_frame){record.offload, record.bytes, 1, queue->piece};
     add_rest(queue, at + RECORD_BYTES + head, record.bytes - head);
-    return &queue->frame;
+    return &queue->first;
 }
 
 void net_queue_next(struct net_queue *queue)
 {
     uint32_t taken = atomic_load_explicit(&queue->taken, memory_order_relaxed);
 
-    atomic_store_explicit(&queue->taken, taken + SPACE_OF(queue->frame.bytes),
+    atomic_store_explicit(&queue->taken, taken + SPACE_OF(queue->first.bytes),
                           memory_order_release);
 }
 

@@ -14,16 +14,18 @@
 #include "hv/net/frame.h"
 
 struct net_queue {
-    uint8_t *ring;
+    pfn_t *frame; /* of which the ring is made */
+    unsigned frames;
     uint32_t size;               /* bytes, a power of two */
     _Atomic uint32_t put, taken; /* bytes since ever */
     /* Of the frame that was peeked at. */
-    struct net_frame frame;
-    struct net_piece piece[3];
+    struct net_frame first;
+    struct net_piece piece[NET_PIECES_MAX];
     uint8_t head[NET_HEAD_BYTES];
 };
 
-/* A ring of `bytes`, a power of two, more than two of the longest frames.  False: out of memory. */
+/* Zero before.  A ring of `bytes`, a power of two, in frames of the pool: whole pages.  False: out
+ * of memory, and net_queue_destroy() follows. */
 bool net_queue_create(struct net_queue *queue, uint32_t bytes);
 void net_queue_destroy(struct net_queue *queue);
 /* Copies the frame, which is valid.  False: no room. */

@@ -383,7 +383,7 @@ const struct net_frame *port_peek(struct port *port)
 void port_next(struct port *port, bool taken)
 {
     count(port, taken ? PORT_GOT_FRAMES : PORT_GOT_DROPS, 1);
-    count(port, PORT_GOT_BYTES, taken ? port->queue.frame.bytes : 0);
+    count(port, PORT_GOT_BYTES, taken ? port->queue.first.bytes : 0);
     net_queue_next(&port->queue);
 }
 

@@ -115,8 +115,8 @@ struct net_switch {
 /* Once.  `seed`: random, so that no guest knows who shares a bucket. */
 void switch_init(struct net_switch *net, uint64_t seed);
 
-/* Its queue; what is the owner's is set afterwards.  0 bytes: it has none, since ops->take() never
- * says PORT_LATER.  False: out of memory. */
+/* Its queue, of whole pages; what is the owner's is set afterwards.  0 bytes: it has none, since
+ * ops->take() never says PORT_LATER.  False: out of memory; port_destroy() follows all the same. */
 bool port_init(struct port *port, const struct port_ops *ops, uint32_t queue_bytes);
 void port_destroy(struct port *port);
 /* False: the switch has no room for it, or another port has its address by right. */

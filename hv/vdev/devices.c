@@ -99,8 +99,8 @@ static bool create_nics(struct vm_devices *devices)
     for (unsigned i = 0; i < vm->run.nic_count; i++) {
         const struct vm_nic *nic = &vm->run.nic[i];
 
-        if (!add_virtio(devices, vnet_create(vm, &devices->pci, VM_DEVFN_NET(nic->number), nic->net,
-                                             nic->mac))) {
+        if (!add_virtio(devices,
+                        vnet_create(vm, &devices->pci, VM_DEVFN_NET(i), nic->net, nic->mac))) {
             return false;
         }
     }

@@ -26,8 +26,9 @@
 #define VM_SLOT_CONSOLE   2
 #define VM_SLOT_BALLOON   3
 #define VM_SLOT_BLOCK     8  /* and 15 more */
-#define VM_SLOT_NET       24 /* and 7 more, of two functions each: VM_DEVFN_NET() */
-#define VM_DEVFN_NET(n)   ((uint8_t)((VM_SLOT_NET + (n) % 8) << 3 | (n) / 8))
+#define VM_SLOT_NET       24 /* and 7 more, of two functions each */
+/* Of the n-th NIC of a VM: in their order, and each device has a first function. */
+#define VM_DEVFN_NET(n) ((uint8_t)((VM_SLOT_NET + (n) / 2) << 3 | (n) % 2))
 
 struct testdev;
 struct vballoon;

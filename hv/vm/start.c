@@ -169,17 +169,23 @@ static void take_disks(struct vm *vm, const struct vm_disks *disks)
     }
 }
 
+/* By their numbers, whatever the order of the lines is. */
+static void take_nic(struct vm *vm, const struct net_config *nic)
+{
+    unsigned at = vm->run.nic_count++;
+
+    for (; at > 0 && vm->run.nic[at - 1].number > nic->number; at--) {
+        vm->run.nic[at] = vm->run.nic[at - 1];
+    }
+    vm->run.nic[at].net = machine_switch(nic->net);
+    vm->run.nic[at].number = nic->number;
+    memcpy(vm->run.nic[at].mac, nic->mac, sizeof(nic->mac));
+}
+
 static void take_nics(struct vm *vm)
 {
-    const struct net_config *nics = machine_config()->nic + vm->config->first_nic;
-
-    for (; vm->run.nic_count < vm->config->nics; vm->run.nic_count++) {
-        const struct net_config *nic = &nics[vm->run.nic_count];
-        struct vm_nic *out = &vm->run.nic[vm->run.nic_count];
-
-        out->net = machine_switch(nic->net);
-        out->number = nic->number;
-        memcpy(out->mac, nic->mac, sizeof(out->mac));
+    for (uint32_t i = 0; i < vm->config->nics; i++) {
+        take_nic(vm, &machine_config()->nic[vm->config->first_nic + i]);
     }
 }
 

@@ -3,7 +3,7 @@
 
 (rule, file, text that stands there exactly once, what to put in its place, test).  The rules of tmem are
 those of docs/hypercall-abi.md, in their order; then those of the memory core, of the store, of requests to disks, of
-a VM's life, and of guest devices.
+a VM's life, of guest devices, and of the network.
 """
 
 PAGE, TABLE, OPS, IO, TMEM, INTERNAL, PAGE_IO = (
@@ -602,5 +602,36 @@ DEVICE_RULES = (
      "test_rate"),
 )
 
+NET_RULES = (
+    ("net: an address that a port has by right is nobody else's", "hv/net/switch.c",
+     "        if (address == &address->port->own) {",
+     "        if (false) {",
+     "test_own_address"),
+    ("net: an address that is not heard of is forgotten", "hv/net/switch.c",
+     "arch_clock_ns() - address->seen_ns > SWITCH_AGE_NS",
+     "false",
+     "test_learning"),
+    ("net: checksums of pieces of any length", "hv/net/offload.c",
+     "sum->odd ? __builtin_bswap16(part) : part;",
+     "part;",
+     "test_checksum"),
+    ("net: nobody waits for the receiver's lock", "hv/vdev/virtio/vnet_receive.c",
+     "    if (!spin_trylock(&v->device.lock)) {",
+     "    spin_lock(&v->device.lock);\n    if (false) {",
+     "test_lock_taken"),
+    ("net: a frame does not pass those that wait", "hv/vdev/virtio/vnet_receive.c",
+     "    if (v->waits || !port_is_empty(&v->port)) {",
+     "    if (v->waits) {",
+     "test_lock_taken"),
+    ("net: what has not come whole has not come", "hv/vdev/virtio/vnet_receive.c",
+     "        virtio_untake(&v->device, queue, to.used[--to.count].head);",
+     "        to.count--;",
+     "test_receive_waits"),
+    ("net: a reset forgets what waits", "hv/vdev/virtio/vnet.c",
+     "    port_clear(&v->port);\n",
+     "",
+     "test_reset_in_between"),
+)
+
 RULES = TMEM_RULES + CORE_RULES + BALLOON_RULES + STORE_RULES + PROMISE_RULES + NIC_RULES + DISK_RULES + VDISK_RULES + \
-    VM_RULES + DEVICE_RULES
+    VM_RULES + DEVICE_RULES + NET_RULES

@@ -14,6 +14,7 @@
 
 #include "hv/arch.h"
 #include "hv/net/switch.h"
+#include "mm/frame/frame_alloc.h"
 #include "tests/unit/support.h"
 
 #define PORTS   5u
@@ -21,7 +22,7 @@
 #define BYTES   (256u << 10)
 #define ALL     UINT64_C(0xffffffffffff)
 
-static uint64_t now_ns;
+static uint64_t now_ns, meta_frames;
 static struct net_switch net;
 
 static struct owner {
@@ -78,6 +79,8 @@ static void add(unsigned n)
 static int begin(void **state)
 {
     (void)state;
+    support_memory_init(1024);
+    meta_frames = frame_stats_get().meta;
     now_ns = 1;
     switch_init(&net, 4711);
     for (unsigned i = 0; i < PORTS; i++) {
@@ -96,6 +99,8 @@ static int end(void **state)
     for (unsigned i = 0; i < SWITCH_BUCKETS; i++) {
         assert_null(net.bucket[i]);
     }
+    assert_int_equal(frame_stats_get().meta, meta_frames);
+    support_memory_free();
     return 0;
 }
 

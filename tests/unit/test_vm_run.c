@@ -627,13 +627,27 @@ static void signals(void **state)
     poll_until(VM_STOPPED);
 }
 
+/* Each on its switch, in the order of their numbers. */
+static void nics_of_a_run(void **state)
+{
+    (void)state;
+    assert_true(vm_start(vm, &answer));
+    assert_int_equal(vm->run.nic_count, 2);
+    assert_int_equal(vm->run.nic[0].number, 0);
+    assert_ptr_equal(vm->run.nic[0].net, machine_switch(2));
+    assert_memory_equal(vm->run.nic[0].mac, config.nic[1].mac, sizeof(config.nic[1].mac));
+    assert_int_equal(vm->run.nic[1].number, 3);
+    assert_ptr_equal(vm->run.nic[1].net, machine_switch(1));
+    assert_true(vm_kill(vm, &answer));
+    poll_until(VM_STOPPED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(however_it_ended),
-        cmocka_unit_test(after_its_own_reset),
-        cmocka_unit_test(loads_in_turn),
-        cmocka_unit_test(signals),
+        cmocka_unit_test(however_it_ended), cmocka_unit_test(after_its_own_reset),
+        cmocka_unit_test(loads_in_turn),    cmocka_unit_test(signals),
+        cmocka_unit_test(nics_of_a_run),
     };
 
     support_memory_init(1024);
@@ -643,6 +657,7 @@ int main(void)
         config.vm[i].nics = 2;
     }
     config.nic[0] = (struct net_config){.net = 1, .number = 3, .mac = {2, 9}};
+    config.nic[1] = (struct net_config){.net = 2, .number = 0, .mac = {2, 8}};
     vm_init_all();
     vm = vm_at(0);
     return cmocka_run_group_tests(tests, NULL, NULL);

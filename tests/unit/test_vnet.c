@@ -577,7 +577,7 @@ static void test_queue_budget(void **state)
     assert_true(goes >= 2);
 }
 
-static void test_reset(void **state)
+static void test_reset_in_between(void **state)
 {
     uint32_t bytes;
 
@@ -927,7 +927,7 @@ int main(void)
         CASE(test_receive_waits),
         CASE(test_lock_taken),
         CASE(test_queue_budget),
-        CASE(test_reset),
+        CASE(test_reset_in_between),
         CASE(test_receive_bad),
         CASE(test_modes),
         CASE(test_addresses),

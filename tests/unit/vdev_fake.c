@@ -210,7 +210,7 @@ void space_unpin(struct space *space, gfn_t page, bool written)
 
 /* Frames of the hypervisor's own: beyond the guest's. */
 #define OWN_FIRST 0x100000u
-static uint8_t own[160][PAGE_SIZE];
+static uint8_t own[320][PAGE_SIZE];
 static bool own_used[ARRAY_SIZE(own)];
 
 void *mm_frame_ptr(pfn_t frame)

@@ -91,11 +91,13 @@ static const struct virtio_type type = {VIRTIO_TYPE_NET, CLASS_NETWORK, &device_
 
 _Static_assert((2 * VNET_PAIRS_MAX + 1) * VIRTQ_PINS_MAX + NET_PIECES_MAX <= ADMISSION_NET_PINS,
                "what is promised is enough");
+_Static_assert(PORT_QUEUE_BYTES / PAGE_SIZE == ADMISSION_NET_FRAMES, "and so is this");
 
 static bool init(struct vnet *v, struct vm *vm, const uint8_t mac[NET_MAC_BYTES])
 {
     vnet_receive_init(v);
     if (!port_init(&v->port, &vnet_port_ops, PORT_QUEUE_BYTES)) {
+        port_destroy(&v->port);
         return false;
     }
     v->port.mac = port_mac(mac);
