@@ -141,9 +141,11 @@ def upload(machine, port, data, meanwhile=lambda: None):
 
 
 def download(machine, port):
+    """How many seconds that has taken."""
     expected = machine.expect(r"^alpha\| ([0-9a-f]{32})  /down", 60).group(1)
     machine.wait(1)
     whole = hashlib.md5()
+    begin = time.monotonic()
     with connect(port) as line:
         while True:
             piece = line.recv(65536)
@@ -152,6 +154,7 @@ def download(machine, port):
             whole.update(piece)
     if whole.hexdigest() != expected:
         raise Failure("what the guest has sent has come as something else")
+    return time.monotonic() - begin
 
 
 def uplink(model, nic="eth0"):
@@ -180,9 +183,11 @@ def uplink(model, nic="eth0"):
             for number in range(1, UPLOADS + 1):
                 machine.expect(rf"^alpha\| upload {number}", 120)
                 machine.wait(1)
+                begin = time.monotonic()
                 upload(machine, up_port, rng.randbytes(3 << 20),
                        pull if number == 1 else lambda: None)
-            download(machine, down_port)
+                up_rate = (3 << 10) / (time.monotonic() - begin)
+            down_rate = (4 << 10) / download(machine, down_port)
             machine.expect(r"^alpha\| all is done", 60)
             machine.expect(r"vm alpha: ended well", 60)
             figures = machine.stats()["nics"][0]
@@ -191,6 +196,7 @@ def uplink(model, nic="eth0"):
                 raise Failure(f"stats json: {figures}")
             machine.send("poweroff\r")
             expect_end(machine, LAST_OK)
+            return f"in {up_rate:.0f} KiB/s, out {down_rate:.0f} KiB/s"
     return run
 
 
