@@ -116,6 +116,13 @@ def found_by_bochs(boot):
     expect_end(machine, LAST_OK)
 
 
+def missing(boot):
+    machine = boot(host(pool="32M", store="none", when_idle="monitor") + "[switch lan]\nuplink = eth1\n",
+                   store="none", extra=["--net=user"])
+    machine.expect(r"spillway.conf:6: uplink: expected one of eth0, got 'eth1'", 120)
+    expect_end(machine, r"^spillway: configuration: 1 error, ", 2)
+
+
 def connect(port):
     """Until the guest answers: before it listens, the emulator closes what it has accepted."""
     end = time.monotonic() + 60
@@ -202,6 +209,7 @@ def uplink(model, nic="eth0"):
 
 CASES = [Case(f"nics-{model}", found(model), memory="256M") for model in MODELS] + [
     Case("nics", found_by_bochs, emu="bochs", memory="256M"),
+    Case("uplink-missing", missing, memory="256M"),
     Case("uplink-virtio", uplink("virtio-net-pci"), memory="384M"),
     Case("uplink-e1000", uplink("e1000", "52:54:00:12:34:56"), memory="384M", cpus=2),
     Case("uplink-e1000e", uplink("e1000e"), memory="384M"),
