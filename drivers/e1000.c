@@ -17,6 +17,8 @@
 
 #define NEXT(i)    (((i) + 1) & (NIC_BUFFERS - 1))
 #define INTERRUPTS (E1000_INT_RXT0 | E1000_INT_RXO | E1000_INT_RXDMT0)
+#define EEPROM_NS  20000000ull
+#define POLL_US    10u
 #define INTERVAL   195u /* of 256 ns: 20,000 interrupts a second */
 
 struct e1000 {
@@ -167,11 +169,9 @@ static void e1000_reset_begin(struct nic *nic)
     put(e, E1000_CTRL, get(e, E1000_CTRL) | E1000_CTRL_RST);
 }
 
-/* Behind a reset the EEPROM is read, at whose end the MAC address is valid. */
 static bool e1000_reset_done(struct nic *nic)
 {
-    return (get(e1000_of(nic), E1000_CTRL) & E1000_CTRL_RST) == 0 &&
-           (get(e1000_of(nic), E1000_RAH0) & E1000_RAH_AV) != 0;
+    return (get(e1000_of(nic), E1000_CTRL) & E1000_CTRL_RST) == 0;
 }
 
 static void put_address(struct e1000 *e, unsigned offset, hpa_t address)
@@ -261,13 +261,49 @@ static void give_memory(struct e1000 *e, uint8_t *base, hpa_t memory)
     e->tx_buffer_address = hpa(memory.v + TX_BUFFER_OFFSET);
 }
 
-static void read_mac(struct e1000 *e)
+/* Boot only: waits until a register has all of the bits. */
+static bool wait_for(struct e1000 *e, unsigned offset, uint32_t bits)
 {
+    uint64_t deadline = platform_clock_ns() + EEPROM_NS;
+
+    while ((get(e, offset) & bits) != bits) {
+        if (platform_clock_ns() >= deadline) {
+            return false;
+        }
+        platform_delay_us(POLL_US);
+    }
+    return true;
+}
+
+static bool read_eeprom(struct e1000 *e, unsigned word, uint16_t *value)
+{
+    bool newer = e->nic.pci->device == E1000_82574L;
+
+    put(e, E1000_EERD,
+        E1000_EERD_START | word << (newer ? E1000_EERD_SHIFT_82574 : E1000_EERD_ADDRESS_SHIFT));
+    if (!wait_for(e, E1000_EERD, newer ? E1000_EERD_DONE_82574 : E1000_EERD_DONE)) {
+        return false;
+    }
+    *value = (uint16_t)(get(e, E1000_EERD) >> 16);
+    return true;
+}
+
+/* A reset has put it into the first filter, or it is only in the EEPROM (Bochs). */
+static bool read_mac(struct e1000 *e)
+{
+    bool valid = wait_for(e, E1000_RAH0, E1000_RAH_AV);
     uint64_t address = get(e, E1000_RAL0) | (uint64_t)get(e, E1000_RAH0) << 32;
 
-    for (unsigned i = 0; i < NIC_MAC_BYTES; i++) {
-        e->nic.mac[i] = (uint8_t)(address >> 8 * i);
+    for (unsigned i = 0; i < NIC_MAC_BYTES; i += 2) {
+        uint16_t word = (uint16_t)(address >> 8 * i);
+
+        if (!valid && !read_eeprom(e, E1000_EEPROM_MAC + i / 2, &word)) {
+            return false;
+        }
+        e->nic.mac[i] = (uint8_t)word;
+        e->nic.mac[i + 1] = (uint8_t)(word >> 8);
     }
+    return true;
 }
 
 /* NULL, or what is missing.  The 82540EM has no MSI that works: it is polled. */
@@ -283,7 +319,9 @@ static const char *device_start(struct e1000 *e, struct pci_device *pci)
     if (!nic_reset_and_wait(&e->nic)) {
         return "it does not reset";
     }
-    read_mac(e);
+    if (!read_mac(e)) {
+        return "its EEPROM cannot be read";
+    }
     if (pci->device == E1000_82574L) {
         vector = platform_irq_alloc(0, e1000_interrupt, e);
     }

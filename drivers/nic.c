@@ -14,7 +14,7 @@
 #define BOOT_RESET_NS 1000000000ull
 
 static struct nic *nics[NIC_MAX];
-static unsigned count_of_nics;
+static _Atomic unsigned count_of_nics; /* other CPUs poll while the boot CPU adds */
 
 /* ---- the list ---- */
 
@@ -68,11 +68,11 @@ static void nic_add(struct nic *nic)
     spin_init(&nic->lock, RANK_NIC, "nic");
     nics[count_of_nics] = nic;
     snprintf(nic->name, sizeof(nic->name), "eth%u", (uint8_t)count_of_nics);
-    count_of_nics++;
     nic->up = nic->ops->link(nic);
     nic_format_mac(nic->mac, mac);
     log_info("%s: %s, MAC %s, %s, link %s", nic->name, nic->model, mac,
              nic->polled ? "polled" : "MSI", nic->up ? "up" : "down");
+    atomic_fetch_add(&count_of_nics, 1); /* release: it is whole before anybody finds it */
 }
 
 void nic_init(void)

@@ -145,8 +145,7 @@ struct nic *nic_find(const char *name);
 /* "52:54:00:12:34:56": 18 bytes with the NUL. */
 void nic_format_mac(const uint8_t mac[NIC_MAC_BYTES], char text[18]);
 
-/* From now on frames that come are shown to `receiver`.  Boot CPU, before its first nic_poll(), or
- * with no poll running; once for each NIC. */
+/* From now on frames that come are shown to `receiver`.  Boot CPU, at boot; once for each NIC. */
 void nic_attach(struct nic *nic, nic_receiver receiver, void *owner);
 /*
  * Sends a frame of so many pieces; copied before the return.  False: it was dropped, and counted.

@@ -60,7 +60,9 @@ struct disk_config {
 /* [switch NAME] */
 struct switch_config {
     char name[CONFIG_NAME_MAX];
-    unsigned line; /* of its section */
+    unsigned line;                 /* of its section */
+    char uplink[CONFIG_STORE_MAX]; /* a NIC of the machine, by name or MAC address; empty: none */
+    unsigned uplink_line;
 };
 
 /* netN = SWITCH[,mac=..] */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "drivers/nic.h"
 #include "hv/config/config_internal.h"
 
 /* Always false: the line's key has stood in its section before, there. */
@@ -181,18 +182,58 @@ static bool check_new_switch(struct config_parser *p, const char *name)
 
 void config_begin_switch(struct config_parser *p, const char *name)
 {
-    p->section = SECTION_SWITCH;
-    if (check_new_switch(p, name)) {
-        struct switch_config *net = &p->config->net[p->config->nets_used++];
+    bool counts = check_new_switch(p, name);
 
-        *net = (struct switch_config){.line = p->line};
-        strcpy(net->name, name);
+    p->section = SECTION_SWITCH;
+    p->net = counts ? &p->config->net[p->config->nets_used++] : &p->uncounted_net;
+    *p->net = (struct switch_config){.line = p->line};
+    snprintf(p->net->name, sizeof(p->net->name), "%s", name);
+}
+
+/* Which one it is the machine knows; here only what one can be called. */
+static bool is_nic(const char *text)
+{
+    const char *digits = text + 3;
+    uint8_t mac[CONFIG_MAC_BYTES];
+
+    if (strncmp(text, "eth", 3) != 0) {
+        return parse_mac(text, mac);
     }
+    return isdigit((unsigned char)digits[0]) && strlen(digits) <= 2 &&
+           digits[strspn(digits, "0123456789")] == '\0' &&
+           (digits[0] != '0' || digits[1] == '\0') && (unsigned)atoi(digits) < NIC_MAX;
+}
+
+/* Another switch that has it, or NULL. */
+static const struct switch_config *find_uplink(const struct config_parser *p, const char *nic)
+{
+    for (uint32_t i = 0; i < p->config->nets_used; i++) {
+        if (&p->config->net[i] != p->net && strcmp(p->config->net[i].uplink, nic) == 0) {
+            return &p->config->net[i];
+        }
+    }
+    return NULL;
 }
 
 bool config_set_uplink(struct config_parser *p, const char *value)
 {
-    return strcmp(value, "none") == 0 || config_bad_value(p, value, "none");
+    const struct switch_config *other = find_uplink(p, value);
+    char expected[64];
+
+    if (strcmp(value, "none") == 0) {
+        return true;
+    }
+    if (!is_nic(value)) {
+        return config_bad_value(p, value, "none, eth0 .. eth15, or the MAC address of a NIC");
+    }
+    if (other != NULL) {
+        snprintf(expected, sizeof(expected), "a NIC other than that of line %u",
+                 other->uplink_line);
+        return config_bad_value(p, value, expected);
+    }
+    snprintf(p->net->uplink, sizeof(p->net->uplink), "%s", value);
+    p->net->uplink_line = p->line;
+    return true;
 }
 
 /* ---- all NICs ---- */

@@ -27,6 +27,8 @@ struct config_parser {
     unsigned host_line;   /* of [host]; 0: not seen */
     struct vm_config *vm; /* the section's; one of its own if it is not counted */
     struct vm_config uncounted;
+    struct switch_config *net; /* likewise */
+    struct switch_config uncounted_net;
     unsigned key_line[CONFIG_KEYS_MAX]; /* of this section's keys; 0: not seen */
 };
 

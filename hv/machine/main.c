@@ -15,6 +15,7 @@
 #include "hv/machine/parts.h"
 #include "hv/machine/refuse.h"
 #include "hv/machine/store.h"
+#include "hv/machine/uplinks.h"
 #include "hv/net/switch.h"
 #include "hv/operator/console.h"
 #include "hv/operator/emulator_port.h"
@@ -138,6 +139,7 @@ void hv_main(const struct handover *given)
     block_init();
     find_boot_disk();
     nic_init();
+    machine_uplinks_create();
     machine.store = machine_store_open();
     machine_memory_report();
     sched_init(arch_cpu_count());

@@ -22,7 +22,7 @@
 #define HEAP_PAGES_OF_VCPU 3u
 #define HEAP_PAGES_OF_DISK 4u
 #define HEAP_PAGES_OF_NIC  6u
-#define HEAP_PAGES_OF_NET  2u
+#define HEAP_PAGES_OF_NET  14u /* with its uplink */
 
 static uint64_t footprint_pages; /* frame database, image, tables: all but guest files */
 static uint64_t files_pages;

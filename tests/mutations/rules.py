@@ -804,8 +804,6 @@ DEVICE_RULES = (
      "test_keys_first"),
 )
 
-RULES = TMEM_RULES + CORE_RULES + BALLOON_RULES + STORE_RULES + PROMISE_RULES + NIC_RULES + DISK_RULES + VDISK_RULES + \
-    IDENTITY_RULES + VM_RULES + DEVICE_RULES
 NET_RULES = (
     ("net: an address that a port has by right is nobody else's", "hv/net/switch.c",
      "        if (address == &address->port->own) {",
@@ -837,5 +835,5 @@ NET_RULES = (
      "test_reset_in_between"),
 )
 
-RULES = TMEM_RULES + CORE_RULES + BALLOON_RULES + STORE_RULES + PROMISE_RULES + DISK_RULES + VDISK_RULES + \
-    VM_RULES + DEVICE_RULES + NET_RULES
+RULES = TMEM_RULES + CORE_RULES + BALLOON_RULES + STORE_RULES + PROMISE_RULES + NIC_RULES + DISK_RULES + VDISK_RULES + \
+    IDENTITY_RULES + VM_RULES + DEVICE_RULES + NET_RULES

@@ -259,6 +259,19 @@ static bool e1000_arrives(struct device *d, const struct model_arrival *a)
     return true;
 }
 
+static void e1000_reads_eeprom(struct device *d)
+{
+    uint32_t order = *reg(d, E1000_EERD);
+
+    if (order & E1000_EERD_START) {
+        uint16_t word;
+
+        CHECK(order >> E1000_EERD_ADDRESS_SHIFT < 3);
+        memcpy(&word, d->config + 2 * (order >> E1000_EERD_ADDRESS_SHIFT), sizeof(word));
+        *reg(d, E1000_EERD) = (uint32_t)word << 16 | E1000_EERD_DONE;
+    }
+}
+
 /* A reset shows when time passes. */
 static void e1000_resets(struct device *d)
 {
@@ -283,6 +296,7 @@ static void device_work(struct device *d)
     *reg(d, E1000_STATUS) = d->seen.link ? E1000_STATUS_LU : 0;
     if (!virtio) {
         e1000_resets(d);
+        e1000_reads_eeprom(d);
     }
     if (d->resetting) {
         return;
@@ -341,6 +355,7 @@ static void device_init(unsigned number)
         {VIRTIO_VENDOR, 0x1041}, {E1000_VENDOR, E1000_82540EM}, {E1000_VENDOR, E1000_82574L}};
     struct device *d = &devices[number];
     uint8_t mac[8] = {[7] = E1000_RAH_AV >> 24};
+    bool filter = number != MODEL_E1000; /* that one's is in the EEPROM only */
 
     d->pci.vendor = ids[number][0];
     d->pci.device = ids[number][1];
@@ -348,7 +363,7 @@ static void device_init(unsigned number)
     d->seen.link = true;
     model_mac(number, mac);
     memcpy(d->config, mac, NIC_MAC_BYTES);
-    memcpy(d->registers + E1000_RAL0, mac, sizeof(mac));
+    memcpy(d->registers + E1000_RAL0, mac, filter ? sizeof(mac) : 0);
 }
 
 void model_start(unsigned fail)

@@ -6,6 +6,8 @@
  * lose what they were given, flap, flood, and take their time for a reset, or never end it.  Each
  * test runs with every driver.  Nobody waits: no poll lets time pass.
  */
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -426,6 +428,74 @@ static void deadline(unsigned number)
     finish();
 }
 
+/* ---- CPUs ---- */
+
+#define THREADS 2u
+#define COUNT   500u
+
+static struct {
+    atomic_bool over, inside;
+    atomic_uint next; /* the number of the frame that has to come */
+} together;
+
+static void take_in_turn(void *owner, const void *frame, uint32_t bytes)
+{
+    unsigned number;
+
+    (void)owner;
+    assert_int_equal(bytes, 60);
+    assert_false(atomic_exchange(&together.inside, true));
+    memcpy(&number, (const uint8_t *)frame + NIC_FRAME_MIN, sizeof(number));
+    assert_int_equal(number, atomic_fetch_add(&together.next, 1));
+    atomic_store(&together.inside, false);
+}
+
+static void *poll_and_send(void *owner)
+{
+    static const uint8_t frame[60];
+
+    while (!atomic_load(&together.over)) {
+        nic_poll();
+        send(owner, frame, sizeof(frame));
+        sched_yield();
+    }
+    return NULL;
+}
+
+/* Several CPUs poll and send: each frame comes once, in order, to one of them at a time. */
+static void threads(unsigned number)
+{
+    uint8_t frame[60] = {0};
+    pthread_t thread[THREADS];
+    struct nic *nic;
+
+    support_log_level(-1);
+    memset(&together, 0, sizeof(together));
+    model_start(0);
+    nic = nic_at(number);
+    nic_attach(nic, take_in_turn, NULL);
+    for (unsigned i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&thread[i], NULL, poll_and_send, nic), 0);
+    }
+    for (unsigned i = 0; i < COUNT;) {
+        memcpy(frame + NIC_FRAME_MIN, &i, sizeof(i));
+        i += model_frame(number, frame, sizeof(frame));
+        disk_machine_advance(5000);
+    }
+    while (atomic_load(&together.next) != COUNT) {
+        disk_machine_advance(5000);
+    }
+    atomic_store(&together.over, true);
+    for (unsigned i = 0; i < THREADS; i++) {
+        pthread_join(thread[i], NULL);
+    }
+    disk_machine_advance(STEP);
+    assert_int_equal(nic->stats.tx_frames, model_nic(number)->sent);
+    assert_int_equal(nic->stats.resets + nic->stats.rx_errors, 0);
+    model_stop();
+    support_log_level(LOG_WARN);
+}
+
 /* With each driver. */
 #define FOR_ALL(name)                                                                              \
     static void test_##name(void **state)                                                          \
@@ -446,6 +516,7 @@ FOR_ALL(long_reset)
 FOR_ALL(reset_that_never_ends)
 FOR_ALL(flood)
 FOR_ALL(deadline)
+FOR_ALL(threads)
 
 int main(void)
 {
@@ -463,6 +534,7 @@ int main(void)
         cmocka_unit_test(test_reset_that_never_ends),
         cmocka_unit_test(test_flood),
         cmocka_unit_test(test_deadline),
+        cmocka_unit_test(test_threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,8 +17,9 @@
 enum e1000_register {
     E1000_CTRL = 0x0000,
     E1000_STATUS = 0x0008,
-    E1000_ICR = 0x00c0, /* reading acknowledges */
-    E1000_ITR = 0x00c4, /* least time between interrupts, of 256 ns */
+    E1000_EERD = 0x0014, /* the EEPROM, word by word */
+    E1000_ICR = 0x00c0,  /* reading acknowledges */
+    E1000_ITR = 0x00c4,  /* least time between interrupts, of 256 ns */
     E1000_IMS = 0x00d0,
     E1000_IMC = 0x00d8,
     E1000_RCTL = 0x0100,
@@ -47,6 +48,14 @@ enum e1000_register {
 #define E1000_CTRL_ASDE 0x00000020u /* speed as the PHY has found it */
 #define E1000_CTRL_SLU  0x00000040u /* set link up */
 #define E1000_CTRL_RST  0x04000000u
+
+/* An order, and the answer with the word in the upper half; the two families differ. */
+#define E1000_EERD_START         0x00000001u
+#define E1000_EERD_DONE          0x00000010u
+#define E1000_EERD_ADDRESS_SHIFT 8
+#define E1000_EERD_DONE_82574    0x00000002u
+#define E1000_EERD_SHIFT_82574   2
+#define E1000_EEPROM_MAC         0 /* and the two words behind it */
 
 #define E1000_RAH_AV    0x80000000u
 #define E1000_STATUS_LU 0x00000002u
