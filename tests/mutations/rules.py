@@ -229,12 +229,12 @@ CORE_RULES = (
      "return less(all->pages, supply->pool + supply->slots);",
      "admission_broken"),
     ("mm: only a page that has not been written to is dropped", "mm/policy/reclaim.c",
-     "if (victim->dirty || frame->slot == FRAME_NONE) {",
-     "if (frame->slot == FRAME_NONE) {",
+     "if (victim->dirty || frame->slot == FRAME_NONE || frame->flags & FRAME_ON_DISK) {",
+     "if (frame->slot == FRAME_NONE || frame->flags & FRAME_ON_DISK) {",
      "test_good_disk"),
     ("mm: only a page with a valid slot is dropped", "mm/policy/reclaim.c",
-     "if (victim->dirty || frame->slot == FRAME_NONE) {",
-     "if (victim->dirty) {",
+     "if (victim->dirty || frame->slot == FRAME_NONE || frame->flags & FRAME_ON_DISK) {",
+     "if (victim->dirty || frame->flags & FRAME_ON_DISK) {",
      "test_good_disk"),
     ("mm: a dropped page's slot goes with it, once", "mm/policy/reclaim.c",
      "    frame->slot = FRAME_NONE;\n    let_go(",
@@ -490,6 +490,10 @@ VDISK_RULES = (
 # Disk identity: docs/disk-identity.md.
 SPACE_DISK = "mm/space/disk.c"
 IDENTITY_RULES = (
+    ("identity: a number of the map is no slot", "mm/policy/reclaim.c",
+     "if (victim->dirty || frame->slot == FRAME_NONE || frame->flags & FRAME_ON_DISK) {",
+     "if (victim->dirty || frame->slot == FRAME_NONE) {",
+     "identity_read_drop_read"),
     ("identity: D is clear before the device moves the page", SPACE_DISK,
      "    if (!table_entry_clear_dirty(format, entry)) {",
      "    if (format->dirty_bit != 0) {",
