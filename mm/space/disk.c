@@ -73,13 +73,13 @@ void space_watch(struct space *space, const gfn_t *pages, unsigned count)
     spin_unlock(&space->lock);
 }
 
-/* Has nobody but the device written to it since space_watch()?  Another pin that has ended
- * meanwhile has ended the watch; one that is still there makes the page dirty when it ends, if it
- * writes. */
+/* Has nobody but the device written to it since space_watch()?  The end of any pin ends the watch,
+ * so with one pin left the watch that goes on is that of this pin, and each other pin that has been
+ * there since would have ended it. */
 static bool is_untouched(const struct space *space, uint64_t value, unsigned level,
                          const struct frame *frame)
 {
-    return level == 1 && frame->flags & FRAME_WATCHED &&
+    return level == 1 && frame->flags & FRAME_WATCHED && frame->pins == 1 &&
            !(frame->flags & (FRAME_IO_READ | FRAME_IO_WRITE)) &&
            !(space->table.format->flags(value) & LEAF_DIRTY);
 }

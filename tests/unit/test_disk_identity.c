@@ -1312,6 +1312,7 @@ static void identity_given_up_while_it_is_read(void **state)
 {
     struct mm_waiter waiter = {.wake = wake};
     struct vm *vm = &t.vm[0];
+    unsigned level;
 
     (void)state;
     begin(27);
@@ -1322,9 +1323,10 @@ static void identity_given_up_while_it_is_read(void **state)
     assert_int_equal(space_fault(vm->space, gfn(4), ACCESS_READ, &waiter), MM_WAIT);
     waiter_cancel(&waiter);
     discard(vm, 4);
-    hv_write(vm, 4, true);
     request(VDISK_WRITE, 0, 16, 10, 1); /* the read of block 16 is still in flight */
     assert_int_equal(t.disk[0].queued, 2);
+    assert_int_equal(entry_kind(vm->space, *table_leaf(&vm->space->table, gfn(4), &level), 1),
+                     PLACE_HOLE);
     look(vm, 4);
     discard(vm, 4);
     request(VDISK_READ, SHARED, 30, 4, 1); /* another block */
@@ -1337,6 +1339,25 @@ static void identity_given_up_while_it_is_read(void **state)
     end_requests();
     look(vm, 5);
     look(vm, 4);
+    down();
+}
+
+/* A page is read into and written out at the same time, and written out again before the first
+ * write has ended: that one has taken half of it before. */
+static void identity_not_by_the_watch_of_another_pin(void **state)
+{
+    (void)state;
+    begin(28);
+    for (unsigned page = 0; page < 16; page++) { /* either write may end first */
+        request(VDISK_WRITE, 0, page, page, 1);
+        request(VDISK_READ, SHARED, page, page, 1);
+        fake_disk_settle(&t.disk[SHARED]);
+        request(VDISK_WRITE, 0, 20 + page, page, 1);
+        end_requests();
+        settle_pages(true);
+        evict(page);
+        look(&t.vm[0], page);
+    }
     down();
 }
 
@@ -1359,6 +1380,7 @@ int main(void)
         cmocka_unit_test(identity_ends_for_all_pages),
         cmocka_unit_test(identity_once_read_for_a_write),
         cmocka_unit_test(identity_given_up_while_it_is_read),
+        cmocka_unit_test(identity_not_by_the_watch_of_another_pin),
         cmocka_unit_test(identity_random),
         cmocka_unit_test(identity_with_failing_reads),
         cmocka_unit_test(identity_with_failing_writes),
