@@ -142,7 +142,7 @@ $(BUILD)/demo.img: guests/demo.conf $(BUILD)/BOOTX64.EFI $(GUEST)/vmlinuz $(GUES
 
 # ---- test ----
 
-.PHONY: test check soak acceptance bench kernels kut testdev
+.PHONY: test check soak acceptance bench kernels debian kut testdev
 test: packages
 	@BUILD=$(BUILD) MAKE="$(MAKE)" tools/run-tests
 
@@ -170,6 +170,10 @@ kut:
 kernels: all guests $(GUEST)/kernels/initrd-i386.img
 	tests/emu/run kernels
 
+# Whole Debians on disks of their own, built first.
+debian: all guests $(GUEST)/debian/disk.img
+	tests/emu/run -j 1 debian
+
 bench: all guests
 	tests/bench/run
 
@@ -193,6 +197,7 @@ help:
 	@echo 'make soak     one hour of random commands'
 	@echo 'make acceptance  the demo at full size on both emulators, all disks, 1 and 2 CPUs; the long cases'
 	@echo 'make kut KUT=DIR [KUT_ARGUMENTS="--emu qemu"]  kvm-unit-tests as guests'
+	@echo 'make debian   builds a Debian with systemd, sshd, PostgreSQL, Redis and nginx, and runs it as guests'
 	@echo 'make kernels  fetches Debian kernels of other releases and flavours, and boots them as guests'
 	@echo 'make mutations   breaks each rule once: its test must fail'
 	@echo 'make fuzz-hypercall [FUZZ_RUNS=N]  the tmem hypercall under libFuzzer'

@@ -20,6 +20,10 @@ $(GUEST)/vmlinuz: guests/linux-kernel
 	$(Q)guests/linux-kernel fetch $(@D)
 	@touch $@
 
+# Only for `make debian`.
+$(GUEST)/debian/disk.img: guests/debian/build guests/debian/configure
+	$(Q)guests/debian/build $(@D)
+
 $(GUEST)/init: guests/init/init.c
 	@mkdir -p $(@D)
 	@echo '  CC      $<'
