@@ -35,7 +35,7 @@ enum frame_state {
 #define FRAME_READAHEAD (1u << 4) /* read ahead and not used yet */
 #define FRAME_FORGOTTEN (1u << 5) /* I/O in flight, and its page is gone: mm/content/page_io.h */
 #define FRAME_ON_DISK   (1u << 6) /* its copy is a block of a guest's disk: mm/content/disk_map.h */
-#define FRAME_WATCHED   (1u << 7) /* pinned, and D says whether it changes: mm/space/disk.c */
+#define FRAME_WATCHED   (1u << 7) /* pinned, and only its D bit says if it changes: mm/space/disk.c */
 
 #define FRAME_ORDER_TAIL 0xff /* frame->order of all but the first frame of an allocated block */
 

@@ -73,9 +73,8 @@ void space_watch(struct space *space, const gfn_t *pages, unsigned count)
     spin_unlock(&space->lock);
 }
 
-/* Has nobody but the device written to it since space_watch()?  The end of any pin ends the watch,
- * so with one pin left the watch that goes on is that of this pin, and each other pin that has been
- * there since would have ended it. */
+/* Has nobody but the device that holds the only pin written to it since space_watch()?  Another pin
+ * that there has been meanwhile has ended the watch when it ended. */
 static bool is_untouched(const struct space *space, uint64_t value, unsigned level,
                          const struct frame *frame)
 {
@@ -109,7 +108,7 @@ void space_unpin_copy(struct space *space, gfn_t page, bool written, unsigned di
     frame = frame_get(entry_frame(space, table_entry_get(entry), level));
     untouched = is_untouched(space, table_entry_get(entry), level, frame);
     space_end_pin(space, entry, level, written);
-    if (untouched) {
+    if (untouched && !space->disks.disk[disk].doubted) {
         become_copy(space, frame, page, disk, block);
     }
     spin_unlock(&space->lock);
@@ -124,18 +123,6 @@ bool space_copy_holds(const struct space *space, const struct frame *frame)
     return !space->disks.disk[disk_map_disk(copy)].doubted;
 }
 
-/* Is the entry that of the page's place, or of the frame that is its place?  If not the page has
- * been given up while it was being read: nobody will have what comes, and then the entry goes. */
-static bool is_of_place(struct place at, uint32_t number)
-{
-    if (!place_has_frame(at.kind)) {
-        return at.kind == PLACE_DISK && place_copy(at) == number;
-    }
-    const struct frame *frame = frame_get(place_frame(at));
-
-    return frame->flags & FRAME_ON_DISK && frame->slot == number;
-}
-
 /* The page is no copy any more; MM_WAIT: it is being read, or will be. */
 static enum mm_result end_copy(struct space *space, uint32_t number, struct mm_waiter *waiter)
 {
@@ -143,13 +130,13 @@ static enum mm_result end_copy(struct space *space, uint32_t number, struct mm_w
     gfn_t page = gfn(copy->page);
     unsigned level;
     uint64_t *entry = table_leaf(&space->table, page, &level);
-    struct place at = entry_place(space, table_entry_get(entry), level);
+    uint64_t value = table_entry_get(entry);
 
-    if (!is_of_place(at, number)) {
-        return MM_OK;
-    }
-    if (at.kind == PLACE_FRAME) {
-        page_io_drop_copy(&space->owner, frame_get(place_frame(at)));
+    if (entry_kind(space, value, level) == PLACE_FRAME) {
+        struct frame *frame = frame_get(entry_frame(space, value, level));
+
+        ASSERT(level == 1 && frame->flags & FRAME_ON_DISK && frame->slot == number);
+        page_io_drop_copy(&space->owner, frame);
         return MM_OK;
     }
     copy->key |= DISK_MAP_ENDING;

@@ -27,10 +27,7 @@ static bool join_read(const struct fault *fault, unsigned disk, uint64_t block, 
 
     copy->number = number;
     copy->entry = table_leaf(&space->table, gfn(page), &level);
-    struct place at = entry_place(space, table_entry_get(copy->entry), level);
-
-    /* Of a page that has been given up while it was read the entry is still there. */
-    return at.kind == PLACE_DISK && place_copy(at) == number &&
+    return entry_kind(space, table_entry_get(copy->entry), level) == PLACE_DISK &&
            fault_spare_frame(fault, page, &copy->frame);
 }
 

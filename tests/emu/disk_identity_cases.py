@@ -104,10 +104,10 @@ def written_over(device, cylinders, memory, most):
 
 
 CASES = [
-    Case("disk-identity", read_again("nvme1", 380, "128M", "56M"), memory="512M", cpus=2),
-    Case("disk-identity-virtio", read_again("vd1", 380, "128M", "56M"), memory="512M", disk="virtio", long=True),
-    Case("disk-identity-ata", read_again("ata1", 120, "96M", "44M"), emu="bochs", memory="384M", long=True),
-    Case("disk-identity-over", written_over("nvme1", 110, "192M", "56M"), memory="512M", cpus=2),
-    Case("disk-identity-over-virtio", written_over("vd1", 110, "192M", "56M"), memory="512M", disk="virtio"),
-    Case("disk-identity-over", written_over("ata1", 40, "128M", "40M"), emu="bochs", memory="384M"),
+    Case("disk-identity", read_again("nvme1", 380, "128M", "80M"), memory="512M", cpus=2),
+    Case("disk-identity-virtio", read_again("vd1", 380, "128M", "80M"), memory="512M", disk="virtio", long=True),
+    Case("disk-identity-ata", read_again("ata1", 120, "96M", "64M"), emu="bochs", memory="384M", long=True),
+    Case("disk-identity-over", written_over("nvme1", 150, "160M", "80M"), memory="512M", cpus=2),
+    Case("disk-identity-over-virtio", written_over("vd1", 150, "160M", "80M"), memory="512M", disk="virtio"),
+    Case("disk-identity-over", written_over("ata1", 60, "96M", "64M"), emu="bochs", memory="384M"),
 ]

@@ -315,16 +315,6 @@ static void hv_write(struct vm *vm, unsigned page, bool whole)
     wrote(&vm->page[page], at, bytes, count);
 }
 
-/* A CPU that has other things to do until the page comes. */
-static void begin_fault(struct vm *vm, unsigned page)
-{
-    struct mm_waiter waiter = {.wake = wake};
-
-    list_init(&waiter.link);
-    (void)space_fault(vm->space, gfn(page), ACCESS_READ, &waiter);
-    waiter_cancel(&waiter);
-}
-
 static void discard(struct vm *vm, unsigned page)
 {
     struct page *p = &vm->page[page];
@@ -722,15 +712,7 @@ static void one_operation(unsigned most)
         hv_write(vm, page, support_random_below(2) == 0);
         break;
     case 2:
-        if (support_random_below(2) == 0) {
-            begin_fault(vm, page);
-        }
         discard(vm, page);
-        break;
-    case 8:
-        for (unsigned i = 0; i < 4; i++) {
-            begin_fault(vm, (unsigned)support_random_below(PAGES));
-        }
         break;
     case 3:
     case 4:
@@ -1274,13 +1256,11 @@ static void identity_ends_for_all_pages(void **state)
     end_requests();
     request(VDISK_READ, 0, 3, 6, 1);
     end_requests();
-    request(VDISK_READ, 0, 3, 7, 1);
-    end_requests();
     assert_int_equal(evict(4), PLACE_DISK);
     assert_int_equal(evict(5), PLACE_DISK);
     request(VDISK_WRITE, 0, 3, 10, 1);
     end_requests();
-    for (unsigned page = 4; page < 8; page++) {
+    for (unsigned page = 4; page < 7; page++) {
         assert_int_equal(evict(page), PLACE_SLOT);
         look(&t.vm[0], page);
     }
@@ -1306,61 +1286,6 @@ static void identity_once_read_for_a_write(void **state)
     down();
 }
 
-/* The page is given up while it is read, and is something else when its block is written, and when
- * that of its neighbour is read. */
-static void identity_given_up_while_it_is_read(void **state)
-{
-    struct mm_waiter waiter = {.wake = wake};
-    struct vm *vm = &t.vm[0];
-    unsigned level;
-
-    (void)state;
-    begin(27);
-    list_init(&waiter.link);
-    request(VDISK_READ, 0, 16, 4, 2); /* blocks 16 and 17 in pages 4 and 5 */
-    end_requests();
-    assert_int_equal(evict(4), PLACE_DISK);
-    assert_int_equal(space_fault(vm->space, gfn(4), ACCESS_READ, &waiter), MM_WAIT);
-    waiter_cancel(&waiter);
-    discard(vm, 4);
-    request(VDISK_WRITE, 0, 16, 10, 1); /* the read of block 16 is still in flight */
-    assert_int_equal(t.disk[0].queued, 2);
-    assert_int_equal(entry_kind(vm->space, *table_leaf(&vm->space->table, gfn(4), &level), 1),
-                     PLACE_HOLE);
-    look(vm, 4);
-    discard(vm, 4);
-    request(VDISK_READ, SHARED, 30, 4, 1); /* another block */
-    fake_disk_settle(&t.disk[SHARED]);
-    run_timer();
-    assert_int_equal(evict(4), PLACE_DISK);
-    assert_int_equal(evict(5), PLACE_DISK);
-    assert_int_equal(space_fault(vm->space, gfn(5), ACCESS_READ, &waiter), MM_WAIT);
-    waiter_cancel(&waiter);
-    end_requests();
-    look(vm, 5);
-    look(vm, 4);
-    down();
-}
-
-/* A page is read into and written out at the same time, and written out again before the first
- * write has ended: that one has taken half of it before. */
-static void identity_not_by_the_watch_of_another_pin(void **state)
-{
-    (void)state;
-    begin(28);
-    for (unsigned page = 0; page < 16; page++) { /* either write may end first */
-        request(VDISK_WRITE, 0, page, page, 1);
-        request(VDISK_READ, SHARED, page, page, 1);
-        fake_disk_settle(&t.disk[SHARED]);
-        request(VDISK_WRITE, 0, 20 + page, page, 1);
-        end_requests();
-        settle_pages(true);
-        evict(page);
-        look(&t.vm[0], page);
-    }
-    down();
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1379,8 +1304,6 @@ int main(void)
         cmocka_unit_test(identity_not_while_it_is_paged_out),
         cmocka_unit_test(identity_ends_for_all_pages),
         cmocka_unit_test(identity_once_read_for_a_write),
-        cmocka_unit_test(identity_given_up_while_it_is_read),
-        cmocka_unit_test(identity_not_by_the_watch_of_another_pin),
         cmocka_unit_test(identity_random),
         cmocka_unit_test(identity_with_failing_reads),
         cmocka_unit_test(identity_with_failing_writes),

@@ -54,8 +54,7 @@ void vdisk_begin_io(struct vdisk *disk, struct vdisk_io *io)
     if (io->block.op != BLOCK_FLUSH) {
         note_overlaps(disk, io);
     }
-    io->spoilt |= io->block.offset != io->block.sector; /* blocks lie across pages */
-    if (io->pins != 0 && !io->spoilt) {
+    if (io->pins != 0 && !io->spoilt && io->block.offset == io->block.sector) {
         space_watch(disk->space, io->pinned, io->pins);
     }
     list_push_back(&disk->in_flight, &io->link);
@@ -65,7 +64,8 @@ void vdisk_begin_io(struct vdisk *disk, struct vdisk_io *io)
 static bool is_whole(const struct vdisk_io *io, unsigned i, uint64_t *block)
 {
     *block = io->block.block + i;
-    return (i != 0 || io->block.offset == 0) && (i + 1 != io->block.pages || io->block.cut == 0);
+    return io->block.offset == io->block.sector && (i != 0 || io->block.offset == 0) &&
+           (i + 1 != io->block.pages || io->block.cut == 0);
 }
 
 void vdisk_end_io(struct vdisk *disk, struct vdisk_io *io)
