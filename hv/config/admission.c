@@ -17,14 +17,6 @@ uint64_t admission_working(const struct admission_terms *terms)
            (uint64_t)terms->nics * ADMISSION_NET_PINS + ADMISSION_VM_PINS;
 }
 
-/* Of the disks of a VM. */
-static uint64_t disk_frames(const struct admission_terms *terms)
-{
-    return terms->disks == 0
-               ? 0
-               : terms->disks * (uint64_t)ADMISSION_DISK_FRAMES + space_disks_cost(terms->memory);
-}
-
 struct admission_demand admission_demand(const struct admission_terms *terms)
 {
     uint64_t resident = terms->max == 0 ? terms->memory : MIN(terms->memory, terms->max);
@@ -34,7 +26,8 @@ struct admission_demand admission_demand(const struct admission_terms *terms)
         .cap = resident + terms->tmem,
         .floor = MIN(terms->min + admission_working(terms), resident),
         .fixed = space_overhead(terms->memory, GUEST_SLOTS) + tmem_overhead(terms->tmem) +
-                 (uint64_t)terms->vcpus * VCPU_FRAMES + disk_frames(terms) +
+                 (uint64_t)terms->vcpus * VCPU_FRAMES +
+                 (uint64_t)terms->disks * ADMISSION_DISK_FRAMES +
                  (uint64_t)terms->nics * ADMISSION_NET_FRAMES,
     };
 }
@@ -43,7 +36,7 @@ uint32_t admission_start_cost(const struct admission_terms *terms)
 {
     return (uint32_t)(space_create_cost(terms->memory, GUEST_SLOTS) +
                       tmem_create_cost(terms->tmem) + terms->vcpus * VCPU_FRAMES +
-                      disk_frames(terms) + terms->nics * ADMISSION_NET_FRAMES);
+                      terms->disks * ADMISSION_DISK_FRAMES + terms->nics * ADMISSION_NET_FRAMES);
 }
 
 struct admission_demand admission_add(const struct admission_demand *a,

@@ -49,8 +49,7 @@ struct admission_supply {
 #define ADMISSION_ROOM 128u
 
 /* Of each disk: frames for its requests (hv/vdev/disk/), and guest pages that its queues are in,
- * which stay in their frames.  A VM with disks also has a map of their copies: space_disks_cost().
- */
+ * which stay in their frames. */
 #define ADMISSION_DISK_FRAMES 32u
 #define ADMISSION_DISK_PINS   48u
 

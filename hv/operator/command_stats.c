@@ -20,10 +20,7 @@ static const char vm_view[] =
 static const char disks_view[] =
     "  disks: reads {blk_reads} ({blk_read_sectors} sectors), writes {blk_writes} "
     "({blk_written_sectors} sectors), flushes {blk_flushes}, errors {blk_errors}, bounced "
-    "{blk_bounced}\n"
-    "  copies of blocks: away {disk}, dropped {disk_drops}, read back {disk_reads}; false reads "
-    "avoided "
-    "{false_reads_avoided}\n";
+    "{blk_bounced}\n";
 
 static const char nics_view[] =
     "  network: received {net_rx} frames ({net_rx_bytes} bytes), dropped {net_rx_drops}; sent "

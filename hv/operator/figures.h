@@ -44,7 +44,7 @@ extern const struct figures nic_figures;   /* of struct nic_all_stats */
 extern const struct figures pool_figures;  /* of struct pool_stats; not in JSON */
 
 #define FIGURES_LINE_MAX   512 /* bytes that a view may come to */
-#define FIGURES_JSON_BYTES 3328u
+#define FIGURES_JSON_BYTES 3072u
 #define FIGURES_NIC_BYTES  640u /* of one NIC */
 
 /* Shows `stats`, which is the struct that the figures are of, on the console. */

@@ -2,7 +2,6 @@
 #include "mm/content/page_io.h"
 
 #include "base/log.h"
-#include "mm/content/disk_io.h"
 #include "mm/content/store_internal.h"
 #include "mm/env.h"
 #include "mm/frame/frame_alloc.h"
@@ -29,21 +28,11 @@ static bool run_unwanted(struct store_io *run)
     return page_owner_closed(CONTAINER_OF(run, struct page_io, run)->owner);
 }
 
-/* The bytes of a page that was dropped as a copy of a block. */
-static bool run_verify(struct store_io *run, uint32_t index)
-{
-    pfn_t number = pfn(run->frame[index]);
-    const struct page_owner *owner = CONTAINER_OF(run, struct page_io, run)->owner;
-
-    return disk_map_verify(owner->disks, frame_get(number)->slot, mm_frame_ptr(number));
-}
-
 /* ---- the pool ------------------------------------------------------------------------------- */
 
 static struct page_io *pool_take(uint32_t limit)
 {
-    static const struct store_io_owner engine = {
-        .ended = run_ended, .unwanted = run_unwanted, .verify = run_verify};
+    static const struct store_io_owner engine = {.ended = run_ended, .unwanted = run_unwanted};
     struct page_io *io = NULL;
 
     spin_lock(&pool_lock);
@@ -95,7 +84,6 @@ struct page_io *page_io_get(struct page_owner *owner, enum block_op op,
         io->owner = owner;
         io->run.request.op = op;
         io->run.request.urgent = op == BLOCK_READ && waiter != NULL;
-        io->run.device = NULL;
         io->run.count = 0;
         io->wanted = 0;
         io->wanted_how = 0;
@@ -142,7 +130,6 @@ void page_io_add(struct page_io *io, pfn_t number)
     struct frame *frame = frame_get(number);
 
     ASSERT(io->run.count < BLOCK_MAX_PAGES);
-    ASSERT(!(frame->flags & FRAME_ON_DISK));
     frame->io = (uint32_t)(io - pool);
     frame->slot = io->run.slot + io->run.count;
     if (is_read(io)) {
@@ -155,24 +142,6 @@ void page_io_add(struct page_io *io, pfn_t number)
     io->run.frame[io->run.count++] = (uint32_t)number.v;
 }
 
-void page_io_start_on_disk(struct page_io *io, struct block_device *device, uint64_t block)
-{
-    ASSERT(io->run.count == 0 && is_read(io));
-    io->run.device = device;
-    io->run.block = block;
-}
-
-void page_io_add_copy(struct page_io *io, pfn_t number, uint32_t copy)
-{
-    struct frame *frame = frame_get(number);
-
-    ASSERT(io->run.count < BLOCK_MAX_PAGES && io->run.device != NULL);
-    frame->io = (uint32_t)(io - pool);
-    frame->slot = copy;
-    frame->flags |= FRAME_IO_READ | FRAME_ON_DISK;
-    io->run.frame[io->run.count++] = (uint32_t)number.v;
-}
-
 void page_io_want(struct page_io *io, uint32_t index, unsigned how, struct mm_waiter *waiter)
 {
     io->wanted = index;
@@ -182,11 +151,7 @@ void page_io_want(struct page_io *io, uint32_t index, unsigned how, struct mm_wa
 
 void page_io_submit(struct page_io *io)
 {
-    if (io->run.device != NULL) {
-        disk_io_submit(&io->run);
-    } else {
-        store_io_submit(io->owner->store, &io->run);
-    }
+    store_io_submit(io->owner->store, &io->run);
 }
 
 void page_io_join(pfn_t number, unsigned how, struct mm_waiter *waiter)
@@ -216,21 +181,9 @@ static void leave_slot(struct page_owner *owner, struct frame *frame, enum store
     }
 }
 
-/* A page that was read because its block is about to be written is none from now on. */
-static void keep_copy_of_block(struct page_owner *owner, struct frame *frame)
-{
-    if (disk_map_at(owner->disks, frame->slot)->key & DISK_MAP_ENDING) {
-        page_io_drop_copy(owner, frame);
-    }
-}
-
 /* Copies only help.  While the store is tight none is kept: its slot may be promised to others. */
 static void keep_copy(struct page_owner *owner, struct frame *frame)
 {
-    if (frame->flags & FRAME_ON_DISK) {
-        keep_copy_of_block(owner, frame);
-        return;
-    }
     if (store_is_tight(owner->store)) {
         page_io_drop_copy(owner, frame);
     }

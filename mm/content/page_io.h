@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Page I/O: the one engine that moves pages between frames and the store, whoever owns them, and
- * reads those that were dropped as copies of disk blocks.
+ * Page I/O: the one engine that moves pages between frames and the store, whoever owns them.
  *
  * A request is a run of neighbouring slots and the frames that they are read into or written from,
  * with those who wait for it.  How it is sent, verified and tried again is mm/content/store_io.h's;
@@ -25,7 +24,6 @@
 #ifndef SPILLWAY_MM_CONTENT_PAGE_IO_H
 #define SPILLWAY_MM_CONTENT_PAGE_IO_H
 
-#include "mm/content/disk_map.h"
 #include "mm/content/store_internal.h"
 #include "mm/content/store_io.h"
 #include "mm/frame/frame.h"
@@ -53,10 +51,6 @@ bool page_io_goes_on(const struct page_io *io, uint32_t slot);
 /* The next page of the run: its frame is read into, or written from.  What is written holds still,
  * and is sealed now. */
 void page_io_add(struct page_io *io, pfn_t frame);
-/* The same for a read from a disk: from which block on ... */
-void page_io_start_on_disk(struct page_io *io, struct block_device *device, uint64_t block);
-/* ... and the next page, which has that entry in the owner's map. */
-void page_io_add_copy(struct page_io *io, pfn_t frame, uint32_t copy);
 /* The waiter is woken when the read ends.  `how`, for read_done() of the page that was added as
  * number `index`: how it is wanted, not 0. */
 void page_io_want(struct page_io *io, uint32_t index, unsigned how, struct mm_waiter *waiter);
@@ -79,20 +73,14 @@ static inline bool page_io_forget(pfn_t number)
     return true;
 }
 
-/* The slot or block of which the frame is a copy, if there is one, is not its any more.  No write
- * to it is in flight. */
+/* The slot of which the frame is a copy, if there is one, is not its any more.  No write to it is
+ * in flight. */
 static inline void page_io_drop_copy(struct page_owner *owner, struct frame *frame)
 {
-    if (frame->slot == FRAME_NONE) {
-        return;
-    }
-    if (frame->flags & FRAME_ON_DISK) {
-        disk_map_remove(owner->disks, frame->slot);
-        frame->flags &= (uint8_t)~FRAME_ON_DISK;
-    } else {
+    if (frame->slot != FRAME_NONE) {
         store_slot_give(owner->store, frame->slot);
+        frame->slot = FRAME_NONE;
     }
-    frame->slot = FRAME_NONE;
 }
 
 /* How many reads could be started.  A hint, no lock taken. */

@@ -8,8 +8,6 @@
  *       HOLE                        0                     all zero; the entry 0 is this place
  *       WORD                        mm/content/pattern.h  one repeated word
  *       SLOT                        slot in 31:0          the store's; 55:32 are the owner's
- *       DISK                        entry in 31:0         a block of the guest's disk, of which the
- *                                                         page is a copy: mm/content/disk_map.h
  *     frames
  *       READING                     frame                 a read into it is in flight
  *       WRITING                     frame                 it still holds the page; a write is in
@@ -20,9 +18,8 @@
  *            fill                leaves                  write done
  *     HOLE ---------> FRAME ---------------> WRITING ---------------> SLOT
  *     WORD --------->  ^  \---> HOLE, WORD      |                      |  read
- *                      |  \---> SLOT, DISK,     |                      v
- *                      |        if clean        |           DISK --> READING -----> LOST
- *                      +<-- taken back, failed -+      FRAME <----------'
+ *                      |  \---> SLOT, if clean  |                      v
+ *                      +<-- taken back, failed -+      FRAME <----- READING -----> LOST
  *
  * Pure data, no locks.
  */
@@ -68,17 +65,6 @@ static inline struct place place_of_slot(uint32_t slot, uint64_t owners)
 static inline uint32_t place_slot(struct place at)
 {
     return (uint32_t)FIELD_GET(PLACE_SLOT_NUMBER, at.payload);
-}
-
-/* Of a DISK: the number of its entry, and the rest as in a SLOT. */
-static inline struct place place_of_copy(uint32_t number, uint64_t owners)
-{
-    return place(PLACE_DISK, place_of_slot(number, owners).payload);
-}
-
-static inline uint32_t place_copy(struct place at)
-{
-    return place_slot(at);
 }
 
 /* Of READING, WRITING and FRAME. */

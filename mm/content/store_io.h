@@ -40,8 +40,6 @@ struct store_io_owner {
     void (*ended)(struct store_io *io, uint64_t pages, enum store_answer answer);
     /* Does nobody want the pages any more?  Then they end at once, instead of being tried again. */
     bool (*unwanted)(struct store_io *io);
-    /* Of a read from a disk: is that page, which has come, the one that was dropped?  No locks. */
-    bool (*verify)(struct store_io *io, uint32_t index);
 };
 
 struct store_io {
@@ -49,19 +47,16 @@ struct store_io {
     struct list link;
     const struct store_io_owner *owner;
     struct store *store;
-    struct block_device *device; /* of a read from a disk (disk_io.h), from there on */
-    uint64_t block;
     uint32_t slot;  /* of frame[0]; the owner's, as the next two */
     uint32_t count; /* 1 .. BLOCK_MAX_PAGES */
     uint32_t frame[BLOCK_MAX_PAGES];
-    uint64_t left;       /* pages that have not ended */
-    uint32_t first;      /* of those in flight */
-    uint32_t outages;    /* of the way, when it failed */
-    uint8_t tries;       /* of one page, alone, that failed while the disk was well */
-    bool single;         /* page by page */
-    bool failed;         /* waits because the disk failed it */
-    uint64_t due_ns;     /* not tried again before */
-    uint64_t give_up_ns; /* disk_io.c: when a page that fails then is not tried again */
+    uint64_t left;    /* pages that have not ended */
+    uint32_t first;   /* of those in flight */
+    uint32_t outages; /* of the way, when it failed */
+    uint8_t tries;    /* of one page, alone, that failed while the disk was well */
+    bool single;      /* page by page */
+    bool failed;      /* waits because the disk failed it */
+    uint64_t due_ns;  /* not tried again before */
 };
 
 void store_io_init_request(struct store_io *io, const struct store_io_owner *owner);

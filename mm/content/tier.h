@@ -4,8 +4,8 @@
  * entry in the table of tiers (mm/content/tiers.h, tier.c).
  *
  * A tier is at once (its `fill` is not NULL): bytes go there and come back while the caller waits,
- * in bounded time and without I/O.  Else they move by page I/O (mm/content/page_io.h): to and from
- * the store, and from disks.
+ * in bounded time and without I/O.  Else they move by page I/O (mm/content/page_io.h); that is the
+ * store alone.
  *
  * Context: any; locks of the caller's page are held.  A tier that needs memory takes it by
  * frame_alloc() and does without the page if there is none: pages leave because memory is short.

@@ -10,7 +10,6 @@
 #define TIERS(X)                                                                                   \
     X(HOLE, hole)                                                                                  \
     X(WORD, word)                                                                                  \
-    X(SLOT, slot)                                                                                  \
-    X(DISK, disk)
+    X(SLOT, slot)
 
 #endif

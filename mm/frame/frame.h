@@ -28,14 +28,12 @@ enum frame_state {
 };
 
 /* frame->flags, the owner's. */
-#define FRAME_DIRTY     (1u << 0) /* newer than its copy */
+#define FRAME_DIRTY     (1u << 0) /* newer than its copy in the store */
 #define FRAME_PINNED    (1u << 1) /* not reclaimed: `pins` says by how many, and it is on no list */
 #define FRAME_IO_WRITE  (1u << 2) /* a write from it is in flight */
 #define FRAME_IO_READ   (1u << 3) /* a read into it is in flight */
 #define FRAME_READAHEAD (1u << 4) /* read ahead and not used yet */
 #define FRAME_FORGOTTEN (1u << 5) /* I/O in flight, and its page is gone: mm/content/page_io.h */
-#define FRAME_ON_DISK   (1u << 6) /* its copy is a block of a guest's disk: mm/content/disk_map.h */
-#define FRAME_WATCHED   (1u << 7) /* pinned, and only its D bit says if it changes: mm/space/disk.c */
 
 #define FRAME_ORDER_TAIL 0xff /* frame->order of all but the first frame of an allocated block */
 
@@ -48,7 +46,7 @@ struct frame {
         uint32_t pins;    /* FRAME_PINNED: of its memslot, which is for ever, and of space_pin() */
     };
     uint32_t slot; /* store slot: while it is written or read, of that; else of a valid copy;
-                    * FRAME_NONE: none.  FRAME_ON_DISK: number of an entry of the disk map */
+                    * FRAME_NONE: none */
     uint32_t io;   /* page I/O in flight, or FRAME_NONE */
     uint64_t page; /* inline reverse map, mm/owner/rmap.h: the page that is in it ... */
     uint16_t part; /* ... of this part of its owner */

@@ -23,7 +23,6 @@
 #include "base/lock.h"
 #include "base/types.h"
 
-struct disk_map;
 struct frame;
 struct page_owner;
 struct store;
@@ -53,7 +52,6 @@ struct page_owner {
     const struct page_owner_ops *ops; /* constant, as the next two */
     const char *name;                 /* of the VM, for messages */
     struct store *store;              /* where its pages go; may be NULL */
-    struct disk_map *disks;           /* of whose blocks they may be copies; may be NULL */
     bool closed;                      /* it wants none of its pages any more */
     _Atomic uint32_t ios;             /* page I/O that it has */
     _Atomic uint64_t out_pages;       /* pages of writes in flight that will free a frame */

@@ -12,7 +12,6 @@
  */
 #include "mm/policy/pager.h"
 
-#include "mm/content/disk_io.h"
 #include "mm/content/page_io.h"
 #include "mm/content/store_io.h"
 #include "mm/env.h"
@@ -349,7 +348,7 @@ static uint64_t next_deadline(uint64_t now)
     if (pager.blocked || wait_anybody()) {
         next = MIN(next, now + RETRY_NS);
     }
-    return MIN(next, MIN(store_io_deadline(now), disk_io_deadline(now)));
+    return MIN(next, store_io_deadline(now));
 }
 
 /* Whoever fails has seen the lock held after `again` was set, so the holder will see `again`. */
@@ -377,7 +376,6 @@ bool pager_run(void)
     atomic_store(&pager.deadline, next_deadline(now));
     spin_unlock(&pager.lock);
     store_io_poll(now);
-    disk_io_poll(now);
     wait_serve(page_io_vacant());
     return atomic_exchange(&pager.again, false) || more;
 }

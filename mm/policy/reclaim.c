@@ -160,7 +160,7 @@ static bool try_drop_clean(struct space *space, const struct victim *victim)
 {
     struct frame *frame = frame_get(victim->frame);
 
-    if (victim->dirty || frame->slot == FRAME_NONE || frame->flags & FRAME_ON_DISK) {
+    if (victim->dirty || frame->slot == FRAME_NONE) {
         return false;
     }
     uint32_t copy = frame->slot;
@@ -181,29 +181,6 @@ static bool try_tiers(struct space *space, const struct victim *victim)
     }
     page_io_drop_copy(&space->owner, frame_get(victim->frame));
     let_go(space, victim, at);
-    return true;
-}
-
-/* A block of a guest's disk has what the frame has.  One that has not is no copy any more. */
-static bool try_drop_to_disk(struct space *space, const struct victim *victim)
-{
-    struct frame *frame = frame_get(victim->frame);
-
-    if (!(frame->flags & FRAME_ON_DISK)) {
-        return false;
-    }
-    if (victim->dirty || !space_copy_holds(space, frame)) {
-        page_io_drop_copy(&space->owner, frame);
-        return false;
-    }
-    uint32_t copy = frame->slot;
-
-    disk_map_set_seal(&space->disks, copy, mm_frame_ptr(victim->frame));
-    space->disk_drops++;
-    space->eviction_clock++;
-    frame->slot = FRAME_NONE;
-    frame->flags &= (uint8_t)~FRAME_ON_DISK;
-    let_go(space, victim, place_of_copy(copy, space->eviction_clock));
     return true;
 }
 
@@ -244,8 +221,7 @@ static unsigned settle_without_write(struct batch *batch)
     for (unsigned i = 0; i < batch->count; i++) {
         struct victim *victim = &batch->victim[i];
 
-        if (try_drop_clean(space, victim) || try_tiers(space, victim) ||
-            try_drop_to_disk(space, victim)) {
+        if (try_drop_clean(space, victim) || try_tiers(space, victim)) {
             settled++;
         } else if (choose_slot(space, victim)) {
             batch->victim[left++] = *victim;

@@ -24,7 +24,7 @@ static bool visit_leaf(struct table_scan *scan, gfn_t first, uint64_t *entry, un
     struct frame *frame = frame_get(entry_frame(space, table_entry_get(entry), level));
 
     (void)first;
-    if (!(frame->flags & (FRAME_IO_WRITE | FRAME_ON_DISK))) {
+    if (!(frame->flags & FRAME_IO_WRITE)) {
         page_io_drop_copy(&space->owner, frame);
     }
     return --slice->budget != 0;

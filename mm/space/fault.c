@@ -1,13 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The fault path: makes one guest page resident, or says what to wait for. */
-#include "mm/space/fault.h"
 #include "mm/content/page_io.h"
 #include "mm/content/pattern.h"
 #include "mm/content/tier.h"
 #include "mm/env.h"
+#include "mm/space/space_internal.h"
 
 #define FILL_AHEAD_MAX 16u /* pages of a sequence filled per fault */
 #define PLENTY         4u  /* times the high watermark is free: then it is spent freely */
+
+/* The faulting page and how it is wanted, decoded once. */
+struct fault {
+    struct space *space;
+    const struct memslot *memslot;
+    gfn_t page;
+    unsigned how;        /* FAULT_* */
+    const void *content; /* what the whole page is about to hold; NULL: what it holds now */
+    uint64_t *entry;
+    struct mm_waiter *waiter;
+};
 
 /* Memory that nobody wants: fill ahead in large steps. */
 static bool memory_is_plenty(void)
@@ -15,7 +26,7 @@ static bool memory_is_plenty(void)
     return frame_alloc_free_count() > PLENTY * frame_alloc_high() + REGION_PAGES;
 }
 
-enum mm_result fault_wait_frame(const struct fault *fault)
+static enum mm_result wait_frame(const struct fault *fault)
 {
     wait_for_frame(fault->waiter);
     return MM_WAIT;
@@ -30,20 +41,22 @@ static inline void bind_frame(const struct fault *fault, uint64_t page, pfn_t fr
     }
 }
 
-enum mm_result fault_take_frame(const struct fault *fault, pfn_t *out)
+/* MM_OK: a frame for the page, bound to it but not mapped yet. */
+static enum mm_result take_frame(const struct fault *fault, pfn_t *out)
 {
     if (!space_may_grow(fault->space, fault->waiter)) {
         wait_for_room(fault->waiter, &fault->space->room);
         return MM_WAIT;
     }
     if (!wait_take_frame(fault->waiter, ALLOC_GUEST, out)) {
-        return fault_wait_frame(fault);
+        return wait_frame(fault);
     }
     bind_frame(fault, fault->page.v, *out);
     return MM_OK;
 }
 
-bool fault_spare_frame(const struct fault *fault, uint64_t page, pfn_t *out)
+/* The same for a page that is only likely to be wanted: as long as memory is not short. */
+static bool spare_frame(const struct fault *fault, uint64_t page, pfn_t *out)
 {
     if (wait_frames_wanted() || frame_alloc_free_count() <= frame_alloc_low() ||
         !space_may_grow(fault->space, NULL) || !frame_alloc(0, ALLOC_GUEST, 0, out)) {
@@ -60,7 +73,7 @@ static enum mm_result fill(const struct fault *fault, struct place from)
     struct space *space = fault->space;
     pfn_t frame;
 
-    if (fault_take_frame(fault, &frame) != MM_OK) {
+    if (take_frame(fault, &frame) != MM_OK) {
         return MM_WAIT;
     }
     /* Before it is mapped: the guest must never see what another one left in the frame. */
@@ -71,7 +84,6 @@ static enum mm_result fill(const struct fault *fault, struct place from)
     }
     tier_drop(&space->owner, from);
     space->faults_zero += from.kind == PLACE_HOLE;
-    space->false_reads_avoided += !tier_at_once(from.kind);
     space_move(space, from.kind, PLACE_FRAME, 1);
     space_map_frame(space, fault->entry, fault->page, frame, 1, leaf_flags(fault->how), 0);
     return MM_OK;
@@ -106,7 +118,7 @@ static bool fill_ahead(const struct fault *fault, int64_t offset)
     pfn_t frame;
 
     if (table_entry_get(entry) != 0 || page - fault->memslot->base >= fault->memslot->pages ||
-        !fault_spare_frame(fault, page, &frame)) {
+        !spare_frame(fault, page, &frame)) {
         return false;
     }
     page_fill(mm_frame_ptr(frame), 0);
@@ -289,7 +301,7 @@ static bool join_read(const struct fault *fault, int64_t offset, uint32_t slot, 
     struct place at = entry_place(space, table_entry_get(fault->entry + offset), 1);
 
     return at.kind == PLACE_SLOT && place_slot(at) == (uint64_t)((int64_t)slot + offset) &&
-           fault_spare_frame(fault, (uint64_t)((int64_t)fault->page.v + offset), frame);
+           spare_frame(fault, (uint64_t)((int64_t)fault->page.v + offset), frame);
 }
 
 /* Frames for the neighbours around the page, which is in that slot. */
@@ -328,7 +340,7 @@ static void add_run(const struct fault *fault, struct page_io *io, const struct 
     space_move(space, PLACE_SLOT, PLACE_READING, (uint64_t)(run->down + run->up + 1));
 }
 
-void fault_count_refault(struct space *space, struct place from)
+static void count_read(struct space *space, const struct run *run, struct place from)
 {
     uint64_t age = (space->eviction_clock - FIELD_GET(PLACE_SLOT_OWNERS, from.payload)) &
                    FIELD_GET(PLACE_SLOT_OWNERS, UINT64_MAX);
@@ -336,11 +348,6 @@ void fault_count_refault(struct space *space, struct place from)
     /* With twice the frames the page would still be here (Linux mm/workingset.c, "Refault
      * Distance"). */
     space->refaults += age <= space->where[PLACE_FRAME];
-}
-
-static void count_read(struct space *space, const struct run *run, struct place from)
-{
-    fault_count_refault(space, from);
     space->page_ins += (uint64_t)(run->down + run->up + 1);
     space->readahead += (uint64_t)(run->down + run->up);
 }
@@ -353,9 +360,9 @@ static enum mm_result page_in(const struct fault *fault, struct place from)
     pfn_t frame;
 
     if (io == NULL) {
-        return fault_wait_frame(fault);
+        return wait_frame(fault);
     }
-    if (fault_take_frame(fault, &frame) != MM_OK) {
+    if (take_frame(fault, &frame) != MM_OK) {
         page_io_put(io);
         return MM_WAIT;
     }
@@ -391,10 +398,8 @@ static enum mm_result bring_in(const struct fault *fault, struct place from)
         panic("space %s: page 0x%llx in a place of no known kind, %d", fault->space->owner.name,
               (unsigned long long)fault->page.v, from.kind);
     }
-    if (fault->content != NULL || tier_at_once(from.kind)) {
-        return fill(fault, from);
-    }
-    return from.kind == PLACE_DISK ? fault_read_disk(fault, from) : page_in(fault, from);
+    return fault->content != NULL || tier_at_once(from.kind) ? fill(fault, from)
+                                                             : page_in(fault, from);
 }
 
 enum mm_result fault_page(struct space *space, gfn_t page, unsigned how, const void *content,
@@ -422,7 +427,7 @@ enum mm_result fault_page(struct space *space, gfn_t page, unsigned how, const v
         }
         *level = 1;
         if (fault.entry == NULL) {
-            return fault_wait_frame(&fault);
+            return wait_frame(&fault);
         }
     }
     *entry = fault.entry;

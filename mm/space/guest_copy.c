@@ -161,9 +161,7 @@ static enum mm_result bring_for_write(struct space *space, struct piece *piece, 
 /* Our own writes set no D bit in the table. */
 static void *writable(const struct piece *piece)
 {
-    struct frame *frame = frame_get(piece->frame);
-
-    frame->flags = (uint8_t)((frame->flags | FRAME_DIRTY) & ~FRAME_WATCHED);
+    frame_get(piece->frame)->flags |= FRAME_DIRTY;
     return (char *)mm_frame_ptr(piece->frame) + piece->offset;
 }
 

@@ -14,28 +14,13 @@ static struct spinlock *lock_of_page(struct page_owner *owner, const struct fram
     return &space_of(owner)->lock;
 }
 
-static void log_lost(const struct space *space, gfn_t page, const struct frame *frame)
-{
-    if (frame->flags & FRAME_ON_DISK) {
-        const struct disk_map_entry *copy = disk_map_at(&space->disks, frame->slot);
-
-        log_error("%s: guest page 0x%llx is lost: block %llu of %s, which it was a copy of, cannot "
-                  "be read back as it was",
-                  space->owner.name, (unsigned long long)page.v,
-                  (unsigned long long)disk_map_block(copy),
-                  space->disks.disk[disk_map_disk(copy)].device->name);
-    } else {
-        log_error("%s: guest page 0x%llx is lost: slot %u of %s cannot be read back",
-                  space->owner.name, (unsigned long long)page.v, frame->slot,
-                  store_device_name(space->owner.store));
-    }
-}
-
 /* The page is gone, and its VM with it. */
-static void lose_page(struct space *space, uint64_t *entry, gfn_t page, const struct frame *frame)
+static void lose_page(struct space *space, uint64_t *entry, gfn_t page, uint32_t slot)
 {
     if (!space->owner.closed) {
-        log_lost(space, page, frame);
+        log_error("%s: guest page 0x%llx is lost: slot %u of %s cannot be read back",
+                  space->owner.name, (unsigned long long)page.v, slot,
+                  store_device_name(space->owner.store));
     }
     entry_set_place(space, entry, place(PLACE_LOST, 0));
     space_move(space, PLACE_READING, PLACE_LOST, 1);
@@ -53,7 +38,7 @@ static void page_has_come(struct page_owner *owner, pfn_t number, bool good, uns
 
         ASSERT(entry_kind(space, table_entry_get(entry), level) == PLACE_READING);
         if (!good) {
-            lose_page(space, entry, page, frame);
+            lose_page(space, entry, page, frame->slot);
             continue;
         }
         if (how == 0) {

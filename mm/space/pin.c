@@ -51,10 +51,6 @@ enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *f
     uint64_t *entry;
     unsigned level;
 
-    if (content != NULL) {
-        how &= ~ACCESS_WRITE; /* what the device writes is said by space_unpin(): no D for it */
-        how |= ACCESS_READ;
-    }
     spin_lock(&space->lock);
     result = fault_page(space, page, how & ACCESSES, content, waiter, &entry, &level);
     if (result == MM_OK) {
@@ -69,29 +65,23 @@ enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *f
     return result;
 }
 
-void space_end_pin(struct space *space, uint64_t *entry, unsigned level, bool written)
-{
-    struct frame *frame = frame_of_leaf(space, entry, level);
-
-    ASSERT((frame->flags & FRAME_PINNED) && frame->pins > 0 && space->pins > 0);
-    if (written) {
-        frame->flags |= FRAME_DIRTY; /* a device's write sets no D bit in the table */
-    }
-    frame->flags &= (uint8_t)~FRAME_WATCHED;
-    space->pins--;
-    if (--frame->pins == 0) {
-        frame->flags &= (uint8_t)~FRAME_PINNED;
-        generation_add(&space->generations, entry_frame(space, table_entry_get(entry), level), 0);
-    }
-}
-
 void space_unpin(struct space *space, gfn_t page, bool written)
 {
+    struct frame *frame;
     uint64_t *entry;
     unsigned level;
 
     spin_lock(&space->lock);
     entry = table_leaf(&space->table, page, &level);
-    space_end_pin(space, entry, level, written);
+    frame = frame_of_leaf(space, entry, level);
+    ASSERT((frame->flags & FRAME_PINNED) && frame->pins > 0 && space->pins > 0);
+    if (written) {
+        frame->flags |= FRAME_DIRTY; /* a device's write sets no D bit in the table */
+    }
+    space->pins--;
+    if (--frame->pins == 0) {
+        frame->flags &= (uint8_t)~FRAME_PINNED;
+        generation_add(&space->generations, entry_frame(space, table_entry_get(entry), level), 0);
+    }
     spin_unlock(&space->lock);
 }

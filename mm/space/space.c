@@ -79,11 +79,6 @@ uint64_t space_overhead(uint64_t pages, unsigned memslots)
     return space_create_cost(pages, memslots) + tables;
 }
 
-uint64_t space_disks_cost(uint64_t pages)
-{
-    return disk_map_cost(pages);
-}
-
 /* The 2 MiB regions that the memslot touches. */
 static uint64_t memslot_regions(const struct memslot *memslot)
 {
@@ -336,7 +331,6 @@ static void fill_stats(const struct space *space, struct space_stats *stats)
         .hole = space->where[PLACE_HOLE],
         .pattern = pages_at_once(space),
         .stored = space->where[PLACE_SLOT] + space->where[PLACE_LOST],
-        .disk = space->where[PLACE_DISK],
         .transit = space->where[PLACE_READING] + space->where[PLACE_WRITING],
         .wss = generation_pages(&space->generations, 0) + generation_pages(&space->generations, 1),
         .faults = space->faults,
@@ -348,9 +342,6 @@ static void fill_stats(const struct space *space, struct space_stats *stats)
         .readahead = space->readahead,
         .readahead_hits = space->readahead_hits,
         .discards = space->discards,
-        .disk_drops = space->disk_drops,
-        .disk_reads = space->disk_reads,
-        .false_reads_avoided = space->false_reads_avoided,
         .table_pages = space->table.pages,
     };
     for (unsigned kind = 0; kind < PLACE_KINDS; kind++) {
@@ -490,7 +481,6 @@ void space_free(struct space *space)
     ASSERT(space->owner.closed && page_owner_idle(&space->owner));
     ASSERT(space->drain_memslot == space->memslots);
     table_destroy(&space->table);
-    disk_map_free(&space->disks);
     if (space->has_ones) {
         frame_free(space->ones);
     }

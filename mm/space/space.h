@@ -19,7 +19,6 @@
 #include "base/types.h"
 #include "mm/owner/waiter.h"
 
-struct block_device;
 struct space;
 struct store;
 struct table_format;
@@ -50,9 +49,6 @@ struct space_stats {
     uint64_t faults, faults_zero, page_ins, page_outs, clean_drops, refaults;
     uint64_t readahead, readahead_hits;
     uint64_t discards; /* pages that became holes because the guest did not want them */
-    /* Pages dropped as copies of disk blocks, and read back from there; and those that were in the
-     * store or on a disk and were not read because all of them was overwritten. */
-    uint64_t disk_drops, disk_reads, false_reads_avoided;
     uint64_t table_pages;
     uint64_t
         age_histogram[8]; /* resident pages by idle age, in scan periods: 0, 1, 2, 3-4, 5-8, ... */
@@ -129,32 +125,6 @@ enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *f
 /* Ends a pin.  `written`: its bytes may have changed.  Also when the space is closed, which is not
  * drained before.  Any CPU; locks below RANK_SPACE may be held. */
 void space_unpin(struct space *space, gfn_t page, bool written);
-
-/*
- * Disk identity (docs/disk-identity.md): a page that was read whole from a block of one of the VM's
- * disks, or written whole to it, is a copy of the block until either changes, and is dropped
- * without a write when it leaves.  For the guest's disks (hv/vdev/disk/), which say what moves.
- * Blocks are of 4 KiB, of the device.  No locks at or above RANK_SPACE are held.
- */
-/* Frames that it takes in a space of so many pages, with any number of disks. */
-uint64_t space_disks_cost(uint64_t pages);
-/* Adds a disk of which pages may be copies, which stays as long as the space; behind the last
- * space_add_memslot().  Nobody writes to its blocks without space_block_write().  False: no
- * memory, or too many. */
-bool space_add_disk(struct space *space, struct block_device *device, unsigned *disk);
-/* These pages, each pinned by the caller, are about to be moved; it ends each pin by
- * space_unpin_copy(), if the page may be a copy, else by space_unpin().  Shoots the TLB down. */
-void space_watch(struct space *space, const gfn_t *pages, unsigned count);
-/* Ends a pin as space_unpin() does, of a page that has been moved whole between its frame and that
- * block, without an error, since space_watch(); and nobody else wrote to the block meanwhile. */
-void space_unpin_copy(struct space *space, gfn_t page, bool written, unsigned disk, uint64_t block);
-/* Somebody is about to write to those blocks.  MM_OK: no page is a copy of them, and none becomes
- * one until the caller itself says so by space_unpin_copy().  MM_WAIT: a page has to be read first;
- * ask again for all of them.  At most BLOCK_MAX_PAGES + 1 blocks. */
-enum mm_result space_block_write(struct space *space, unsigned disk, uint64_t block,
-                                 uint64_t blocks, struct mm_waiter *waiter);
-/* The disk has failed to save what was written to it: no page is dropped as its copy any more. */
-void space_doubt_disk(struct space *space, unsigned disk);
 
 /*
  * A page that no memslot owns reads as ones and can be written, until space_take_ones(): for

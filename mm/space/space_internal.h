@@ -14,7 +14,6 @@
 
 #include "base/lock.h"
 #include "base/log.h"
-#include "mm/content/disk_map.h"
 #include "mm/content/place.h"
 #include "mm/content/store_internal.h"
 #include "mm/frame/frame.h"
@@ -57,7 +56,6 @@ struct space {
     struct spinlock lock; /* all of the rest, unless said otherwise */
     struct table table;
     struct page_owner owner; /* of its pages */
-    struct disk_map disks;   /* of whose blocks they may be copies (disk.c) */
     pfn_t self;              /* constant: the frame this struct is in */
     uint16_t id;             /* constant: index in the pager's table, part of its frames' rmap */
     bool no_store_room;      /* reported */
@@ -104,7 +102,6 @@ struct space {
     uint64_t faults, faults_zero, page_ins, page_outs, clean_drops, refaults;
     uint64_t readahead, readahead_hits, taken_back, large_maps, large_splits;
     uint64_t discards; /* pages */
-    uint64_t disk_drops, disk_reads, false_reads_avoided;
 
     _Atomic uint64_t flush_gen; /* hv/run/tlb.c */
 };
@@ -212,16 +209,6 @@ static inline void space_note_access(struct space *space, struct frame *frame)
         space->readahead_hits++;
     }
 }
-
-/* ---- pin.c ---------------------------------------------------------------------------------- */
-
-/* One pin of that leaf ends; the lock is held. */
-void space_end_pin(struct space *space, uint64_t *entry, unsigned level, bool written);
-
-/* ---- disk.c --------------------------------------------------------------------------------- */
-
-/* The frame, FRAME_ON_DISK and clean, may be dropped: its disk has what was written to it. */
-bool space_copy_holds(const struct space *space, const struct frame *frame);
 
 /* ---- owner.c -------------------------------------------------------------------------------- */
 

@@ -80,16 +80,6 @@ static inline bool table_entry_clear_accessed(const struct table_format *format,
            (__atomic_fetch_and(entry, ~bit, __ATOMIC_ACQ_REL) & bit);
 }
 
-/* Clears the dirty flag of a LEAF; was it set?  A CPU that has the translation cached as dirty may
- * write without setting it again, until the next shootdown. */
-static inline bool table_entry_clear_dirty(const struct table_format *format, uint64_t *entry)
-{
-    uint64_t bit = format->dirty_bit;
-
-    return (table_entry_get(entry) & bit) &&
-           (__atomic_fetch_and(entry, ~bit, __ATOMIC_ACQ_REL) & bit);
-}
-
 /* ---- tables --------------------------------------------------------------------------------- */
 
 /* An empty table: one page.  False: out of memory. */

@@ -3,7 +3,7 @@
 
 (rule, file, text that stands there exactly once, what to put in its place, test).  The rules of tmem are
 those of docs/hypercall-abi.md, in their order; then those of the memory core, of the store, of requests to disks, of
-disk identity, a VM's life, of guest devices, and of the network.
+a VM's life, of guest devices, and of the network.
 """
 
 PAGE, TABLE, OPS, IO, TMEM, INTERNAL, PAGE_IO = (
@@ -503,11 +503,11 @@ DISK_RULES = (
 )
 
 # A guest's disk (hv/vdev/disk/).
-VDISK, VCOPIES = "hv/vdev/disk/vdisk.c", "hv/vdev/disk/vdisk_copies.c"
+VDISK = "hv/vdev/disk/vdisk.c"
 VDISK_RULES = (
-    ("guest disks: what a disk has written into a page is dirty", VCOPIES,
-     "    bool written = io->block.op == BLOCK_READ;",
-     "    bool written = false;",
+    ("guest disks: what a disk has written into a page is dirty", VDISK,
+     "io->block.op == BLOCK_READ);",
+     "false);",
      "guest_disk_random"),
     ("guest disks: nobody is told of what was given up", VDISK,
      "    give_up(&disk->sent);\n",
@@ -553,119 +553,6 @@ VDISK_RULES = (
      "    if (bytes == PAGE_SIZE && request->op == VDISK_READ) {",
      "    if (request->op == VDISK_READ) {",
      "guest_disk_random"),
-)
-
-# Disk identity: docs/disk-identity.md.
-SPACE_DISK = "mm/space/disk.c"
-IDENTITY_RULES = (
-    ("identity: D is clear before the device moves the page", SPACE_DISK,
-     "    if (!table_entry_clear_dirty(format, entry)) {",
-     "    if (format->dirty_bit != 0) {",
-     "identity_read_drop_read"),
-    ("identity: no CPU has a translation with D when the device begins", SPACE_DISK,
-     "    if (flush) {",
-     "    if (false) {",
-     "identity_not_if_written_during_the_read"),
-    ("identity: not if the guest has written meanwhile", SPACE_DISK,
-     "           !(space->table.format->flags(value) & LEAF_DIRTY);",
-     "           true;",
-     "identity_not_if_written_during_the_read"),
-    ("identity: what was dirty before it was watched still is", SPACE_DISK,
-     "    frame->flags |= FRAME_DIRTY;\n",
-     "",
-     "identity_dirty_stays_dirty"),
-    ("identity: not while somebody else has the page pinned", SPACE_DISK,
-     "frame->flags & FRAME_WATCHED && frame->pins == 1 &&",
-     "frame->flags & FRAME_WATCHED &&",
-     "identity_not_if_somebody_else_wrote"),
-    ("identity: not if another pin has ended meanwhile", "mm/space/pin.c",
-     "    frame->flags &= (uint8_t)~FRAME_WATCHED;\n",
-     "",
-     "identity_not_if_somebody_else_wrote"),
-    ("identity: not if the hypervisor has written meanwhile", "mm/space/guest_copy.c",
-     "((frame->flags | FRAME_DIRTY) & ~FRAME_WATCHED);",
-     "(frame->flags | FRAME_DIRTY);",
-     "identity_not_if_somebody_else_wrote"),
-    ("identity: not of a page that is being written to the store", SPACE_DISK,
-     "           !(frame->flags & (FRAME_IO_READ | FRAME_IO_WRITE)) &&\n",
-     "",
-     "identity_not_while_it_is_paged_out"),
-    ("identity: a page that has changed is written", "mm/policy/reclaim.c",
-     "    if (victim->dirty || !space_copy_holds(space, frame)) {",
-     "    if (!space_copy_holds(space, frame)) {",
-     "identity_write_drop_read"),
-    ("identity: a write ends that of resident pages", SPACE_DISK,
-     "        page_io_drop_copy(&space->owner, frame_get(place_frame(at)));\n        return MM_OK;",
-     "        return MM_OK;",
-     "identity_ends_before_a_write"),
-    ("identity: dropped pages are read before their block is written", VCOPIES,
-     "    return result == MM_OK || vdisk_got(disk, request, result, gfn(0));",
-     "    return vdisk_got(disk, request, MM_OK, gfn((uint64_t)result));",
-     "identity_ends_before_a_write"),
-    ("identity: of all pages that are copies of it", SPACE_DISK,
-     "               (number = disk_map_find(&space->disks, disk, block, number)) != DISK_MAP_NONE) {",
-     "               number == DISK_MAP_NONE &&\n               (number = disk_map_find(&space->disks, disk, block, number)) != DISK_MAP_NONE) {",
-     "identity_ends_for_all_pages"),
-    ("identity: also before zeroes are written", "hv/vdev/disk/vdisk_issue.c",
-     "    if (!vdisk_may_write(disk, request, range->sector, sectors)) {",
-     "    if (false) {",
-     "identity_ends_before_a_write"),
-    ("identity: also before odd sectors are written", "hv/vdev/disk/vdisk_bounce.c",
-     "    if (!vdisk_may_write(disk, request, request->next, bytes / BLOCK_SECTOR_BYTES) ||\n",
-     "    if (\n",
-     "identity_ends_before_a_write"),
-    ("identity: what has been read because of a write is no copy", "mm/content/page_io.c",
-     "    if (disk_map_at(owner->disks, frame->slot)->key & DISK_MAP_ENDING) {",
-     "    if (false) {",
-     "identity_once_read_for_a_write"),
-    ("identity: not if the block is written meanwhile", VCOPIES,
-     "            io->spoilt = other->spoilt = true;",
-     "            io->spoilt = true;",
-     "identity_not_if_the_block_is_written_meanwhile"),
-    ("identity: nor of the second one", VCOPIES,
-     "            io->spoilt = other->spoilt = true;",
-     "            other->spoilt = true;",
-     "identity_not_if_the_block_is_written_meanwhile"),
-    ("identity: not of what has failed", VCOPIES,
-     "    io->spoilt = true;\n    if (io->block.op == BLOCK_FLUSH) {",
-     "    if (io->block.op == BLOCK_FLUSH) {",
-     "identity_not_of_failed_requests"),
-    ("identity: a failed flush ends it", VCOPIES,
-     "        space_doubt_disk(disk->space, disk->number);",
-     "        (void)disk;",
-     "identity_ends_with_a_failed_flush"),
-    ("identity: and nothing becomes a copy afterwards", SPACE_DISK,
-     "    if (untouched && !space->disks.disk[disk].doubted) {",
-     "    if (untouched) {",
-     "identity_ends_with_a_failed_flush"),
-    ("identity: only whole blocks: their begin", VCOPIES,
-     "    return io->block.offset == io->block.sector && (i != 0 || io->block.offset == 0) &&",
-     "    return io->block.offset == io->block.sector &&",
-     "identity_random"),
-    ("identity: only whole blocks: their place", VCOPIES,
-     "    return io->block.offset == io->block.sector && (i",
-     "    return (i",
-     "identity_random"),
-    ("identity: only whole blocks: their end", VCOPIES,
-     "           (i + 1 != io->block.pages || io->block.cut == 0);",
-     "           true;",
-     "identity_random"),
-    ("identity: each disk has blocks of its own", "mm/content/disk_map.c",
-     "    return DISK_MAP_USED | FIELD_PREP(DISK_MAP_DISK, disk) |",
-     "    return DISK_MAP_USED | FIELD_PREP(DISK_MAP_DISK, disk * 0) |",
-     "identity_of_a_shared_disk"),
-    ("identity: what comes back is what was dropped", "mm/content/disk_map.c",
-     "    return disk_map_at(map, number)->seal == seal_of(page);",
-     "    return disk_map_at(map, number)->seal != ~seal_of(page);",
-     "identity_lost_if_the_disk_has_changed"),
-    ("identity: a page leaves the map when it is overwritten", "mm/content/disk_map.c",
-     "    disk_map_remove(owner->disks, place_copy(place(PLACE_DISK, payload)));",
-     "    (void)owner;\n    (void)payload;",
-     "identity_read_drop_read"),
-    ("identity: a disk that is away is waited for", "mm/content/disk_io.c",
-     "|| now >= io->give_up_ns)) {",
-     "|| true)) {",
-     "identity_waits_for_the_disk"),
 )
 
 VM_RULES = (
@@ -836,4 +723,4 @@ NET_RULES = (
 )
 
 RULES = TMEM_RULES + CORE_RULES + BALLOON_RULES + STORE_RULES + PROMISE_RULES + NIC_RULES + DISK_RULES + VDISK_RULES + \
-    IDENTITY_RULES + VM_RULES + DEVICE_RULES + NET_RULES
+    VM_RULES + DEVICE_RULES

@@ -355,7 +355,7 @@ static enum mm_result pin(struct model_vcpu *vcpu, const struct op *op)
     if (result == MM_OK) {
         pin->in = vcpu->in;
         pin->page = op->page;
-        pin->written = pin->copies = false;
+        pin->written = false;
         model_counts.pins++;
         if (how & SPACE_PIN_OVERWRITE) {
             overwrite(pin, op->value);
@@ -364,67 +364,9 @@ static enum mm_result pin(struct model_vcpu *vcpu, const struct op *op)
     return result;
 }
 
-/* A block into a page, of which it is a copy when the pin ends, if nobody writes to either. */
-static enum mm_result block_read(struct model_vcpu *vcpu, const struct op *op)
-{
-    struct model_pin *pin = free_pin();
-    struct model_space *in = vcpu->in;
-    gfn_t page = model_gfn(op->page);
-    uint64_t block = op->word % BLOCKS;
-    enum mm_result result;
-
-    if (pin == NULL) {
-        return MM_OK;
-    }
-    result =
-        space_pin(in->space, page, ACCESS_WRITE | SPACE_PIN_OVERWRITE, &pin->frame, &vcpu->waiter);
-    if (result == MM_OK) {
-        pin->in = in;
-        pin->page = op->page;
-        pin->written = pin->copies = true;
-        pin->block = block;
-        space_watch(in->space, &page, 1);
-        memcpy(mm_frame_ptr(pin->frame), in->disk.data + block * PAGE_SIZE, PAGE_SIZE);
-        memcpy(in->word[op->page], in->disk.data + block * PAGE_SIZE, PAGE_SIZE);
-        model_counts.block_reads++;
-    }
-    return result;
-}
-
-static enum mm_result block_write(struct model_vcpu *vcpu, const struct op *op)
-{
-    struct model_space *in = vcpu->in;
-    uint64_t block = op->word % BLOCKS;
-    uint64_t *words = (uint64_t *)(void *)(in->disk.data + block * PAGE_SIZE);
-    enum mm_result result = space_block_write(in->space, in->disk_number, block, 1, &vcpu->waiter);
-
-    if (result == MM_OK) {
-        for (unsigned i = 0; i < WORDS; i++) {
-            words[i] = op->value * (i + 5);
-        }
-        for (unsigned i = 0; i < PINS; i++) {
-            pins[i].copies &= pins[i].in != in || pins[i].block != block;
-        }
-        model_counts.block_writes++;
-    }
-    return result;
-}
-
-void model_step_disks(void)
-{
-    for (unsigned i = 0; i < SPACES; i++) {
-        fake_disk_step(&model_spaces[i].disk);
-    }
-}
-
 static void unpin(struct model_pin *pin)
 {
-    if (pin->copies) {
-        space_unpin_copy(pin->in->space, model_gfn(pin->page), pin->written, pin->in->disk_number,
-                         pin->block);
-    } else {
-        space_unpin(pin->in->space, model_gfn(pin->page), pin->written);
-    }
+    space_unpin(pin->in->space, model_gfn(pin->page), pin->written);
     pin->in = NULL;
 }
 
@@ -446,7 +388,7 @@ void model_run_devices(void)
     }
     if (model_random(4) == 0) {
         unpin(pin);
-    } else if (pin->copies || model_random(2) == 0) {
+    } else if (model_random(2) == 0) {
         compare_page(pin->in, pin->page, mm_frame_ptr(pin->frame));
     } else {
         unsigned word = (unsigned)model_random(WORDS);
@@ -475,10 +417,6 @@ static enum mm_result perform(struct model_vcpu *vcpu, const struct op *op)
         return discard(vcpu, op);
     case OP_PIN:
         return pin(vcpu, op);
-    case OP_BLOCK_READ:
-        return block_read(vcpu, op);
-    case OP_BLOCK_WRITE:
-        return block_write(vcpu, op);
     default:
         return guest_op(vcpu, op);
     }

@@ -22,7 +22,6 @@
 #define SLOT_B      500u
 #define PAGES       (SLOT_A + SLOT_B)
 #define FRAMES      1600u
-#define BLOCKS      64u /* of each space's disk */
 
 enum op_kind {
     OP_READ,
@@ -34,8 +33,6 @@ enum op_kind {
     OP_CMPXCHG,
     OP_DISCARD,
     OP_PIN,
-    OP_BLOCK_READ,
-    OP_BLOCK_WRITE,
     OP_KINDS,
 };
 
@@ -58,8 +55,6 @@ struct model_space {
     struct space *space;
     uint64_t word[PAGES][WORDS];
     bool lost[PAGES];
-    struct fake_disk disk; /* of which pages may be copies */
-    unsigned disk_number;
 };
 
 struct model_vcpu {
@@ -76,14 +71,12 @@ struct model_pin {
     unsigned page;
     pfn_t frame;
     bool written;
-    bool copies; /* it has read this block into the page, and nobody has written to that since */
-    uint64_t block;
 };
 
 struct model_counts {
     uint64_t discarded[PLACE_KINDS]; /* pages, by where they were */
     uint64_t discarded_large;        /* large pages in one piece */
-    uint64_t lost_pages, stale_writes, waits, pins, device_writes, block_reads, block_writes;
+    uint64_t lost_pages, stale_writes, waits, pins, device_writes;
 };
 
 extern struct model_space model_spaces[SPACES];
@@ -106,8 +99,6 @@ void model_discard_all(struct model_space *in);
 void model_run_devices(void);
 /* All devices let their pages go. */
 void model_end_pins(void);
-/* A step of the spaces' disks. */
-void model_step_disks(void);
 /* A step of the vCPU: chooses an operation if it has none, tries it, compares. */
 void model_run_vcpu(struct model_vcpu *vcpu);
 

@@ -24,7 +24,7 @@
 static struct store *store;
 /* Summed over all runs: the paths that this test is about must have been taken. */
 static uint64_t taken_back, large_maps, large_splits, clean_drops, readahead_hits, pins,
-    device_writes, disk_drops, disk_reads;
+    device_writes;
 static uint64_t discarded[PLACE_KINDS], discarded_large;
 
 /* ---- checks --------------------------------------------------------------------------------- */
@@ -60,7 +60,6 @@ static void machine_step(void)
     model_run_devices();
     if (model_random(slowness) == 0) {
         fake_disk_step(&model_disk);
-        model_step_disks();
     }
     if (model_random(2) == 0) {
         pager_run();
@@ -75,7 +74,6 @@ static void unpark_all(void)
             assert_true(tries < 100000);
             model_run_vcpu(&model_vcpus[i]);
             fake_disk_step(&model_disk);
-            model_step_disks();
             support_clock_advance(100000);
             pager_run();
         }
@@ -122,9 +120,6 @@ static void create_spaces(const struct table_format *format, uint64_t max_pages)
         assert_true(space_add_memslot(model_spaces[i].space, gfn(SLOT_B_BASE), SLOT_B, 0));
         assert_true(space_add_memslot(model_spaces[i].space, gfn(0), SLOT_A, 0));
         assert_false(space_add_memslot(model_spaces[i].space, gfn(SLOT_A - 1), 2, 0));
-        fake_disk_init(&model_spaces[i].disk, BLOCKS, i + 1);
-        assert_true(space_add_disk(model_spaces[i].space, &model_spaces[i].disk.device,
-                                   &model_spaces[i].disk_number));
     }
     memset(model_vcpus, 0, sizeof(model_vcpus));
     for (unsigned i = 0; i < VCPUS; i++) {
@@ -148,13 +143,10 @@ static void destroy_spaces(void)
         large_splits += model_spaces[i].space->large_splits;
         clean_drops += model_spaces[i].space->clean_drops;
         readahead_hits += model_spaces[i].space->readahead_hits;
-        disk_drops += model_spaces[i].space->disk_drops;
-        disk_reads += model_spaces[i].space->disk_reads;
         space_close(model_spaces[i].space);
     }
     for (unsigned i = 0; i < 100; i++) { /* nothing is freed below a device */
         support_store_step(&model_disk);
-        model_step_disks();
         for (unsigned s = 0; s < SPACES; s++) {
             assert_true(!space_drain(model_spaces[s].space) || model_spaces[s].space->pins == 0);
         }
@@ -164,10 +156,8 @@ static void destroy_spaces(void)
     for (unsigned i = 0; i < SPACES; i++) {
         while (!space_drain(model_spaces[i].space)) {
             support_store_step(&model_disk);
-            model_step_disks();
         }
         space_free(model_spaces[i].space);
-        fake_disk_free(&model_spaces[i].disk);
     }
 }
 
@@ -319,13 +309,11 @@ static void test_all_paths_were_taken(void **state)
 {
     (void)state;
     print_message("model: %llu taken back, %llu large maps, %llu splits, %llu clean drops, "
-                  "%llu read-ahead hits, %llu pins, %llu writes of devices, %llu dropped to disks, "
-                  "%llu read from there\n",
+                  "%llu read-ahead hits, %llu pins, %llu writes of devices\n",
                   (unsigned long long)taken_back, (unsigned long long)large_maps,
                   (unsigned long long)large_splits, (unsigned long long)clean_drops,
                   (unsigned long long)readahead_hits, (unsigned long long)pins,
-                  (unsigned long long)device_writes, (unsigned long long)disk_drops,
-                  (unsigned long long)disk_reads);
+                  (unsigned long long)device_writes);
     for (unsigned kind = 0; kind < PLACE_KINDS; kind++) {
         print_message("model: %llu pages discarded from place %u\n",
                       (unsigned long long)discarded[kind], kind);
@@ -334,8 +322,7 @@ static void test_all_paths_were_taken(void **state)
     print_message("model: %llu large pages discarded\n", (unsigned long long)discarded_large);
     assert_true(discarded_large > 0);
     assert_true(taken_back > 0 && large_maps > 0 && large_splits > 0 && clean_drops > 0 &&
-                readahead_hits > 0 && pins > 0 && device_writes > 0 && disk_drops > 0 &&
-                disk_reads > 0);
+                readahead_hits > 0 && pins > 0 && device_writes > 0);
 }
 
 int main(void)

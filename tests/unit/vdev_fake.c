@@ -208,46 +208,6 @@ void space_unpin(struct space *space, gfn_t page, bool written)
     }
 }
 
-/* No page leaves, so none is dropped as a copy of a block. */
-bool space_add_disk(struct space *space, struct block_device *device, unsigned *disk)
-{
-    (void)space;
-    (void)device;
-    *disk = 0;
-    return true;
-}
-
-void space_watch(struct space *space, const gfn_t *pages, unsigned count)
-{
-    (void)space;
-    (void)pages;
-    (void)count;
-}
-
-void space_unpin_copy(struct space *space, gfn_t page, bool written, unsigned disk, uint64_t block)
-{
-    (void)disk;
-    (void)block;
-    space_unpin(space, page, written);
-}
-
-enum mm_result space_block_write(struct space *space, unsigned disk, uint64_t block,
-                                 uint64_t blocks, struct mm_waiter *waiter)
-{
-    (void)space;
-    (void)disk;
-    (void)block;
-    (void)blocks;
-    (void)waiter;
-    return MM_OK;
-}
-
-void space_doubt_disk(struct space *space, unsigned disk)
-{
-    (void)space;
-    (void)disk;
-}
-
 /* Frames of the hypervisor's own: beyond the guest's. */
 #define OWN_FIRST 0x100000u
 static uint8_t own[320][PAGE_SIZE];

@@ -99,7 +99,6 @@ bool vdisk_init(struct vdisk *disk, struct block_device *device, bool read_only,
     disk->read_only = read_only || device->read_only;
     list_init(&disk->free_requests);
     list_init(&disk->free_ios);
-    list_init(&disk->in_flight);
     list_init(&disk->waiting);
     list_init(&disk->sent);
     list_init(&disk->answering);
@@ -108,7 +107,7 @@ bool vdisk_init(struct vdisk *disk, struct block_device *device, bool read_only,
     list_init(&disk->waiter.link);
     disk->waiter.wake = waiter_wake;
     timer_init(&disk->timer, timer_fire);
-    if (!space_add_disk(space, device, &disk->number) || !take_frames(disk)) {
+    if (!take_frames(disk)) {
         free_frames(disk);
         return false;
     }
@@ -318,7 +317,10 @@ struct vdisk_io *vdisk_io_take(struct vdisk *disk)
 
 void vdisk_io_give(struct vdisk *disk, struct vdisk_io *io)
 {
-    vdisk_end_io(disk, io);
+    for (unsigned i = 0; i < io->pins; i++) {
+        space_unpin(disk->space, io->pinned[i], io->block.op == BLOCK_READ);
+    }
+    disk->pins -= io->pins;
     list_push_front(&disk->free_ios, &io->link);
 }
 
@@ -332,7 +334,6 @@ static void io_done(struct block_request *block, enum block_status status)
     spin_lock(&disk->lock);
     if (status != BLOCK_OK) {
         request->status = VDISK_IOERR;
-        vdisk_io_failed(disk, io);
     }
     if (io->bounces && block->op == BLOCK_READ && !vdisk_is_over(request)) {
         disk->landing = io;
@@ -353,7 +354,6 @@ void vdisk_io_send(struct vdisk *disk, struct vdisk_request *request, struct vdi
     io->request = request;
     io->block.done = io_done;
     request->ios++;
-    vdisk_begin_io(disk, io);
     block_submit(disk->device, &io->block);
 }
 

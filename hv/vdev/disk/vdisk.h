@@ -133,9 +133,7 @@ struct vdisk {
     void *owner;
     bool read_only;
     bool write_through; /* a write that is done is in stable storage */
-    unsigned number;    /* constant: the space's, of disk identity */
     struct list free_requests, free_ios;
-    struct list in_flight; /* I/Os */
     struct list waiting;   /* not wholly in I/Os */
     struct list sent;      /* these are */
     struct list answering; /* their I/Os have ended */

@@ -121,13 +121,10 @@ static enum vdisk_step bounce_write(struct vdisk *disk, struct vdisk_request *re
 {
     uint32_t bytes = (uint32_t)MIN(request->left + disk->bounced, PAGE_SIZE);
 
-    /* In this order: what has been gathered to its end counts as sent. */
-    if (!vdisk_may_write(disk, request, request->next, bytes / BLOCK_SECTOR_BYTES) ||
-        !vdisk_gather(disk, request, bounce_page(disk), bytes, &disk->bounced)) {
+    if (!vdisk_gather(disk, request, bounce_page(disk), bytes, &disk->bounced)) {
         vdisk_io_give(disk, io);
         return vdisk_is_over(request) ? STEP_ON : STEP_WAIT;
     }
-    waiter_end_turn(&disk->waiter);
     fill(disk, request, io, bytes);
     request->next += bytes / BLOCK_SECTOR_BYTES;
     disk->gathering = NULL;

@@ -8,11 +8,10 @@
 
 /* A request to the host's disk, and the guest pages that it holds. */
 struct vdisk_io {
-    struct list link; /* free_ios, in_flight */
+    struct list link; /* free_ios */
     struct vdisk *disk;
     struct vdisk_request *request;
     struct block_request block;
-    bool spoilt; /* what it moves is no copy of a block afterwards */
     unsigned pins;
     gfn_t pinned[BLOCK_MAX_PAGES];
     /* Through the bounce page: where it goes when it has been read. */
@@ -59,18 +58,6 @@ bool vdisk_got(struct vdisk *disk, struct vdisk_request *request, enum mm_result
 uint32_t vdisk_piece(const struct vdisk_request *request, const struct vdisk_place *place,
                      uint64_t most, gpa_t *address);
 void vdisk_advance(const struct vdisk_request *request, struct vdisk_place *place, uint32_t bytes);
-
-/* ---- vdisk_copies.c ---- */
-/* The I/O is about to be sent. */
-void vdisk_begin_io(struct vdisk *disk, struct vdisk_io *io);
-/* It has ended, or has not been sent: its pins end, and its pages may be copies of blocks. */
-void vdisk_end_io(struct vdisk *disk, struct vdisk_io *io);
-/* It has ended badly. */
-void vdisk_io_failed(struct vdisk *disk, struct vdisk_io *io);
-/* Before an I/O that writes there is sent, with the lock not given up in between: no page stands
- * for those sectors any more.  False: the disk waits, or the request has failed. */
-bool vdisk_may_write(struct vdisk *disk, struct vdisk_request *request, uint64_t sector,
-                     uint64_t sectors);
 
 /* ---- vdisk_bounce.c ---- */
 /* The next piece of a READ or WRITE through the bounce page; or the answer to GET_ID. */

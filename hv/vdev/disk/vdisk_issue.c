@@ -12,8 +12,6 @@
 
 #include "hv/vdev/disk/vdisk_internal.h"
 
-#define DISCARD_SECTORS 16384u /* of one I/O: each block is looked up among the copies */
-
 static uint32_t unit_bytes(const struct vdisk *disk)
 {
     return MAX(disk->device->unit, 1u) * BLOCK_SECTOR_BYTES;
@@ -108,14 +106,7 @@ static bool append(struct vdisk *disk, struct vdisk_request *request, struct vdi
         return false;
     }
     bytes = fitting(disk, request, io, &address);
-    if (bytes == 0) {
-        return false;
-    }
-    if (request->op == VDISK_WRITE &&
-        !vdisk_may_write(disk, request, request->next, bytes / BLOCK_SECTOR_BYTES)) {
-        return false;
-    }
-    if (!pin(disk, request, io, address, bytes)) {
+    if (bytes == 0 || !pin(disk, request, io, address, bytes)) {
         return false;
     }
     before = address.v & (PAGE_SIZE - 1);
@@ -188,30 +179,29 @@ static bool read_range(struct vdisk *disk, struct vdisk_request *request)
     return !vdisk_is_over(request);
 }
 
-static void fill_zeroes(const struct vdisk *disk, const struct vdisk_range *range, uint32_t sectors,
-                        struct vdisk_io *io)
+/* Each returns how many sectors of the range the I/O is for. */
+static uint32_t fill_zeroes(const struct vdisk *disk, const struct vdisk_range *range,
+                            struct vdisk_io *io)
 {
+    uint32_t sectors = MIN(range->sectors, BLOCK_MAX_PAGES * BLOCK_SECTORS);
+
     begin_at(io, BLOCK_WRITE, range->sector);
     io->block.pages = (sectors + BLOCK_SECTORS - 1) / BLOCK_SECTORS;
     io->block.cut = (uint8_t)(io->block.pages * BLOCK_SECTORS - sectors);
     for (uint32_t i = 0; i < io->block.pages; i++) {
         io->block.page[i] = disk->page[VDISK_PAGE_ZEROES];
     }
+    return sectors;
 }
 
-static void fill_discard(const struct vdisk_range *range, uint32_t sectors, struct vdisk_io *io)
+static uint32_t fill_discard(const struct vdisk *disk, const struct vdisk_range *range,
+                             struct vdisk_io *io)
 {
+    uint32_t sectors = MIN(range->sectors, disk->device->discard_max);
+
     begin_at(io, BLOCK_DISCARD, range->sector);
     io->block.sectors = sectors;
-}
-
-/* Sectors of the next I/O: what the disk can, and what is looked through for copies at once. */
-static uint32_t next_sectors(const struct vdisk *disk, const struct vdisk_request *request)
-{
-    uint32_t most = request->op == VDISK_ZERO ? BLOCK_MAX_PAGES * BLOCK_SECTORS
-                                              : MIN(disk->device->discard_max, DISCARD_SECTORS);
-
-    return MIN(request->range.sectors, most);
+    return sectors;
 }
 
 static enum vdisk_step issue_ranges(struct vdisk *disk, struct vdisk_request *request)
@@ -227,17 +217,8 @@ static enum vdisk_step issue_ranges(struct vdisk *disk, struct vdisk_request *re
     if (io == NULL) {
         return STEP_WAIT;
     }
-    sectors = next_sectors(disk, request);
-    if (!vdisk_may_write(disk, request, range->sector, sectors)) {
-        vdisk_io_give(disk, io);
-        return vdisk_is_over(request) ? STEP_ON : STEP_WAIT;
-    }
-    waiter_end_turn(&disk->waiter);
-    if (request->op == VDISK_ZERO) {
-        fill_zeroes(disk, range, sectors, io);
-    } else {
-        fill_discard(range, sectors, io);
-    }
+    sectors =
+        request->op == VDISK_ZERO ? fill_zeroes(disk, range, io) : fill_discard(disk, range, io);
     range->sector += sectors;
     range->sectors -= sectors;
     vdisk_io_send(disk, request, io);
