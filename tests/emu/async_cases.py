@@ -4,11 +4,11 @@ while pages are on their way.  Their store takes its time for each read."""
 import re
 import time
 
-from cases import LINUX_FILES, VMLINUZ, Case, expect_end, figures_of, host
+from cases import LINUX_FILES, Case, expect_end, figures_of, host
 from disk_cases import Disks
 from faulty_disk import READ, FaultyDisk
 from linux_cases import run_vm
-from machine import Failure, guest_file
+from machine import Failure
 
 # One process reads pages at random, of more than its VM may have; it is stopped while the figures are taken that it is
 # compared with.  With small pages its kernel neither copies nor clears what has been paged out.
@@ -129,25 +129,7 @@ def life(pages, warm):
     return run
 
 
-KEXEC_JOB = "load visit pages=20000 seconds=9999 every=1000 | tee /v & until [ -s /v ]; do sleep 1; done; sleep 15; again"
-
-
-def kexec(boot):
-    """A kernel starts another one while tokens are outstanding, of which the new one hears nothing."""
-    files = (f"{VMLINUZ}=\\guest\\vmlinuz", f"{guest_file('initrd-kexec.img')}=\\guest\\initrd.img")
-    config = host(store="nvme0") + run_vm("a", KEXEC_JOB, "transparent_hugepage=never", memory="256M", max="128M")
-    with Disks() as disks, FaultyDisk(disks.store(320)) as disk:
-        machine = boot(config, files, store="none", extra=disk.qemu(), timeout=600)
-        machine.expect(r"^a\| load: at", 300)
-        disk.delays = slow
-        machine.expect(r"^a\| memcheck: PASS", 400)
-        expect_end(machine)
-        if "load: FAIL" in machine.text:
-            raise Failure("a page has come back wrong")
-
-
 CASES = [
     Case("async-share", paging(20000, 4, 3), memory="512M"),
     Case("async-life", life(12000, 40), memory="512M"),
-    Case("async-kexec", kexec, memory="512M"),
 ]
