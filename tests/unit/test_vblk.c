@@ -356,6 +356,39 @@ static void test_reset(void **state)
     destroy();
 }
 
+/* A reset while the device itself waits for a header.  It must not wait for the waiter, whose
+ * wake() wants the device's lock: the only one that is cancelled is the disk's own. */
+static void test_reset_waits(void **state)
+{
+    (void)state;
+    create(false);
+    for (unsigned access = 1; access < 12; access++) {
+        unsigned cancels;
+
+        driver_start(&driver, DEVFN, ALL, VCPUS, SIZE);
+        for (unsigned i = 0; i < 40; i++) {
+            add(0, i, T_IN, i, buffer(2), 512);
+        }
+        driver_notify(&driver, 0);
+        vfake.calls = 0;
+        vfake.wait_at = access;
+        while (vfake.calls < access) {
+            fake_disk_step(&disk);
+            vfake_advance(1000);
+        }
+        vfake.wait_at = 0;
+        cancels = vfake.cancels;
+        DRIVER_WRITE(&driver, status, 0);
+        assert_int_equal(vfake.cancels - cancels, 1);
+        run();
+        assert_int_equal(DRIVER_READ(&driver, status), 0);
+        driver_start(&driver, DEVFN, ALL, VCPUS, SIZE);
+        device->waiter.wake(&device->waiter); /* it may have waited */
+        assert_int_equal(result(T_IN, 0, buffer(1), 512), VDISK_OK);
+    }
+    destroy();
+}
+
 /* The VM ends with requests in flight: nothing is freed before they have ended. */
 static void test_end(void **state)
 {
@@ -420,12 +453,12 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_configuration), cmocka_unit_test(test_requests),
-        cmocka_unit_test(test_discard),       cmocka_unit_test(test_write_through),
-        cmocka_unit_test(test_any_layout),    cmocka_unit_test(test_no_request),
-        cmocka_unit_test(test_many),          cmocka_unit_test(test_reset),
-        cmocka_unit_test(test_end),           cmocka_unit_test(test_header_is_away),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_configuration),  cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_discard),        cmocka_unit_test(test_write_through),
+        cmocka_unit_test(test_any_layout),     cmocka_unit_test(test_no_request),
+        cmocka_unit_test(test_many),           cmocka_unit_test(test_reset),
+        cmocka_unit_test(test_reset_waits),    cmocka_unit_test(test_end),
+        cmocka_unit_test(test_header_is_away), cmocka_unit_test(test_no_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

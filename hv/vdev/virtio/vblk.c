@@ -257,12 +257,16 @@ static void config_write(struct virtio_device *device, unsigned offset, unsigned
     }
 }
 
+/*
+ * A waiter that is registered stays so: its wake() may be waiting for the device's lock on another
+ * CPU, and to wait here until that is over would be for ever.  It finds nothing to do, or what the
+ * next driver has left for it.
+ */
 static bool reset(struct virtio_device *device)
 {
     struct vblk *b = vblk_of(device);
 
-    waiter_cancel(&device->waiter);
-    b->waits = b->starved = false;
+    b->starved = b->waits;
     return vdisk_give_up(&b->disk);
 }
 
