@@ -130,6 +130,6 @@ def life(pages, warm):
 
 
 CASES = [
-    Case("async-share", paging(20000, 4, 3), memory="512M"),
-    Case("async-life", life(12000, 40), memory="512M"),
+    Case("async-share", paging(20000, 4, 3), long=True, memory="512M"),
+    Case("async-life", life(12000, 40), long=True, memory="512M"),
 ]

@@ -70,8 +70,7 @@ def idle_sleep(boot):
 
 
 CASES = [
-    # Not run since keys go one buffer at a time; before, the paste took longer than this waits.
     Case("hvc", both_ways, memory="384M", timeout=400),
-    Case("hvc", both_ways, emu="bochs", memory="384M", timeout=800),
+    Case("hvc", both_ways, emu="bochs", long=True, memory="384M", timeout=800),
     Case("hvc-sleep", idle_sleep, memory="384M", timeout=400),
 ]

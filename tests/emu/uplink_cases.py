@@ -210,7 +210,7 @@ def uplink(model, nic="eth0"):
 CASES = [Case(f"nics-{model}", found(model), memory="256M") for model in MODELS] + [
     Case("nics", found_by_bochs, emu="bochs", memory="256M"),
     Case("uplink-missing", missing, memory="256M"),
-    Case("uplink-virtio", uplink("virtio-net-pci"), memory="384M"),
-    Case("uplink-e1000", uplink("e1000", "52:54:00:12:34:56"), memory="384M", cpus=2),
+    Case("uplink-virtio", uplink("virtio-net-pci"), long=True, memory="384M"),
+    Case("uplink-e1000", uplink("e1000", "52:54:00:12:34:56"), long=True, memory="384M", cpus=2),
     Case("uplink-e1000e", uplink("e1000e"), memory="384M"),
 ]
