@@ -26,7 +26,8 @@ FUZZ_LINK_hypercall    := -Wl,--wrap=frame_alloc,--wrap=frame_alloc_zeroed,--wra
 FUZZ_TRACED_decode     := tests/fuzz/fuzz_decode.c hv/run/hypercall_tmem_decode.c
 FUZZ_TRACED_virtq      := tests/fuzz/fuzz_virtq.c $(wildcard hv/vdev/virtio/virt*.c hv/vdev/pci/*.c)
 FUZZ_COUNTED_virtq     := tests/unit/vdev_fake.c tests/unit/virtio_driver.c tests/unit/support.c base/lock_debug.c \
-                hv/timer.c $(filter-out $(FUZZ_TRACED_virtq) hv/vdev/testdev.c,$(wildcard hv/vdev/*.c hv/vdev/*/*.c))
+                hv/timer.c $(filter-out $(FUZZ_TRACED_virtq) hv/vdev/testdev.c hv/net/uplink.c, \
+                $(wildcard hv/net/*.c hv/vdev/*.c hv/vdev/*/*.c))
 FUZZ_LINK_virtq        := -Wl,--wrap=frame_alloc_zeroed
 FUZZ_TRACED_load       := tests/fuzz/fuzz_load.c $(wildcard hv/load/*.c)
 FUZZ_HEADERS := $(wildcard mm/*.h mm/*/*.h hv/*.h hv/*/*.h hv/*/*/*.h base/*.h guests/include/*.h tests/unit/*.h tests/fuzz/*.h)

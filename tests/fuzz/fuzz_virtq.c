@@ -13,9 +13,24 @@
 
 #include "hv/vdev/access.h"
 #include "hv/vdev/virtio/virtio.h"
+#include "mm/content/page_io.h"
+#include "mm/owner/wait.h"
 #include "tests/fuzz/fuzz_input.h"
 #include "tests/unit/vdev_fake.h"
 #include "tests/unit/virtio_driver.h"
+
+/* Of hv/vdev/kvmasync.c: no vCPU runs here, so nobody waits for a page that is read. */
+bool wait_hand_over(struct mm_waiter *from, struct mm_waiter *to)
+{
+    (void)from;
+    (void)to;
+    abort();
+}
+
+uint32_t page_io_vacant(void)
+{
+    return 0;
+}
 
 #define DEVFN     (31u << 3)
 #define SIZE      16u
