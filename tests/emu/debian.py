@@ -53,8 +53,13 @@ class Shell:
         self.count = 0
 
     def attach(self):
+        """And lets pass what the monitor shows of earlier output, in which there may be a login, too."""
         self.machine.send(f"console {self.name}\r")
         self.machine.expect(rf"^console of {self.name}, ", 30, len(self.machine.text))
+        seen = None
+        while seen != len(self.machine.text):
+            seen = len(self.machine.text)
+            self.machine.wait(1.0)
 
     def detach(self):
         start = len(self.machine.text)
@@ -78,12 +83,12 @@ class Shell:
         """Leaves the command running; its mark, for wait()."""
         self.count += 1
         start = len(self.machine.text)
-        self.machine.send(f"{command}; echo end-{self.count}-$?\r")
+        self.machine.send(f"{command}; echo end-{self.name}-{self.count}-$?\r")
         return start, self.count
 
     def wait(self, mark, seconds):
         start, count = mark
-        end = self.machine.expect(rf"end-{count}-(\d+)\n", seconds, start)
+        end = self.machine.expect(rf"end-{self.name}-{count}-(\d+)\n", seconds, start)
         output = self.machine.text[start:end.start()]
         if end.group(1) != "0":
             raise Failure(f"{self.name}: exit status {end.group(1)}: {output}")
