@@ -507,7 +507,7 @@ CASES = [
     # The only model here with nRIP save, decode assists and flush by ASID.
     Case("ryzen", overcommit(3, "128M", "54M", "150M", seconds=600), emu="bochs", memory="512M",
          store="512M", extra=("--bochs-model", "ryzen")),
-    Case("read-only", read_only(3), emu="bochs", memory="512M", store="512M"),
+    Case("read-only", read_only(3), emu="bochs", long=True, memory="512M", store="512M"),
     Case("console", console, memory="512M"),
     Case("wrong-configuration", wrong_configuration, memory="256M"),
     Case("refused", refused, memory="512M"),
