@@ -500,7 +500,7 @@ def tmem(pool):
 
 CASES = [
     # The long ones first: nothing else is left to run beside them at the end.
-    Case("soak", soak(int(os.environ.get("SOAK_SECONDS", "100"))), cpus=2),
+    Case("soak", soak(int(os.environ.get("SOAK_SECONDS", "100"))), long=True, cpus=2),
     # With less, the first guest has done its reading before the second one wants any memory.
     Case("overcommit", overcommit(2, "128M", "54M", "96M", seconds=600), emu="bochs", long=True,
          memory="512M", store="512M"),
@@ -529,7 +529,7 @@ CASES = [
     Case("overcommit-2to1-ata", two_to_one(), disk="ata"),
     Case("overcommit-2to1-ata-2cpus", two_to_one(), long=True, disk="ata", cpus=2),
     Case("overcommit-3to1", overcommit(4, "128M", "54M", "170M"), long=True),
-    Case("overcommit-3to1-2cpus", overcommit(4, "128M", "54M", "170M"), cpus=2),
+    Case("overcommit-3to1-2cpus", overcommit(4, "128M", "54M", "170M"), long=True, cpus=2),
     Case("read-only", read_only(12), memory="512M"),
     Case("smp-2", overcommit(2, "128M", "50M", "128M", threads=2, vcpus=2), cpus=2),
     Case("smp-4", overcommit(2, "128M", "50M", "128M", threads=4, vcpus=4), long=True, cpus=2),

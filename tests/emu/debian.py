@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import urllib.request
 
 from machine import BUILD, Failure, guest_file
 
@@ -35,6 +36,23 @@ class Disks:
                                   text=True, check=False)
             if done.returncode != 0:
                 raise Failure(f"e2fsck: {done.stdout}")
+
+
+def ssh(port, command, data=b""):
+    """What the command prints that root runs in the guest whose sshd is forwarded to that port."""
+    options = [word for option in ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "BatchMode=yes",
+                                   "ConnectTimeout=60", "LogLevel=ERROR") for word in ("-o", option)]
+    done = subprocess.run(["ssh", "-i", os.path.join(DIRECTORY, "id_ed25519"), "-p", str(port), *options,
+                           "root@127.0.0.1", command], input=data, capture_output=True, timeout=300, check=False)
+    if done.returncode != 0:
+        raise Failure(f"ssh: exit status {done.returncode}: {done.stderr.decode(errors='replace')}")
+    return done.stdout
+
+
+def fetch(port):
+    """The page that the web server behind that port gives first."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as answer:
+        return answer.read()
 
 
 def vm(name, disk, memory, **keys):

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Whole Debians on disks of their own (`make debian`): a login, services, an orderly end, a kill."""
+import hashlib
 import re
 import time
 
 from cases import Case, expect_end, host
-from debian import FILES, Disks, Shell, vm
+from debian import FILES, Disks, Shell, fetch, ssh, vm
 from machine import Failure
+from uplink_cases import free_ports
 
 ROWS = 12
 CLUSTER = "/usr/lib/postgresql/15/bin/pg_checksums -c -D /var/lib/postgresql/15/main"
@@ -128,8 +130,65 @@ def busy(boot, device, seconds):
         return f"tps {' and '.join(figures)}, {last['store']['written_pages']} pages written to the store"
 
 
+# How the emulator's network reaches the guests that it has given their addresses: ssh and nginx of each.
+FORWARD = "hostfwd=tcp:127.0.0.1:%d-10.0.2.%d:%d"
+ADDRESSES = (15, 16)
+
+
+def name_of(shell, names_of):
+    """Tells the guest its name, and notes it beside the address that it was given."""
+    address = shell.run("until ip -4 -o addr | grep -o '10[.]0[.]2[.][0-9]*/'; do sleep 1; done", 120)
+    shell.run(f"echo {shell.name} > /run/name")
+    names_of[int(re.search(r"10[.]0[.]2[.](\d+)/", address).group(1))] = shell.name
+
+
+def check_reached(name, ssh_port, http_port):
+    """A command, a file in and out again, a page of nginx."""
+    data = bytes(i * i % 251 for i in range(4 << 20))
+    if ssh(ssh_port, "cat /run/name").decode() != name + "\n":
+        raise Failure(f"{name} is not behind its address")
+    ssh(ssh_port, "cat > /root/file", data)
+    if hashlib.md5(ssh(ssh_port, "cat /root/file")).digest() != hashlib.md5(data).digest():
+        raise Failure(f"a file has come back from {name} with other bytes")
+    if b"Welcome to nginx" not in fetch(http_port):
+        raise Failure(f"nginx of {name} answers with something else")
+
+
+def reached(boot):
+    """Two Debians at 2:1 behind the machine's NIC: sshd and nginx are reached from outside, and from each other."""
+    names, names_of = ("alpha", "beta"), {}
+    ports = free_ports(4)
+    words = ["user"] + [FORWARD % (port, address, service) for port, (address, service) in
+                        zip(ports, [(address, service) for address in ADDRESSES for service in (22, 80)])]
+    with Disks(2) as disks:
+        config = host(pool="256M", when_idle="monitor") + "[switch lan]\nuplink = eth0\n" + \
+            "".join(vm(name, f"nvme{number}", "256M", net0="lan") for number, name in enumerate(names, 1))
+        machine = boot(config, FILES, extra=disks.options + ["--net=" + ",".join(words)], store="1G", timeout=2400)
+        shells = [Shell(machine, name) for name in names]
+        for shell in shells:
+            shell.log_in(1200)
+            check_services(shell)
+            name_of(shell, names_of)
+            shell.detach()
+        if sorted(names_of) != list(ADDRESSES):
+            raise Failure(f"the guests' addresses are {names_of}, expected {ADDRESSES}")
+        for number, address in enumerate(ADDRESSES):
+            check_reached(names_of[address], *ports[2 * number:2 * number + 2])
+        for number, other in enumerate(reversed(ADDRESSES)):
+            page = ssh(ports[2 * number], "exec 3<>/dev/tcp/10.0.2.%d/80; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
+                       % other)
+            if b"Welcome to nginx" not in page:
+                raise Failure(f"between the guests: {page}")
+        for name in names:
+            stop(machine, name)
+        machine.send("poweroff\r")
+        expect_end(machine)
+        disks.check()
+
+
 CASES = [
     Case("debian-kept", lambda boot: kept(boot, "nvme1", 500), optional=True, memory="768M", cpus=2),
     Case("debian-busy", lambda boot: busy(boot, "nvme", 300), optional=True, memory="768M", cpus=2),
+    Case("debian-reached", reached, optional=True, memory="768M", cpus=2),
     Case("debian-kept", lambda boot: kept(boot, "ata1", 3000), emu="bochs", optional=True, memory="768M"),
 ]

@@ -65,5 +65,5 @@ def linux(names):
 
 CASES = [
     Case("pci-linux", linux(list(OPTIONS)), memory="1G"),
-    Case("pci-linux", linux(["acpi", "intx"]), emu="bochs", memory="512M"),
+    Case("pci-linux", linux(["acpi", "intx"]), emu="bochs", long=True, memory="512M"),
 ]

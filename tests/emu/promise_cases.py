@@ -50,7 +50,7 @@ def min_fits(pool, seconds, checked="54M"):
 
 
 CASES = [
-    Case("min-fits-2to1", min_fits(111, 500)),
+    Case("min-fits-2to1", min_fits(111, 500), long=True),
     Case("min-fits-3to1", min_fits(75, 500)),
     Case("min-fits-2to1", min_fits(111, 900), emu="bochs", long=True, memory="512M",
          store="512M"),

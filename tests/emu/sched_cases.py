@@ -242,7 +242,7 @@ CASES = [
     Case("shares-1cpu", by_vm(1), long=True, memory="768M"),
     Case("shares-2cpus", by_vm(2), memory="768M", cpus=2),
     Case("timer-spin-1", timers("s", 1, COLD_QEMU), long=True, memory="512M"),
-    Case("timer-spin-8", timers("s", 8, COLD_QEMU), memory="512M"),
+    Case("timer-spin-8", timers("s", 8, COLD_QEMU), long=True, memory="512M"),
     Case("timer-halt-8", timers("h", 8, COLD_QEMU), long=True, memory="512M"),
     Case("timer-oneshot-8", timers("o", 8, COLD_QEMU), memory="512M"),
     Case("lost-interrupts", lost_interrupts, long=True, memory="512M"),

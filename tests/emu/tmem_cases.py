@@ -209,7 +209,7 @@ CASES = [
     Case("tmem-full", full, memory="512M"),
     Case("tmem-full-swap", full_swap, memory="512M"),
     Case("tmem-swap", swap("158M random=0 hot=0", "320M"), memory="512M"),
-    Case("tmem-swap-short", swap("158M random=0 hot=0", "144M", stored=True), memory="512M"),
+    Case("tmem-swap-short", swap("158M random=0 hot=0", "144M", stored=True), long=True, memory="512M"),
     Case("tmem-hog", hog("memcheck=180M passes=0", "320M"), memory="512M"),
     Case("tmem-hog-short", hog("memcheck=180M passes=0", "176M", stored=True), memory="512M"),
     Case("tmem-swap-smp", swap("110M threads=2 passes=0", "320M", vcpus=2), memory="512M", cpus=2),
