@@ -38,6 +38,8 @@ SECONDS = {"x2apic": 240, "xapic": 240, "access": 300, "sieve": 300, "emulator":
            "vmexit_ipi_halt": 120, "vmexit_cr0_wp": 600, "vmexit_cr4_pge": 400, "kvmclock_test": 240}
 # Computers differ, and may have others to do: a test that does not end after so many times that is stuck.
 PATIENCE = 3
+# A part reads a register twice within 5 ms of the host's clock: whoever else runs on the host takes those away.
+TRIES = {"x2apic": 3, "xapic": 3}
 # Less of the same.
 ARGS = {"kvmclock_test": ["100000"]}
 
