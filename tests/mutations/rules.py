@@ -299,7 +299,7 @@ CORE_RULES = (
     ("mm: a write that failed keeps the page", "mm/space/owner.c",
      "        if (leaving && good) {",
      "        if (leaving) {",
-     "test_cases"),
+     "test_reclaim"),
 )
 
 BALLOON = "hv/vdev/virtio/vballoon.c"
