@@ -16,7 +16,6 @@ struct fake_disk model_disk;
 struct model_counts model_counts;
 
 static uint64_t random_state;
-static struct model_pin pins[PINS];
 
 void model_seed(uint64_t seed)
 {
@@ -137,7 +136,7 @@ static enum mm_result translate(struct model_vcpu *vcpu, unsigned page, bool wri
 
 /* ---- operations ----------------------------------------------------------------------------- */
 
-static void compare_page(struct model_space *in, unsigned page, const uint64_t *got)
+void model_compare_page(struct model_space *in, unsigned page, const uint64_t *got)
 {
     for (unsigned i = 0; i < WORDS; i++) {
         if (got[i] != in->word[page][i]) {
@@ -166,7 +165,7 @@ static enum mm_result guest_op(struct model_vcpu *vcpu, const struct op *op)
             vcpu->in->word[op->page][i] = op->value;
         }
     }
-    compare_page(vcpu->in, op->page, at);
+    model_compare_page(vcpu->in, op->page, at);
     return MM_OK;
 }
 
@@ -248,18 +247,6 @@ static void count_discarded(const struct model_space *in, unsigned first, unsign
     }
 }
 
-/* Is the page held by a pin, of its own or of its large page? */
-static bool is_pinned(const struct model_space *in, unsigned page, unsigned level)
-{
-    for (unsigned i = 0; i < PINS; i++) {
-        if (pins[i].in == in && model_gfn(pins[i].page).v / table_level_pages(level) ==
-                                    model_gfn(page).v / table_level_pages(level)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* All pages are holes now, but for pinned ones and those of a large page that could not be split.
  */
 static unsigned holes_after(struct model_space *in, unsigned first, unsigned pages)
@@ -272,7 +259,7 @@ static unsigned holes_after(struct model_space *in, unsigned first, unsigned pag
         if (model_kind(in, page, &level) == PLACE_HOLE) {
             memset(in->word[page], 0, PAGE_SIZE);
             holes++;
-        } else if (!is_pinned(in, page, level)) {
+        } else if (!model_is_pinned(in, page, level)) {
             uint64_t base = ALIGN_DOWN(model_gfn(page).v, REGION_PAGES);
 
             assert_int_equal(level, 2);
@@ -316,91 +303,6 @@ static enum mm_result discard(struct model_vcpu *vcpu, const struct op *op)
     return MM_OK;
 }
 
-/* ---- devices -------------------------------------------------------------------------------- */
-
-static struct model_pin *free_pin(void)
-{
-    for (unsigned i = 0; i < PINS; i++) {
-        if (pins[i].in == NULL) {
-            return &pins[i];
-        }
-    }
-    return NULL;
-}
-
-/* A device that reads all of a page from a disk writes to it before anybody looks. */
-static void overwrite(struct model_pin *pin, uint64_t value)
-{
-    uint64_t *at = mm_frame_ptr(pin->frame);
-
-    for (unsigned i = 0; i < WORDS; i++) {
-        at[i] = value * (i + 3);
-        pin->in->word[pin->page][i] = at[i];
-    }
-    pin->written = true;
-}
-
-static enum mm_result pin(struct model_vcpu *vcpu, const struct op *op)
-{
-    struct model_pin *pin = free_pin();
-    unsigned how = op->bytes & 1 ? ACCESS_WRITE : ACCESS_READ;
-    enum mm_result result;
-
-    if (pin == NULL) {
-        return MM_OK;
-    }
-    how |= op->bytes & 2 ? SPACE_PIN_LASTING : 0;
-    how |= op->bytes & 4 ? SPACE_PIN_OVERWRITE : 0;
-    result = space_pin(vcpu->in->space, model_gfn(op->page), how, &pin->frame, &vcpu->waiter);
-    if (result == MM_OK) {
-        pin->in = vcpu->in;
-        pin->page = op->page;
-        pin->written = false;
-        model_counts.pins++;
-        if (how & SPACE_PIN_OVERWRITE) {
-            overwrite(pin, op->value);
-        }
-    }
-    return result;
-}
-
-static void unpin(struct model_pin *pin)
-{
-    space_unpin(pin->in->space, model_gfn(pin->page), pin->written);
-    pin->in = NULL;
-}
-
-void model_end_pins(void)
-{
-    for (unsigned i = 0; i < PINS; i++) {
-        if (pins[i].in != NULL) {
-            unpin(&pins[i]);
-        }
-    }
-}
-
-void model_run_devices(void)
-{
-    struct model_pin *pin = &pins[model_random(PINS)];
-
-    if (pin->in == NULL) {
-        return;
-    }
-    if (model_random(4) == 0) {
-        unpin(pin);
-    } else if (model_random(2) == 0) {
-        compare_page(pin->in, pin->page, mm_frame_ptr(pin->frame));
-    } else {
-        unsigned word = (unsigned)model_random(WORDS);
-        uint64_t value = model_random(UINT64_MAX);
-
-        ((uint64_t *)mm_frame_ptr(pin->frame))[word] = value;
-        pin->in->word[pin->page][word] = value;
-        pin->written = true;
-        model_counts.device_writes++;
-    }
-}
-
 /* ---- vCPUs ---------------------------------------------------------------------------------- */
 
 static enum mm_result perform(struct model_vcpu *vcpu, const struct op *op)
@@ -416,7 +318,7 @@ static enum mm_result perform(struct model_vcpu *vcpu, const struct op *op)
     case OP_DISCARD:
         return discard(vcpu, op);
     case OP_PIN:
-        return pin(vcpu, op);
+        return model_pin_page(vcpu, op);
     default:
         return guest_op(vcpu, op);
     }

@@ -89,17 +89,26 @@ void model_seed(uint64_t seed);
 uint64_t model_random(uint64_t below);
 /* Where the model has its page of that index. */
 gfn_t model_gfn(unsigned page);
+/* What has been read of a page is what the array says. */
+void model_compare_page(struct model_space *in, unsigned page, const uint64_t *got);
 /* What a shootdown does to the CPUs; before they leave the guest they may still write. */
 void model_shootdown(struct space *space);
 /* The wake() of a vCPU's waiter. */
 void model_wake(struct mm_waiter *waiter);
 /* All of the space becomes holes, and is compared. */
 void model_discard_all(struct model_space *in);
+/* A step of the vCPU: chooses an operation if it has none, tries it, compares. */
+void model_run_vcpu(struct model_vcpu *vcpu);
+
+/* ---- memory_model_devices.c ---- */
+
+/* A device begins to use the page of an operation. */
+enum mm_result model_pin_page(struct model_vcpu *vcpu, const struct op *op);
+/* Is the page held by a pin, of its own or of its large page? */
+bool model_is_pinned(const struct model_space *in, unsigned page, unsigned level);
 /* A step of the devices: one writes to its page, or looks at it, or lets it go. */
 void model_run_devices(void);
 /* All devices let their pages go. */
 void model_end_pins(void);
-/* A step of the vCPU: chooses an operation if it has none, tries it, compares. */
-void model_run_vcpu(struct model_vcpu *vcpu);
 
 #endif

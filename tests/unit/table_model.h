@@ -31,7 +31,7 @@ struct page_model {
     uint64_t value; /* frame, or payload */
 };
 
-static gfn_t model_gfn(unsigned page)
+static inline gfn_t model_gfn(unsigned page)
 {
     return gfn(region_base[page / REGION_PAGES] + page % REGION_PAGES);
 }
@@ -45,8 +45,8 @@ static inline uint64_t *model_live(pfn_t frame)
 }
 
 /* As hardware walks: an own loop, not the engine's. */
-static uint64_t *model_walk(const struct table *table, model_pointer *at, gfn_t page,
-                            unsigned *level)
+static inline uint64_t *model_walk(const struct table *table, model_pointer *at, gfn_t page,
+                                   unsigned *level)
 {
     pfn_t self = table->root;
 
@@ -60,7 +60,7 @@ static uint64_t *model_walk(const struct table *table, model_pointer *at, gfn_t 
     }
 }
 
-static struct page_model model_look(const struct table *table, model_pointer *at, gfn_t page)
+static inline struct page_model model_look(const struct table *table, model_pointer *at, gfn_t page)
 {
     const struct table_format *f = table->format;
     unsigned level;

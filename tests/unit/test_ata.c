@@ -1,26 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: tests/unit/disk_machine.c drivers/ata_command.c drivers/block.c drivers/block_queue.c
- * drivers/page_pool.c drivers/gpt.c */
+/* SOURCES: tests/unit/disk_machine.c tests/unit/ata_model.c drivers/ata_command.c
+ * drivers/block.c drivers/block_queue.c drivers/page_pool.c drivers/gpt.c */
 /*
- * The ATA driver against one IDE channel with one drive.  A drive that is slow to be ready, that
- * loses a command, that takes its time for a reset or never ends it: no poll waits for it, which is
- * to say that none reads or writes more than a few ports, and every request ends.
+ * The ATA driver against one IDE channel with one drive (tests/unit/ata_model.h).  A drive that is
+ * slow to be ready, that loses a command, that takes its time for a reset or never ends it: no poll
+ * waits for it, which is to say that none reads or writes more than a few ports, and every request
+ * ends.
  */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-/* The drive's ports instead of the computer's: this is drivers/port.h for the two files below. */
-#define SPILLWAY_DRIVERS_PORT_H
-static uint8_t port_in8(uint16_t port);
-static uint16_t port_in16(uint16_t port);
-static void port_out8(uint16_t port, uint8_t value);
-static void port_out32(uint16_t port, uint32_t value);
+#include "tests/unit/ata_model.h"
 
 #include "drivers/ata.c"
 #include "drivers/ata_channel.c"
@@ -28,222 +22,10 @@ static void port_out32(uint16_t port, uint32_t value);
 #include "tests/unit/disk_machine.h"
 #include "tests/unit/support.h"
 
-#define BLOCKS   512u
 #define SECOND   1000000000ull
 #define STEP     (SECOND / 100)
 #define REQUESTS 16
 #define ACCESSES 60 /* of ports, in one poll: enough to issue a command */
-
-#define COMMAND_PORT 0x1f0
-#define CONTROL_PORT 0x3f6
-#define BM_PORT      0xc000
-
-static struct {
-    struct pci_device pci;
-    uint8_t *disk;
-    uint8_t task[2][8]; /* registers of the command block; [1]: what they held before */
-    uint8_t control, status, bm_command, bm_status;
-    uint32_t table;
-    uint16_t identity[256];
-    unsigned words_left;  /* of the identity */
-    bool pending;         /* a DMA command waits for its transfer */
-    bool trims;           /* and it is DATA SET MANAGEMENT */
-    bool lose;            /* it never ends */
-    uint64_t busy_until;  /* BSY is set until then */
-    uint64_t after_ns;    /* BSY stays for so long after each command */
-    uint64_t reset_ns;    /* and after a reset */
-    uint64_t pulse_began; /* SRST was set at that time */
-    unsigned resets;
-    unsigned accesses; /* of ports */
-} model;
-
-/* ---- the drive: ATA/ATAPI-7 and the Bus Master IDE interface, as far as the driver goes ---- */
-
-static uint8_t status(void)
-{
-    return platform_clock_ns() < model.busy_until ? ATA_STATUS_BSY : model.status;
-}
-
-static uint64_t task_lba(void)
-{
-    return (uint64_t)model.task[1][ATA_LBA2] << 40 | (uint64_t)model.task[1][ATA_LBA1] << 32 |
-           (uint64_t)model.task[1][ATA_LBA0] << 24 | (uint64_t)model.task[0][ATA_LBA2] << 16 |
-           (uint64_t)model.task[0][ATA_LBA1] << 8 | model.task[0][ATA_LBA0];
-}
-
-static void command(uint8_t value)
-{
-    assert_int_equal(status() & ATA_STATUS_BSY, 0);
-    if (value == ATA_IDENTIFY) {
-        model.status = 0x50 | ATA_STATUS_DRQ;
-        model.words_left = 256;
-        return;
-    }
-    model.trims = value == 0x06;
-    model.pending = true;
-    model.busy_until = UINT64_MAX;
-}
-
-/* Moves what the PRD table says. */
-static void transfer_all(void)
-{
-    uint8_t *at = model.disk + task_lba() * 512;
-    const struct ata_prd *prd = disk_machine_low(model.table);
-
-    for (;; prd++) {
-        size_t bytes = prd->bytes ? prd->bytes : 65536;
-        uint8_t *memory = disk_machine_low(prd->address);
-
-        if (model.bm_command & BM_COMMAND_READ) {
-            memcpy(memory, at, bytes);
-        } else {
-            memcpy(at, memory, bytes);
-        }
-        at += bytes;
-        if (prd->flags & ATA_PRD_LAST) {
-            return;
-        }
-    }
-}
-
-/* DATA SET MANAGEMENT: what the ranges of one block say. */
-static void trim_all(void)
-{
-    const struct ata_prd *prd = disk_machine_low(model.table);
-    const uint64_t *range = disk_machine_low(prd->address);
-
-    assert_int_equal(model.task[0][ATA_FEATURES], 1);
-    assert_int_equal(model.task[1][ATA_FEATURES], 0);
-    assert_int_equal(model.task[0][ATA_COUNT], 1);
-    assert_int_equal(model.task[1][ATA_COUNT], 0);
-    assert_int_equal(prd->bytes, 512);
-    assert_int_equal(prd->flags, ATA_PRD_LAST);
-    assert_int_equal(model.bm_command & BM_COMMAND_READ, 0);
-    for (unsigned i = 0; i < 64; i++) {
-        uint64_t lba = range[i] & ((1ull << 48) - 1), sectors = range[i] >> 48;
-
-        assert_true(lba + sectors <= BLOCKS * 8);
-        memset(model.disk + lba * 512, 0xdd, sectors * 512);
-    }
-}
-
-static void work(void)
-{
-    if (!model.pending || model.lose || !(model.bm_command & BM_COMMAND_START)) {
-        return;
-    }
-    if (model.trims) {
-        trim_all();
-    } else {
-        transfer_all();
-    }
-    model.pending = false;
-    model.status = 0x50;
-    model.busy_until = 0;
-    model.bm_status |= BM_STATUS_IRQ;
-}
-
-static void control(uint8_t value)
-{
-    uint64_t now = platform_clock_ns();
-
-    if ((value & ATA_CONTROL_SRST) && !(model.control & ATA_CONTROL_SRST)) {
-        model.pulse_began = now;
-        model.pending = false;
-        model.busy_until = UINT64_MAX;
-    } else if (!(value & ATA_CONTROL_SRST) && (model.control & ATA_CONTROL_SRST)) {
-        assert_true(now >= model.pulse_began + 5000);
-        model.busy_until = now + model.reset_ns;
-        model.status = 0x50;
-        model.resets++;
-    }
-    model.control = value;
-}
-
-static uint8_t port_in8(uint16_t port)
-{
-    model.accesses++;
-    if (port == CONTROL_PORT) {
-        return status();
-    }
-    if (port >= COMMAND_PORT && port < COMMAND_PORT + 8) {
-        return port == COMMAND_PORT + ATA_STATUS ? status() : 0;
-    }
-    if (port == BM_PORT + BM_STATUS) {
-        return model.bm_status;
-    }
-    return 0xff; /* the other channel is not there */
-}
-
-static uint16_t port_in16(uint16_t port)
-{
-    assert_int_equal(port, COMMAND_PORT + ATA_DATA);
-    assert_true(model.words_left != 0);
-    if (--model.words_left == 0) {
-        model.status = 0x50;
-        return model.identity[255];
-    }
-    return model.identity[255 - model.words_left];
-}
-
-static void port_out8(uint16_t port, uint8_t value)
-{
-    model.accesses++;
-    if (port == CONTROL_PORT) {
-        control(value);
-    } else if (port == COMMAND_PORT + ATA_COMMAND) {
-        command(value);
-    } else if (port > COMMAND_PORT && port < COMMAND_PORT + 8) {
-        model.task[1][port - COMMAND_PORT] = model.task[0][port - COMMAND_PORT];
-        model.task[0][port - COMMAND_PORT] = value;
-    } else if (port == BM_PORT + BM_COMMAND) {
-        model.bm_command = value;
-    } else if (port == BM_PORT + BM_STATUS) {
-        if (model.bm_status & BM_STATUS_IRQ) {
-            model.busy_until = platform_clock_ns() + model.after_ns; /* the answer was taken */
-        }
-        model.bm_status = 0;
-    }
-}
-
-static void port_out32(uint16_t port, uint32_t value)
-{
-    assert_int_equal(port, BM_PORT + BM_TABLE);
-    model.accesses++;
-    model.table = value;
-}
-
-/* ---- PCI ---- */
-
-void nvme_probe(void)
-{
-}
-
-void virtio_blk_probe(void)
-{
-}
-
-unsigned pci_init(void)
-{
-    return 1;
-}
-
-struct pci_device *pci_next(struct pci_device *previous)
-{
-    return previous ? NULL : &model.pci;
-}
-
-struct pci_bar pci_bar_read(const struct pci_device *dev, unsigned index)
-{
-    (void)dev;
-    (void)index;
-    return (struct pci_bar){BM_PORT, 16, true};
-}
-
-void pci_enable(const struct pci_device *dev)
-{
-    (void)dev;
-}
 
 /* ---- requests ---- */
 
@@ -271,17 +53,9 @@ static void note_done(struct block_request *request, enum block_status status)
 static void boot_with(unsigned fail)
 {
     memset(&t, 0, sizeof(t));
-    memset(&model, 0, sizeof(model));
-    model.disk = calloc(BLOCKS, 4096);
-    assert_non_null(model.disk);
-    model.pci.class_code = 0x010180;
-    model.status = 0x50;
-    model.identity[49] = 0x300;
-    model.identity[83] = 0x400;
-    model.identity[100] = BLOCKS * 8;
-    model.identity[169] = 1;
+    ata_model_start();
     support_log_level(-1);
-    disk_machine_start(work);
+    disk_machine_start(ata_model_work);
     disk_machine_fail_dma(fail, false);
     block_init();
     t.boot_delays = disk_machine_delays();
@@ -299,7 +73,7 @@ static void finish(void)
     assert_int_equal(t.ended, t.submitted);
     assert_int_equal(block_queue_outstanding(), 0);
     disk_machine_stop();
-    free(model.disk);
+    ata_model_stop();
     support_log_level(LOG_WARN);
 }
 

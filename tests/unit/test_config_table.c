@@ -2,7 +2,7 @@
 /* SOURCES: hv/config/config.c hv/config/config_devices.c hv/config/config_value.c drivers/uart.c */
 /*
  * spillway.conf, mistake by mistake: for each text all that is reported, word by word.  The rows
- * are in config_table.h.
+ * are in config_table.h and config_table_vm.h.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -61,6 +61,7 @@ struct row {
 
 static const struct row rows[] = {
 #include "tests/unit/config_table.h"
+#include "tests/unit/config_table_vm.h"
 };
 
 _Static_assert(ARRAY_SIZE(rows) >= 150, "each key, each kind of mistake");

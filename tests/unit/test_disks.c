@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: tests/unit/nvme_model.c tests/unit/disk_machine.c drivers/nvme.c
- * drivers/nvme_namespace.c drivers/nvme_admin.c drivers/nvme_reset.c drivers/nvme_queue.c
- * drivers/nvme_ring.c drivers/block.c drivers/block_queue.c drivers/block_tags.c
- * drivers/disk_queue.c drivers/page_pool.c drivers/gpt.c */
+/* SOURCES: tests/unit/nvme_model.c tests/unit/nvme_model_commands.c tests/unit/nvme_disks.c
+ * tests/unit/disk_machine.c drivers/nvme.c drivers/nvme_namespace.c drivers/nvme_admin.c
+ * drivers/nvme_reset.c drivers/nvme_queue.c drivers/nvme_ring.c drivers/block.c
+ * drivers/block_queue.c drivers/block_tags.c drivers/disk_queue.c drivers/page_pool.c
+ * drivers/gpt.c */
 /*
  * What is found at boot: every namespace of every controller and their partitions; what cannot be
  * used, or has no memory, is left out by name, and all else works.
@@ -10,7 +11,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -18,22 +18,9 @@
 #include "base/log.h"
 #include "drivers/block.h"
 #include "drivers/gpt.h"
+#include "tests/unit/nvme_disks.h"
 #include "tests/unit/nvme_model.h"
 #include "tests/unit/support.h"
-
-static void start(struct nvme_model_options options)
-{
-    options.manual = true;
-    options.queues = options.queues ? options.queues : 1;
-    options.lba_shift = 9;
-    nvme_model_start(&options);
-}
-
-static void boot(struct nvme_model_options options)
-{
-    start(options);
-    block_init();
-}
 
 static unsigned count_devices(void)
 {
@@ -109,7 +96,7 @@ static void check_namespaces(unsigned count)
 static void test_six_namespaces(void **state)
 {
     (void)state;
-    boot((struct nvme_model_options){.namespaces = 6, .blocks = 16});
+    nvme_disks_boot((struct nvme_model_options){.namespaces = 6, .blocks = 16});
     check_namespaces(6);
     nvme_model_stop();
 }
@@ -121,7 +108,8 @@ static void test_namespaces_beyond_the_first_page_of_the_list(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
-        boot((struct nvme_model_options){.namespaces = counts[i], .nsid_step = 3, .blocks = 2});
+        nvme_disks_boot(
+            (struct nvme_model_options){.namespaces = counts[i], .nsid_step = 3, .blocks = 2});
         check_namespaces(counts[i]);
         nvme_model_stop();
     }
@@ -131,7 +119,7 @@ static void test_namespaces_beyond_the_first_page_of_the_list(void **state)
 static void test_namespaces_without_a_list(void **state)
 {
     (void)state;
-    boot((struct nvme_model_options){
+    nvme_disks_boot((struct nvme_model_options){
         .namespaces = 5, .nsid_step = 2, .blocks = 16, .no_list = true});
     check_namespaces(5);
     nvme_model_stop();
@@ -142,7 +130,7 @@ static void test_too_many_namespaces_are_named(void **state)
     (void)state;
     support_log_level(-1);
     support_log_watch("namespace 4097 is left out, and all after it");
-    boot((struct nvme_model_options){.namespaces = BLOCK_MAX_DISKS + 10, .blocks = 2});
+    nvme_disks_boot((struct nvme_model_options){.namespaces = BLOCK_MAX_DISKS + 10, .blocks = 2});
     assert_int_equal(count_devices(), BLOCK_MAX_DISKS);
     assert_int_equal(support_log_seen(), 1);
     nvme_model_stop();
@@ -158,7 +146,7 @@ static void test_a_lost_request_of_a_late_namespace_is_issued_again(void **state
 
     (void)state;
     support_log_level(-1);
-    boot((struct nvme_model_options){.namespaces = 6, .blocks = 16});
+    nvme_disks_boot((struct nvme_model_options){.namespaces = 6, .blocks = 16});
     request.page[0] = pfn((uintptr_t)page >> PAGE_SHIFT);
     memset(nvme_model_disk(0, 5), 0x55, 4096);
     nvme_model_inject(0, 1);
@@ -182,7 +170,7 @@ static void test_zoned_namespace_is_left_out_by_name(void **state)
 {
     (void)state;
     support_log_watch("namespace 3 has the Zoned Namespace command set (02h), not NVM: left out");
-    boot((struct nvme_model_options){
+    nvme_disks_boot((struct nvme_model_options){
         .namespaces = 4, .blocks = 16, .command_sets = true, .zoned = 3});
     assert_int_equal(count_devices(), 3);
     assert_int_equal(support_log_seen(), 1);
@@ -229,13 +217,12 @@ static void write_gpt(uint8_t *disk)
     put32(header + 16, gpt_crc32(header, 92));
 }
 
-#define SWEPT       3 /* controllers, of two queues each */
 #define OWN_CALLS   3 /* of each to platform_dma_alloc(): itself and its queues */
 #define FIRST_CALLS 2 /* before them: for finding partitions */
 
 static void start_swept(void)
 {
-    start((struct nvme_model_options){.controllers = SWEPT, .queues = 2, .blocks = 512});
+    nvme_disks_start((struct nvme_model_options){.controllers = SWEPT, .queues = 2, .blocks = 512});
     for (unsigned i = 0; i < SWEPT; i++) {
         write_gpt(nvme_model_disk(i, 0));
         memset(nvme_model_disk(i, 0) + 200 * 4096, (int)i, 4096);
@@ -349,7 +336,7 @@ static void test_no_memory_for_late_namespaces(void **state)
     (void)state;
     support_log_level(-1);
     support_log_watch("no memory for namespace");
-    start((struct nvme_model_options){.namespaces = 60, .blocks = 16});
+    nvme_disks_start((struct nvme_model_options){.namespaces = 60, .blocks = 16});
     disk_machine_fail_dma(FIRST_CALLS + 3, false); /* after the controller and its queue */
     block_init();
     support_log_level(LOG_WARN);
@@ -391,7 +378,7 @@ static void test_discard_of_nvme(void **state)
         struct nvme_model_options options = {
             .queues = 1, .lba_shift = shifts[i], .blocks = 512, .discards = true, .manual = true};
         uint32_t unit = 1u << (shifts[i] - 9), first = 3 * unit, many = 40 * unit;
-        uint64_t start = 0;
+        uint64_t from = 0;
         struct block_device *disk;
 
         nvme_model_start(&options);
@@ -400,14 +387,14 @@ static void test_discard_of_nvme(void **state)
         disk = block_find("nvme0");
         if (unit == 1) { /* the table is one of 512-byte blocks */
             disk = block_find("nvme0p1");
-            start = 64 * 8;
+            from = 64 * 8;
         }
         assert_int_equal(disk->discard_max, BLOCK_DISCARD_MAX);
         assert_int_equal(disk->discard_align, unit);
         memset(nvme_model_disk(0, 0), 0x5a, 512 * 4096);
         assert_int_equal(discard(disk, first, many), BLOCK_OK);
         for (uint64_t s = 0; s < 512 * 8; s++) {
-            bool gone = s >= start + first && s < start + first + many;
+            bool gone = s >= from + first && s < from + first + many;
 
             assert_int_equal(nvme_model_disk(0, 0)[s * 512], gone ? NVME_MODEL_DISCARDED : 0x5a);
             assert_int_equal(nvme_model_disk(0, 0)[s * 512 + 511],
@@ -426,85 +413,9 @@ static void test_discard_of_nvme(void **state)
         assert_int_equal(discard(disk, 0, unit), BLOCK_ERROR);
         nvme_model_stop();
     }
-    boot((struct nvme_model_options){.blocks = 512});
+    nvme_disks_boot((struct nvme_model_options){.blocks = 512});
     assert_int_equal(block_find("nvme0")->discard_max, 0);
     assert_int_equal(discard(block_find("nvme0"), 0, 8), BLOCK_RANGE);
-    nvme_model_stop();
-    support_log_level(LOG_WARN);
-}
-
-/* ---- the disk that the machine has booted from ---- */
-
-static void check_booted(unsigned disk, uint64_t start, uint64_t blocks)
-{
-    for (unsigned i = 0; i < SWEPT; i++) {
-        char name[16];
-
-        snprintf(name, sizeof(name), "nvme%u", i);
-        assert_int_equal(block_find(name)->booted_start, i == disk ? start : 0);
-        assert_int_equal(block_find(name)->booted_blocks, i == disk ? blocks : 0);
-    }
-}
-
-/* Wherever it begins, it is found by its first 4 KiB, and by nothing less. */
-static void test_booted_disk_is_found(void **state)
-{
-    static const struct {
-        uint64_t sector, sectors, start, blocks;
-    } rows[] = {
-        {0, 8, 0, 1},      {64 * 8, 64 * 8, 64, 64}, {63, 100, 7, 14},
-        {4088, 8, 511, 1}, {0, 512 * 8, 0, 512},     {65, 7, 8, 1},
-        {65, 8, 8, 2},     {4081, 15, 510, 2},
-    };
-    static uint8_t first[4096];
-
-    (void)state;
-    support_log_level(-1);
-    for (unsigned byte = 0; byte < 4096; byte += 585) {
-        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-            struct block_volume volume = {rows[i].sector, rows[i].sectors, first};
-            unsigned disk = (unsigned)i % SWEPT;
-
-            start((struct nvme_model_options){.controllers = SWEPT, .queues = 2, .blocks = 512});
-            for (unsigned d = 0; d < SWEPT; d++) { /* all alike, but for one byte */
-                memset(nvme_model_disk(d, 0) + rows[i].sector * 512, 0x5a, 4096);
-                nvme_model_disk(d, 0)[rows[i].sector * 512 + byte] = (uint8_t)d;
-            }
-            memset(first, 0x5a, sizeof(first));
-            first[byte] = (uint8_t)disk;
-            block_init();
-            block_find_booted(&volume);
-            check_booted(disk, rows[i].start, rows[i].blocks);
-            nvme_model_stop();
-        }
-    }
-    support_log_level(LOG_WARN);
-}
-
-/* On none of the disks, behind the end of all, without memory: nothing is marked. */
-static void test_booted_disk_is_none_of_ours(void **state)
-{
-    static uint8_t first[4096] = {1};
-    static const uint64_t sectors[] = {0, 8, 4089, 4096, 1ull << 40, ~0ull};
-    struct block_volume volume = {0, 8, first};
-
-    (void)state;
-    support_log_level(-1);
-    boot((struct nvme_model_options){.controllers = SWEPT, .queues = 2, .blocks = 512});
-    for (size_t i = 0; i < ARRAY_SIZE(sectors); i++) {
-        volume.sector = sectors[i];
-        block_find_booted(&volume);
-        check_booted(SWEPT, 0, 0);
-    }
-    volume.sector = 0;
-    memcpy(nvme_model_disk(1, 0), first, sizeof(first));
-    support_log_watch("no memory to look for the disk");
-    disk_machine_fail_dma(1, false);
-    block_find_booted(&volume);
-    assert_int_equal(support_log_seen(), 1);
-    check_booted(SWEPT, 0, 0);
-    block_find_booted(&volume);
-    check_booted(1, 0, 1);
     nvme_model_stop();
     support_log_level(LOG_WARN);
 }
@@ -522,8 +433,6 @@ int main(void)
         cmocka_unit_test(test_memory_runs_out),
         cmocka_unit_test(test_no_memory_for_late_namespaces),
         cmocka_unit_test(test_discard_of_nvme),
-        cmocka_unit_test(test_booted_disk_is_found),
-        cmocka_unit_test(test_booted_disk_is_none_of_ours),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

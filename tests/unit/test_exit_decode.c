@@ -1,185 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* SOURCES: arch/x86/vmx/exit.c arch/x86/vmx/event.c arch/x86/vmx/perform.c arch/x86/svm/exit.c
  * arch/x86/svm/event.c arch/x86/svm/perform.c arch/x86/guest/decode.c
- * arch/x86/guest/decode_tables.c */
+ * arch/x86/guest/decode_tables.c tests/unit/exit_machine.c */
 /*
  * Exits of both backends into struct vcpu_exit: decoding twice gives the same twice, and changes
  * nothing, neither of the guest nor of the CPU; what there is to do is done by vmx_perform() and
  * svm_perform().
- *
- * The backends run as they are.  VMREAD, VMWRITE and MOV DR trap in a process; the signal's handler
- * does them on a VMCS and on debug registers of its own, and counts what would have changed
- * something.
  */
-#define _GNU_SOURCE /* names of the registers in a ucontext_t */
 #include <setjmp.h>
-#include <signal.h>
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
-#include <ucontext.h>
 
 #include <cmocka.h>
 
-#include "arch/x86/cpu.h"
-#include "arch/x86/guest/decode.h"
-#include "arch/x86/guest/policy.h"
-#include "arch/x86/idt.h"
-#include "arch/x86/machine_check.h"
 #include "arch/x86/svm/vcpu.h"
 #include "arch/x86/vmx/vcpu.h"
-#include "hv/arch.h"
+#include "tests/unit/exit_machine.h"
 #include "tests/unit/xorshift.h"
-
-#define FIELDS 0x8000u
-
-static struct machine {
-    uint64_t vmcs[FIELDS]; /* by the field's encoding */
-    struct vmcb vmcb;
-    uint64_t dr6;
-    unsigned changes; /* instructions that change the CPU's state */
-    unsigned nmis, machine_checks, kicks;
-    struct vcpu vcpu;
-    struct vmx_vcpu vmx;
-    struct svm_vcpu svm;
-} machine;
-
-static jmp_buf stopped;
-
-/* ---- what the backends call ---- */
-
-const struct vmx_features *vmx_features(void)
-{
-    static const struct vmx_features features = {.secondary = (uint32_t)SECONDARY_PAUSE_LOOP};
-
-    return &features;
-}
-
-const struct svm_features *svm_features(void)
-{
-    static const struct svm_features features = {.next_rip = true, .decode_assists = true};
-
-    return &features;
-}
-
-const struct guest_policy *guest_policy(void)
-{
-    static const struct guest_policy policy = {.cr4_allowed = CR4_PAE | CR4_PSE | CR4_MCE};
-
-    return &policy;
-}
-
-uint64_t vmx_cr0_mask(void)
-{
-    return CR0_NE | CR0_NW | CR0_CD;
-}
-
-uint64_t vmx_cr4_mask(void)
-{
-    return ~guest_policy()->cr4_allowed | CR4_MCE;
-}
-
-void vmcs_refused(uint32_t field, const char *instruction)
-{
-    fail_msg("%s of %x", instruction, field);
-    abort();
-}
-
-void interrupt_take_nmi(void)
-{
-    machine.nmis++;
-}
-
-void machine_check_exit(void)
-{
-    machine.machine_checks++;
-    longjmp(stopped, 1);
-}
-
-void arch_cpu_kick(unsigned cpu)
-{
-    (void)cpu;
-    machine.kicks++;
-}
-
-unsigned arch_cpu_id(void)
-{
-    return 0;
-}
-
-/* ---- privileged instructions ---- */
-
-static const int register_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
-                                    REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
-                                    REG_R12, REG_R13, REG_R14, REG_R15};
-
-static uint64_t *operand_of(const struct instruction *in, greg_t *gregs)
-{
-    uint64_t address = (uint64_t)in->displacement;
-
-    if (!in->memory) {
-        return (uint64_t *)&gregs[register_of[in->rm]];
-    }
-    address += in->base == GPR_NONE ? 0 : (uint64_t)gregs[register_of[in->base]];
-    address += in->index == GPR_NONE ? 0 : (uint64_t)gregs[register_of[in->index]] * in->scale;
-    address += in->rip_relative ? (uint64_t)gregs[REG_RIP] + in->length : 0;
-    return (uint64_t *)address;
-}
-
-/* False: it is none of those that a backend may use. */
-static bool emulate(const struct instruction *in, greg_t *gregs)
-{
-    uint64_t *reg = (uint64_t *)&gregs[register_of[in->reg & 15]];
-
-    switch (in->opcode) {
-    case 0x78: /* VMREAD, VMWRITE: CF and ZF clear mean that all is well */
-        *operand_of(in, gregs) = machine.vmcs[*reg % FIELDS];
-        gregs[REG_EFL] &= ~(greg_t)(RFLAGS_CF | RFLAGS_ZF);
-        return true;
-    case 0x79:
-        machine.vmcs[*reg % FIELDS] = *operand_of(in, gregs);
-        gregs[REG_EFL] &= ~(greg_t)(RFLAGS_CF | RFLAGS_ZF);
-        machine.changes++;
-        return true;
-    case 0x21: /* MOV from DR6, to DR6 */
-        gregs[register_of[in->rm]] = (greg_t)machine.dr6;
-        return in->reg == 6;
-    case 0x23:
-        machine.dr6 = (uint64_t)gregs[register_of[in->rm]];
-        machine.changes++;
-        return in->reg == 6;
-    default:
-        return false;
-    }
-}
-
-static void on_signal(int signal_number, siginfo_t *info, void *context)
-{
-    greg_t *gregs = ((ucontext_t *)context)->uc_mcontext.gregs;
-    struct instruction in;
-
-    (void)info;
-    if (decode_instruction((const uint8_t *)gregs[REG_RIP], DECODE_MAX_LENGTH, DECODE_64, &in) !=
-            DECODE_OK ||
-        in.map != DECODE_MAP_0F || !emulate(&in, gregs)) {
-        signal(signal_number, SIG_DFL); /* a real one: it comes again */
-        return;
-    }
-    gregs[REG_RIP] += in.length;
-}
-
-/* cmocka has handlers of its own, which it sets before each test. */
-static void reset(bool svm)
-{
-    struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_NODEFER};
-
-    sigaction(SIGILL, &action, NULL);
-    sigaction(SIGSEGV, &action, NULL);
-    memset(&machine, 0, sizeof(machine));
-    machine.svm.vmcb = &machine.vmcb;
-    machine.vcpu.backend_data = svm ? (void *)&machine.svm : (void *)&machine.vmx;
-    machine.vcpu.regs.rip = 0x1000;
-}
 
 /* ---- purity ---- */
 
@@ -201,7 +38,7 @@ static void decode(bool svm, uint32_t reason, struct answer *out)
 
 static void decode_twice(bool svm, uint32_t reason)
 {
-    static struct machine before;
+    static struct exit_machine before;
     struct answer first, second;
 
     memcpy(&before, &machine, sizeof(machine));
@@ -228,7 +65,7 @@ static void vmx_decodes_any_reason_purely(void **state)
     (void)state;
     for (unsigned round = 0; round < 20; round++) {
         for (uint32_t reason = 0; reason < 72; reason++) {
-            reset(false);
+            exit_machine_reset(false);
             machine.vmx.step_done = round & 1;
             for (unsigned i = 0; i < ARRAY_SIZE(fields); i++) {
                 machine.vmcs[fields[i]] = xorshift64(&seed);
@@ -248,7 +85,7 @@ static void svm_decodes_any_code_purely(void **state)
     (void)state;
     for (unsigned round = 0; round < 20; round++) {
         for (uint64_t code = 0; code < 0x102; code++) {
-            reset(true);
+            exit_machine_reset(true);
             machine.svm.step_done = round & 1;
             machine.vmcb.control.exit_code = code < 0x100 ? code : (code & 1) + SVM_EXIT_NPF;
             machine.vmcb.control.exit_info_1 = xorshift64(&seed);
@@ -297,14 +134,14 @@ static void assert_event(uint8_t vector, uint8_t type, bool has_error, uint32_t 
 static void vmx_cr0_write_goes_to_the_shadow(void **state)
 {
     (void)state;
-    reset(false);
+    exit_machine_reset(false);
     machine.vmcs[VMCS_EXIT_QUALIFICATION] = FIELD_PREP(QUALIFICATION_CR_GPR, GPR_RBX);
     machine.vcpu.regs.gpr[GPR_RBX] = CR0_PE | CR0_CD;
     assert_int_equal(vmx_exit(VMX_EXIT_CR).kind, EXIT_KIND_RETRY);
     assert_int_equal(machine.vmcs[VMCS_CR0_SHADOW], CR0_CD);
     assert_int_equal(machine.changes, 1);
 
-    reset(false); /* NW without CD is #GP's matter */
+    exit_machine_reset(false); /* NW without CD is #GP's matter */
     machine.vmcs[VMCS_EXIT_QUALIFICATION] = FIELD_PREP(QUALIFICATION_CR_GPR, GPR_RBX);
     machine.vcpu.regs.gpr[GPR_RBX] = CR0_PE | CR0_NW;
     assert_int_equal(vmx_exit(VMX_EXIT_CR).kind, EXIT_KIND_CR);
@@ -316,13 +153,13 @@ static void vmx_cr4_write_goes_to_the_shadow(void **state)
     struct vcpu_exit exit;
 
     (void)state;
-    reset(false);
+    exit_machine_reset(false);
     machine.vmcs[VMCS_EXIT_QUALIFICATION] = 4;
     machine.vcpu.regs.gpr[GPR_RAX] = CR4_PAE | CR4_MCE;
     assert_int_equal(vmx_exit(VMX_EXIT_CR).kind, EXIT_KIND_RETRY);
     assert_int_equal(machine.vmcs[VMCS_CR4_SHADOW], CR4_MCE);
 
-    reset(false);
+    exit_machine_reset(false);
     machine.vmcs[VMCS_EXIT_QUALIFICATION] = 4;
     machine.vmcs[VMCS_EXIT_INSTRUCTION_LENGTH] = 3;
     machine.vcpu.regs.gpr[GPR_RAX] = CR4_SMEP; /* not offered */
@@ -343,7 +180,7 @@ static void exception(unsigned vector, unsigned type, uint64_t more)
 static void vmx_debug_exception_reaches_dr6_and_dr7(void **state)
 {
     (void)state;
-    reset(false);
+    exit_machine_reset(false);
     exception(VECTOR_DB, EVENT_EXCEPTION, 0);
     machine.vmcs[VMCS_EXIT_QUALIFICATION] = BIT(1) | DR6_ACCESS;
     machine.vmcs[VMCS_GUEST_DR7] = DR7_FIXED | DR7_GD;
@@ -360,7 +197,7 @@ static void vmx_debug_exception_reaches_dr6_and_dr7(void **state)
 static void vmx_trap_of_our_step_is_not_the_guests(void **state)
 {
     (void)state;
-    reset(false);
+    exit_machine_reset(false);
     exception(VECTOR_DB, EVENT_EXCEPTION, 0);
     machine.vmcs[VMCS_EXIT_QUALIFICATION] = DR6_STEP;
     machine.vmx.step_done = true;
@@ -377,7 +214,7 @@ static void vmx_trap_of_our_step_is_not_the_guests(void **state)
 static void vmx_icebp_keeps_its_length(void **state)
 {
     (void)state;
-    reset(false);
+    exit_machine_reset(false);
     exception(VECTOR_DB, EVENT_PRIVILEGED_EXCEPTION, 0);
     machine.vmcs[VMCS_EXIT_INSTRUCTION_LENGTH] = 1;
     vmx_exit(VMX_EXIT_EXCEPTION);
@@ -388,7 +225,7 @@ static void vmx_icebp_keeps_its_length(void **state)
 static void vmx_faults_are_handed_on(void **state)
 {
     (void)state;
-    reset(false);
+    exit_machine_reset(false);
     exception(VECTOR_PF, EVENT_EXCEPTION, INTERRUPTION_ERROR_VALID);
     machine.vmcs[VMCS_EXIT_INTERRUPTION_ERROR] = 5;
     machine.vmcs[VMCS_EXIT_QUALIFICATION] = 0x7000;
@@ -396,14 +233,14 @@ static void vmx_faults_are_handed_on(void **state)
     assert_event(VECTOR_PF, EVENT_EXCEPTION, true, 5);
     assert_int_equal(machine.vcpu.regs.cr2, 0x7000);
 
-    reset(false);
+    exit_machine_reset(false);
     exception(VECTOR_UD, EVENT_EXCEPTION, 0);
     machine.vmcs[VMCS_EXIT_QUALIFICATION] = 0x7000;
     vmx_exit(VMX_EXIT_EXCEPTION);
     assert_event(VECTOR_UD, EVENT_EXCEPTION, false, 0);
     assert_int_equal(machine.vcpu.regs.cr2, 0);
 
-    reset(false);
+    exit_machine_reset(false);
     assert_int_equal(vmx_exit(VMX_EXIT_RDPMC).kind, EXIT_KIND_RETRY);
     assert_event(VECTOR_GP, EVENT_EXCEPTION, true, 0);
 }
@@ -411,14 +248,14 @@ static void vmx_faults_are_handed_on(void **state)
 static void vmx_interrupted_delivery_comes_again(void **state)
 {
     (void)state;
-    reset(false);
+    exit_machine_reset(false);
     machine.vmcs[VMCS_VECTORING] = INTERRUPTION_VALID | INTERRUPTION_ERROR_VALID | VECTOR_GP |
                                    FIELD_PREP(INTERRUPTION_TYPE, EVENT_EXCEPTION);
     machine.vmcs[VMCS_VECTORING_ERROR_CODE] = 0x18;
     assert_int_equal(vmx_exit(VMX_EXIT_EPT_VIOLATION).kind, EXIT_KIND_MEMORY);
     assert_event(VECTOR_GP, EVENT_EXCEPTION, true, 0x18);
 
-    reset(false);
+    exit_machine_reset(false);
     machine.vmcs[VMCS_VECTORING] =
         INTERRUPTION_VALID | VECTOR_NMI | FIELD_PREP(INTERRUPTION_TYPE, EVENT_NMI);
     machine.vmcs[VMCS_GUEST_INTERRUPTIBILITY] = BLOCKED_NMI;
@@ -426,7 +263,7 @@ static void vmx_interrupted_delivery_comes_again(void **state)
     assert_event(VECTOR_NMI, EVENT_NMI, false, 0);
     assert_int_equal(machine.vmcs[VMCS_GUEST_INTERRUPTIBILITY], 0);
 
-    reset(false); /* IRET faulted behind its unblocking */
+    exit_machine_reset(false); /* IRET faulted behind its unblocking */
     machine.vmcs[VMCS_EXIT_QUALIFICATION] = INTERRUPTION_NMI_UNBLOCKED | ACCESS_WRITE;
     vmx_exit(VMX_EXIT_EPT_VIOLATION);
     assert_int_equal(machine.vmcs[VMCS_GUEST_INTERRUPTIBILITY], BLOCKED_NMI);
@@ -436,20 +273,20 @@ static void vmx_interrupted_delivery_comes_again(void **state)
 static void host_events_are_taken_by_perform(void **state)
 {
     (void)state;
-    reset(false);
+    exit_machine_reset(false);
     exception(VECTOR_NMI, EVENT_NMI, 0);
     assert_int_equal(vmx_exit(VMX_EXIT_EXCEPTION).kind, EXIT_KIND_RETRY);
     assert_int_equal(machine.nmis, 1);
 
-    reset(false);
+    exit_machine_reset(false);
     exception(VECTOR_MC, EVENT_EXCEPTION, 0);
-    if (setjmp(stopped) == 0) {
+    if (setjmp(exit_machine_stopped) == 0) {
         vmx_exit(VMX_EXIT_EXCEPTION);
     }
     assert_int_equal(machine.machine_checks, 1);
 
-    reset(true);
-    if (setjmp(stopped) == 0) {
+    exit_machine_reset(true);
+    if (setjmp(exit_machine_stopped) == 0) {
         svm_exit(SVM_EXIT_EXCEPTION + VECTOR_MC);
     }
     assert_int_equal(machine.machine_checks, 1);
@@ -458,20 +295,20 @@ static void host_events_are_taken_by_perform(void **state)
 static void svm_faults_are_handed_on(void **state)
 {
     (void)state;
-    reset(true);
+    exit_machine_reset(true);
     machine.vmcb.control.exit_info_1 = 7;
     machine.vmcb.control.exit_info_2 = 0x9000;
     assert_int_equal(svm_exit(SVM_EXIT_EXCEPTION + VECTOR_PF).kind, EXIT_KIND_RETRY);
     assert_event(VECTOR_PF, EVENT_EXCEPTION, true, 7);
     assert_int_equal(machine.vcpu.regs.cr2, 0x9000);
 
-    reset(true);
+    exit_machine_reset(true);
     machine.vmcb.control.exit_info_2 = 0x9000;
     svm_exit(SVM_EXIT_EXCEPTION + VECTOR_UD);
     assert_event(VECTOR_UD, EVENT_EXCEPTION, false, 0);
     assert_int_equal(machine.vcpu.regs.cr2, 0);
 
-    reset(true);
+    exit_machine_reset(true);
     assert_int_equal(svm_exit(SVM_EXIT_RDPMC).kind, EXIT_KIND_RETRY);
     assert_event(VECTOR_GP, EVENT_EXCEPTION, true, 0);
 }
@@ -479,7 +316,7 @@ static void svm_faults_are_handed_on(void **state)
 static void svm_trap_of_our_step_is_not_the_guests(void **state)
 {
     (void)state;
-    reset(true);
+    exit_machine_reset(true);
     machine.svm.step_done = true;
     svm_exit(SVM_EXIT_EXCEPTION + VECTOR_DB);
     assert_false(machine.vcpu.event.valid);
@@ -491,7 +328,7 @@ static void svm_trap_of_our_step_is_not_the_guests(void **state)
 static void svm_iret_ends_the_nmi(void **state)
 {
     (void)state;
-    reset(true);
+    exit_machine_reset(true);
     machine.svm.nmi = SVM_NMI_MASKED;
     machine.vmcb.control.intercept_1 = INTERCEPT_1_IRET;
     assert_int_equal(svm_exit(SVM_EXIT_IRET).kind, EXIT_KIND_RETRY);
@@ -505,7 +342,7 @@ static void svm_collects_without_writing_exitintinfo(void **state)
     uint64_t word = SVM_EVENT_VALID | FIELD_PREP(SVM_EVENT_TYPE, SVM_EVENT_TYPE_EXCEPTION) | 0x31;
 
     (void)state;
-    reset(true);
+    exit_machine_reset(true);
     machine.svm.virq = true;
     machine.svm.virq_vector = 0x31;
     machine.vmcb.control.vintr = VINTR_IRQ;
@@ -521,7 +358,7 @@ static void svm_mov_cr_without_operand_is_to_be_decoded(void **state)
     struct vcpu_exit exit;
 
     (void)state;
-    reset(true);
+    exit_machine_reset(true);
     exit = svm_exit(SVM_EXIT_CR_WRITE + 4);
     assert_int_equal(exit.kind, EXIT_KIND_CR);
     assert_int_equal(exit.cr.gpr, GPR_NONE);

@@ -1,153 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Fault, reclaim, transit and tear-down, case by case, and with every allocation failing once. */
+/* SOURCES: tests/unit/space_machine.c */
+/*
+ * Faults of a space (tests/unit/space_machine.h), case by case, and with every allocation failing
+ * once.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "mm/content/pattern.h"
-#include "mm/env.h"
 #include "mm/policy/pager.h"
 #include "mm/space/space_internal.h"
 #include "tests/unit/fake_disk.h"
+#include "tests/unit/space_machine.h"
 #include "tests/unit/support.h"
-
-#define PAGES     1100u /* of the slot at 0: two 2 MiB regions and a bit */
-#define DEVICE    2000u /* behind it: nobody's */
-#define FRAMES    1500u
-#define NOT_WOKEN 0
-#define WOKEN     1
-
-static struct fake_disk disk;
-static struct store *store;
-static struct space *space;
-static int woken;
-static uint64_t free_at_start;
-
-static void wake(struct mm_waiter *waiter)
-{
-    assert_int_equal(waiter->queue, MM_WAITS_NOT);
-    woken++;
-}
-
-static struct mm_waiter waiter = {.wake = wake};
-
-static void create(const struct table_format *format)
-{
-    struct space_config config = {.name = "vm", .format = format, .store = store, .shares = 100};
-
-    space = space_create(&config);
-    assert_non_null(space);
-    assert_true(space_add_memslot(space, gfn(0), PAGES, 0));
-}
-
-static void destroy(void)
-{
-    waiter_cancel(&waiter);
-    space_close(space);
-    while (!space_drain(space)) {
-        support_store_step(&disk);
-    }
-    space_free(space);
-}
-
-static void machine_up(uint64_t slots)
-{
-    support_memory_init(FRAMES);
-    frame_alloc_set_watermarks(4, 16, 500); /* no large pages */
-    fake_disk_init(&disk, slots + 2, 1);
-    store = support_open_store(&disk);
-    assert_non_null(store);
-    free_at_start = frame_stats_get().free;
-    woken = 0;
-}
-
-static void machine_down(void)
-{
-    struct store_stats stats;
-
-    store_get_stats(store, &stats);
-    assert_int_equal(stats.slots_used, 0);
-    assert_int_equal(frame_stats_get().free, free_at_start);
-    fake_disk_free(&disk);
-    support_memory_free();
-}
-
-static enum place_kind kind_of(uint64_t page)
-{
-    unsigned level;
-    uint64_t *entry = table_leaf(&space->table, gfn(page), &level);
-
-    return entry_kind(space, table_entry_get(entry), level);
-}
-
-static uint64_t *memory_of(uint64_t page)
-{
-    unsigned level;
-    uint64_t *entry = table_leaf(&space->table, gfn(page), &level);
-
-    assert_int_equal(kind_of(page), PLACE_FRAME);
-    assert_int_equal(level, 1);
-    return mm_frame_ptr(entry_frame(space, table_entry_get(entry), 1));
-}
-
-static enum mm_result fault(uint64_t page, unsigned how)
-{
-    return space_fault(space, gfn(page), how, &waiter);
-}
-
-static uint64_t *entry_of(uint64_t page)
-{
-    unsigned level;
-
-    return table_leaf(&space->table, gfn(page), &level);
-}
-
-static void set_accessed(uint64_t page, bool accessed)
-{
-    uint64_t bit = space->table.format->accessed_bit;
-
-    *entry_of(page) = (*entry_of(page) & ~bit) | (accessed ? bit : 0);
-}
-
-/* As the guest would: fault, write, and the D bit. */
-static void touch(uint64_t page, uint64_t value)
-{
-    assert_int_equal(fault(page, ACCESS_WRITE), MM_OK);
-    memory_of(page)[0] = value;
-    *entry_of(page) |= space->table.format->dirty_bit;
-}
-
-/* All that is resident leaves, if it can. */
-static void evict_all(void)
-{
-    for (unsigned i = 0; i < 100; i++) {
-        reclaim_batch(space, 64, space_floor(space));
-    }
-}
-
-/* A page whose content is distinct from a pattern. */
-static void store_page(uint64_t page)
-{
-    touch(page, page + 1);
-    evict_all();
-    fake_disk_settle(&disk);
-    assert_int_equal(kind_of(page), PLACE_SLOT);
-}
-
-static struct space_stats stats_now(void)
-{
-    struct space_stats stats;
-
-    space_get_stats(space, &stats);
-    assert_int_equal(stats.resident + stats.hole + stats.pattern + stats.stored + stats.transit,
-                     PAGES);
-    return stats;
-}
 
 /* ---- cases ---------------------------------------------------------------------------------- */
 
@@ -212,78 +82,6 @@ static void pattern_needs_no_disk(void)
     assert_int_equal(disk.queued, 0);
     assert_int_equal(fault(7, ACCESS_READ), MM_OK);
     assert_int_equal(memory_of(7)[511], 0x7777777777777777);
-}
-
-static void page_comes_back_from_store(void)
-{
-    store_page(9);
-    assert_int_equal(fault(9, ACCESS_READ), MM_WAIT);
-    assert_int_equal(kind_of(9), PLACE_READING);
-    assert_int_equal(woken, NOT_WOKEN);
-    fake_disk_settle(&disk);
-    assert_int_equal(woken, WOKEN);
-    assert_int_equal(fault(9, ACCESS_READ), MM_OK);
-    assert_int_equal(memory_of(9)[0], 10);
-}
-
-static void clean_page_is_dropped(void)
-{
-    page_comes_back_from_store();
-    evict_all();
-    assert_int_equal(kind_of(9), PLACE_SLOT);
-    assert_int_equal(disk.queued, 0);
-    assert_int_equal(stats_now().clean_drops, 1);
-}
-
-static void fault_takes_page_back(void)
-{
-    touch(3, 33);
-    evict_all();
-    assert_int_equal(kind_of(3), PLACE_WRITING);
-    assert_int_equal(fault(3, ACCESS_READ), MM_OK);
-    assert_int_equal(memory_of(3)[0], 33);
-    set_accessed(3, false);
-    evict_all(); /* its write is in flight: not chosen */
-    assert_int_equal(kind_of(3), PLACE_FRAME);
-    fake_disk_settle(&disk);
-    set_accessed(3, false);
-    evict_all(); /* the write has made it clean */
-    assert_int_equal(kind_of(3), PLACE_SLOT);
-    assert_int_equal(stats_now().clean_drops, 1);
-}
-
-/* A failure that passes costs no slot. */
-static void failed_write_is_repeated(void)
-{
-    struct store_stats stats;
-
-    touch(3, 33);
-    disk.fail_write_in = 1;
-    evict_all();
-    support_store_settle(&disk);
-    assert_int_equal(kind_of(3), PLACE_SLOT);
-    store_get_stats(store, &stats);
-    assert_int_equal(stats.retired, 0);
-    assert_int_equal(stats.errors, 1);
-}
-
-static void bad_slot_keeps_page(void)
-{
-    struct store_stats stats;
-
-    touch(3, 33);
-    disk.fail_write_permille = 1000;
-    evict_all();
-    support_store_settle(&disk);
-    assert_int_equal(kind_of(3), PLACE_FRAME);
-    assert_int_equal(memory_of(3)[0], 33);
-    store_get_stats(store, &stats);
-    assert_int_equal(stats.retired, 1);
-    disk.fail_write_permille = 0;
-    set_accessed(3, false);
-    evict_all();
-    support_store_settle(&disk);
-    assert_int_equal(kind_of(3), PLACE_SLOT);
 }
 
 static void failed_read_loses_one_page(void)
@@ -386,56 +184,6 @@ static void whole_page_write_reads_nothing(void)
     assert_memory_equal(memory_of(9), page, PAGE_SIZE);
 }
 
-static void closed_during_transit(void)
-{
-    store_page(9);
-    touch(10, 11);
-    assert_int_equal(fault(9, ACCESS_READ), MM_WAIT);
-    evict_all();
-    assert_int_equal(kind_of(10), PLACE_WRITING);
-    space_close(space);
-    assert_false(space_drain(space));
-    assert_int_equal(fault(10, ACCESS_READ), MM_LOST);
-    fake_disk_settle(&disk);
-    assert_int_equal(woken, WOKEN);
-    assert_true(space_drain(space));
-}
-
-static void pinned_pages_stay(void)
-{
-    assert_true(space_add_memslot(space, gfn(DEVICE), 1, MEMSLOT_PINNED));
-    assert_int_equal(fault(DEVICE, ACCESS_WRITE), MM_OK);
-    evict_all();
-    assert_int_equal(kind_of(DEVICE), PLACE_FRAME);
-}
-
-static void minimum_stays(void)
-{
-    for (uint64_t page = 0; page < 20; page++) {
-        touch(page, page + 1);
-    }
-    space_set_limits(space, 12, 0, 100);
-    evict_all();
-    fake_disk_settle(&disk);
-    assert_int_equal(stats_now().resident, 12);
-}
-
-static void settle_until(uint64_t page, unsigned how)
-{
-    enum mm_result result;
-
-    while ((result = fault(page, how)) == MM_WAIT) {
-        woken = 0;
-        for (unsigned i = 0; woken == 0; i++) {
-            assert_true(i < 1000);
-            support_clock_advance(10000000);
-            fake_disk_step(&disk);
-            pager_run();
-        }
-    }
-    assert_int_equal(result, MM_OK);
-}
-
 /* Though there is plenty of memory, a space at its own max does not read 32 pages for one: they
  * would drive out what is wanted. */
 static void no_large_read_at_the_max(void)
@@ -521,116 +269,29 @@ static void no_frame_no_harm(void)
     }
 }
 
-static void aging_finds_the_idle(void)
-{
-    struct space_stats stats;
-
-    for (uint64_t page = 0; page < 64; page++) {
-        touch(page, page + 1);
-    }
-    for (unsigned scan = 0; scan < 5; scan++) {
-        for (uint64_t page = 0; page < 8; page++) {
-            set_accessed(page, true);
-        }
-        space->scan_next_ns = 0;
-        while (aging_step(space)) {
-        }
-    }
-    stats = stats_now();
-    assert_in_range(stats.resident, 64, 80); /* and what was filled ahead */
-    assert_true(stats.age_histogram[3] + stats.age_histogram[4] > 0);
-}
-
-static void full_store_keeps_pages(void)
-{
-    struct space_stats stats;
-
-    for (uint64_t page = 0; page < 200; page++) {
-        touch(page, page + 1);
-    }
-    evict_all();
-    fake_disk_settle(&disk);
-    stats = stats_now();
-    assert_int_equal(stats.resident + stats.stored, 200);
-    for (uint64_t page = 0; page < 200; page++) {
-        enum mm_result result;
-
-        while ((result = fault(page, ACCESS_READ)) == MM_WAIT) {
-            fake_disk_settle(&disk);
-        }
-        assert_int_equal(result, MM_OK);
-        assert_int_equal(memory_of(page)[0], page + 1);
-    }
-}
-
-typedef void test_case(void);
-
-static test_case *const cases[] = {
-    hole_is_zero_and_resident,
-    address_nobody_owns,
-    copy_is_all_or_nothing,
-    sequence_takes_few_faults,
-    pattern_needs_no_disk,
-    page_comes_back_from_store,
-    clean_page_is_dropped,
-    fault_takes_page_back,
-    failed_write_is_repeated,
-    bad_slot_keeps_page,
-    failed_read_loses_one_page,
-    corrupt_page_is_noticed,
-    neighbour_read_ahead_is_waited_for,
-    cancelled_waiter_is_not_woken,
-    a_wait_is_handed_over,
-    whole_page_write_reads_nothing,
-    minimum_stays,
-    no_large_read_at_the_max,
-    room_goes_to_who_has_waited,
-    cleared_page_is_a_hole,
-    no_frame_no_harm,
-    aging_finds_the_idle,
-};
-
-static const struct table_format *const formats[] = {SUPPORT_FORMATS};
-
-static void run_case(test_case *run, const struct table_format *format, uint64_t slots)
-{
-    machine_up(slots);
-    create(format);
-    run();
-    destroy();
-    machine_down();
-}
-
 static void test_cases(void **state)
 {
-    (void)state;
-    for (unsigned f = 0; f < ARRAY_SIZE(formats); f++) {
-        for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
-            run_case(cases[i], formats[f], 4096);
-        }
-        run_case(full_store_keeps_pages, formats[f], 100);
-    }
-}
+    static test_case *const cases[] = {
+        hole_is_zero_and_resident,
+        address_nobody_owns,
+        copy_is_all_or_nothing,
+        sequence_takes_few_faults,
+        pattern_needs_no_disk,
+        page_comes_back_from_store,
+        failed_read_loses_one_page,
+        corrupt_page_is_noticed,
+        neighbour_read_ahead_is_waited_for,
+        cancelled_waiter_is_not_woken,
+        a_wait_is_handed_over,
+        whole_page_write_reads_nothing,
+        no_large_read_at_the_max,
+        room_goes_to_who_has_waited,
+        cleared_page_is_a_hole,
+        no_frame_no_harm,
+    };
 
-/* Cases that end the space, or add to it, themselves. */
-static void test_close_during_transit(void **state)
-{
     (void)state;
-    machine_up(4096);
-    create(formats[0]);
-    closed_during_transit();
-    space_free(space);
-    machine_down();
-}
-
-static void test_pinned(void **state)
-{
-    (void)state;
-    machine_up(4096);
-    create(formats[0]);
-    pinned_pages_stay();
-    destroy();
-    machine_down();
+    run_cases(cases, ARRAY_SIZE(cases));
 }
 
 /* ---- every allocation fails once ------------------------------------------------------------ */
@@ -665,7 +326,7 @@ static void sweep_scenario(void)
         fake_disk_settle(&disk);
     }
     stats_now();
-    destroy();
+    destroy_space();
 }
 
 static void test_every_allocation_fails_once(void **state)
@@ -694,8 +355,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),
-        cmocka_unit_test(test_close_during_transit),
-        cmocka_unit_test(test_pinned),
         cmocka_unit_test(test_every_allocation_fails_once),
     };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: tests/unit/memory_model.c */
+/* SOURCES: tests/unit/memory_model.c tests/unit/memory_model_devices.c */
 /*
  * Several spaces in too little memory, on a disk that is late, reorders and fails, with CPUs that
  * use translations until a shootdown; every byte is compared with a plain array.

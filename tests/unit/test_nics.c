@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: tests/unit/disk_machine.c tests/unit/nic_model.c drivers/nic.c drivers/virtio_net.c
- * drivers/e1000.c drivers/virtio_ring.c */
+/* SOURCES: tests/unit/disk_machine.c tests/unit/nic_model.c tests/unit/nic_machine.c drivers/nic.c
+ * drivers/virtio_net.c drivers/e1000.c drivers/virtio_ring.c */
 /*
  * The machine's NICs against devices in memory: frames both ways, devices that lie about lengths,
- * lose what they were given, flap, flood, and take their time for a reset, or never end it.  Each
- * test runs with every driver.  Nobody waits: no poll lets time pass.
+ * lose what they were given, flap, and take their time for a reset, or never end it.  Each test
+ * runs with every driver.  Nobody waits: no poll lets time pass.
  */
-#include <pthread.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -19,80 +16,10 @@
 #include "base/log.h"
 #include "drivers/platform.h"
 #include "tests/unit/disk_machine.h"
+#include "tests/unit/nic_machine.h"
 #include "tests/unit/nic_model.h"
 #include "tests/unit/support.h"
 #include "tests/unit/xorshift.h"
-
-#define SECOND 1000000000ull
-#define STEP   (SECOND / 1000)
-
-static struct {
-    unsigned taken;
-    uint8_t frame[NIC_FRAME_MAX]; /* the last one */
-    uint32_t bytes;
-    uint64_t costs_ns; /* time passes while one is taken */
-    unsigned delays;   /* at boot */
-} t;
-
-static void take(void *owner, const void *frame, uint32_t bytes)
-{
-    assert_ptr_equal(owner, &t);
-    assert_in_range(bytes, NIC_FRAME_MIN, NIC_FRAME_MAX);
-    memcpy(t.frame, frame, bytes);
-    t.bytes = bytes;
-    t.taken++;
-    disk_machine_tick(t.costs_ns);
-}
-
-/* NIC `number` is in use. */
-static struct nic *boot(unsigned number)
-{
-    memset(&t, 0, sizeof(t));
-    support_log_level(-1);
-    model_start(0);
-    assert_int_equal(nic_count(), MODEL_NICS);
-    t.delays = disk_machine_delays();
-    nic_attach(nic_at(number), take, &t);
-    nic_poll();
-    return nic_at(number);
-}
-
-static void finish(void)
-{
-    assert_int_equal(disk_machine_delays(), t.delays);
-    model_stop();
-    support_log_level(LOG_WARN);
-}
-
-static void pass(uint64_t ns)
-{
-    for (uint64_t at = 0; at < ns; at += STEP) {
-        disk_machine_advance(STEP);
-        nic_poll();
-    }
-}
-
-static bool send(struct nic *nic, const void *frame, uint32_t bytes)
-{
-    const struct nic_piece piece = {frame, bytes};
-
-    return nic_send(nic, &piece, 1);
-}
-
-static void expect_frame_passes(unsigned number)
-{
-    static const uint8_t hello[60] = "a frame that is seen on the other side";
-    struct model_nic *device = model_nic(number);
-    unsigned sent = device->sent, taken = t.taken;
-
-    assert_true(send(nic_at(number), hello, sizeof(hello)));
-    assert_true(model_frame(number, hello, sizeof(hello)));
-    pass(4 * STEP);
-    assert_int_equal(device->sent, sent + 1);
-    assert_memory_equal(device->frame[sent % MODEL_KEPT], hello, sizeof(hello));
-    assert_int_equal(t.taken, taken + 1);
-    assert_memory_equal(t.frame, hello, sizeof(hello));
-}
 
 /* ---- boot ---- */
 
@@ -102,7 +29,7 @@ static void test_found_in_the_order_of_the_bus(void **state)
 
     (void)state;
     support_log_watch(", link up");
-    boot(0);
+    nic_machine_boot(0);
     assert_int_equal(support_log_seen(), MODEL_NICS);
     for (unsigned i = 0; i < MODEL_NICS; i++) {
         uint8_t mac[NIC_MAC_BYTES];
@@ -123,7 +50,7 @@ static void test_found_in_the_order_of_the_bus(void **state)
     assert_null(nic_find(""));
     assert_true(nic_at(1)->polled);
     assert_false(nic_at(0)->polled || nic_at(2)->polled);
-    finish();
+    nic_machine_finish();
 }
 
 /* Each allocation fails once: that NIC is missing, the others work. */
@@ -150,15 +77,15 @@ static void unused(unsigned number)
     unsigned other = (number + 1) % MODEL_NICS;
     uint8_t frame[100] = {0};
 
-    boot(other);
+    nic_machine_boot(other);
     for (unsigned i = 0; i < 1000; i++) {
         model_frame(number, frame, sizeof(frame));
     }
-    pass(SECOND);
-    assert_int_equal(t.taken, 0);
+    nic_machine_pass(SECOND);
+    assert_int_equal(nic_machine.taken, 0);
     assert_in_range(nic_at(number)->look_at, platform_clock_ns(),
                     platform_clock_ns() + NIC_LINK_NS);
-    finish();
+    nic_machine_finish();
 }
 
 /* ---- frames ---- */
@@ -172,7 +99,7 @@ static void fill(uint64_t *random, uint8_t *frame, uint32_t bytes)
 
 static void frames_of_any_length(unsigned number)
 {
-    struct nic *nic = boot(number);
+    struct nic *nic = nic_machine_boot(number);
     struct model_nic *device = model_nic(number);
     uint64_t random = support_seed(1);
     struct nic_stats stats;
@@ -190,12 +117,12 @@ static void frames_of_any_length(unsigned number)
         assert_true(nic_send(nic, pieces, 2));
         memset(frame, 0, 4); /* it was copied */
         assert_true(model_frame(number, frame, bytes));
-        pass(STEP);
+        nic_machine_pass(STEP);
         assert_int_equal(device->sent, i + 1);
         assert_int_equal(device->bytes[i % MODEL_KEPT], bytes);
         assert_memory_equal(device->frame[i % MODEL_KEPT] + 4, frame + 4, bytes - 4);
-        assert_int_equal(t.bytes, bytes);
-        assert_memory_equal(t.frame, frame, bytes);
+        assert_int_equal(nic_machine.bytes, bytes);
+        assert_memory_equal(nic_machine.frame, frame, bytes);
         bytes_all += bytes;
     }
     nic_get_stats(nic, &stats);
@@ -204,30 +131,30 @@ static void frames_of_any_length(unsigned number)
     assert_int_equal(stats.rx_bytes, bytes_all);
     assert_int_equal(stats.tx_bytes, bytes_all);
     assert_int_equal(stats.rx_errors + stats.tx_dropped + stats.resets + stats.link_changes, 0);
-    finish();
+    nic_machine_finish();
 }
 
 static void send_refuses_what_is_no_frame(unsigned number)
 {
-    struct nic *nic = boot(number);
+    struct nic *nic = nic_machine_boot(number);
     static const uint8_t memory[4096];
     const struct nic_piece long_ones[] = {{memory, 1000}, {memory, 0xffffffffu}, {memory, 600}};
 
-    assert_false(send(nic, memory, NIC_FRAME_MIN - 1));
-    assert_false(send(nic, memory, NIC_FRAME_MAX + 1));
-    assert_false(send(nic, memory, 0xffffffffu));
+    assert_false(nic_machine_send(nic, memory, NIC_FRAME_MIN - 1));
+    assert_false(nic_machine_send(nic, memory, NIC_FRAME_MAX + 1));
+    assert_false(nic_machine_send(nic, memory, 0xffffffffu));
     assert_false(nic_send(nic, long_ones, 3));
     assert_false(nic_send(nic, NULL, 0));
     assert_int_equal(nic->stats.tx_dropped, 5);
-    expect_frame_passes(number);
-    finish();
+    nic_machine_passes_frames(number);
+    nic_machine_finish();
 }
 
 /* What hardware may say of a frame that has come. */
 static void lengths_that_lie(unsigned number)
 {
     static const uint8_t frame[2036];
-    struct nic *nic = boot(number);
+    struct nic *nic = nic_machine_boot(number);
     struct model_arrival lies[] = {
         {frame, 60, 0, false, false},      {frame, 60, 13, false, false},
         {frame, 60, 2049, false, false},   {frame, 60, 0xffff, false, false},
@@ -240,116 +167,116 @@ static void lengths_that_lie(unsigned number)
     for (unsigned i = 0; i < count; i++) {
         assert_true(model_arrive(number, &lies[i]));
     }
-    pass(4 * STEP);
-    assert_int_equal(t.taken, 0);
+    nic_machine_pass(4 * STEP);
+    assert_int_equal(nic_machine.taken, 0);
     assert_int_equal(nic->stats.rx_errors, count);
     if (number != MODEL_VIRTIO) { /* what was open ends */
         assert_true(model_frame(number, frame, 60));
-        pass(4 * STEP);
-        assert_int_equal(t.taken, 0);
+        nic_machine_pass(4 * STEP);
+        assert_int_equal(nic_machine.taken, 0);
     }
-    expect_frame_passes(number);
+    nic_machine_passes_frames(number);
     assert_int_equal(nic->stats.resets, 0);
-    finish();
+    nic_machine_finish();
 }
 
 /* ---- hardware that does not do its work ---- */
 
 static void frames_that_never_come_back(unsigned number)
 {
-    struct nic *nic = boot(number);
+    struct nic *nic = nic_machine_boot(number);
     struct model_nic *device = model_nic(number);
     unsigned before = device->resets, sent = 0;
     static const uint8_t frame[1514];
 
     device->lose = true;
-    while (send(nic, frame, sizeof(frame))) {
+    while (nic_machine_send(nic, frame, sizeof(frame))) {
         sent++;
         assert_true(sent <= NIC_BUFFERS);
-        pass(STEP);
+        nic_machine_pass(STEP);
     }
     assert_in_range(sent, 32, NIC_BUFFERS);
-    pass(4 * SECOND);
+    nic_machine_pass(4 * SECOND);
     assert_int_equal(device->resets, before);
-    pass(3 * SECOND / 2);
+    nic_machine_pass(3 * SECOND / 2);
     assert_int_equal(device->resets, before + 1);
-    assert_false(send(nic, frame, sizeof(frame)));
+    assert_false(nic_machine_send(nic, frame, sizeof(frame)));
     device->lose = false;
-    pass(2 * SECOND);
+    nic_machine_pass(2 * SECOND);
     assert_int_equal(nic->stats.resets, 1);
-    expect_frame_passes(number);
-    finish();
+    nic_machine_passes_frames(number);
+    nic_machine_finish();
 }
 
 static void link_flaps(unsigned number)
 {
-    struct nic *nic = boot(number);
+    struct nic *nic = nic_machine_boot(number);
     struct model_nic *device = model_nic(number);
     static const uint8_t frame[60];
 
     support_log_watch("link");
     for (unsigned i = 1; i <= 20; i++) {
         device->lose = true; /* as with no cable */
-        assert_true(send(nic, frame, sizeof(frame)));
+        assert_true(nic_machine_send(nic, frame, sizeof(frame)));
         device->link = false;
-        pass(SECOND / 2);
+        nic_machine_pass(SECOND / 2);
         assert_int_equal(nic->stats.link_changes, 2 * i - 1);
         assert_int_equal(support_log_seen(), 2 * i - 1);
-        assert_false(send(nic, frame, sizeof(frame)));
-        pass(10 * SECOND); /* nothing comes back, and that is no reason for a reset */
+        assert_false(nic_machine_send(nic, frame, sizeof(frame)));
+        nic_machine_pass(10 * SECOND); /* nothing comes back, and that is no reason for a reset */
         device->lose = false;
         device->link = true;
-        pass(SECOND / 2);
+        nic_machine_pass(SECOND / 2);
         assert_int_equal(nic->stats.link_changes, 2 * i);
-        expect_frame_passes(number);
+        nic_machine_passes_frames(number);
     }
     assert_int_equal(nic->stats.resets, 0);
     assert_int_equal(nic->stats.tx_dropped, 20);
-    finish();
+    nic_machine_finish();
 }
 
 /* It resets at once, and no more than once a second. */
 static void test_nonsense(void **state)
 {
     unsigned number = MODEL_VIRTIO;
-    struct nic *nic = boot(number);
+    struct nic *nic = nic_machine_boot(number);
 
     (void)state;
     for (unsigned i = 0; i < 10000; i++) {
         model_nonsense(number);
-        pass(STEP);
+        nic_machine_pass(STEP);
     }
     assert_in_range(nic->stats.resets, 5, 11);
-    pass(3 * SECOND);
-    expect_frame_passes(number);
-    finish();
+    nic_machine_pass(3 * SECOND);
+    nic_machine_passes_frames(number);
+    nic_machine_finish();
 }
 
 static void long_reset(unsigned number)
 {
-    struct nic *nic = boot(number);
+    struct nic *nic = nic_machine_boot(number);
     struct model_nic *device = model_nic(number);
     static const uint8_t frame[60];
 
     device->reset_ns = 7 * SECOND;
     device->lose = true;
-    assert_true(send(nic, frame, sizeof(frame)));
-    pass(6 * SECOND);
+    assert_true(nic_machine_send(nic, frame, sizeof(frame)));
+    nic_machine_pass(6 * SECOND);
     assert_int_equal(nic->stats.resets, 1);
     device->lose = false;
     for (unsigned i = 0; i < 5; i++) {
-        pass(SECOND);
-        assert_false(send(nic, frame, sizeof(frame)));
+        nic_machine_pass(SECOND);
+        assert_false(nic_machine_send(nic, frame, sizeof(frame)));
     }
-    pass(3 * SECOND);
-    expect_frame_passes(number);
+    nic_machine_pass(3 * SECOND);
+    nic_machine_passes_frames(number);
     assert_false(device->master_off);
-    finish();
+    nic_machine_finish();
 }
 
 static void reset_that_never_ends(unsigned number)
 {
-    struct nic *nic = boot(number);
+    struct nic *nic = nic_machine_boot(number);
     struct model_nic *device = model_nic(number);
     static const uint8_t frame[60];
 
@@ -358,153 +285,19 @@ static void reset_that_never_ends(unsigned number)
     }
     device->reset_ns = 3600 * SECOND;
     device->lose = true;
-    assert_true(send(nic, frame, sizeof(frame)));
+    assert_true(nic_machine_send(nic, frame, sizeof(frame)));
     support_log_watch("given up");
-    pass(30 * SECOND);
+    nic_machine_pass(30 * SECOND);
     assert_int_equal(support_log_seen(), 1);
     assert_true(device->master_off);
     assert_false(nic->up);
-    assert_false(send(nic, frame, sizeof(frame)));
+    assert_false(nic_machine_send(nic, frame, sizeof(frame)));
     assert_true(nic->look_at == UINT64_MAX);
-    assert_int_equal(t.taken, 5);
-    finish();
+    assert_int_equal(nic_machine.taken, 5);
+    nic_machine_finish();
 }
 
-/* ---- a flood ---- */
-
-/* All that comes in a second, when there always is more: a quarter of the time at most, and no
- * interrupts while that is known.  When it ends, interrupts are on. */
-static void flood(unsigned number)
-{
-    struct nic *nic = boot(number);
-    static const uint8_t frame[1514];
-    uint64_t begin = platform_clock_ns(), inside = 0;
-    bool was_masked = false;
-
-    t.costs_ns = 10000;
-    while (platform_clock_ns() - begin < SECOND) {
-        uint64_t before;
-        unsigned taken = t.taken;
-
-        while (model_frame(number, frame, sizeof(frame))) {
-        }
-        before = platform_clock_ns();
-        nic_poll();
-        inside += platform_clock_ns() - before;
-        assert_true(t.taken - taken <= NIC_TURN);
-        was_masked |= !nic->polled && model_masked(number);
-        disk_machine_advance(20000);
-        assert_true(nic_deadline() <= platform_clock_ns() + NIC_LINK_NS);
-    }
-    assert_in_range(inside, SECOND / 8, SECOND / 4 + SECOND / 100);
-    assert_int_equal(was_masked, !nic->polled);
-    pass(SECOND / 10);
-    assert_false(nic->masked);
-    assert_true(nic->polled || number != MODEL_VIRTIO || !model_masked(number));
-    t.costs_ns = 0;
-    expect_frame_passes(number);
-    finish();
-}
-
-/* A frame that comes is due at once, one that is known to be there after the pause. */
-static void deadline(unsigned number)
-{
-    struct nic *nic = boot(number);
-    static const uint8_t frame[60];
-
-    pass(STEP);
-    assert_true(nic_deadline() > platform_clock_ns());
-    assert_true(nic_deadline() <= platform_clock_ns() + (nic->polled ? NIC_POLL_NS : NIC_LINK_NS));
-    disk_machine_tick(2);
-    assert_true(model_frame(number, frame, sizeof(frame)));
-    assert_true(nic_deadline() <= platform_clock_ns());
-    atomic_store(&nic->busy, true); /* another CPU is at it */
-    nic_poll();
-    assert_int_equal(t.taken, 0);
-    assert_true(nic_deadline() > platform_clock_ns());
-    atomic_store(&nic->busy, false);
-    nic_poll();
-    assert_int_equal(t.taken, 1);
-    finish();
-}
-
-/* ---- CPUs ---- */
-
-#define THREADS 2u
-#define COUNT   500u
-
-static struct {
-    atomic_bool over, inside;
-    atomic_uint next; /* the number of the frame that has to come */
-} together;
-
-static void take_in_turn(void *owner, const void *frame, uint32_t bytes)
-{
-    unsigned number;
-
-    (void)owner;
-    assert_int_equal(bytes, 60);
-    assert_false(atomic_exchange(&together.inside, true));
-    memcpy(&number, (const uint8_t *)frame + NIC_FRAME_MIN, sizeof(number));
-    assert_int_equal(number, atomic_fetch_add(&together.next, 1));
-    atomic_store(&together.inside, false);
-}
-
-static void *poll_and_send(void *owner)
-{
-    static const uint8_t frame[60];
-
-    while (!atomic_load(&together.over)) {
-        nic_poll();
-        send(owner, frame, sizeof(frame));
-        sched_yield();
-    }
-    return NULL;
-}
-
-/* Several CPUs poll and send: each frame comes once, in order, to one of them at a time. */
-static void threads(unsigned number)
-{
-    uint8_t frame[60] = {0};
-    pthread_t thread[THREADS];
-    struct nic *nic;
-
-    support_log_level(-1);
-    memset(&together, 0, sizeof(together));
-    model_start(0);
-    nic = nic_at(number);
-    nic_attach(nic, take_in_turn, NULL);
-    for (unsigned i = 0; i < THREADS; i++) {
-        assert_int_equal(pthread_create(&thread[i], NULL, poll_and_send, nic), 0);
-    }
-    for (unsigned i = 0; i < COUNT;) {
-        memcpy(frame + NIC_FRAME_MIN, &i, sizeof(i));
-        i += model_frame(number, frame, sizeof(frame));
-        disk_machine_advance(5000);
-    }
-    while (atomic_load(&together.next) != COUNT) {
-        disk_machine_advance(5000);
-    }
-    atomic_store(&together.over, true);
-    for (unsigned i = 0; i < THREADS; i++) {
-        pthread_join(thread[i], NULL);
-    }
-    disk_machine_advance(STEP);
-    assert_int_equal(nic->stats.tx_frames, model_nic(number)->sent);
-    assert_int_equal(nic->stats.resets + nic->stats.rx_errors, 0);
-    model_stop();
-    support_log_level(LOG_WARN);
-}
-
-/* With each driver. */
-#define FOR_ALL(name)                                                                              \
-    static void test_##name(void **state)                                                          \
-    {                                                                                              \
-        (void)state;                                                                               \
-        for (unsigned number = 0; number < MODEL_NICS; number++) {                                 \
-            name(number);                                                                          \
-        }                                                                                          \
-    }
+/* ---- with every driver ---- */
 
 FOR_ALL(unused)
 FOR_ALL(frames_of_any_length)
@@ -514,9 +307,6 @@ FOR_ALL(frames_that_never_come_back)
 FOR_ALL(link_flaps)
 FOR_ALL(long_reset)
 FOR_ALL(reset_that_never_ends)
-FOR_ALL(flood)
-FOR_ALL(deadline)
-FOR_ALL(threads)
 
 int main(void)
 {
@@ -532,9 +322,6 @@ int main(void)
         cmocka_unit_test(test_link_flaps),
         cmocka_unit_test(test_long_reset),
         cmocka_unit_test(test_reset_that_never_ends),
-        cmocka_unit_test(test_flood),
-        cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_threads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

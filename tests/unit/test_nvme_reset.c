@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: tests/unit/nvme_model.c tests/unit/disk_machine.c drivers/nvme.c
- * drivers/nvme_namespace.c drivers/nvme_admin.c drivers/nvme_reset.c drivers/nvme_queue.c
- * drivers/nvme_ring.c drivers/block.c drivers/block_queue.c drivers/block_tags.c
- * drivers/disk_queue.c drivers/page_pool.c drivers/gpt.c */
+/* SOURCES: tests/unit/nvme_model.c tests/unit/nvme_model_commands.c tests/unit/disk_machine.c
+ * drivers/nvme.c drivers/nvme_namespace.c drivers/nvme_admin.c drivers/nvme_reset.c
+ * drivers/nvme_queue.c drivers/nvme_ring.c drivers/block.c drivers/block_queue.c
+ * drivers/block_tags.c drivers/disk_queue.c drivers/page_pool.c drivers/gpt.c */
 /*
  * A controller that has to be reset, however long that takes: nobody waits for it, and every
  * request ends.  Time passes only here, so that a driver that waits for it would be seen to: by

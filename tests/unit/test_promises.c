@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: hv/config/admission.c tests/unit/promise_model.c */
+/* SOURCES: hv/config/admission.c tests/unit/promise_model.c tests/unit/promise_machine.c */
 /*
  * Random promises to random VMs in a small machine; one rule: every access of every vCPU of a VM
  * that admission let in ends, soon, whatever the others do and the disk does.
@@ -21,25 +21,19 @@
 
 #include <cmocka.h>
 
-#include "mm/env.h"
 #include "mm/policy/pager.h"
-#include "tests/unit/fake_disk.h"
+#include "tests/unit/promise_machine.h"
 #include "tests/unit/promise_model.h"
 #include "tests/unit/support.h"
 
-#define MACHINE_LIFE  400u /* promises */
-#define TURNS_MAX     700u /* that an access may take while the disk is well */
-#define SLOW          10u  /* a disk that fails many requests is so much slower */
-#define OUTAGE_MAX_MS 400u
+#define MACHINE_LIFE 400u /* promises */
+#define TURNS_MAX    700u /* that an access may take while the disk is well */
+#define SLOW         10u  /* a disk that fails many requests is so much slower */
+
 #define BACKOFF_MAX_MS                                                                             \
     2100u /* mm/content/store_io.c: how long it may take to see that the disk is back              \
            */
 
-static struct fake_disk disk;
-static struct store *store;
-static struct admission_demand promised;
-static uint64_t pool;
-static unsigned outage_left;    /* ms */
 static unsigned worst_turns[3]; /* of accesses: without an outage, with one, on a bad disk */
 static uint64_t accesses, promises_made, cut_down, lost, broken, waits;
 
@@ -48,79 +42,6 @@ static uint64_t accesses, promises_made, cut_down, lost, broken, waits;
 static void wake(struct mm_waiter *waiter)
 {
     CONTAINER_OF(waiter, struct test_vcpu, waiter)->parked = false;
-}
-
-static void machine_up(void)
-{
-    uint64_t frames = 500 + below(below(2) ? 600 : 3000);
-    uint64_t slots = below(6) == 0 ? 0 : 50 + below(below(2) ? 600 : 4000);
-
-    support_memory_init(frames);
-    frame_alloc_set_watermarks(12, 24, 40);
-    store = NULL;
-    model_may_lose = false;
-    if (slots != 0) {
-        fake_disk_init(&disk, slots + 2, 1 + below(UINT32_MAX));
-        store = support_open_store(&disk);
-        assert_non_null(store);
-        if (below(5) == 0) {
-            disk.fail_read_permille = (unsigned)below(300);
-            disk.fail_write_permille = (unsigned)below(300);
-            model_may_lose = true;
-        }
-    }
-    outage_left = 0;
-    promised = (struct admission_demand){0};
-    pool = frame_stats_get().frames - frame_stats_get().meta;
-}
-
-static struct admission_supply supply_now(void)
-{
-    struct admission_supply supply = {.pool = pool, .kept = frame_alloc_high() + ADMISSION_ROOM};
-    struct store_stats stats;
-
-    if (store != NULL) {
-        store_get_stats(store, &stats);
-        supply.slots = stats.slots - stats.retired;
-    }
-    return supply;
-}
-
-static void disk_turn(void)
-{
-    if (store == NULL) {
-        return;
-    }
-    if (outage_left > 0 && --outage_left == 0) {
-        disk.reads_down = disk.writes_down = false;
-    }
-    if (outage_left == 0 && below(20000) == 0) {
-        outage_left = 1 + (unsigned)below(OUTAGE_MAX_MS);
-        disk.reads_down = below(2);
-        disk.writes_down = !disk.reads_down || below(2);
-    }
-    fake_disk_step(&disk);
-    if (below(2)) {
-        fake_disk_step(&disk);
-    }
-}
-
-static void machine_down(void)
-{
-    struct store_stats stats;
-
-    assert_int_equal(frame_stats_get().guest + frame_stats_get().tmem, 0);
-    assert_int_equal(frame_stats_get().frames - frame_stats_get().meta, pool);
-    if (store != NULL) {
-        store_get_stats(store, &stats);
-        assert_int_equal(stats.slots_used, 0);
-        disk.reads_down = disk.writes_down = false;
-        support_store_settle(&disk);
-    }
-    support_memory_free();
-    if (store != NULL) {
-        fake_disk_free(&disk);
-    }
 }
 
 /* ---- turns ---------------------------------------------------------------------------------- */

@@ -1,72 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/* SOURCES: tests/unit/table_machine.c */
 /*
- * The table engine under each format: random operations against an array, scans, every allocation
- * failing in turn.
+ * The table engine under each format (tests/unit/table_machine.h): random operations against an
+ * array, scans, prunes, pages of 1 GiB.
  */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "tests/unit/table_machine.h"
 #include "tests/unit/table_model.h"
 
-#define FRAMES 2000u
-
-static const struct table_format *const formats[] = {SUPPORT_FORMATS};
-
-static struct table table;
-static struct page_model model[MODEL_PAGES];
-
-static void begin(const struct table_format *format)
-{
-    support_memory_init(FRAMES);
-    frame_alloc_set_watermarks(0, 0, 0);
-    memset(model, 0, sizeof(model));
-    assert_true(table_init(&table, format));
-}
-
-static uint64_t free_frames(void)
-{
-    return frame_stats_get().free;
-}
-
-static void end(void)
-{
-    table_destroy(&table);
-    assert_int_equal(free_frames(), FRAMES);
-    support_memory_free();
-}
-
-static void check_pages(void)
-{
-    for (unsigned page = 0; page < MODEL_PAGES; page++) {
-        struct page_model is = model_look(&table, model_live, model_gfn(page));
-
-        if (!model_same(is, model[page]) || is.dirty != model[page].dirty) {
-            fail_msg("%s: page %u: leaf %d rights %u kind %u value 0x%llx", table.format->name,
-                     page, is.leaf, is.rights, is.kind, (unsigned long long)is.value);
-        }
-    }
-    assert_int_equal(table.pages, model_count(&table, table.root, TABLE_LEVELS));
-    assert_int_equal(table.pages + free_frames(), FRAMES);
-}
-
 /* ---- operations ---- */
-
-static void set_page(unsigned page, struct page_model value)
-{
-    uint64_t *entry = table_leaf_alloc(&table, model_gfn(page), NULL);
-    unsigned level;
-
-    assert_non_null(entry);
-    assert_ptr_equal(entry, table_leaf(&table, model_gfn(page), &level));
-    assert_int_equal(level, 1);
-    table_entry_set(entry, model_entry(&table, value));
-    model[page] = value;
-}
 
 static bool region_is_hole(unsigned region)
 {
@@ -78,16 +25,6 @@ static bool region_is_hole(unsigned region)
         }
     }
     return true;
-}
-
-static void fill_region(unsigned region, uint64_t first, unsigned flags)
-{
-    for (unsigned i = 0; i < REGION_PAGES; i++) {
-        model[region * REGION_PAGES + i] = (struct page_model){.leaf = true,
-                                                               .dirty = flags & LEAF_DIRTY,
-                                                               .rights = flags & RIGHTS,
-                                                               .value = first + i};
-    }
 }
 
 static void map_large(unsigned region)
@@ -150,13 +87,6 @@ static void map_block(unsigned region)
         page.dirty = support_random_below(1000) == 0;
         set_page(region * REGION_PAGES + i, page);
     }
-}
-
-static void count_unmapped(void *owner, gfn_t first, uint64_t entry, unsigned level)
-{
-    (void)first;
-    assert_true(entry != 0);
-    *(uint64_t *)owner += table_level_pages(level);
 }
 
 static void unmap(void)
@@ -231,12 +161,12 @@ static void test_model(void **state)
     (void)state;
     support_seed(1);
     for (unsigned i = 0; i < ARRAY_SIZE(formats); i++) {
-        begin(formats[i]);
+        begin_table(formats[i]);
         for (unsigned step = 0; step < 600; step++) {
             random_operation();
             check_pages();
         }
-        end();
+        end_table();
     }
 }
 
@@ -283,7 +213,7 @@ static void scan_format(const struct table_format *format)
     struct page_model leaf = {.leaf = true, .rights = RIGHTS, .value = 77};
     gfn_t next;
 
-    begin(format);
+    begin_table(format);
     set_page(0, leaf);
     set_page(511, leaf);
     assert_true(table_map_large(&table, gfn(0x200), pfn(0x5000), RIGHTS));
@@ -319,7 +249,7 @@ static void scan_format(const struct table_format *format)
     assert_int_equal(run_scan(&log, 5, 5).v, 5);
     assert_int_equal(run_scan(&log, 1, 511).v, 511);
     assert_int_equal(log.leaves, 0);
-    end();
+    end_table();
 }
 
 static void test_scan(void **state)
@@ -354,7 +284,7 @@ static void test_prune_page(void **state)
     for (unsigned i = 0; i < ARRAY_SIZE(formats); i++) {
         struct table_trash trash;
 
-        begin(formats[i]);
+        begin_table(formats[i]);
         for (unsigned region = 0; region < 2; region++) {
             assert_non_null(table_leaf_alloc(&table, gfn(region_base[region]), NULL));
         }
@@ -371,39 +301,17 @@ static void test_prune_page(void **state)
         assert_int_equal(trash.count, 4); /* all but the root */
         table_trash_free(&trash);
         check_pages();
-        end();
+        end_table();
     }
 }
 
 /* ---- 1 GiB ---- */
 
-static void put_gigabyte(void)
-{
-    struct table_trash trash;
-    unsigned level;
-    uint64_t *entry;
-
-    /* Makes the level-3 table, then takes what is below it away; the third gigabyte keeps it. */
-    set_page(0, model_random_leaf());
-    table_entry_set(table_leaf_alloc(&table, gfn(0x80000), NULL), table.format->make_absent(5, 1));
-    assert_true(table_unmap(&table, gfn(0), gfn(0x40000), count_unmapped, &(uint64_t){0}));
-    table_trash_init(&trash);
-    table_prune(&table, gfn(0), gfn(0x40000), &trash);
-    table_trash_free(&trash);
-    entry = table_leaf(&table, gfn(0), &level);
-    assert_int_equal(level, 3);
-    table_entry_set(entry, table.format->make_leaf(pfn(0x80000), 3, RIGHTS | LEAF_DIRTY));
-    memset(model, 0, sizeof(model));
-    for (unsigned region = 0; region < 4; region++) {
-        fill_region(region, 0x80000 + region_base[region], RIGHTS | LEAF_DIRTY);
-    }
-}
-
 static void test_gigabyte(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < ARRAY_SIZE(formats); i++) {
-        begin(formats[i]);
+        begin_table(formats[i]);
         put_gigabyte();
         check_pages();
         set_page(5, model_random_leaf());
@@ -411,128 +319,8 @@ static void test_gigabyte(void **state)
         assert_true(table_unmap(&table, gfn(0x210), gfn(0x3fe01), count_unmapped, &(uint64_t){0}));
         memset(&model[REGION_PAGES + 0x10], 0, (2 * REGION_PAGES - 0x10 + 1) * sizeof(model[0]));
         check_pages();
-        end();
+        end_table();
     }
-}
-
-/* ---- failing allocations ---- */
-
-enum sweep_op {
-    SWEEP_LEAF,
-    SWEEP_LARGE,
-    SWEEP_SPLIT,
-    SWEEP_UNMAP,
-    SWEEP_INHERIT,
-    SWEEP_COUNT,
-};
-
-static void sweep_prepare(enum sweep_op op, const struct table_format *format)
-{
-    begin(format);
-    set_page(REGION_PAGES, model_random_leaf());
-    if (op == SWEEP_SPLIT || op == SWEEP_UNMAP) {
-        put_gigabyte();
-    }
-    if (op == SWEEP_INHERIT) {
-        /* A whole gigabyte that is one absent entry with a payload. */
-        unsigned level;
-        struct page_model absent = {.kind = 5, .value = 0x1234567};
-        uint64_t *entry = table_leaf(&table, gfn(0x40000), &level);
-
-        assert_int_equal(level, 3);
-        table_entry_set(entry, model_entry(&table, absent));
-        for (unsigned i = 0; i < REGION_PAGES; i++) {
-            model[4 * REGION_PAGES + i] = absent;
-        }
-    }
-}
-
-/* What it changes in the model is applied by sweep_done(). */
-static bool sweep_try(enum sweep_op op)
-{
-    uint64_t got = 0;
-
-    switch (op) {
-    case SWEEP_LEAF:
-        return table_leaf_alloc(&table, model_gfn(MODEL_PAGES - 1), NULL) != NULL;
-    case SWEEP_LARGE:
-        return table_map_large(&table, gfn(0x8000000), pfn(0x4400), RIGHTS);
-    case SWEEP_SPLIT:
-        return table_split(&table, gfn(3));
-    case SWEEP_UNMAP:
-        return table_unmap(&table, gfn(0x207), gfn(0x403), count_unmapped, &got);
-    case SWEEP_INHERIT:
-        return table_leaf_alloc(&table, gfn(0x40005), NULL) != NULL;
-    default:
-        return false;
-    }
-}
-
-static void sweep_done(enum sweep_op op)
-{
-    if (op == SWEEP_LARGE) {
-        fill_region(5, 0x4400, RIGHTS);
-    } else if (op == SWEEP_UNMAP) {
-        memset(&model[REGION_PAGES + 7], 0, (REGION_PAGES - 7 + 3) * sizeof(model[0]));
-    }
-}
-
-static unsigned sweep(enum sweep_op op, const struct table_format *format)
-{
-    sweep_prepare(op, format);
-    for (unsigned n = 1;; n++) {
-        uint64_t pages = table.pages;
-
-        support_fail_alloc(n);
-        if (sweep_try(op)) {
-            assert_false(support_alloc_failed());
-            sweep_done(op);
-            check_pages();
-            end();
-            return n - 1;
-        }
-        assert_true(support_alloc_failed());
-        support_fail_alloc(0);
-        check_pages();
-        /* Splits may stay; nothing else does. */
-        if (op != SWEEP_SPLIT && op != SWEEP_UNMAP) {
-            assert_int_equal(table.pages, pages);
-        }
-    }
-}
-
-static void test_failures(void **state)
-{
-    (void)state;
-    for (unsigned i = 0; i < ARRAY_SIZE(formats); i++) {
-        assert_int_equal(sweep(SWEEP_LEAF, formats[i]), 3);
-        assert_int_equal(sweep(SWEEP_LARGE, formats[i]), 2);
-        assert_true(sweep(SWEEP_SPLIT, formats[i]) >= 1);
-        assert_true(sweep(SWEEP_UNMAP, formats[i]) >= 1);
-        assert_int_equal(sweep(SWEEP_INHERIT, formats[i]), 2);
-        support_memory_init(FRAMES);
-        support_fail_alloc(1);
-        assert_false(table_init(&table, formats[i]));
-        assert_int_equal(free_frames(), FRAMES);
-        support_memory_free();
-    }
-}
-
-/* Splits may use the reserve, faults may not. */
-static void test_reserve(void **state)
-{
-    pfn_t got;
-
-    (void)state;
-    begin(&ept_format);
-    assert_true(table_map_large(&table, gfn(0), pfn(0x4400), RIGHTS));
-    frame_alloc_set_watermarks(64, 64, 64);
-    while (frame_alloc(0, ALLOC_GUEST, 0, &got)) {
-    }
-    assert_null(table_leaf_alloc(&table, gfn(0x8000000), NULL));
-    assert_true(table_split(&table, gfn(0)));
-    table_destroy(&table);
-    support_memory_free();
 }
 
 int main(void)
@@ -540,8 +328,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model),          cmocka_unit_test(test_scan),
         cmocka_unit_test(test_clear_accessed), cmocka_unit_test(test_prune_page),
-        cmocka_unit_test(test_gigabyte),       cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_gigabyte),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
