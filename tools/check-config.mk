@@ -3,7 +3,7 @@
 
 # Only what it calls of them is linked.
 CHECK_SOURCES := tools/check-config.c base/config_text.c $(wildcard hv/config/*.c) \
-                 drivers/uart.c mm/space/space.c mm/tmem/tmem.c mm/tmem/table.c mm/frame/frame_array.c mm/frame/frame_alloc.c mm/frame/buddy.c mm/content/store.c
+                 drivers/uart.c mm/space/space.c mm/space/identity.c mm/tmem/tmem.c mm/tmem/table.c mm/frame/frame_array.c mm/frame/frame_alloc.c mm/frame/buddy.c mm/content/store.c
 CHECK_CFLAGS  := -std=gnu11 -O1 -g $(WARNINGS) -I. -isystem $(BUILD)/check -ffunction-sections \
                  -fdata-sections -Wl,--gc-sections
 

@@ -17,6 +17,12 @@ uint64_t admission_working(const struct admission_terms *terms)
            (uint64_t)terms->nics * ADMISSION_NET_PINS + ADMISSION_VM_PINS;
 }
 
+/* From blocks of its disks to pages. */
+static uint64_t disks_index(const struct admission_terms *terms)
+{
+    return terms->disks != 0 ? space_disks_cost(terms->memory) : 0;
+}
+
 struct admission_demand admission_demand(const struct admission_terms *terms)
 {
     uint64_t resident = terms->max == 0 ? terms->memory : MIN(terms->memory, terms->max);
@@ -25,8 +31,8 @@ struct admission_demand admission_demand(const struct admission_terms *terms)
         .pages = terms->memory + terms->tmem,
         .cap = resident + terms->tmem,
         .floor = MIN(terms->min + admission_working(terms), resident),
-        .fixed = space_overhead(terms->memory, GUEST_SLOTS) + tmem_overhead(terms->tmem) +
-                 (uint64_t)terms->vcpus * VCPU_FRAMES +
+        .fixed = space_overhead(terms->memory, GUEST_SLOTS) + disks_index(terms) +
+                 tmem_overhead(terms->tmem) + (uint64_t)terms->vcpus * VCPU_FRAMES +
                  (uint64_t)terms->disks * ADMISSION_DISK_FRAMES +
                  (uint64_t)terms->nics * ADMISSION_NET_FRAMES,
     };
@@ -34,7 +40,7 @@ struct admission_demand admission_demand(const struct admission_terms *terms)
 
 uint32_t admission_start_cost(const struct admission_terms *terms)
 {
-    return (uint32_t)(space_create_cost(terms->memory, GUEST_SLOTS) +
+    return (uint32_t)(space_create_cost(terms->memory, GUEST_SLOTS) + disks_index(terms) +
                       tmem_create_cost(terms->tmem) + terms->vcpus * VCPU_FRAMES +
                       terms->disks * ADMISSION_DISK_FRAMES + terms->nics * ADMISSION_NET_FRAMES);
 }

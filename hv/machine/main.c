@@ -141,6 +141,7 @@ void hv_main(const struct handover *given)
     nic_init();
     machine_uplinks_create();
     machine.store = machine_store_open();
+    machine_guest_disks_open();
     machine_memory_report();
     sched_init(arch_cpu_count());
     vm_init_all();

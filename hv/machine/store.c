@@ -222,3 +222,18 @@ struct store *machine_store_open(void)
     }
     return store;
 }
+
+void machine_guest_disks_open(void)
+{
+    const struct config *config = machine_config();
+
+    for (uint32_t i = 0; i < config->disks_used; i++) {
+        struct block_device *device = block_find(config->disk[i].device);
+
+        if (device != NULL && store_of_disk(device) == NULL && store_open_disk(device) == NULL) {
+            log_warn("disk %s: no memory to read dropped pages from it: its VM's pages go to the "
+                     "store",
+                     device->name);
+        }
+    }
+}

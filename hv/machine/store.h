@@ -10,5 +10,8 @@
  * written, unless `format = yes` names it and its first MiB is all zero.  Boot CPU; polls.
  */
 struct store *machine_store_open(void);
+/* Makes the disks that VMs may have ready for pages to be read from them that were dropped for a
+ * block (mm/space/identity.h).  Behind block_init(). */
+void machine_guest_disks_open(void);
 
 #endif

@@ -11,6 +11,7 @@ struct page_io {
     struct list link;    /* in the pool's list while free */
     struct list waiters; /* mm/owner/wait.h */
     struct page_owner *owner;
+    struct store *disk;  /* of a guest, which it is read from; NULL: the owner's store */
     uint32_t wanted;     /* read: index of the page that was asked for, the others come along */
     unsigned wanted_how; /* as for page_io_want() */
 };
@@ -82,6 +83,7 @@ struct page_io *page_io_get(struct page_owner *owner, enum block_op op,
     io = pool_take(PAGE_IO_REQUESTS - MIN(kept, PAGE_IO_REQUESTS));
     if (io != NULL) {
         io->owner = owner;
+        io->disk = NULL;
         io->run.request.op = op;
         io->run.request.urgent = op == BLOCK_READ && waiter != NULL;
         io->run.count = 0;
@@ -120,6 +122,13 @@ void page_io_start_at(struct page_io *io, uint32_t slot)
     io->run.slot = slot;
 }
 
+void page_io_start_on_disk(struct page_io *io, struct store *disk, uint32_t block)
+{
+    ASSERT(is_read(io));
+    io->disk = disk;
+    page_io_start_at(io, block);
+}
+
 bool page_io_goes_on(const struct page_io *io, uint32_t slot)
 {
     return io->run.count < BLOCK_MAX_PAGES && slot == io->run.slot + io->run.count;
@@ -131,8 +140,10 @@ void page_io_add(struct page_io *io, pfn_t number)
 
     ASSERT(io->run.count < BLOCK_MAX_PAGES);
     frame->io = (uint32_t)(io - pool);
-    frame->slot = io->run.slot + io->run.count;
-    if (is_read(io)) {
+    frame->slot = io->disk != NULL ? FRAME_NONE : io->run.slot + io->run.count;
+    if (io->disk != NULL) {
+        frame->flags |= FRAME_IO_READ | FRAME_ON_DISK;
+    } else if (is_read(io)) {
         frame->flags |= FRAME_IO_READ;
     } else {
         frame->flags = (uint8_t)((frame->flags | FRAME_IO_WRITE) & ~FRAME_DIRTY);
@@ -151,7 +162,7 @@ void page_io_want(struct page_io *io, uint32_t index, unsigned how, struct mm_wa
 
 void page_io_submit(struct page_io *io)
 {
-    store_io_submit(io->owner->store, &io->run);
+    store_io_submit(io->disk != NULL ? io->disk : io->owner->store, &io->run);
 }
 
 void page_io_join(pfn_t number, unsigned how, struct mm_waiter *waiter)
@@ -173,7 +184,7 @@ _Static_assert(FRAME_NONE == STORE_NONE, "frame->slot and slots share their `non
 /* The slot of a request that has not gone well holds nothing that is worth keeping. */
 static void leave_slot(struct page_owner *owner, struct frame *frame, enum store_answer answer)
 {
-    if (answer == STORE_BAD_SLOT) {
+    if (answer == STORE_BAD_SLOT && frame->slot != FRAME_NONE) {
         store_slot_retire(owner->store, frame->slot);
         frame->slot = FRAME_NONE;
     } else {
@@ -184,7 +195,7 @@ static void leave_slot(struct page_owner *owner, struct frame *frame, enum store
 /* Copies only help.  While the store is tight none is kept: its slot may be promised to others. */
 static void keep_copy(struct page_owner *owner, struct frame *frame)
 {
-    if (store_is_tight(owner->store)) {
+    if (frame->slot != FRAME_NONE && store_is_tight(owner->store)) {
         page_io_drop_copy(owner, frame);
     }
 }

@@ -46,6 +46,9 @@ struct page_io *page_io_get(struct page_owner *owner, enum block_op op,
 void page_io_put(struct page_io *io);
 /* Where its first page is read from or written to; before that is added. */
 void page_io_start_at(struct page_io *io, uint32_t slot);
+/* The same for a read from another place than the owner's store: a guest's disk, and a block of it
+ * (store_open_disk()). */
+void page_io_start_on_disk(struct page_io *io, struct store *disk, uint32_t block);
 /* May the page that goes to this slot be added? */
 bool page_io_goes_on(const struct page_io *io, uint32_t slot);
 /* The next page of the run: its frame is read into, or written from.  What is written holds still,

@@ -8,6 +8,7 @@
  *       HOLE                        0                     all zero; the entry 0 is this place
  *       WORD                        mm/content/pattern.h  one repeated word
  *       SLOT                        slot in 31:0          the store's; 55:32 are the owner's
+ *       DISK                        block in 31:0         the owner's disk 55:52; 51:32 are his too
  *     frames
  *       READING                     frame                 a read into it is in flight
  *       WRITING                     frame                 it still holds the page; a write is in
@@ -16,10 +17,11 @@
  *     LOST                          0                     nowhere any more
  *
  *            fill                leaves                  write done
- *     HOLE ---------> FRAME ---------------> WRITING ---------------> SLOT
+ *     HOLE ---------> FRAME ---------------> WRITING ---------------> SLOT, DISK
  *     WORD --------->  ^  \---> HOLE, WORD      |                      |  read
- *                      |  \---> SLOT, if clean  |                      v
- *                      +<-- taken back, failed -+      FRAME <----- READING -----> LOST
+ *                      |  \---> SLOT or DISK,   |                      v
+ *                      |        if clean        |      FRAME <----- READING -----> LOST
+ *                      +<-- taken back, failed -+
  *
  * Pure data, no locks.
  */
@@ -60,6 +62,28 @@ static inline struct place place_of_slot(uint32_t slot, uint64_t owners)
 {
     return place(PLACE_SLOT,
                  FIELD_PREP(PLACE_SLOT_OWNERS, owners) | FIELD_PREP(PLACE_SLOT_NUMBER, slot));
+}
+
+/* Of a DISK. */
+#define PLACE_DISK_BLOCK  BITS(31, 0)
+#define PLACE_DISK_OWNERS BITS(51, 32)
+#define PLACE_DISK_NUMBER BITS(55, 52)
+
+static inline struct place place_of_disk(unsigned disk, uint32_t block, uint64_t owners)
+{
+    return place(PLACE_DISK, FIELD_PREP(PLACE_DISK_NUMBER, (uint64_t)disk) |
+                                 FIELD_PREP(PLACE_DISK_OWNERS, owners) |
+                                 FIELD_PREP(PLACE_DISK_BLOCK, block));
+}
+
+static inline unsigned place_disk(struct place at)
+{
+    return (unsigned)FIELD_GET(PLACE_DISK_NUMBER, at.payload);
+}
+
+static inline uint32_t place_block(struct place at)
+{
+    return (uint32_t)FIELD_GET(PLACE_DISK_BLOCK, at.payload);
 }
 
 static inline uint32_t place_slot(struct place at)

@@ -76,6 +76,13 @@ uint64_t store_open_cost(uint64_t slots);
 /* Opens a device that was probed STORE_VALID (the probed superblock is remembered).  NULL: memory.
  */
 struct store *store_open(struct block_device *device);
+/*
+ * A guest's disk as a store that is read only: its slots are its blocks, it has no checksums, and
+ * nothing is handed out.  Of blocks whose numbers have more than 32 bits no page is a copy.  At
+ * boot, once for each device; NULL: no memory.  store_of_disk(): the one over that device, or NULL.
+ */
+struct store *store_open_disk(struct block_device *device);
+struct store *store_of_disk(const struct block_device *device);
 /* Frees it; no request is in flight, and nobody has a slot. */
 void store_close(struct store *store);
 void store_get_stats(const struct store *store, struct store_stats *stats);

@@ -66,17 +66,18 @@ static void log_health(const struct store *store, const struct store_way *way, e
 
     switch (way->health) {
     case STORE_WELL:
-        log_warn("store %s: %s succeed again after %lu.%03lu s", store->device->name, verb(op),
-                 (unsigned long)(ms / 1000), (unsigned long)(ms % 1000));
+        log_warn("%s %s: %s succeed again after %lu.%03lu s", store->kind, store->device->name,
+                 verb(op), (unsigned long)(ms / 1000), (unsigned long)(ms % 1000));
         break;
     case STORE_AWAY:
-        log_error("store %s: %s fail: they wait, and are tried again every %u s at the latest",
-                  store->device->name, verb(op), (unsigned)(STORE_BACKOFF_MAX_NS / 1000000000));
+        log_error("%s %s: %s fail: they wait, and are tried again every %u s at the latest",
+                  store->kind, store->device->name, verb(op),
+                  (unsigned)(STORE_BACKOFF_MAX_NS / 1000000000));
         break;
     case STORE_GONE:
     case STORE_FULL:
-        log_error("store %s: no %s have succeeded for %lu s: %s", store->device->name, verb(op),
-                  (unsigned long)(STORE_PATIENCE_NS / 1000000000),
+        log_error("%s %s: no %s have succeeded for %lu s: %s", store->kind, store->device->name,
+                  verb(op), (unsigned long)(STORE_PATIENCE_NS / 1000000000),
                   op == BLOCK_WRITE ? "no page goes there any more"
                                     : "what is read from there is lost");
         break;

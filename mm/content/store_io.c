@@ -65,7 +65,7 @@ static void send(struct store_io *io)
     io->request.pages = count;
     io->request.done = io_done;
     io->request.owner = io;
-    io->request.block = 1 + (uint64_t)io->slot + io->first; /* block 0 is the superblock */
+    io->request.block = (uint64_t)io->store->first + io->slot + io->first;
     for (uint32_t i = 0; i < count; i++) {
         io->request.page[i] = pfn(io->frame[io->first + i]);
     }

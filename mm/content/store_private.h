@@ -26,11 +26,13 @@ struct store_way {
 struct store {
     struct spinlock lock; /* everything below but sums and the constants */
     struct block_device *device;
+    const char *kind;    /* constant, for messages */
+    uint32_t first;      /* constant: block of slot 0 */
     uint32_t slots;      /* constant */
     uint32_t clusters;   /* constant */
     uint64_t *used;      /* bit per slot; bits beyond the end are set */
     uint64_t *owned;     /* bit per cluster */
-    uint64_t **sums;     /* XXH64 of each slot: written by the slot's owner */
+    uint64_t **sums;     /* XXH64 of each slot: written by the slot's owner; NULL: there are none */
     uint32_t slots_used; /* without the retired ones */
     uint32_t retired;
     bool tight;         /* see store_is_tight() */
@@ -45,6 +47,7 @@ struct store {
     uint32_t meta;           /* constant: memory of its own, linked by frame->next */
     struct store_way way[2]; /* BLOCK_READ, BLOCK_WRITE */
     struct store *next;      /* constant: of all stores */
+    struct store *next_disk; /* constant: of those that are guests' disks, store_disk.c */
 };
 
 _Static_assert(sizeof(struct store) <= PAGE_SIZE, "a store fits a frame");
@@ -66,6 +69,9 @@ void store_way_is_good(struct store *store, enum block_op op);
 void store_way_poll(struct store *store, enum block_op op, uint64_t now);
 /* What there is to tell. */
 void store_health_get_stats(const struct store *store, struct store_stats *stats);
+
+/* store_disk.c: it is closed, if it is a guest's disk. */
+void store_disk_forget(const struct store *store);
 
 /* store_io.c: sets up what it needs, and makes the store known to store_io_poll(). */
 void store_io_init(struct store *store);

@@ -10,6 +10,7 @@
 #define TIERS(X)                                                                                   \
     X(HOLE, hole)                                                                                  \
     X(WORD, word)                                                                                  \
-    X(SLOT, slot)
+    X(SLOT, slot)                                                                                  \
+    X(DISK, disk)
 
 #endif

@@ -34,6 +34,8 @@ enum frame_state {
 #define FRAME_IO_READ   (1u << 3) /* a read into it is in flight */
 #define FRAME_READAHEAD (1u << 4) /* read ahead and not used yet */
 #define FRAME_FORGOTTEN (1u << 5) /* I/O in flight, and its page is gone: mm/content/page_io.h */
+#define FRAME_WATCHED   (1u << 6) /* pinned, not written to since: mm/space/identity.h */
+#define FRAME_ON_DISK   (1u << 7) /* was a block of a guest's disk when it was clean: likewise */
 
 #define FRAME_ORDER_TAIL 0xff /* frame->order of all but the first frame of an allocated block */
 

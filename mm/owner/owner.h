@@ -35,9 +35,10 @@ struct page_owner_ops {
     /* The next two: that lock is held, and the page has not been forgotten. */
 
     /*
-     * A read has ended.  Good: the frame holds the page, and frame->slot a copy of it; the frame is
-     * its place.  Not good: the page is lost, frame->slot says where it was; content frees both on
-     * return.  `how`: what page_io_want() and page_io_join() said; 0: the page came along.
+     * A read has ended.  Good: the frame holds the page, and frame->slot a copy of it, or a
+     * guest's disk (FRAME_ON_DISK); the frame is its place.  Not good: the page is lost,
+     * frame->slot says where it was; content frees both on return.  `how`: what page_io_want() and
+     * page_io_join() said; 0: the page came along.
      */
     void (*read_done)(struct page_owner *owner, pfn_t frame, bool good, unsigned how);
     /*

@@ -23,6 +23,7 @@ struct victim {
     uint64_t *entry;
     uint32_t slot; /* to write to */
     bool dirty;
+    bool on_disk; /* a copy of a block */
 };
 
 struct batch {
@@ -39,17 +40,20 @@ static void take_victim(struct batch *batch, uint64_t *entry, gfn_t page, pfn_t 
     struct frame *frame = frame_get(number);
     const struct table_format *format = space->table.format;
     uint64_t old = table_entry_exchange(entry, format->make_absent(PLACE_WRITING, number.v));
+    bool dirty = (format->flags(old) & LEAF_DIRTY) || (frame->flags & FRAME_DIRTY);
+    bool on_disk = !dirty && frame->flags & FRAME_ON_DISK;
 
     generation_remove(&space->generations, number);
     space_move(space, PLACE_FRAME, PLACE_WRITING, 1);
     frame->map_count = 0;
-    frame->flags &= (uint8_t)~FRAME_READAHEAD;
+    frame->flags &= (uint8_t) ~(FRAME_READAHEAD | FRAME_ON_DISK);
     batch->victim[batch->count++] = (struct victim){
         .frame = number,
         .page = page,
         .entry = entry,
         .slot = STORE_NONE,
-        .dirty = (format->flags(old) & LEAF_DIRTY) || (frame->flags & FRAME_DIRTY),
+        .dirty = dirty,
+        .on_disk = on_disk,
     };
 }
 
@@ -184,6 +188,20 @@ static bool try_tiers(struct space *space, const struct victim *victim)
     return true;
 }
 
+/* A block of a disk is what the frame has. */
+static bool try_drop_for_disk(struct space *space, const struct victim *victim)
+{
+    struct place at;
+
+    if (!victim->on_disk || !identity_place(space, victim->page, &at)) {
+        return false;
+    }
+    space->identities.disk_drops++;
+    space->eviction_clock++;
+    let_go(space, victim, at);
+    return true;
+}
+
 static uint32_t cluster_for(struct space *space, gfn_t page)
 {
     uint32_t *cluster = space_cluster(space_find_memslot(space, page.v), page.v);
@@ -221,7 +239,8 @@ static unsigned settle_without_write(struct batch *batch)
     for (unsigned i = 0; i < batch->count; i++) {
         struct victim *victim = &batch->victim[i];
 
-        if (try_drop_clean(space, victim) || try_tiers(space, victim)) {
+        if (try_drop_clean(space, victim) || try_tiers(space, victim) ||
+            try_drop_for_disk(space, victim)) {
             settled++;
         } else if (choose_slot(space, victim)) {
             batch->victim[left++] = *victim;

@@ -4,29 +4,11 @@
 #include "mm/content/pattern.h"
 #include "mm/content/tier.h"
 #include "mm/env.h"
-#include "mm/space/space_internal.h"
+#include "mm/space/fault_internal.h"
 
 #define FILL_AHEAD_MAX 16u /* pages of a sequence filled per fault */
-#define PLENTY         4u  /* times the high watermark is free: then it is spent freely */
 
-/* The faulting page and how it is wanted, decoded once. */
-struct fault {
-    struct space *space;
-    const struct memslot *memslot;
-    gfn_t page;
-    unsigned how;        /* FAULT_* */
-    const void *content; /* what the whole page is about to hold; NULL: what it holds now */
-    uint64_t *entry;
-    struct mm_waiter *waiter;
-};
-
-/* Memory that nobody wants: fill ahead in large steps. */
-static bool memory_is_plenty(void)
-{
-    return frame_alloc_free_count() > PLENTY * frame_alloc_high() + REGION_PAGES;
-}
-
-static enum mm_result wait_frame(const struct fault *fault)
+enum mm_result fault_wait_frame(const struct fault *fault)
 {
     wait_for_frame(fault->waiter);
     return MM_WAIT;
@@ -41,22 +23,20 @@ static inline void bind_frame(const struct fault *fault, uint64_t page, pfn_t fr
     }
 }
 
-/* MM_OK: a frame for the page, bound to it but not mapped yet. */
-static enum mm_result take_frame(const struct fault *fault, pfn_t *out)
+enum mm_result fault_take_frame(const struct fault *fault, pfn_t *out)
 {
     if (!space_may_grow(fault->space, fault->waiter)) {
         wait_for_room(fault->waiter, &fault->space->room);
         return MM_WAIT;
     }
     if (!wait_take_frame(fault->waiter, ALLOC_GUEST, out)) {
-        return wait_frame(fault);
+        return fault_wait_frame(fault);
     }
     bind_frame(fault, fault->page.v, *out);
     return MM_OK;
 }
 
-/* The same for a page that is only likely to be wanted: as long as memory is not short. */
-static bool spare_frame(const struct fault *fault, uint64_t page, pfn_t *out)
+bool fault_spare_frame(const struct fault *fault, uint64_t page, pfn_t *out)
 {
     if (wait_frames_wanted() || frame_alloc_free_count() <= frame_alloc_low() ||
         !space_may_grow(fault->space, NULL) || !frame_alloc(0, ALLOC_GUEST, 0, out)) {
@@ -73,7 +53,7 @@ static enum mm_result fill(const struct fault *fault, struct place from)
     struct space *space = fault->space;
     pfn_t frame;
 
-    if (take_frame(fault, &frame) != MM_OK) {
+    if (fault_take_frame(fault, &frame) != MM_OK) {
         return MM_WAIT;
     }
     /* Before it is mapped: the guest must never see what another one left in the frame. */
@@ -83,6 +63,7 @@ static enum mm_result fill(const struct fault *fault, struct place from)
         tier_fill(&space->owner, from, mm_frame_ptr(frame));
     }
     tier_drop(&space->owner, from);
+    space->identities.false_reads_avoided += !tier_at_once(from.kind);
     space->faults_zero += from.kind == PLACE_HOLE;
     space_move(space, from.kind, PLACE_FRAME, 1);
     space_map_frame(space, fault->entry, fault->page, frame, 1, leaf_flags(fault->how), 0);
@@ -118,7 +99,7 @@ static bool fill_ahead(const struct fault *fault, int64_t offset)
     pfn_t frame;
 
     if (table_entry_get(entry) != 0 || page - fault->memslot->base >= fault->memslot->pages ||
-        !spare_frame(fault, page, &frame)) {
+        !fault_spare_frame(fault, page, &frame)) {
         return false;
     }
     page_fill(mm_frame_ptr(frame), 0);
@@ -163,7 +144,7 @@ static bool large_possible(const struct fault *fault, unsigned level)
     return level >= 2 && fault->content == NULL && table_entry_get(fault->entry) == 0 &&
            fault->space->table.format->large_levels >= 2 && base >= memslot->base &&
            base + REGION_PAGES <= memslot->base + memslot->pages && fault->space->max_pages == 0 &&
-           memory_is_plenty();
+           space_memory_is_plenty();
 }
 
 static void zero_block(pfn_t first)
@@ -271,7 +252,7 @@ static unsigned choose_window(struct space *space, uint64_t page)
     }
     /* When others have gone, what was paged out comes back in few requests, wanted or not; but not
      * into a space that is at its own max, where it would drive out what is wanted. */
-    if (memory_is_plenty() &&
+    if (space_memory_is_plenty() &&
         space->where[PLACE_FRAME] + READ_WINDOW_MAX < space_own_limit(space)) {
         return READ_WINDOW_MAX;
     }
@@ -301,7 +282,7 @@ static bool join_read(const struct fault *fault, int64_t offset, uint32_t slot, 
     struct place at = entry_place(space, table_entry_get(fault->entry + offset), 1);
 
     return at.kind == PLACE_SLOT && place_slot(at) == (uint64_t)((int64_t)slot + offset) &&
-           spare_frame(fault, (uint64_t)((int64_t)fault->page.v + offset), frame);
+           fault_spare_frame(fault, (uint64_t)((int64_t)fault->page.v + offset), frame);
 }
 
 /* Frames for the neighbours around the page, which is in that slot. */
@@ -340,14 +321,19 @@ static void add_run(const struct fault *fault, struct page_io *io, const struct 
     space_move(space, PLACE_SLOT, PLACE_READING, (uint64_t)(run->down + run->up + 1));
 }
 
-static void count_read(struct space *space, const struct run *run, struct place from)
+void fault_count_refault(struct space *space, uint64_t when, uint64_t mask)
 {
-    uint64_t age = (space->eviction_clock - FIELD_GET(PLACE_SLOT_OWNERS, from.payload)) &
-                   FIELD_GET(PLACE_SLOT_OWNERS, UINT64_MAX);
+    uint64_t age = (space->eviction_clock - when) & mask;
 
     /* With twice the frames the page would still be here (Linux mm/workingset.c, "Refault
      * Distance"). */
     space->refaults += age <= space->where[PLACE_FRAME];
+}
+
+static void count_read(struct space *space, const struct run *run, struct place from)
+{
+    fault_count_refault(space, FIELD_GET(PLACE_SLOT_OWNERS, from.payload),
+                        FIELD_GET(PLACE_SLOT_OWNERS, UINT64_MAX));
     space->page_ins += (uint64_t)(run->down + run->up + 1);
     space->readahead += (uint64_t)(run->down + run->up);
 }
@@ -360,9 +346,9 @@ static enum mm_result page_in(const struct fault *fault, struct place from)
     pfn_t frame;
 
     if (io == NULL) {
-        return wait_frame(fault);
+        return fault_wait_frame(fault);
     }
-    if (take_frame(fault, &frame) != MM_OK) {
+    if (fault_take_frame(fault, &frame) != MM_OK) {
         page_io_put(io);
         return MM_WAIT;
     }
@@ -398,8 +384,10 @@ static enum mm_result bring_in(const struct fault *fault, struct place from)
         panic("space %s: page 0x%llx in a place of no known kind, %d", fault->space->owner.name,
               (unsigned long long)fault->page.v, from.kind);
     }
-    return fault->content != NULL || tier_at_once(from.kind) ? fill(fault, from)
-                                                             : page_in(fault, from);
+    if (fault->content != NULL || tier_at_once(from.kind)) {
+        return fill(fault, from);
+    }
+    return from.kind == PLACE_DISK ? fault_from_disk(fault, from) : page_in(fault, from);
 }
 
 enum mm_result fault_page(struct space *space, gfn_t page, unsigned how, const void *content,
@@ -427,7 +415,7 @@ enum mm_result fault_page(struct space *space, gfn_t page, unsigned how, const v
         }
         *level = 1;
         if (fault.entry == NULL) {
-            return wait_frame(&fault);
+            return fault_wait_frame(&fault);
         }
     }
     *entry = fault.entry;

@@ -161,7 +161,7 @@ static enum mm_result bring_for_write(struct space *space, struct piece *piece, 
 /* Our own writes set no D bit in the table. */
 static void *writable(const struct piece *piece)
 {
-    frame_get(piece->frame)->flags |= FRAME_DIRTY;
+    space_note_write(frame_get(piece->frame));
     return (char *)mm_frame_ptr(piece->frame) + piece->offset;
 }
 

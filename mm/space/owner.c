@@ -14,13 +14,26 @@ static struct spinlock *lock_of_page(struct page_owner *owner, const struct fram
     return &space_of(owner)->lock;
 }
 
+static void report_loss(struct space *space, gfn_t page, const struct frame *frame)
+{
+    if (frame->flags & FRAME_ON_DISK) {
+        const struct identity_node *node = identity_of(space, page);
+
+        log_error("%s: guest page 0x%llx is lost: block %u of %s cannot be read again",
+                  space->owner.name, (unsigned long long)page.v, node->block,
+                  store_device_name(space->identities.disk[node->disk - 1u].store));
+    } else {
+        log_error("%s: guest page 0x%llx is lost: slot %u of %s cannot be read back",
+                  space->owner.name, (unsigned long long)page.v, frame->slot,
+                  store_device_name(space->owner.store));
+    }
+}
+
 /* The page is gone, and its VM with it. */
-static void lose_page(struct space *space, uint64_t *entry, gfn_t page, uint32_t slot)
+static void lose_page(struct space *space, uint64_t *entry, gfn_t page, const struct frame *frame)
 {
     if (!space->owner.closed) {
-        log_error("%s: guest page 0x%llx is lost: slot %u of %s cannot be read back",
-                  space->owner.name, (unsigned long long)page.v, slot,
-                  store_device_name(space->owner.store));
+        report_loss(space, page, frame);
     }
     entry_set_place(space, entry, place(PLACE_LOST, 0));
     space_move(space, PLACE_READING, PLACE_LOST, 1);
@@ -38,7 +51,7 @@ static void page_has_come(struct page_owner *owner, pfn_t number, bool good, uns
 
         ASSERT(entry_kind(space, table_entry_get(entry), level) == PLACE_READING);
         if (!good) {
-            lose_page(space, entry, page, frame->slot);
+            lose_page(space, entry, page, frame);
             continue;
         }
         if (how == 0) {

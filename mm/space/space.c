@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Address spaces: creation, memslots, figures, tear-down. */
+/* Address spaces: creation, memslots, limits, tear-down. */
 #include "mm/space/space.h"
 
 #include <string.h>
@@ -132,6 +132,7 @@ static void insert_memslot(struct space *space, const struct memslot *memslot)
         at--;
     }
     space->memslot[at] = *memslot;
+    space->memslot[at].number = space_pages_of_all(space);
     space->memslots++;
     space->where[PLACE_HOLE] += memslot->pages;
 }
@@ -290,7 +291,7 @@ bool space_split_large(struct space *space, gfn_t any, pfn_t first)
     return true;
 }
 
-/* ---- limits and figures --------------------------------------------------------------------- */
+/* ---- limits --------------------------------------------------------------------------------- */
 
 void space_set_limits(struct space *space, uint64_t min_pages, uint64_t max_pages, uint32_t shares)
 {
@@ -300,61 +301,6 @@ void space_set_limits(struct space *space, uint64_t min_pages, uint64_t max_page
     space->shares = MAX(shares, 1u);
     spin_unlock(&space->lock);
     mm_pager_wake();
-}
-
-/* Ages 0, 1, 2, 3-4, 5-8, ...: more than the generations can tell apart falls into the last. */
-static void fill_histogram(const struct generations *g, uint64_t histogram[8])
-{
-    static const uint8_t bucket[GENERATIONS] = {0, 1, 2, 3, 3, 4, 4, 4};
-
-    memset(histogram, 0, 8 * sizeof(histogram[0]));
-    for (unsigned age = 0; age < GENERATIONS; age++) {
-        histogram[bucket[age]] += generation_pages(g, age);
-    }
-}
-
-/* Pages that are in memory and take no frame. */
-static uint64_t pages_at_once(const struct space *space)
-{
-    uint64_t pages = 0;
-
-    for (unsigned kind = PLACE_HOLE + 1; kind < PLACE_KINDS; kind++) {
-        pages += tier_at_once((enum place_kind)kind) ? space->where[kind] : 0;
-    }
-    return pages;
-}
-
-static void fill_stats(const struct space *space, struct space_stats *stats)
-{
-    *stats = (struct space_stats){
-        .resident = space->where[PLACE_FRAME],
-        .hole = space->where[PLACE_HOLE],
-        .pattern = pages_at_once(space),
-        .stored = space->where[PLACE_SLOT] + space->where[PLACE_LOST],
-        .transit = space->where[PLACE_READING] + space->where[PLACE_WRITING],
-        .wss = generation_pages(&space->generations, 0) + generation_pages(&space->generations, 1),
-        .faults = space->faults,
-        .faults_zero = space->faults_zero,
-        .page_ins = space->page_ins,
-        .page_outs = space->page_outs,
-        .clean_drops = space->clean_drops,
-        .refaults = space->refaults,
-        .readahead = space->readahead,
-        .readahead_hits = space->readahead_hits,
-        .discards = space->discards,
-        .table_pages = space->table.pages,
-    };
-    for (unsigned kind = 0; kind < PLACE_KINDS; kind++) {
-        stats->memory += space->where[kind];
-    }
-    fill_histogram(&space->generations, stats->age_histogram);
-}
-
-void space_get_stats(struct space *space, struct space_stats *stats)
-{
-    spin_lock(&space->lock);
-    fill_stats(space, stats);
-    spin_unlock(&space->lock);
 }
 
 /* ---- tear-down ------------------------------------------------------------------------------ */
@@ -481,6 +427,7 @@ void space_free(struct space *space)
     ASSERT(space->owner.closed && page_owner_idle(&space->owner));
     ASSERT(space->drain_memslot == space->memslots);
     table_destroy(&space->table);
+    identity_free(space);
     if (space->has_ones) {
         frame_free(space->ones);
     }

@@ -42,6 +42,15 @@ struct space_config {
 
 #define MEMSLOT_PINNED BIT(0) /* never paged */
 
+#define SPACE_DISKS 16u /* of which pages may be copies */
+
+/* A block of 4 KiB on one of them; see space_unpin_copy() for `epoch`. */
+struct space_block {
+    unsigned disk;
+    uint64_t block;
+    uint32_t epoch;
+};
+
 struct space_stats {
     uint64_t memory; /* == resident + hole + pattern + compressed + stored + disk + transit */
     uint64_t resident, hole, pattern, compressed, stored, disk, transit;
@@ -49,6 +58,8 @@ struct space_stats {
     uint64_t faults, faults_zero, page_ins, page_outs, clean_drops, refaults;
     uint64_t readahead, readahead_hits;
     uint64_t discards; /* pages that became holes because the guest did not want them */
+    uint64_t disk_drops, disk_reads; /* pages that were dropped for a block, and read back */
+    uint64_t false_reads_avoided;    /* of pages that were about to be overwritten */
     uint64_t table_pages;
     uint64_t
         age_histogram[8]; /* resident pages by idle age, in scan periods: 0, 1, 2, 3-4, 5-8, ... */
@@ -108,10 +119,9 @@ uint64_t space_discard(struct space *space, const struct gfn_range *ranges, unsi
 bool space_owns(const struct space *space, gfn_t page);
 
 /* Beside ACCESS_* of a pin. */
-#define SPACE_PIN_OVERWRITE                                                                        \
-    BIT(8)                       /* all of the page will be written: what it held need not come    \
-                                  */
-#define SPACE_PIN_LASTING BIT(9) /* for long: of a large page, the others shall not be held too */
+#define SPACE_PIN_OVERWRITE BIT(8) /* all of it will be written: what it held need not come */
+#define SPACE_PIN_LASTING   BIT(9) /* for long: of a large page, the others shall not be held too */
+#define SPACE_PIN_COPY      BIT(10) /* ends with space_unpin_copy(): all of it is a block then */
 
 /*
  * Holds the page in its frame until space_unpin(): a device, or the hypervisor by mm_frame_ptr(),
@@ -125,6 +135,40 @@ enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *f
 /* Ends a pin.  `written`: its bytes may have changed.  Also when the space is closed, which is not
  * drained before.  Any CPU; locks below RANK_SPACE may be held. */
 void space_unpin(struct space *space, gfn_t page, bool written);
+
+/*
+ * Disk identity (mm/space/identity.h).
+ *
+ * A device moves a page to or from a block of a disk:
+ *     space_disk_overwrite()   if it writes to the disk: before anything else
+ *     space_pin()              with SPACE_PIN_COPY
+ *     space_watch()            when all pages are pinned, before the transfer
+ *     space_unpin_copy()       it has gone well, and no other one touched the block meanwhile;
+ *                              else space_unpin()
+ *
+ * space_add_disk(): the disk's number, behind the memslots and before the first fault; -1: no
+ * memory, or too many.  `store`: of store_open_disk().
+ */
+int space_add_disk(struct space *space, struct store *store);
+/* Frames that the disks of a space of so many pages cost. */
+uint64_t space_disks_cost(uint64_t pages);
+/*
+ * So many blocks of the disk are about to change: pages that are copies of them stop to be, and
+ * what was dropped for them comes in.  MM_WAIT, MM_LOST: as in space_pin(), of the page *lost.  On
+ * MM_OK no page stands for any of the blocks, until a transfer that ends later says so.
+ */
+enum mm_result space_disk_overwrite(struct space *space, unsigned disk, uint64_t block,
+                                    uint64_t blocks, struct mm_waiter *waiter, gfn_t *lost);
+/* CPUs see the D bits as they are. */
+void space_watch(struct space *space);
+/* Ends a pin as space_unpin() does; if nobody else has written to the page since, it is a copy of
+ * the block.  It may be dropped when the disk has been flushed up to `epoch`; 0: at once. */
+void space_unpin_copy(struct space *space, gfn_t page, bool written,
+                      const struct space_block *block);
+/* What was written before the end of that epoch is in stable storage. */
+void space_disk_flushed(struct space *space, unsigned disk, uint32_t epoch);
+/* What was written since the last flush, up to that epoch, may be lost. */
+void space_disk_not_flushed(struct space *space, unsigned disk, uint32_t epoch);
 
 /*
  * A page that no memslot owns reads as ones and can be written, until space_take_ones(): for

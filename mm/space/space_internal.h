@@ -23,6 +23,7 @@
 #include "mm/owner/owner.h"
 #include "mm/owner/rmap.h"
 #include "mm/owner/wait.h"
+#include "mm/space/identity.h"
 #include "mm/space/space.h"
 #include "mm/table/format.h"
 #include "mm/table/table.h"
@@ -34,9 +35,11 @@
     TABLE_INDEX_BITS /* 2 MiB: one table page, one store cluster, one large page                   \
                       */
 #define REGION_PAGES (1u << REGION_SHIFT)
+#define SPACE_PLENTY 4u /* times the high watermark */
 
 struct memslot {
     uint64_t base, pages;
+    uint64_t number; /* of its first page: those of all memslots are counted, as they came */
     uint32_t flags;
     struct frame_array clusters; /* see space_cluster() */
 };
@@ -95,6 +98,8 @@ struct space {
 
     uint64_t pins; /* of space_pin(), which have not ended */
 
+    struct identities identities;
+
     /* What is lent where nothing is (lend.c) */
     bool has_ones;
     pfn_t ones;
@@ -152,10 +157,17 @@ static inline void entry_set_place(struct space *space, uint64_t *entry, struct 
     table_entry_set(entry, space->table.format->make_absent(at.kind, at.payload));
 }
 
-/* Of a page that leaves now, with the time by which a refault is judged. */
+/* Of a page that leaves now, with the time by which a refault is judged; so DISK ones
+ * (identity.c). */
 static inline struct place space_slot_place(const struct space *space, uint32_t slot)
 {
     return place_of_slot(slot, space->eviction_clock);
+}
+
+/* Memory that nobody wants: it is spent in large steps. */
+static inline bool space_memory_is_plenty(void)
+{
+    return frame_alloc_free_count() > SPACE_PLENTY * frame_alloc_high() + REGION_PAGES;
 }
 
 /* ---- space.c -------------------------------------------------------------------------------- */
@@ -173,6 +185,17 @@ static inline void space_move(struct space *space, enum place_kind from, enum pl
     ASSERT(space->where[from] >= pages);
     space->where[from] -= pages;
     space->where[to] += pages;
+}
+
+/* Of all memslots: so many places its pages have. */
+static inline uint64_t space_pages_of_all(const struct space *space)
+{
+    uint64_t pages = 0;
+
+    for (unsigned kind = 0; kind < PLACE_KINDS; kind++) {
+        pages += space->where[kind];
+    }
+    return pages;
 }
 
 /* Does its max let it have one more page than those it has, and so many others?  Also without the
@@ -213,6 +236,12 @@ static inline void space_note_access(struct space *space, struct frame *frame)
 /* ---- owner.c -------------------------------------------------------------------------------- */
 
 extern const struct page_owner_ops space_pages;
+
+/* The hypervisor, or a device, writes to a page that is in this frame. */
+static inline void space_note_write(struct frame *frame)
+{
+    frame->flags = (uint8_t)((frame->flags | FRAME_DIRTY) & ~FRAME_WATCHED);
+}
 
 /* ---- fault.c -------------------------------------------------------------------------------- */
 

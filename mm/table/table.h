@@ -80,6 +80,13 @@ static inline bool table_entry_clear_accessed(const struct table_format *format,
            (__atomic_fetch_and(entry, ~bit, __ATOMIC_ACQ_REL) & bit);
 }
 
+/* The same for the dirty flag of a LEAF.  A CPU that has the translation cached sets it again only
+ * when it walks again: before anything is made of the flag, mm_tlb_shootdown(). */
+static inline void table_entry_clear_dirty(const struct table_format *format, uint64_t *entry)
+{
+    __atomic_fetch_and(entry, ~format->dirty_bit, __ATOMIC_ACQ_REL);
+}
+
 /* ---- tables --------------------------------------------------------------------------------- */
 
 /* An empty table: one page.  False: out of memory. */

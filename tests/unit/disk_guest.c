@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/bits.h"
+#include "mm/content/store.h"
 #include "mm/frame/frame_alloc.h"
 #include "mm/policy/pager.h"
 #include "tests/unit/support.h"
@@ -317,6 +318,8 @@ void disk_guest_up(const struct table_format *format, uint8_t unit)
     disk_guest.disk.device.unit = unit;
     disk_guest.disk.device.discard_max = 40; /* so that ranges are cut */
     strcpy(disk_guest.disk.device.name, "nvme1p2");
+    disk_guest.identity = store_open_disk(&disk_guest.disk.device);
+    assert_ptr_equal(store_of_disk(&disk_guest.disk.device), disk_guest.identity);
     disk_guest.free_at_start = frame_stats_get().free;
     config.store = disk_guest.store;
     disk_guest.space = space_create(&config);
@@ -358,6 +361,8 @@ void disk_guest_down(void)
     }
     space_free(disk_guest.space);
     assert_int_equal(frame_stats_get().free, disk_guest.free_at_start);
+    store_close(disk_guest.identity);
+    assert_null(store_of_disk(&disk_guest.disk.device));
     fake_disk_free(&disk_guest.disk);
     fake_disk_free(&disk_guest.store_disk);
     support_memory_free();

@@ -33,6 +33,7 @@ struct lane {
 struct guest_state {
     struct fake_disk store_disk, disk;
     struct store *store;
+    struct store *identity; /* the disk, for pages that are copies of its blocks */
     struct space *space;
     struct vdisk vdisk;
     struct lane lane[LANES];

@@ -128,6 +128,9 @@ static enum block_status perform(struct fake_disk *disk, struct block_request *r
         return BLOCK_RANGE;
     }
     if (fail) {
+        if (request->op == BLOCK_FLUSH && disk->forgets) {
+            memcpy(disk->data, disk->stable, disk->device.blocks * PAGE_SIZE);
+        }
         return BLOCK_ERROR;
     }
     if (request->op == BLOCK_FLUSH) {
@@ -143,7 +146,7 @@ static enum block_status perform(struct fake_disk *disk, struct block_request *r
                request->sectors * BLOCK_SECTOR_BYTES);
         return BLOCK_OK;
     }
-    if (request->op == BLOCK_READ) {
+    if (request->op == BLOCK_READ || disk->forgets) { /* a flush may have failed since */
         move_pages(disk, request, false);
     }
     move_pages(disk, request, true);

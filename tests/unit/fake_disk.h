@@ -31,6 +31,7 @@ struct fake_disk {
     uint64_t thin; /* writes of blocks from here on fail, but of the last one; 0: none */
     uint64_t failed_reads, failed_writes, corrupted, flushes, discards;
     uint8_t *stable; /* as much as `data`: what flushes have saved; NULL: none */
+    bool forgets;    /* a flush that fails has lost all that no flush has saved */
 };
 
 /* What discarded sectors hold. */

@@ -317,7 +317,7 @@ static void test_all_paths_were_taken(void **state)
     for (unsigned kind = 0; kind < PLACE_KINDS; kind++) {
         print_message("model: %llu pages discarded from place %u\n",
                       (unsigned long long)discarded[kind], kind);
-        assert_true(discarded[kind] > 0);
+        assert_true(discarded[kind] > 0 || kind == PLACE_DISK); /* test_disk_identity */
     }
     print_message("model: %llu large pages discarded\n", (unsigned long long)discarded_large);
     assert_true(discarded_large > 0);

@@ -24,6 +24,7 @@ static void guest_disk_random(void **state)
     support_seed(1);
     for (unsigned i = 0; i < ARRAY_SIZE(formats); i++) {
         struct vdisk_stats stats;
+        struct space_stats memory;
 
         disk_guest_up(formats[i], 1);
         disk_guest_run(600);
@@ -32,8 +33,12 @@ static void guest_disk_random(void **state)
             disk_guest.done[VDISK_IOERR] + disk_guest.done[VDISK_UNSUPP] + stats.errors, 0);
         assert_true(disk_guest.done[VDISK_OK] > 300 && stats.bounced > 20 &&
                     disk_guest.disk.discards > 50);
-        print_message("%lu done, %lu pieces bounced\n", (unsigned long)disk_guest.done[VDISK_OK],
-                      (unsigned long)stats.bounced);
+        space_get_stats(disk_guest.space, &memory);
+        assert_true(memory.disk_drops > 300 && memory.disk_reads > 300);
+        assert_true(stats.read_sectors >= stats.reads && stats.written_sectors >= stats.writes);
+        print_message("%lu done, %lu pieces bounced, %lu pages dropped for a block\n",
+                      (unsigned long)disk_guest.done[VDISK_OK], (unsigned long)stats.bounced,
+                      (unsigned long)memory.disk_drops);
         disk_guest_down();
     }
 }

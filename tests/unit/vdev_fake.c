@@ -208,6 +208,62 @@ void space_unpin(struct space *space, gfn_t page, bool written)
     }
 }
 
+void space_unpin_copy(struct space *space, gfn_t page, bool written,
+                      const struct space_block *block)
+{
+    (void)block;
+    space_unpin(space, page, written);
+}
+
+/* Devices here have disks that no page is known to be a copy of: the rest is never called. */
+
+struct store *store_of_disk(const struct block_device *device)
+{
+    (void)device;
+    return NULL;
+}
+
+int space_add_disk(struct space *space, struct store *store)
+{
+    (void)space;
+    (void)store;
+    abort();
+}
+
+enum mm_result space_disk_overwrite(struct space *space, unsigned disk, uint64_t block,
+                                    uint64_t blocks, struct mm_waiter *waiter, gfn_t *lost)
+{
+    (void)space;
+    (void)disk;
+    (void)block;
+    (void)blocks;
+    (void)waiter;
+    (void)lost;
+    abort();
+}
+
+void space_watch(struct space *space)
+{
+    (void)space;
+    abort();
+}
+
+void space_disk_flushed(struct space *space, unsigned disk, uint32_t epoch)
+{
+    (void)space;
+    (void)disk;
+    (void)epoch;
+    abort();
+}
+
+void space_disk_not_flushed(struct space *space, unsigned disk, uint32_t epoch)
+{
+    (void)space;
+    (void)disk;
+    (void)epoch;
+    abort();
+}
+
 /* Frames of the hypervisor's own: beyond the guest's. */
 #define OWN_FIRST 0x100000u
 static uint8_t own[320][PAGE_SIZE];

@@ -107,6 +107,7 @@ bool vdisk_init(struct vdisk *disk, struct block_device *device, bool read_only,
     list_init(&disk->waiter.link);
     disk->waiter.wake = waiter_wake;
     timer_init(&disk->timer, timer_fire);
+    vdisk_identity_init(disk);
     if (!take_frames(disk)) {
         free_frames(disk);
         return false;
@@ -317,9 +318,7 @@ struct vdisk_io *vdisk_io_take(struct vdisk *disk)
 
 void vdisk_io_give(struct vdisk *disk, struct vdisk_io *io)
 {
-    for (unsigned i = 0; i < io->pins; i++) {
-        space_unpin(disk->space, io->pinned[i], io->block.op == BLOCK_READ);
-    }
+    vdisk_identity_unpin(disk, io);
     disk->pins -= io->pins;
     list_push_front(&disk->free_ios, &io->link);
 }
@@ -332,6 +331,7 @@ static void io_done(struct block_request *block, enum block_status status)
     struct news news;
 
     spin_lock(&disk->lock);
+    vdisk_identity_ended(disk, io, status);
     if (status != BLOCK_OK) {
         request->status = VDISK_IOERR;
     }
@@ -354,6 +354,7 @@ void vdisk_io_send(struct vdisk *disk, struct vdisk_request *request, struct vdi
     io->request = request;
     io->block.done = io_done;
     request->ios++;
+    vdisk_identity_sent(disk, io);
     block_submit(disk->device, &io->block);
 }
 
@@ -386,16 +387,6 @@ static uint64_t segment_bytes(const struct vdisk_request *request)
     return bytes;
 }
 
-/* Are those sectors on the disk, and whole blocks of it? */
-bool vdisk_on_disk(const struct vdisk *disk, uint64_t sector, uint64_t bytes)
-{
-    uint32_t unit = MAX(disk->device->unit, 1u);
-    uint64_t all = vdisk_sectors(disk), sectors = bytes / BLOCK_SECTOR_BYTES;
-
-    return bytes % (unit * BLOCK_SECTOR_BYTES) == 0 && sector % unit == 0 && sectors <= all &&
-           sector <= all - sectors;
-}
-
 static enum vdisk_status check(const struct vdisk *disk, const struct vdisk_request *request)
 {
     switch (request->op) {
@@ -425,9 +416,13 @@ static enum vdisk_status check(const struct vdisk *disk, const struct vdisk_requ
 
 static void note_stats(struct vdisk *disk, const struct vdisk_request *request)
 {
+    uint64_t sectors = request->left / BLOCK_SECTOR_BYTES;
+
     disk->stats.reads += request->op == VDISK_READ;
     disk->stats.writes += request->op == VDISK_WRITE;
     disk->stats.flushes += request->op == VDISK_FLUSH;
+    disk->stats.read_sectors += request->op == VDISK_READ ? sectors : 0;
+    disk->stats.written_sectors += request->op == VDISK_WRITE ? sectors : 0;
 }
 
 void vdisk_submit(struct vdisk *disk, struct vdisk_request *request)

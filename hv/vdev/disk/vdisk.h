@@ -125,6 +125,19 @@ struct vdisk_stats {
     uint64_t reads, writes, flushes, read_sectors, written_sectors, errors, bounced;
 };
 
+#define VDISK_UNFLUSHED_BITS 4096u
+#define VDISK_EPOCH_MAX      BITS(26, 0)
+
+/* vdisk_identity.c. */
+struct vdisk_identity {
+    int number;          /* of the disk in the space; -1: no page is known to be a copy of it */
+    uint32_t epoch;      /* now */
+    uint32_t last_flush; /* the one that the last flush ended */
+    /* Groups of blocks that have been written since; and before, and no flush has succeeded. */
+    uint64_t written[VDISK_UNFLUSHED_BITS / 64];
+    uint64_t flushing[VDISK_UNFLUSHED_BITS / 64];
+};
+
 struct vdisk {
     struct spinlock lock; /* all below that changes */
     struct block_device *device;
@@ -138,6 +151,7 @@ struct vdisk {
     struct list sent;      /* these are */
     struct list answering; /* their I/Os have ended */
     struct list finished;  /* done() is to be called */
+    struct list flying;    /* I/Os */
     unsigned open;         /* requests between vdisk_submit() and the return of done() */
     bool tells_idle;
     unsigned pins;
@@ -155,6 +169,7 @@ struct vdisk {
     pfn_t page[2]; /* VDISK_PAGE_* */
     unsigned page_count;
     struct list carved; /* memory of requests and I/Os: struct vdisk_carved */
+    struct vdisk_identity identity;
     struct vdisk_stats stats;
 };
 

@@ -8,10 +8,13 @@
 
 /* A request to the host's disk, and the guest pages that it holds. */
 struct vdisk_io {
-    struct list link; /* free_ios */
+    struct list link; /* free_ios, flying */
     struct vdisk *disk;
     struct vdisk_request *request;
     struct block_request block;
+    bool good;      /* it has ended so */
+    bool mixed;     /* with others that write: nobody knows what its blocks hold */
+    uint32_t epoch; /* that a flush ends */
     unsigned pins;
     gfn_t pinned[BLOCK_MAX_PAGES];
     /* Through the bounce page: where it goes when it has been read. */
@@ -58,6 +61,18 @@ bool vdisk_got(struct vdisk *disk, struct vdisk_request *request, enum mm_result
 uint32_t vdisk_piece(const struct vdisk_request *request, const struct vdisk_place *place,
                      uint64_t most, gpa_t *address);
 void vdisk_advance(const struct vdisk_request *request, struct vdisk_place *place, uint32_t bytes);
+
+/* ---- vdisk_identity.c ---- */
+void vdisk_identity_init(struct vdisk *disk);
+/* May a request write to these sectors now: does no page stand for them any more?  False: the disk
+ * waits, or the request has failed. */
+bool vdisk_may_write(struct vdisk *disk, struct vdisk_request *request, uint64_t sector,
+                     uint64_t sectors);
+/* The I/O is about to be submitted, and has been answered. */
+void vdisk_identity_sent(struct vdisk *disk, struct vdisk_io *io);
+void vdisk_identity_ended(struct vdisk *disk, struct vdisk_io *io, enum block_status status);
+/* Ends its pins. */
+void vdisk_identity_unpin(struct vdisk *disk, struct vdisk_io *io);
 
 /* ---- vdisk_bounce.c ---- */
 /* The next piece of a READ or WRITE through the bounce page; or the answer to GET_ID. */

@@ -7,14 +7,25 @@
  * other, become one I/O; where they do not, the next one begins; and what does not fit at all goes
  * through the bounce page.
  */
+#include "hv/vdev/disk/vdisk_internal.h"
 #include "mm/env.h"
 #include "mm/table/table.h"
 
-#include "hv/vdev/disk/vdisk_internal.h"
+/* Of one discard: to look at all blocks of a whole disk in one go would take too long. */
+#define DISCARD_SECTORS (32u * 1024 * 1024 / BLOCK_SECTOR_BYTES)
 
 static uint32_t unit_bytes(const struct vdisk *disk)
 {
     return MAX(disk->device->unit, 1u) * BLOCK_SECTOR_BYTES;
+}
+
+bool vdisk_on_disk(const struct vdisk *disk, uint64_t sector, uint64_t bytes)
+{
+    uint32_t unit = unit_bytes(disk) / BLOCK_SECTOR_BYTES;
+    uint64_t all = vdisk_sectors(disk), sectors = bytes / BLOCK_SECTOR_BYTES;
+
+    return bytes % (unit * BLOCK_SECTOR_BYTES) == 0 && sector % unit == 0 && sectors <= all &&
+           sector <= all - sectors;
 }
 
 uint32_t vdisk_piece(const struct vdisk_request *request, const struct vdisk_place *place,
@@ -85,6 +96,9 @@ static bool pin(struct vdisk *disk, struct vdisk_request *request, struct vdisk_
     if (bytes == PAGE_SIZE && request->op == VDISK_READ) {
         how |= SPACE_PIN_OVERWRITE; /* what it holds need not be read in */
     }
+    if (bytes == PAGE_SIZE && request->next % BLOCK_SECTORS == 0) {
+        how |= SPACE_PIN_COPY;
+    }
     if (!vdisk_got(
             disk, request,
             space_pin(disk->space, page, how, &io->block.page[io->block.pages], &disk->waiter),
@@ -137,10 +151,23 @@ static bool has_to_bounce(const struct vdisk *disk, const struct vdisk_request *
     return fitting(disk, request, &none, &address) == 0;
 }
 
+/* May what the next I/O can cover be written? */
+static bool may_write_data(struct vdisk *disk, struct vdisk_request *request)
+{
+    uint64_t bytes = request->left + (disk->gathering == request ? disk->bounced : 0);
+
+    bytes = MIN(bytes, BLOCK_MAX_PAGES * PAGE_SIZE);
+    return vdisk_may_write(disk, request, request->next, bytes / BLOCK_SECTOR_BYTES);
+}
+
 static enum vdisk_step issue_data(struct vdisk *disk, struct vdisk_request *request)
 {
     struct vdisk_io *io;
 
+    /* Before a page is pinned: who waits holds no pin but those of I/Os in flight. */
+    if (request->op == VDISK_WRITE && !may_write_data(disk, request)) {
+        return vdisk_is_over(request) ? STEP_ON : STEP_WAIT;
+    }
     /* A piece that is half gathered is so whatever comes next. */
     if (disk->gathering == request || has_to_bounce(disk, request)) {
         return vdisk_bounce(disk, request);
@@ -179,11 +206,17 @@ static bool read_range(struct vdisk *disk, struct vdisk_request *request)
     return !vdisk_is_over(request);
 }
 
+/* Sectors of one I/O at most. */
+static uint32_t most_zeroed(const struct vdisk_range *range)
+{
+    return MIN(range->sectors, BLOCK_MAX_PAGES * BLOCK_SECTORS);
+}
+
 /* Each returns how many sectors of the range the I/O is for. */
 static uint32_t fill_zeroes(const struct vdisk *disk, const struct vdisk_range *range,
                             struct vdisk_io *io)
 {
-    uint32_t sectors = MIN(range->sectors, BLOCK_MAX_PAGES * BLOCK_SECTORS);
+    uint32_t sectors = most_zeroed(range);
 
     begin_at(io, BLOCK_WRITE, range->sector);
     io->block.pages = (sectors + BLOCK_SECTORS - 1) / BLOCK_SECTORS;
@@ -194,10 +227,15 @@ static uint32_t fill_zeroes(const struct vdisk *disk, const struct vdisk_range *
     return sectors;
 }
 
+static uint32_t most_discarded(const struct vdisk *disk, const struct vdisk_range *range)
+{
+    return MIN(MIN(range->sectors, disk->device->discard_max), DISCARD_SECTORS);
+}
+
 static uint32_t fill_discard(const struct vdisk *disk, const struct vdisk_range *range,
                              struct vdisk_io *io)
 {
-    uint32_t sectors = MIN(range->sectors, disk->device->discard_max);
+    uint32_t sectors = most_discarded(disk, range);
 
     begin_at(io, BLOCK_DISCARD, range->sector);
     io->block.sectors = sectors;
@@ -213,6 +251,11 @@ static enum vdisk_step issue_ranges(struct vdisk *disk, struct vdisk_request *re
     if (request->range_bytes != 0 || range->sectors == 0) {
         return read_range(disk, request) || vdisk_is_over(request) ? STEP_ON : STEP_WAIT;
     }
+    sectors = request->op == VDISK_ZERO ? most_zeroed(range) : most_discarded(disk, range);
+    if (!vdisk_may_write(disk, request, range->sector, sectors)) {
+        return vdisk_is_over(request) ? STEP_ON : STEP_WAIT;
+    }
+    waiter_end_turn(&disk->waiter);
     io = vdisk_io_take(disk);
     if (io == NULL) {
         return STEP_WAIT;
