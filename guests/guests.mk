@@ -41,6 +41,11 @@ $(GUEST)/load: guests/load/load.c
 	@echo '  CC      $<'
 	$(Q)musl-gcc $(GUEST_CFLAGS) -pthread $< -o $@
 
+$(GUEST)/diskcheck: guests/diskcheck/diskcheck.c
+	@mkdir -p $(@D)
+	@echo '  CC      $<'
+	$(Q)musl-gcc $(GUEST_CFLAGS) $< -o $@
+
 # Not compressed: unpacking takes an emulated guest longer than reading it takes the loader.
 $(GUEST)/initrd.img: $(GUEST)/init $(GUEST)/memcheck $(GUEST)/load $(GUEST)/vmlinuz guests/guests.mk
 	@echo '  CPIO    $@'
@@ -52,11 +57,12 @@ $(GUEST)/initrd.img: $(GUEST)/init $(GUEST)/memcheck $(GUEST)/load $(GUEST)/vmli
 	$(Q)cd $(GUEST)/root && find . | cpio --quiet -o -H newc -R 0:0 > ../initrd.img
 
 # The usual one, with drivers of virtio devices.
-$(GUEST)/initrd-virtio.img: $(GUEST)/initrd.img
+$(GUEST)/initrd-virtio.img: $(GUEST)/initrd.img $(GUEST)/diskcheck
 	@echo '  CPIO    $@'
 	$(Q)rm -rf $(GUEST)/root-virtio
 	$(Q)cp -r $(GUEST)/root $(GUEST)/root-virtio
 	$(Q)cp $(GUEST)/modules/virtio*.ko $(GUEST)/modules/*failover.ko $(GUEST)/root-virtio/lib/
+	$(Q)cp $(GUEST)/diskcheck $(GUEST)/root-virtio/bin/
 	$(Q)cd $(GUEST)/root-virtio && find . | cpio --quiet -o -H newc -R 0:0 > ../initrd-virtio.img
 
 $(GUEST)/kexec: guests/kexec/kexec.c
