@@ -281,9 +281,11 @@ uint64_t *identity_dropped(struct space *space, unsigned disk, uint32_t block, g
 
 /* ---- the disk changes ----------------------------------------------------------------------- */
 
-/* One page that stood for a block stops to. */
+/* One page that stood for a block stops to.  Once it is on its way in it is not dropped for that
+ * block again, so each wait gets its waiter on. */
 static enum mm_result end_identity(struct space *space, gfn_t page, struct mm_waiter *waiter)
 {
+    enum mm_result result;
     unsigned level;
     uint64_t *entry;
 
@@ -293,7 +295,11 @@ static enum mm_result end_identity(struct space *space, gfn_t page, struct mm_wa
         frame->flags = (uint8_t)((frame->flags | FRAME_DIRTY) & ~FRAME_ON_DISK);
         return MM_OK;
     }
-    return fault_page(space, page, ACCESS_READ, NULL, waiter, &entry, &level);
+    result = fault_page(space, page, ACCESS_READ, NULL, waiter, &entry, &level);
+    if (state_of(space, page, &entry) == IDENTITY_READING) {
+        frame_get(place_frame(entry_place(space, table_entry_get(entry), 1)))->flags |= FRAME_DIRTY;
+    }
+    return result;
 }
 
 static enum mm_result end_block(struct space *space, unsigned disk, uint32_t block,
