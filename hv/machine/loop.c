@@ -24,9 +24,10 @@
 #define WORK_VMS     BIT(1)
 #define WORK_MONITOR BIT(2)
 
-static _Atomic uint32_t work;       /* WORK_* */
-static struct timer vm_timer;       /* of loop_wake_vms_after() */
-static uint64_t armed_ns[MAX_CPUS]; /* own CPU only: what arch_timer_arm was told; 0: is over */
+static _Atomic uint32_t work;        /* WORK_* */
+static struct timer vm_timer;        /* of loop_wake_vms_after() */
+static _Atomic uint64_t nics_due_ns; /* nic_deadline(), when NICs were last polled */
+static uint64_t armed_ns[MAX_CPUS];  /* own CPU only: what arch_timer_arm was told; 0: is over */
 
 static void add_work(uint32_t what)
 {
@@ -100,6 +101,7 @@ void loop_poll(void)
     timer_run();
     block_poll();
     nic_poll();
+    atomic_store_explicit(&nics_due_ns, nic_deadline(), memory_order_relaxed);
     poll_pager();
     if (take_work(WORK_VMS)) {
         vm_poll();
@@ -112,7 +114,7 @@ void loop_arm_timer(uint64_t limit_ns)
 {
     unsigned cpu = arch_cpu_id();
     uint64_t deadline = MIN(limit_ns, timer_next());
-    uint64_t nics = nic_deadline();
+    uint64_t nics = atomic_load_explicit(&nics_due_ns, memory_order_relaxed);
 
     deadline = MIN(deadline, nics);
     /* A timer that fires too early costs one exit a slice.  To move it for every vCPU that follows

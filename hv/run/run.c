@@ -151,13 +151,9 @@ static bool shall_poll(enum exit_kind kind, unsigned *untimed)
     return true;
 }
 
-/* One stay in the guest.  The guest may change its task priority without an exit: SVM. */
-static void enter(const struct vcpu_backend *backend, struct vcpu *vcpu, struct vcpu_exit *exit)
+/* The guest may change its task priority without an exit: SVM. */
+static void run_guest(const struct vcpu_backend *backend, struct vcpu *vcpu, struct vcpu_exit *exit)
 {
-    vcpu->pause_exits = sched_sibling_waits(vcpu);
-    if (vcpu->eoi_word != NULL) {
-        vlapic_eoi_offer(vcpu);
-    }
     if (!backend->keeps_tpr) {
         backend->run(vcpu, exit);
     } else {
@@ -169,8 +165,20 @@ static void enter(const struct vcpu_backend *backend, struct vcpu *vcpu, struct 
             vlapic_set_tpr(vcpu->vlapic, vcpu->regs.cr8);
         }
     }
-    if (vcpu->eoi_offered) {
-        vlapic_eoi_take(vcpu);
+}
+
+/* One stay in the guest. */
+static void enter(const struct vcpu_backend *backend, struct vcpu *vcpu, struct vcpu_exit *exit)
+{
+    vcpu->pause_exits = sched_sibling_waits(vcpu);
+    if (vcpu->eoi_word == NULL) {
+        run_guest(backend, vcpu, exit);
+    } else {
+        vlapic_eoi_offer(vcpu);
+        run_guest(backend, vcpu, exit);
+        if (vcpu->eoi_offered) {
+            vlapic_eoi_take(vcpu);
+        }
     }
     vcpu->exits[exit->kind]++;
 }

@@ -59,11 +59,11 @@ static enum mm_result fill(const struct fault *fault, struct place from)
     /* Before it is mapped: the guest must never see what another one left in the frame. */
     if (fault->content != NULL) {
         page_copy(mm_frame_ptr(frame), fault->content);
+        space->identities.false_reads_avoided += !tier_at_once(from.kind);
     } else {
         tier_fill(&space->owner, from, mm_frame_ptr(frame));
     }
     tier_drop(&space->owner, from);
-    space->identities.false_reads_avoided += !tier_at_once(from.kind);
     space->faults_zero += from.kind == PLACE_HOLE;
     space_move(space, from.kind, PLACE_FRAME, 1);
     space_map_frame(space, fault->entry, fault->page, frame, 1, leaf_flags(fault->how), 0);

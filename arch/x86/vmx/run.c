@@ -14,8 +14,9 @@ struct invept_descriptor {
 _Static_assert(sizeof(struct invept_descriptor) == 16, "SDM Vol. 3C INVEPT");
 
 /* Drops everything that any VPID has cached through these tables; no INVVPID is needed: SDM Vol. 3C
- * 28.3.3.1 "Operations that Invalidate Cached Mappings". */
-static void flush(uint64_t ept_pointer)
+ * 28.3.3.1 "Operations that Invalidate Cached Mappings".  Not inlined: with the descriptor on its
+ * stack each entry would pay for a canary. */
+static __attribute__((noinline)) void flush(uint64_t ept_pointer)
 {
     struct invept_descriptor descriptor = {ept_pointer, 0};
     bool failed;
@@ -83,7 +84,6 @@ static void entry_refused(struct vcpu_exit *exit)
 void vmx_run(struct vcpu *vcpu, struct vcpu_exit *exit)
 {
     struct vmx_vcpu *vmx = vmx_of(vcpu);
-    struct vmx_due due;
     uint32_t reason;
 
     vmx_event_inject(vcpu);
@@ -107,8 +107,8 @@ void vmx_run(struct vcpu *vcpu, struct vcpu_exit *exit)
     if (!(reason & EXIT_REASON_ENTRY_FAILED)) {
         vmx->launched = true;
     }
-    vmx_exit_decode(vcpu, reason, exit, &due);
-    if (due.any) {
-        vmx_perform(vcpu, &due);
+    vmx_exit_decode(vcpu, reason, exit, &vmx->due);
+    if (vmx->due.any) {
+        vmx_perform(vcpu, &vmx->due);
     }
 }

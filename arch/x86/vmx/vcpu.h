@@ -18,36 +18,6 @@
 #include "arch/x86/vmx/vmcs.h"
 #include "hv/guest/vcpu.h"
 
-struct vmx_vcpu {
-    hpa_t vmcs; /* a frame */
-    pfn_t self; /* this struct's frame */
-    uint64_t ept_pointer;
-    bool loaded;
-    bool current; /* on this CPU: while loaded, or borrowed */
-    bool launched;
-    unsigned host_cpu; /* whose host state the VMCS has; UINT32_MAX: none */
-    /* Copies of VMCS fields, which are written only if they change. */
-    uint64_t rip, rsp, rflags, tsc_offset;
-    uint32_t processor;        /* processor-based controls */
-    uint32_t processor_wanted; /* for the next entry */
-    /* One instruction (step.c) */
-    bool step;            /* this entry is for one: TF is ours ... */
-    bool step_guest;      /* ... no, the guest's */
-    bool step_done;       /* a trap of this exit is ours */
-    uint32_t step_shadow; /* in which it is */
-    uint64_t step_rip;
-    uint64_t msr[INTERCEPT_MSRS_LOADED]; /* the guest's, while it is not loaded */
-};
-_Static_assert(sizeof(struct vmx_vcpu) <= PAGE_SIZE, "one frame");
-
-/* Values of the control fields: all that we ask for and this CPU has. */
-struct vmx_features {
-    uint32_t revision; /* of VMCSs */
-    uint32_t pin, processor, secondary, exit, entry;
-    uint32_t pause; /* of `processor`: lets every PAUSE exit, where the CPU does not count them */
-    bool ready;
-};
-
 enum vmx_due_kind {
     VMX_DUE_NOTHING,
     VMX_DUE_HOST_NMI, /* it is the host's, which takes it now */
@@ -66,6 +36,37 @@ struct vmx_due {
     struct guest_event interrupted; /* the exit has cut its delivery short */
     struct guest_event event;       /* if the kind says so ... */
     uint64_t value;                 /* ... likewise */
+};
+
+struct vmx_vcpu {
+    hpa_t vmcs; /* a frame */
+    pfn_t self; /* this struct's frame */
+    uint64_t ept_pointer;
+    bool loaded;
+    bool current; /* on this CPU: while loaded, or borrowed */
+    bool launched;
+    unsigned host_cpu; /* whose host state the VMCS has; UINT32_MAX: none */
+    /* Copies of VMCS fields, which are written only if they change. */
+    uint64_t rip, rsp, rflags, tsc_offset;
+    uint32_t processor;        /* processor-based controls */
+    uint32_t processor_wanted; /* for the next entry */
+    /* One instruction (step.c) */
+    bool step;            /* this entry is for one: TF is ours ... */
+    bool step_guest;      /* ... no, the guest's */
+    bool step_done;       /* a trap of this exit is ours */
+    uint32_t step_shadow; /* in which it is */
+    uint64_t step_rip;
+    struct vmx_due due; /* of the last exit; not on the stack, where it would cost a canary */
+    uint64_t msr[INTERCEPT_MSRS_LOADED]; /* the guest's, while it is not loaded */
+};
+_Static_assert(sizeof(struct vmx_vcpu) <= PAGE_SIZE, "one frame");
+
+/* Values of the control fields: all that we ask for and this CPU has. */
+struct vmx_features {
+    uint32_t revision; /* of VMCSs */
+    uint32_t pin, processor, secondary, exit, entry;
+    uint32_t pause; /* of `processor`: lets every PAUSE exit, where the CPU does not count them */
+    bool ready;
 };
 
 /* Of one CPU; written by that CPU only. */
