@@ -66,7 +66,7 @@ def checked(device, memory, pool, words, limit, vcpus=1):
 
 CASES = [
     Case("disk-identity", read_over_and_over("nvme1", "192M", 240, "72M", 300), memory="384M"),
-    Case("disk-identity", read_over_and_over("ata1", "64M", 96, "52M", 900), emu="bochs", memory="384M", timeout=900,
+    Case("disk-identity", read_over_and_over("ata1", "144M", 150, "60M", 900), emu="bochs", memory="384M", timeout=900,
          long=True),
     Case("disk-checked", checked("nvme1", "160M", "64M", "buffers=900 ops=20000", 240), memory="384M"),
     Case("disk-checked-2cpus", checked("vd1", "128M", "64M", "buffers=900 ops=40000", 400, vcpus=2), memory="384M",
