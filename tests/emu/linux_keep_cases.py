@@ -131,7 +131,7 @@ def memtest(boot):
     expect_end(machine)
 
 
-def kexec(dumped):
+def kexec(dumped, seconds=500):
     """A kernel starts another one on its CPUs; another crashes, and the one that it had loaded for that
     reads so many bytes of its memory."""
     def run(boot):
@@ -140,7 +140,7 @@ def kexec(dumped):
         # Wherever the kernel puts itself by KASLR, there are 128 MiB beside it: of 320 MiB there were not, once in nine.
         config += run_vm("crash", f"crash {dumped}", "crashkernel=128M", memory="448M", vcpus=2)
         machine = boot(config, (f"{VMLINUZ}=\\guest\\vmlinuz",
-                                f"{guest_file('initrd-kexec.img')}=\\guest\\initrd.img"), timeout=500)
+                                f"{guest_file('initrd-kexec.img')}=\\guest\\initrd.img"), timeout=seconds)
         expect_end(machine)
         for line in (r"again\| memcheck: PASS.*", r"again\| 2", r"crash\| OSRELEASE=\d+\..*", rf"crash\| {dumped}"):
             if not re.search(rf"^{line}$", machine.text, re.M):
@@ -151,7 +151,7 @@ def kexec(dumped):
 
 CASES = [
     Case("kexec", kexec(150 * MIB), memory="1G", cpus=2),
-    Case("kexec", kexec(4 * MIB), emu="bochs", long=True, memory="1G", cpus=2),
+    Case("kexec", kexec(4 * MIB, 1500), emu="bochs", long=True, memory="1G", cpus=2),
     Case("memtest", memtest, memory="256M", store="none"),
     Case("memtest", memtest, emu="bochs", memory="256M", store="none"),
     Case("hotplug", hotplug(50), memory="768M", cpus=2),
