@@ -30,6 +30,9 @@
 /* Reads that a guest which does not wait for them leaves to others. */
 #define READS_FOR_OTHERS 32u
 
+/* Faults that park at most, until it is tried again whether the guest has something else to do. */
+#define PARKS_MAX 31u
+
 /* struct kvm_vcpu_pv_apf_data */
 struct shared {
     _Atomic uint32_t flags; /* 1: the #PF is ours; the guest clears it */
@@ -51,6 +54,7 @@ struct token {
     struct kvmasync *async;
     _Atomic uint32_t state; /* enum token_state; WAITS -> READY by whoever ends the read */
     uint32_t name;
+    bool judged;
 };
 
 struct kvmasync {
@@ -59,6 +63,8 @@ struct kvmasync {
     uint64_t vector;       /* MSR_KVM_ASYNC_PF_INT */
     struct shared *shared; /* in a pinned page; NULL: not in use */
     bool owes_all;         /* TOKEN_ALL */
+    uint32_t parks;        /* faults that are still to park ... */
+    uint32_t parks_next;   /* ... and how many, if the next token is good for nothing */
     uint32_t count;        /* for names */
     unsigned next;         /* looked at first for one that is READY, so that none waits for ever */
     struct token token[KVMASYNC_TOKENS];
@@ -156,7 +162,7 @@ static bool tell(struct kvmasync *async, uint32_t name)
     return true;
 }
 
-void kvmasync_tell(struct kvmasync *async)
+static void tell_next(struct kvmasync *async)
 {
     struct token *token;
 
@@ -173,6 +179,36 @@ void kvmasync_tell(struct kvmasync *async)
         waiter_cancel(&token->waiter);
         atomic_store(&token->state, TOKEN_FREE);
     }
+}
+
+/* A page has come: has the guest something else to do meanwhile?  The idle loop is in ring 0,
+ * whether it halts or polls. */
+static void judge(struct kvmasync *async)
+{
+    struct vcpu *vcpu = async->vcpu;
+    bool any = false;
+
+    for (unsigned i = 0; i < KVMASYNC_TOKENS; i++) {
+        struct token *token = &async->token[i];
+
+        if (atomic_load(&token->state) == TOKEN_READY && !token->judged) {
+            token->judged = any = true;
+        }
+    }
+    if (!any) {
+        return;
+    }
+    if (vcpu->activity == ACTIVITY_ACTIVE && machine_backend()->privilege(vcpu) != 0) {
+        async->parks = async->parks_next = 0;
+    } else {
+        async->parks = async->parks_next = MIN(2 * async->parks_next + 1, PARKS_MAX);
+    }
+}
+
+void kvmasync_tell(struct kvmasync *async)
+{
+    judge(async);
+    tell_next(async);
 }
 
 /* ---- faults ---- */
@@ -228,11 +264,16 @@ bool kvmasync_begin(struct vcpu *vcpu)
     if (!guest_can(vcpu) || page_io_vacant() < READS_FOR_OTHERS) {
         return false;
     }
+    if (async->parks > 0) {
+        async->parks--;
+        return false;
+    }
     token = find_free(async);
     if (token == NULL) {
         return false;
     }
     token->name = new_name(async);
+    token->judged = false;
     atomic_store(&token->state, TOKEN_WAITS);
     if (!wait_hand_over(&vcpu->waiter, &token->waiter)) {
         atomic_store(&token->state, TOKEN_FREE);
@@ -287,7 +328,7 @@ static enum mm_result enable(struct kvmasync *async, uint64_t value, struct mm_w
     async->enabled = value;
     async->shared = (struct shared *)((char *)mm_frame_ptr(frame) + (address.v & ~PAGE_MASK));
     async->owes_all = true;
-    kvmasync_tell(async);
+    tell_next(async);
     return MM_OK;
 }
 
@@ -305,7 +346,7 @@ enum mm_result kvmasync_msr_write(struct kvmasync *async, uint32_t msr, uint64_t
         return MM_OK;
     default: /* MSR_KVM_ASYNC_PF_ACK */
         if (value & 1) {
-            kvmasync_tell(async);
+            tell_next(async);
         }
         return MM_OK;
     }

@@ -14,6 +14,10 @@
  * when the guest ends or begins the protocol anew, which the token ALL tells it; at INIT and at the
  * vCPU's end.  What is waited for ends by itself (page I/O).
  *
+ * A guest that has nothing else to do has paid for two switches of tasks and an interrupt.  So when
+ * a page comes it is looked at what the guest does: in ring 3 it runs another task.  If it does
+ * not, the next faults park as without this: 1, 3, 7, up to 31 of them, until one is tried again.
+ *
  * A vCPU that waits for a frame parks, as without this: the frames that it is then promised must
  * not wait for the guest.
  *

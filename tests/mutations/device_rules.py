@@ -335,6 +335,10 @@ VDEV_RULES = (
      " && since + KEYS_PROMPT_NS > ns;",
      ";",
      "test_keys_first"),
+    ("devices: a guest that is idle is not told of each page", "hv/vdev/kvmasync.c",
+     "async->parks = async->parks_next = MIN(2 * async->parks_next + 1, PARKS_MAX);",
+     "",
+     "a_guest_that_is_idle"),
 )
 
 NET_RULES = (

@@ -250,6 +250,48 @@ static void a_page_comes(void **state)
     down();
 }
 
+/* How many faults park until the guest is told of one again. */
+static unsigned parked(uint32_t *token)
+{
+    unsigned count = 0;
+
+    while ((*token = fault_taken()) == 0) {
+        assert_true(++count < 100);
+    }
+    return count;
+}
+
+/* In its idle loop it gets nothing out of it, and is told less and less often; until it once runs
+ * another task. */
+static void a_guest_that_is_idle(void **state)
+{
+    static const unsigned parks[] = {0, 1, 3, 7, 15, 31, 31};
+    uint32_t token;
+
+    (void)state;
+    up(ON);
+    begin();
+    for (unsigned i = 0; i < sizeof(parks) / sizeof(parks[0]); i++) {
+        assert_int_equal(parked(&token), parks[i]);
+        vfake.ring = 0;
+        read_ends(last_taken);
+        kvmasync_tell(async);
+        kvmasync_tell(async); /* judged once */
+        assert_int_equal(hear(), token);
+        acknowledge();
+        vfake.ring = 3;
+    }
+    assert_int_equal(parked(&token), 31);
+    read_ends(last_taken);
+    kvmasync_tell(async);
+    assert_int_equal(hear(), token);
+    acknowledge();
+    for (unsigned i = 0; i < 10; i++) {
+        assert_int_equal(parked(&token), 0);
+    }
+    down();
+}
+
 static void the_apic_is_off_for_a_while(void **state)
 {
     uint32_t token;
@@ -430,15 +472,11 @@ static void each_is_told_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_a_guest_may_write),
-        cmocka_unit_test(off),
-        cmocka_unit_test(only_when_the_guest_can),
-        cmocka_unit_test(a_page_comes),
-        cmocka_unit_test(the_apic_is_off_for_a_while),
-        cmocka_unit_test(at_most_so_many),
-        cmocka_unit_test(names),
-        cmocka_unit_test(ended_or_begun_anew),
-        cmocka_unit_test(the_end),
+        cmocka_unit_test(what_a_guest_may_write),  cmocka_unit_test(off),
+        cmocka_unit_test(only_when_the_guest_can), cmocka_unit_test(a_page_comes),
+        cmocka_unit_test(a_guest_that_is_idle),    cmocka_unit_test(the_apic_is_off_for_a_while),
+        cmocka_unit_test(at_most_so_many),         cmocka_unit_test(names),
+        cmocka_unit_test(ended_or_begun_anew),     cmocka_unit_test(the_end),
         cmocka_unit_test(each_is_told_once),
     };
 
