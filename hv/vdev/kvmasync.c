@@ -32,6 +32,8 @@
 
 /* Faults that park at most, until it is tried again whether the guest has something else to do. */
 #define PARKS_MAX 31u
+/* Pages in a row that found it idle: one alone may have come too soon to tell. */
+#define IN_VAIN 4u
 
 /* struct kvm_vcpu_pv_apf_data */
 struct shared {
@@ -65,6 +67,7 @@ struct kvmasync {
     bool owes_all;         /* TOKEN_ALL */
     uint32_t parks;        /* faults that are still to park ... */
     uint32_t parks_next;   /* ... and how many, if the next token is good for nothing */
+    uint32_t in_vain;      /* pages in a row */
     uint32_t count;        /* for names */
     unsigned next;         /* looked at first for one that is READY, so that none waits for ever */
     struct token token[KVMASYNC_TOKENS];
@@ -199,8 +202,8 @@ static void judge(struct kvmasync *async)
         return;
     }
     if (vcpu->activity == ACTIVITY_ACTIVE && machine_backend()->privilege(vcpu) != 0) {
-        async->parks = async->parks_next = 0;
-    } else {
+        async->in_vain = async->parks = async->parks_next = 0;
+    } else if (++async->in_vain >= IN_VAIN) {
         async->parks = async->parks_next = MIN(2 * async->parks_next + 1, PARKS_MAX);
     }
 }

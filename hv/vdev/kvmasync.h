@@ -15,8 +15,9 @@
  * vCPU's end.  What is waited for ends by itself (page I/O).
  *
  * A guest that has nothing else to do has paid for two switches of tasks and an interrupt.  So when
- * a page comes it is looked at what the guest does: in ring 3 it runs another task.  If it does
- * not, the next faults park as without this: 1, 3, 7, up to 31 of them, until one is tried again.
+ * a page comes it is looked at what the guest does: in ring 3 it runs another task.  When four
+ * pages in a row have found it idle, the next faults park as without this: 1, 3, 7, up to 31 of
+ * them, until one is tried again.
  *
  * A vCPU that waits for a frame parks, as without this: the frames that it is then promised must
  * not wait for the guest.

@@ -60,7 +60,7 @@ def paging(pages, rounds, seconds):
         alone_0, half_0, beside_0, told_0, ins_0, stalled_0 = beside_pager(boot, "no-kvmapf", pages, rounds, seconds)
         text = (f"{beside / half:.2f} of its share, {beside / alone:.2f} of its speed alone, {ins} pages in, told of {told}, stalled "
                 f"{stalled} ms; without {beside_0 / half_0:.2f}, {beside_0 / alone_0:.2f}, {ins_0}, {told_0}, {stalled_0} ms")
-        if told < 20 * rounds * seconds or told_0 > 1 or stalled > stalled_0 / 3:
+        if told < 20 * rounds * seconds or told_0 > 1 or stalled > stalled_0 * 2 / 3:
             raise Failure(text)
         if beside < 0.9 * half or beside / half < 1.1 * beside_0 / half_0:
             raise Failure(text)

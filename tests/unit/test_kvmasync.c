@@ -265,7 +265,7 @@ static unsigned parked(uint32_t *token)
  * another task. */
 static void a_guest_that_is_idle(void **state)
 {
-    static const unsigned parks[] = {0, 1, 3, 7, 15, 31, 31};
+    static const unsigned parks[] = {0, 0, 0, 0, 1, 3, 7, 15, 31, 31};
     uint32_t token;
 
     (void)state;
