@@ -119,6 +119,7 @@ static void cancel(struct kvmasync *async)
 static void leave(struct kvmasync *async)
 {
     cancel(async);
+    async->in_vain = async->parks = async->parks_next = 0;
     if (async->shared != NULL) {
         space_unpin(async->vcpu->space, gpa_to_gfn(gpa(async->enabled & ASYNC_ADDRESS)), true);
         async->shared = NULL;

@@ -64,6 +64,11 @@ static inline struct place place_of_slot(uint32_t slot, uint64_t owners)
                  FIELD_PREP(PLACE_SLOT_OWNERS, owners) | FIELD_PREP(PLACE_SLOT_NUMBER, slot));
 }
 
+static inline uint32_t place_slot(struct place at)
+{
+    return (uint32_t)FIELD_GET(PLACE_SLOT_NUMBER, at.payload);
+}
+
 /* Of a DISK. */
 #define PLACE_DISK_BLOCK  BITS(31, 0)
 #define PLACE_DISK_OWNERS BITS(51, 32)
@@ -84,11 +89,6 @@ static inline unsigned place_disk(struct place at)
 static inline uint32_t place_block(struct place at)
 {
     return (uint32_t)FIELD_GET(PLACE_DISK_BLOCK, at.payload);
-}
-
-static inline uint32_t place_slot(struct place at)
-{
-    return (uint32_t)FIELD_GET(PLACE_SLOT_NUMBER, at.payload);
 }
 
 /* Of READING, WRITING and FRAME. */

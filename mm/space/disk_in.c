@@ -65,15 +65,11 @@ static void add_run(struct space *space, struct page_io *io, const struct disk_r
 enum mm_result fault_from_disk(const struct fault *fault, struct place from)
 {
     struct space *space = fault->space;
-    struct page_io *io = page_io_get(&space->owner, BLOCK_READ, fault->waiter);
     struct disk_run run = {.disk = place_disk(from)};
+    struct page_io *io;
     pfn_t frame;
 
-    if (io == NULL) {
-        return fault_wait_frame(fault);
-    }
-    if (fault_take_frame(fault, &frame) != MM_OK) {
-        page_io_put(io);
+    if (!fault_begin_read(fault, &io, &frame)) {
         return MM_WAIT;
     }
     gather(fault, frame, place_block(from), &run);

@@ -8,7 +8,7 @@
 
 #define FILL_AHEAD_MAX 16u /* pages of a sequence filled per fault */
 
-enum mm_result fault_wait_frame(const struct fault *fault)
+static enum mm_result wait_frame(const struct fault *fault)
 {
     wait_for_frame(fault->waiter);
     return MM_WAIT;
@@ -23,14 +23,15 @@ static inline void bind_frame(const struct fault *fault, uint64_t page, pfn_t fr
     }
 }
 
-enum mm_result fault_take_frame(const struct fault *fault, pfn_t *out)
+/* MM_OK: a frame for the page, bound to it but not mapped yet. */
+static enum mm_result take_frame(const struct fault *fault, pfn_t *out)
 {
     if (!space_may_grow(fault->space, fault->waiter)) {
         wait_for_room(fault->waiter, &fault->space->room);
         return MM_WAIT;
     }
     if (!wait_take_frame(fault->waiter, ALLOC_GUEST, out)) {
-        return fault_wait_frame(fault);
+        return wait_frame(fault);
     }
     bind_frame(fault, fault->page.v, *out);
     return MM_OK;
@@ -53,7 +54,7 @@ static enum mm_result fill(const struct fault *fault, struct place from)
     struct space *space = fault->space;
     pfn_t frame;
 
-    if (fault_take_frame(fault, &frame) != MM_OK) {
+    if (take_frame(fault, &frame) != MM_OK) {
         return MM_WAIT;
     }
     /* Before it is mapped: the guest must never see what another one left in the frame. */
@@ -338,18 +339,28 @@ static void count_read(struct space *space, const struct run *run, struct place 
     space->readahead += (uint64_t)(run->down + run->up);
 }
 
+bool fault_begin_read(const struct fault *fault, struct page_io **io, pfn_t *frame)
+{
+    *io = page_io_get(&fault->space->owner, BLOCK_READ, fault->waiter);
+    if (*io == NULL) {
+        wait_for_frame(fault->waiter);
+        return false;
+    }
+    if (take_frame(fault, frame) != MM_OK) {
+        page_io_put(*io);
+        return false;
+    }
+    return true;
+}
+
 static enum mm_result page_in(const struct fault *fault, struct place from)
 {
     struct space *space = fault->space;
-    struct page_io *io = page_io_get(&space->owner, BLOCK_READ, fault->waiter);
+    struct page_io *io;
     struct run run;
     pfn_t frame;
 
-    if (io == NULL) {
-        return fault_wait_frame(fault);
-    }
-    if (fault_take_frame(fault, &frame) != MM_OK) {
-        page_io_put(io);
+    if (!fault_begin_read(fault, &io, &frame)) {
         return MM_WAIT;
     }
     gather_run(fault, place_slot(from), frame, &run);
@@ -415,7 +426,7 @@ enum mm_result fault_page(struct space *space, gfn_t page, unsigned how, const v
         }
         *level = 1;
         if (fault.entry == NULL) {
-            return fault_wait_frame(&fault);
+            return wait_frame(&fault);
         }
     }
     *entry = fault.entry;

@@ -16,11 +16,12 @@ struct fault {
     struct mm_waiter *waiter;
 };
 
-/* MM_WAIT, for a frame. */
-enum mm_result fault_wait_frame(const struct fault *fault);
-/* MM_OK: a frame for the page, bound to it but not mapped yet. */
-enum mm_result fault_take_frame(const struct fault *fault, pfn_t *out);
-/* The same for a page that is only likely to be wanted: as long as memory is not short. */
+struct page_io;
+
+/* A request to read with, and a frame for the page, bound to it but not mapped yet.  False: the
+ * waiter waits for them. */
+bool fault_begin_read(const struct fault *fault, struct page_io **io, pfn_t *frame);
+/* A frame for a page that is only likely to be wanted: as long as memory is not short. */
 bool fault_spare_frame(const struct fault *fault, uint64_t page, pfn_t *out);
 /* A page that comes in was evicted at that time of the eviction clock, of which `mask` is known. */
 void fault_count_refault(struct space *space, uint64_t when, uint64_t mask);

@@ -31,15 +31,10 @@ static uint64_t node_frames(uint64_t pages)
     return (pages + NODES_PER_FRAME - 1) / NODES_PER_FRAME;
 }
 
-uint64_t identity_cost(uint64_t pages)
+uint64_t space_disks_cost(uint64_t pages)
 {
     return frame_array_cost(node_frames(pages)) +
            frame_array_cost(bucket_count(pages) / BUCKETS_PER_FRAME);
-}
-
-uint64_t space_disks_cost(uint64_t pages)
-{
-    return identity_cost(pages);
 }
 
 static bool grow(struct frame_array *array, uint64_t frames)
@@ -104,14 +99,14 @@ static struct identity_node *node_at(struct space *space, uint64_t number)
     return &nodes[number % NODES_PER_FRAME];
 }
 
-/* Groups of blocks are spread, so that no layout of a disk favours some buckets; blocks of a group
- * lie side by side, since they are looked up together. */
+/* Groups of blocks begin anywhere, by the upper bits of a product, so that no layout of a disk
+ * favours some buckets; blocks of a group lie side by side, since they are looked up together. */
 static uint32_t *bucket_of(struct space *space, unsigned disk, uint32_t block)
 {
     uint32_t group = (block >> GROUP_SHIFT) + (disk << 27);
     uint32_t in_group = block & ((1u << GROUP_SHIFT) - 1);
-    uint32_t bucket =
-        (((group * GROUP_SPREAD) << GROUP_SHIFT) + in_group) & (space->identities.buckets - 1);
+    uint32_t all = space->identities.buckets, spread = group * GROUP_SPREAD;
+    uint32_t bucket = ((uint32_t)((uint64_t)spread * all >> 32) + in_group) & (all - 1);
     uint32_t *buckets = frame_array_at(&space->identities.bucket, bucket / BUCKETS_PER_FRAME);
 
     return &buckets[bucket % BUCKETS_PER_FRAME];
@@ -230,6 +225,7 @@ bool identity_note(struct space *space, gfn_t page, struct frame *frame,
         return false;
     }
     unlink_page(space, number);
+    frame->flags &= (uint8_t)~FRAME_ON_DISK; /* of the block that it was a copy of before */
     bucket = bucket_of(space, block->disk, (uint32_t)block->block);
     if (length(space, bucket) >= IDENTITY_CHAIN_MAX && tidy(space, bucket) >= IDENTITY_CHAIN_MAX) {
         return false;

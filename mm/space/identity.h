@@ -61,8 +61,6 @@ struct identities {
 struct frame;
 struct space;
 
-/* Frames of the index for so many pages. */
-uint64_t identity_cost(uint64_t pages);
 void identity_free(struct space *space);
 
 /* The page's frame, all of it, is that block now: FRAME_ON_DISK.  False: the index has no room. */

@@ -126,7 +126,6 @@ struct vdisk_stats {
 };
 
 #define VDISK_UNFLUSHED_BITS 4096u
-#define VDISK_EPOCH_MAX      BITS(26, 0)
 
 /* vdisk_identity.c. */
 struct vdisk_identity {

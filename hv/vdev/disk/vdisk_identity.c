@@ -181,7 +181,7 @@ void vdisk_identity_ended(struct vdisk *disk, struct vdisk_io *io, enum block_st
 
 static bool makes_copies(const struct vdisk *disk, const struct vdisk_io *io)
 {
-    return is_on(disk) && io->good && !io->mixed && disk->identity.epoch < VDISK_EPOCH_MAX;
+    return is_on(disk) && io->good && !io->mixed;
 }
 
 void vdisk_identity_unpin(struct vdisk *disk, struct vdisk_io *io)

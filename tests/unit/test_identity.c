@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The index of disk identity (mm/space/identity.h), one transfer at a time: what finds no room in
+ * it, and how it takes disks of any layout. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "mm/content/store.h"
+#include "mm/env.h"
+#include "mm/space/space_internal.h"
+#include "tests/unit/fake_disk.h"
+#include "tests/unit/support.h"
+
+#define PAGES  256u
+#define FRAMES 900u
+
+static struct fake_disk store_disk, disk;
+static struct store *identity;
+static struct space *space;
+
+static void wake(struct mm_waiter *waiter)
+{
+    (void)waiter;
+}
+
+static void up(void)
+{
+    struct space_config config = {.name = "vm", .format = &fake_format, .shares = 100};
+
+    support_memory_init(FRAMES);
+    fake_disk_init(&store_disk, 2 * PAGES, 1);
+    config.store = support_open_store(&store_disk);
+    fake_disk_init(&disk, 8, 1);
+    identity = store_open_disk(&disk.device);
+    space = space_create(&config);
+    assert_true(space_add_memslot(space, gfn(0), PAGES, 0));
+    assert_int_equal(space_add_disk(space, identity), 0);
+}
+
+static void down(void)
+{
+    space_close(space);
+    while (!space_drain(space)) {
+        support_store_step(&store_disk);
+    }
+    space_free(space);
+    store_close(identity);
+    fake_disk_free(&disk);
+    fake_disk_free(&store_disk);
+    support_memory_free();
+}
+
+/* The page is written whole to the block, or read from it. */
+static void transfer(unsigned page, uint64_t block, bool to_disk)
+{
+    const struct space_block at = {.block = block};
+    struct mm_waiter waiter = {.wake = wake};
+    pfn_t frame;
+    gfn_t lost;
+
+    list_init(&waiter.link);
+    if (to_disk) {
+        assert_int_equal(space_disk_overwrite(space, 0, block, 1, &waiter, &lost), MM_OK);
+    }
+    assert_int_equal(space_pin(space, gfn(page),
+                               SPACE_PIN_COPY | (to_disk ? ACCESS_READ : ACCESS_WRITE), &frame,
+                               &waiter),
+                     MM_OK);
+    space_watch(space);
+    if (!to_disk) {
+        memset(mm_frame_ptr(frame), (int)(page % 200 + 1), PAGE_SIZE);
+        *(uint8_t *)mm_frame_ptr(frame) = 0; /* not one word: else it needs no disk */
+    }
+    space_unpin_copy(space, gfn(page), !to_disk, &at);
+}
+
+static enum place_kind leaves_to(unsigned page)
+{
+    unsigned level;
+
+    space_evict(space, gfn(page));
+    support_store_settle(&store_disk);
+    return entry_kind(space, table_entry_get(table_leaf(&space->table, gfn(page), &level)), 1);
+}
+
+/*
+ * Sixteen pages are copies of one block, which is all that a bucket takes.  The seventeenth is not,
+ * and neither is it of the block that it was a copy of until then, though that has not changed.
+ */
+static void no_room_in_the_index(void **state)
+{
+    unsigned neighbour;
+
+    (void)state;
+    up();
+    for (unsigned page = 0; page < IDENTITY_CHAIN_MAX; page++) {
+        transfer(page, 7, false);
+    }
+    transfer(20, 7 + 64, false);
+    transfer(20, 7, false);
+    assert_int_equal(leaves_to(20), PLACE_SLOT); /* read: it has changed */
+    /* Written: another block with the same bucket. */
+    for (neighbour = 1; neighbour < 1000; neighbour++) {
+        transfer(21, 7 + 64 * 2000, false);
+        transfer(21, 7 + 64 * neighbour, true);
+        if (leaves_to(21) == PLACE_SLOT) {
+            break;
+        }
+        assert_int_equal(leaves_to(21), PLACE_DISK);
+        assert_int_equal(space_discard(space, &(struct gfn_range){gfn(21), 1}, 1), 1);
+    }
+    assert_true(neighbour > 1 && neighbour < 1000);
+    assert_int_equal(leaves_to(0), PLACE_DISK);
+    down();
+}
+
+/* The first blocks of ext4's block groups; of a disk of 8 TiB at the end. */
+static void blocks_far_apart(void **state)
+{
+    static const uint64_t strides[] = {1, 64, 1024, 32768, 65536, 8388608};
+    unsigned good = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(strides); i++) {
+        up();
+        for (unsigned page = 0; page < PAGES; page++) {
+            transfer(page, page * strides[i], false);
+        }
+        for (unsigned page = 0; page < PAGES; page++) {
+            good += leaves_to(page) == PLACE_DISK;
+        }
+        assert_int_equal(good, (i + 1) * PAGES);
+        down();
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_room_in_the_index),
+        cmocka_unit_test(blocks_far_apart),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
