@@ -31,20 +31,20 @@ $(GUEST)/init: guests/init/init.c
 	    -Wl,--build-id=none -Wl,-z,noseparate-code $< -o $@
 
 # With musl 46 KiB instead of 760, in a guest that is to fill all of its memory.
-$(GUEST)/memcheck: guests/memcheck/memcheck.c
+$(GUEST)/memcheck: guests/memcheck/memcheck.c guests/include/mix.h
 	@mkdir -p $(@D)
 	@echo '  CC      $<'
-	$(Q)musl-gcc $(GUEST_CFLAGS) -pthread $< -o $@
+	$(Q)musl-gcc $(GUEST_CFLAGS) -I. -pthread $< -o $@
 
 $(GUEST)/load: guests/load/load.c
 	@mkdir -p $(@D)
 	@echo '  CC      $<'
 	$(Q)musl-gcc $(GUEST_CFLAGS) -pthread $< -o $@
 
-$(GUEST)/diskcheck: guests/diskcheck/diskcheck.c
+$(GUEST)/diskcheck: guests/diskcheck/diskcheck.c guests/include/mix.h
 	@mkdir -p $(@D)
 	@echo '  CC      $<'
-	$(Q)musl-gcc $(GUEST_CFLAGS) $< -o $@
+	$(Q)musl-gcc $(GUEST_CFLAGS) -I. $< -o $@
 
 # Not compressed: unpacking takes an emulated guest longer than reading it takes the loader.
 $(GUEST)/initrd.img: $(GUEST)/init $(GUEST)/memcheck $(GUEST)/load $(GUEST)/vmlinuz guests/guests.mk

@@ -29,11 +29,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "guests/include/mix.h"
+
 #define BLKZEROOUT   _IO(0x12, 127) /* <linux/fs.h>, which musl does not have */
 #define PAGE_BYTES   4096u
 #define PAGE_WORDS   (PAGE_BYTES / sizeof(uint64_t))
 #define BUFFER_PAGES 16u
-#define GOLDEN       0x9e3779b97f4a7c15ull
 
 struct options {
     uint64_t blocks, buffers, ops, seed;
@@ -46,14 +47,6 @@ static uint64_t *disk;   /* of each block the seed of what it holds; 0: zeroes *
 static uint64_t *memory; /* of each page of the buffers, likewise */
 static uint64_t *stored; /* and what has been stored into its last word since; 0: nothing */
 static uint8_t *buffers;
-
-static uint64_t mix(uint64_t x)
-{
-    x += GOLDEN;
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebull;
-    return x ^ x >> 31;
-}
 
 static uint64_t below(uint64_t limit)
 {

@@ -23,11 +23,12 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "guests/include/mix.h"
+
 #define PAGE_BYTES  4096
 #define PAGE_WORDS  (PAGE_BYTES / sizeof(uint64_t))
 #define THREADS_MAX 64
 #define HOT_SHARE   16
-#define GOLDEN      0x9e3779b97f4a7c15ull
 
 struct options {
     uint64_t bytes, passes, seed, threads, random, hot, rewrite;
@@ -40,15 +41,6 @@ static uint16_t *version; /* wraps: only neighbours must differ */
 static uint64_t pages;
 static pthread_barrier_t barrier;
 static atomic_bool failed;
-
-/* The splitmix64 generator's step: every bit of the input matters. */
-static uint64_t mix(uint64_t x)
-{
-    x += GOLDEN;
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebull;
-    return x ^ x >> 31;
-}
 
 static uint64_t page_base(uint64_t page)
 {
