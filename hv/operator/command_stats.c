@@ -20,7 +20,10 @@ static const char vm_view[] =
 static const char disks_view[] =
     "  disks: reads {blk_reads} ({blk_read_sectors} sectors), writes {blk_writes} "
     "({blk_written_sectors} sectors), flushes {blk_flushes}, errors {blk_errors}, bounced "
-    "{blk_bounced}\n";
+    "{blk_bounced}\n"
+    "  pages that a disk has: {disk} dropped now, {disk_drops} in all, {disk_reads} read back; "
+    "reads "
+    "of what is overwritten avoided: {false_reads_avoided}\n";
 
 static const char nics_view[] =
     "  network: received {net_rx} frames ({net_rx_bytes} bytes), dropped {net_rx_drops}; sent "
