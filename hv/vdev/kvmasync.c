@@ -185,11 +185,19 @@ static void tell_next(struct kvmasync *async)
     }
 }
 
-/* A page has come: has the guest something else to do meanwhile?  The idle loop is in ring 0,
- * whether it halts or polls. */
-static void judge(struct kvmasync *async)
+/* Has the guest something to do?  The idle loop is in ring 0, whether it halts or polls; but a
+ * guest that wants its #PF in ring 0, too, may do its work there. */
+static bool guest_works(const struct kvmasync *async)
 {
     struct vcpu *vcpu = async->vcpu;
+
+    return vcpu->activity == ACTIVITY_ACTIVE &&
+           ((async->enabled & ASYNC_SEND_ALWAYS) || machine_backend()->privilege(vcpu) != 0);
+}
+
+/* A page has come: has the guest done something else meanwhile? */
+static void judge(struct kvmasync *async)
+{
     bool any = false;
 
     for (unsigned i = 0; i < KVMASYNC_TOKENS; i++) {
@@ -202,7 +210,7 @@ static void judge(struct kvmasync *async)
     if (!any) {
         return;
     }
-    if (vcpu->activity == ACTIVITY_ACTIVE && machine_backend()->privilege(vcpu) != 0) {
+    if (guest_works(async)) {
         async->in_vain = async->parks = async->parks_next = 0;
     } else if (++async->in_vain >= IN_VAIN) {
         async->parks = async->parks_next = MIN(2 * async->parks_next + 1, PARKS_MAX);

@@ -9,6 +9,8 @@ from machine import Failure
 
 LOADER = os.path.join(BUILD, "testdev", "BOOTX64.EFI")
 
+IDLE_MOST = 12  # of 48 pages, on Bochs, whose disk takes longer than a guest to halt
+
 
 def park(boot):
     """Each string and each single access has waited for pages, says the guest, and all bytes were right."""
@@ -26,12 +28,21 @@ def asynchronous(boot):
     wrong = re.findall(r"^a\| async: wrong: .*", machine.text, re.M)
     if wrong:
         raise Failure("; ".join(wrong[:5]))
-    return f"{re.search(r'async: tokens: ([0-9]+)', machine.text).group(1)} tokens"
+    return re.search(r"async: (tokens: .*)", machine.text).group(1)
+
+
+def asynchronous_slow_disk(boot):
+    """The same; and of a guest that halts until a page has come, most accesses wait themselves."""
+    figures = asynchronous(boot)
+    idle = int(figures.split()[-1])
+    if idle > IDLE_MOST:
+        raise Failure(f"{idle} accesses of an idle guest were asynchronous, expected {IDLE_MOST} at most")
+    return figures
 
 
 CASES = [
     Case("park", park, memory="256M"),
     Case("park", park, emu="bochs", memory="256M"),
     Case("async", asynchronous, memory="256M"),
-    Case("async", asynchronous, emu="bochs", memory="256M"),
+    Case("async", asynchronous_slow_disk, emu="bochs", memory="256M"),
 ]

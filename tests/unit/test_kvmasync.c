@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: tests/unit/vdev_fake.c hv/timer.c */
+/* SOURCES: tests/unit/async_guest.c tests/unit/vdev_fake.c hv/timer.c */
 /* Asynchronous page faults: when a guest is told that a page is not there, and that each page that
  * it was told of comes, once. */
 #include <setjmp.h>
@@ -11,138 +11,8 @@
 
 #include "arch/x86/hw/msr.h"
 #include "arch/x86/hw/vector.h"
-#include "hv/vdev/kvmasync.h"
-#include "mm/content/page_io.h"
-#include "mm/owner/wait.h"
-#include "tests/unit/vlapic_access.h"
+#include "tests/unit/async_guest.h"
 #include "tests/unit/xorshift.h"
-
-#define AT     0x3040u
-#define ON     (AT | 9u)
-#define ALWAYS 2u
-#define VECTOR 0xf3u
-#define ALL    UINT32_MAX
-
-#define TOKENS KVMASYNC_TOKENS
-
-static struct kvmasync *async;
-
-/* ---- the other side of mm/ ---- */
-
-static bool waits_for_frame;         /* and not for a read */
-static uint32_t vacant;              /* page I/O */
-static struct mm_waiter *last_taken; /* by which the last one waits */
-
-bool wait_hand_over(struct mm_waiter *from, struct mm_waiter *to)
-{
-    assert_ptr_equal(from, &vfake.vcpu[0].waiter);
-    assert_int_equal(to->queue, MM_WAITS_NOT); /* free */
-    if (waits_for_frame) {
-        return false;
-    }
-    to->queue = MM_WAITS_READ;
-    last_taken = to;
-    return true;
-}
-
-uint32_t page_io_vacant(void)
-{
-    return vacant;
-}
-
-static void read_ends(struct mm_waiter *waiter)
-{
-    assert_int_equal(waiter->queue, MM_WAITS_READ);
-    waiter->queue = MM_WAITS_NOT;
-    waiter->wake(waiter);
-}
-
-/* ---- the guest ---- */
-
-static uint32_t *shared(unsigned word)
-{
-    return (uint32_t *)(void *)(vfake.memory + AT) + word;
-}
-
-static enum mm_result write(uint32_t msr, uint64_t value)
-{
-    return kvmasync_msr_write(async, msr, value, NULL);
-}
-
-static void up(uint64_t enable)
-{
-    vfake_start(2);
-    vfake_memory(0x10000);
-    vfake.ring = 3;
-    vacant = 128;
-    waits_for_frame = false;
-    async = vfake.vcpu[0].async = kvmasync_create(&vfake.vcpu[0]);
-    assert_int_equal(write(MSR_KVM_ASYNC_PF_INT, VECTOR), MM_OK);
-    assert_int_equal(write(MSR_KVM_ASYNC_PF_EN, enable), MM_OK);
-}
-
-static void down(void)
-{
-    kvmasync_destroy(async);
-    vfake_stop();
-    assert_int_equal(vfake.pins, 0);
-}
-
-/* The interrupt's handler: the token, or 0 without an interrupt. */
-static uint32_t hear(void)
-{
-    uint32_t token = *shared(1);
-    int vector = take(0);
-
-    assert_int_equal(vector, token != 0 ? (int)VECTOR : -1);
-    *shared(1) = 0;
-    return token;
-}
-
-static void acknowledge(void)
-{
-    assert_int_equal(write(MSR_KVM_ASYNC_PF_ACK, 1), MM_OK);
-}
-
-/* A fault; its token, or 0: it parks. */
-static uint32_t fault(void)
-{
-    struct vcpu *vcpu = &vfake.vcpu[0];
-    struct guest_event before = vcpu->event;
-    uint32_t flags = *shared(0);
-
-    if (!kvmasync_begin(vcpu)) {
-        assert_memory_equal(&before, &vcpu->event, sizeof(before));
-        assert_int_equal(*shared(0), flags);
-        return 0;
-    }
-    assert_true(vcpu->event.valid && vcpu->event.has_error_code);
-    assert_int_equal(vcpu->event.vector, VECTOR_PF);
-    assert_int_equal(vcpu->event.type, EVENT_EXCEPTION);
-    assert_int_equal(vcpu->event.error_code, 0);
-    assert_int_equal(*shared(0), 1);
-    assert_int_equal(vcpu->regs.cr2 >> 32, 0);
-    return (uint32_t)vcpu->regs.cr2;
-}
-
-/* The same, and the guest has taken the #PF. */
-static uint32_t fault_taken(void)
-{
-    uint32_t token = fault();
-
-    if (token != 0) {
-        vfake.vcpu[0].event.valid = false;
-        *shared(0) = 0;
-    }
-    return token;
-}
-
-static void begin(void)
-{
-    assert_int_equal(hear(), ALL);
-    acknowledge();
-    assert_int_equal(hear(), 0);
-}
 
 /* ---- tests ---- */
 
@@ -155,10 +25,10 @@ static void what_a_guest_may_write(void **state)
     (void)state;
     up(ON);
     for (unsigned i = 0; i < ARRAY_SIZE(refused); i++) {
-        assert_int_equal(write(MSR_KVM_ASYNC_PF_EN, refused[i]), MM_NO_MEMSLOT);
+        assert_int_equal(write_msr(MSR_KVM_ASYNC_PF_EN, refused[i]), MM_NO_MEMSLOT);
     }
     for (unsigned bit = 8; bit < 64; bit++) {
-        assert_int_equal(write(MSR_KVM_ASYNC_PF_INT, VECTOR | BIT(bit)), MM_NO_MEMSLOT);
+        assert_int_equal(write_msr(MSR_KVM_ASYNC_PF_INT, VECTOR | BIT(bit)), MM_NO_MEMSLOT);
     }
     assert_true(kvmasync_msr_read(async, MSR_KVM_ASYNC_PF_EN, &value) && value == ON);
     assert_true(kvmasync_msr_read(async, MSR_KVM_ASYNC_PF_INT, &value) && value == VECTOR);
@@ -167,9 +37,9 @@ static void what_a_guest_may_write(void **state)
     assert_int_equal(vfake.pins, 1);
     begin();
     vfake.wait_at = vfake.calls + 1;
-    assert_int_equal(write(MSR_KVM_ASYNC_PF_EN, 0x5fc0 | 9), MM_WAIT);
+    assert_int_equal(write_msr(MSR_KVM_ASYNC_PF_EN, 0x5fc0 | 9), MM_WAIT);
     assert_int_not_equal(fault_taken(), 0); /* as before */
-    assert_int_equal(write(MSR_KVM_ASYNC_PF_EN, 0x5fc0 | 9), MM_OK);
+    assert_int_equal(write_msr(MSR_KVM_ASYNC_PF_EN, 0x5fc0 | 9), MM_OK);
     assert_int_equal(vfake.pins, 1);
     down();
 }
@@ -185,7 +55,7 @@ static void off(void **state)
         assert_int_equal(vfake.pins, 0);
         assert_int_equal(hear(), 0);
         assert_int_equal(fault(), 0);
-        assert_int_equal(write(MSR_KVM_ASYNC_PF_ACK, 1), MM_OK);
+        assert_int_equal(write_msr(MSR_KVM_ASYNC_PF_ACK, 1), MM_OK);
         down();
     }
 }
@@ -217,7 +87,7 @@ static void only_when_the_guest_can(void **state)
     assert_int_equal(fault(), 0);
     vacant = 32;
     assert_int_not_equal(fault_taken(), 0);
-    assert_int_equal(write(MSR_KVM_ASYNC_PF_EN, ON | ALWAYS), MM_OK);
+    assert_int_equal(write_msr(MSR_KVM_ASYNC_PF_EN, ON | ALWAYS), MM_OK);
     vfake.ring = 0;
     assert_int_not_equal(fault_taken(), 0);
     down();
@@ -247,48 +117,6 @@ static void a_page_comes(void **state)
     assert_int_equal(hear(), second);
     acknowledge();
     assert_int_equal(hear(), 0);
-    down();
-}
-
-/* How many faults park until the guest is told of one again. */
-static unsigned parked(uint32_t *token)
-{
-    unsigned count = 0;
-
-    while ((*token = fault_taken()) == 0) {
-        assert_true(++count < 100);
-    }
-    return count;
-}
-
-/* In its idle loop it gets nothing out of it, and is told less and less often; until it once runs
- * another task. */
-static void a_guest_that_is_idle(void **state)
-{
-    static const unsigned parks[] = {0, 0, 0, 0, 1, 3, 7, 15, 31, 31};
-    uint32_t token;
-
-    (void)state;
-    up(ON);
-    begin();
-    for (unsigned i = 0; i < sizeof(parks) / sizeof(parks[0]); i++) {
-        assert_int_equal(parked(&token), parks[i]);
-        vfake.ring = 0;
-        read_ends(last_taken);
-        kvmasync_tell(async);
-        kvmasync_tell(async); /* judged once */
-        assert_int_equal(hear(), token);
-        acknowledge();
-        vfake.ring = 3;
-    }
-    assert_int_equal(parked(&token), 31);
-    read_ends(last_taken);
-    kvmasync_tell(async);
-    assert_int_equal(hear(), token);
-    acknowledge();
-    for (unsigned i = 0; i < 10; i++) {
-        assert_int_equal(parked(&token), 0);
-    }
     down();
 }
 
@@ -388,10 +216,10 @@ static void ended_or_begun_anew(void **state)
             kvmasync_release(async);
             assert_int_equal(vfake.pins, 0);
         } else if (how == 1) {
-            assert_int_equal(write(MSR_KVM_ASYNC_PF_EN, 0), MM_OK);
+            assert_int_equal(write_msr(MSR_KVM_ASYNC_PF_EN, 0), MM_OK);
             assert_int_equal(vfake.pins, 0);
         } else {
-            assert_int_equal(write(MSR_KVM_ASYNC_PF_EN, ON), MM_OK);
+            assert_int_equal(write_msr(MSR_KVM_ASYNC_PF_EN, ON), MM_OK);
             assert_int_equal(vfake.pins, 1);
         }
         expect_cancelled(waiter, ARRAY_SIZE(waiter));
@@ -472,11 +300,15 @@ static void each_is_told_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_a_guest_may_write),  cmocka_unit_test(off),
-        cmocka_unit_test(only_when_the_guest_can), cmocka_unit_test(a_page_comes),
-        cmocka_unit_test(a_guest_that_is_idle),    cmocka_unit_test(the_apic_is_off_for_a_while),
-        cmocka_unit_test(at_most_so_many),         cmocka_unit_test(names),
-        cmocka_unit_test(ended_or_begun_anew),     cmocka_unit_test(the_end),
+        cmocka_unit_test(what_a_guest_may_write),
+        cmocka_unit_test(off),
+        cmocka_unit_test(only_when_the_guest_can),
+        cmocka_unit_test(a_page_comes),
+        cmocka_unit_test(the_apic_is_off_for_a_while),
+        cmocka_unit_test(at_most_so_many),
+        cmocka_unit_test(names),
+        cmocka_unit_test(ended_or_begun_anew),
+        cmocka_unit_test(the_end),
         cmocka_unit_test(each_is_told_once),
     };
 
