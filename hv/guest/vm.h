@@ -82,7 +82,8 @@ struct vm_run {
     /* Asked to stop, hv/vm/stop.c; written with the list's lock held, too. */
     uint64_t stop_ns;               /* when; 0: has not been asked */
     uint64_t stop_seen_ns;          /* the last poll */
-    uint64_t stop_left_ns;          /* until its power is cut */
+    uint64_t stop_spent_ns;         /* of the time until its power is cut */
+    bool stop_heard;                /* the guest has acknowledged its power button */
     _Atomic(struct vcpu *) lent_to; /* arch/x86/guest/step.c: who has the space's page of ones */
     _Atomic bool mmio_refused;      /* reported */
     /* Accesses that nobody owns, counted and shown. */

@@ -269,6 +269,11 @@ void vm_devices_press_power_button(struct vm *vm)
     }
 }
 
+bool vm_devices_power_button_heard(struct vm *vm)
+{
+    return vm->run.devices != NULL && vtimers_power_button_heard(&vm->run.devices->timers);
+}
+
 struct vballoon *vm_devices_balloon(const struct vm *vm)
 {
     return vm->run.devices == NULL ? NULL : vm->run.devices->balloon;

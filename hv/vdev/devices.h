@@ -80,6 +80,8 @@ bool vm_devices_break(struct vm *vm);
 void vm_devices_output_ready(struct vm *vm);
 /* Asks the guest to power itself off.  No locks at or above RANK_VDEV held. */
 void vm_devices_press_power_button(struct vm *vm);
+/* Has it acknowledged the last press?  Likewise. */
+bool vm_devices_power_button_heard(struct vm *vm);
 /* NULL: it has none.  It lives until vm_devices_destroy(). */
 struct vballoon *vm_devices_balloon(const struct vm *vm);
 /* The sums of all its disks since its start.  It has devices.  No locks held. */

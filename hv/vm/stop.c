@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * stop: the guest is asked to power off by its power button; when it does not within a period
- * of grace, its power is cut.
+ * of grace, its power is cut.  The period is short for one that does not hear the button, and long
+ * for one that has: a data base has to be written first.
  *
  * The period counts the time that the guest had: not while it is paused, nor while all of it
  * waits for pages or for a CPU.  That is sampled by vm_poll(), which a timer calls so long as some
@@ -19,8 +20,9 @@
 #include "hv/vm/control.h"
 #include "hv/vm/internal.h"
 
-#define GRACE_S 10u
-#define AGAIN_S 3u /* after so many of them the button is pressed a second time */
+#define DEAF_S  10u /* has not heard the button */
+#define GRACE_S 90u /* has: as long as systemd waits for a service that stops */
+#define AGAIN_S 3u  /* after so many the button is pressed a second time */
 #define TICK_NS 100000000ull
 
 /* Both under the list's lock; fire() uses neither. */
@@ -61,12 +63,14 @@ static bool has_its_time(const struct vm *vm)
 static void press(struct vm *vm)
 {
     vm->run.stop_ns = vm->run.stop_seen_ns = arch_clock_ns();
-    vm->run.stop_left_ns = GRACE_S * NS_PER_S;
+    vm->run.stop_spent_ns = 0;
+    vm->run.stop_heard = false;
     vm_devices_press_power_button(vm);
     arm_tick(vm->run.stop_ns);
     vm_log(vm, LOG_INFO,
-           "vm %s: power button pressed; its power is cut after %u s of its running time", vm->name,
-           GRACE_S);
+           "vm %s: power button pressed; its power is cut after %u s of its running time, or %u s "
+           "when it has heard it",
+           vm->name, DEAF_S, GRACE_S);
 }
 
 /* The VM's lock is held. */
@@ -102,15 +106,28 @@ bool vm_stop(struct vm *vm, struct vm_answer *answer)
     return done;
 }
 
-/* Takes so much off the period; presses the button again when it is time. */
-static void count_down(struct vm *vm, uint64_t passed)
+/* So much of the period has gone by; presses the button again when it is time. */
+static void count(struct vm *vm, uint64_t passed)
 {
-    uint64_t again = (GRACE_S - AGAIN_S) * NS_PER_S;
-    bool pressed_again = vm->run.stop_left_ns <= again;
+    uint64_t again = AGAIN_S * NS_PER_S;
+    bool pressed_again = vm->run.stop_spent_ns >= again;
 
-    vm->run.stop_left_ns -= MIN(passed, vm->run.stop_left_ns);
-    if (!pressed_again && vm->run.stop_left_ns <= again) {
+    vm->run.stop_heard |= vm_devices_power_button_heard(vm);
+    vm->run.stop_spent_ns += passed;
+    if (!pressed_again && vm->run.stop_spent_ns >= again) {
         vm_devices_press_power_button(vm);
+    }
+}
+
+static void cut_when_over(struct vm *vm)
+{
+    unsigned grace = vm->run.stop_heard ? GRACE_S : DEAF_S;
+
+    if (vm->run.stop_spent_ns >= grace * NS_PER_S) {
+        vm_log(vm, LOG_INFO,
+               "vm %s: has not powered off within %u s of its running time: its power is cut",
+               vm->name, grace);
+        vm_set_ending(vm, VM_OUTCOME_STOPPED, 0);
     }
 }
 
@@ -124,13 +141,8 @@ void vm_poll_stop(struct vm *vm)
     passed = MIN(now - vm->run.stop_seen_ns, 2 * TICK_NS);
     vm->run.stop_seen_ns = now;
     if (vm->state == VM_RUNNING && has_its_time(vm)) {
-        count_down(vm, passed);
-    }
-    if (vm->state == VM_RUNNING && vm->run.stop_left_ns == 0) {
-        vm_log(vm, LOG_INFO,
-               "vm %s: has not powered off within %u s of its running time: its power is cut",
-               vm->name, GRACE_S);
-        vm_set_ending(vm, VM_OUTCOME_STOPPED, 0);
+        count(vm, passed);
+        cut_when_over(vm);
     }
     spin_unlock(&vm->lock);
     arm_tick(now);

@@ -42,6 +42,11 @@ void vpm_raise(struct vpm *pm, uint16_t event)
     pm->status |= event;
 }
 
+bool vpm_happened(const struct vpm *pm, uint16_t event)
+{
+    return pm->status & event;
+}
+
 bool vpm_wants(const struct vpm *pm, uint16_t event)
 {
     return pm->enable & ~pm->status & event;

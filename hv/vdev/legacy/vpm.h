@@ -35,6 +35,8 @@ struct vpm {
 void vpm_reset(struct vpm *pm);
 /* One of VPM_EVENT_* has happened; those that the guest has not seen yet are one. */
 void vpm_raise(struct vpm *pm, uint16_t event);
+/* Has it happened, and the guest has not acknowledged it yet? */
+bool vpm_happened(const struct vpm *pm, uint16_t event);
 /* Has the guest enabled an event that has not happened yet? */
 bool vpm_wants(const struct vpm *pm, uint16_t event);
 /* The line of the SCI. */

@@ -267,6 +267,16 @@ void vtimers_press_power_button(struct vtimers *timers)
     vtimers_settle(timers);
 }
 
+bool vtimers_power_button_heard(struct vtimers *timers)
+{
+    bool heard;
+
+    spin_lock(&timers->pm_lock);
+    heard = !vpm_happened(&timers->pm, VPM_EVENT_PRESS);
+    spin_unlock(&timers->pm_lock);
+    return heard;
+}
+
 /* ---- life ---- */
 
 bool vtimers_init(struct vtimers *timers, struct vm *vm, struct lines *lines, struct bus_map *ports,

@@ -78,6 +78,8 @@ void vtimers_settle(struct vtimers *timers);
 void vtimers_begin_run(struct vtimers *timers);
 /* The guest's power button.  No locks at or above RANK_VTIMERS held. */
 void vtimers_press_power_button(struct vtimers *timers);
+/* Has the guest acknowledged the last press?  Likewise. */
+bool vtimers_power_button_heard(struct vtimers *timers);
 
 /* vtimers_ports.c: puts the devices on the buses.  False: no room there. */
 bool vtimers_attach(struct vtimers *timers, struct bus_map *ports, struct bus_map *memory);
