@@ -46,7 +46,7 @@ NASMFLAGS    := -felf64 -g -Fdwarf -I./ -I$(BUILD)/ -w+error
 
 SOURCE_DIRS := base hv $(patsubst %/,%,$(wildcard hv/*/ hv/*/*/)) mm $(patsubst %/,%,$(wildcard mm/*/)) drivers arch/x86 $(patsubst %/,%,$(wildcard arch/x86/*/))
 # One of the two: the test device, or nothing in its place.
-TESTDEV_OUT := hv/vdev/testdev$(if $(TESTDEV),_none).c
+TESTDEV_OUT := $(if $(TESTDEV),hv/vdev/testdev_none.c,hv/vdev/testdev.c hv/vdev/testdev_disk.c)
 C_SOURCES   := $(filter-out arch/x86/asm_offsets.c $(TESTDEV_OUT),$(wildcard $(SOURCE_DIRS:%=%/*.c)))
 ASM_SOURCES := $(wildcard $(SOURCE_DIRS:%=%/*.asm))
 ASL_SOURCES := $(wildcard hv/vdev/legacy/*.asl)

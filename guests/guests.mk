@@ -46,6 +46,11 @@ $(GUEST)/diskcheck: guests/diskcheck/diskcheck.c guests/include/mix.h
 	@echo '  CC      $<'
 	$(Q)musl-gcc $(GUEST_CFLAGS) -I. $< -o $@
 
+$(GUEST)/diskbench: guests/diskbench/diskbench.c guests/include/mix.h
+	@mkdir -p $(@D)
+	@echo '  CC      $<'
+	$(Q)$(CC) $(GUEST_CFLAGS) -I. $< -o $@
+
 # Not compressed: unpacking takes an emulated guest longer than reading it takes the loader.
 $(GUEST)/initrd.img: $(GUEST)/init $(GUEST)/memcheck $(GUEST)/load $(GUEST)/vmlinuz guests/guests.mk
 	@echo '  CPIO    $@'

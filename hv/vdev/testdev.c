@@ -8,6 +8,7 @@
 #include "hv/guest/vcpu.h"
 #include "hv/guest/vm.h"
 #include "hv/vdev/devices.h"
+#include "hv/vdev/testdev_disk.h"
 #include "mm/env.h"
 #include "mm/frame/frame_alloc.h"
 
@@ -228,7 +229,7 @@ bool testdev_create(struct vm_devices *devices)
     spin_init(&test->lock, RANK_VDEV, "testdev");
     test->devices = devices;
     devices->test = test;
-    if (!attach(test)) {
+    if (!attach(test) || !testdev_disk_attach(devices)) {
         testdev_destroy(devices);
         return false;
     }
@@ -253,6 +254,7 @@ void testdev_reset(struct vm_devices *devices)
 
 void testdev_destroy(struct vm_devices *devices)
 {
+    testdev_disk_detach(devices);
     frame_free(devices->test->memory);
     free(devices->test);
     devices->test = NULL;

@@ -11,6 +11,7 @@
  *     port 0x2020         a guest-physical address ...
  *     port 0x2024         ... from and to which this one reads and writes; it moves on by as much
  *     port 0x2028         how often such an access has had to wait for a page; written: so often
+ *     port 0x2030, 0x2034 how fast the host's disk is: hv/vdev/testdev_disk.h
  *     0xff000000, 64 KiB  memory of a device
  *     0xff010000, 4 KiB   what lies at that address, which stays, and behind it
  *

@@ -25,7 +25,7 @@ UNIT_TIMEOUT  ?= 600
 
 UNIT_LIBRARY := $(sort $(wildcard mm/*/*.c base/*.c tests/unit/support*.c)) arch/x86/vmx/ept_format.c \
                 arch/x86/svm/npt_format.c tests/unit/fake_format.c tests/unit/fake_disk.c \
-                $(filter-out hv/vdev/testdev.c,$(wildcard hv/net/*.c hv/vdev/*.c hv/vdev/*/*.c))
+                $(filter-out hv/vdev/testdev.c hv/vdev/testdev_disk.c,$(wildcard hv/net/*.c hv/vdev/*.c hv/vdev/*/*.c))
 UNIT_HEX     := $(patsubst %.asl,$(UNIT_DIR)/%.hex,$(wildcard hv/vdev/legacy/*.asl))
 
 # Words behind "NAME:" in the comments at the top of a test.
