@@ -20,8 +20,8 @@ $(GUEST)/vmlinuz: guests/linux-kernel
 	$(Q)guests/linux-kernel fetch $(@D)
 	@touch $@
 
-# Only for `make debian`.
-$(GUEST)/debian/disk.img: guests/debian/build guests/debian/configure
+# Only for `make debian` and tests/bench/work.
+$(GUEST)/debian/disk.img: guests/debian/build guests/debian/configure guests/debian/work
 	$(Q)guests/debian/build $(@D)
 
 $(GUEST)/init: guests/init/init.c
@@ -45,6 +45,11 @@ $(GUEST)/diskcheck: guests/diskcheck/diskcheck.c guests/include/mix.h
 	@mkdir -p $(@D)
 	@echo '  CC      $<'
 	$(Q)musl-gcc $(GUEST_CFLAGS) -I. $< -o $@
+
+$(GUEST)/netbench: guests/netbench/netbench.c
+	@mkdir -p $(@D)
+	@echo '  CC      $<'
+	$(Q)musl-gcc $(GUEST_CFLAGS) $< -o $@
 
 $(GUEST)/diskbench: guests/diskbench/diskbench.c guests/include/mix.h
 	@mkdir -p $(@D)

@@ -137,6 +137,11 @@ uint64_t frame_alloc_free_count(void)
     return __atomic_load_n(&buddy.left, __ATOMIC_RELAXED);
 }
 
+uint64_t frame_alloc_total(void)
+{
+    return buddy.frames;
+}
+
 uint64_t frame_alloc_min(void)
 {
     return __atomic_load_n(&buddy.mark.min, __ATOMIC_RELAXED);

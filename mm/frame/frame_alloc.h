@@ -98,6 +98,8 @@ void frame_alloc_set_watermarks(uint64_t min, uint64_t low, uint64_t high);
 /* Free frames, those in the caches of CPUs, and those that are promised, not counted.  No lock: a
  * hint. */
 uint64_t frame_alloc_free_count(void);
+/* All frames that were ever free: what the machine has for guests, and for what they cost. */
+uint64_t frame_alloc_total(void);
 uint64_t frame_alloc_min(void);
 uint64_t frame_alloc_low(void);
 uint64_t frame_alloc_high(void);

@@ -33,20 +33,17 @@ static void pin_leaf(struct space *space, const uint64_t *entry, unsigned level)
 }
 
 /* Nobody has written to the page since: how it is with the D bit from now on says so, once
- * space_watch() has been called.  A page of a large one has no D bit of its own; and while memory
- * is plenty, what a flush would cost is not worth it. */
+ * space_watch() has been called.  A page of a large one has no D bit of its own; and where memory
+ * never runs short, what a flush would cost is not worth it. */
 static void watch(struct space *space, uint64_t *entry, unsigned level)
 {
     struct frame *frame = frame_of_leaf(space, entry, level);
 
     if (level != 1 || frame->pins != 1 || frame->flags & FRAME_IO_WRITE ||
-        space->identities.disks == 0) {
+        space->identities.disks == 0 || !space_may_run_short(space)) {
         return;
     }
     if (space->table.format->flags(table_entry_get(entry)) & LEAF_DIRTY) {
-        if (space_memory_is_plenty()) {
-            return;
-        }
         table_entry_clear_dirty(space->table.format, entry);
         frame->flags |= FRAME_DIRTY;
         space->identities.unflushed = true;
@@ -80,7 +77,7 @@ enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *f
     spin_lock(&space->lock);
     result = fault_page(space, page, access, content, waiter, &entry, &level);
     if (result == MM_OK) {
-        if (how & SPACE_PIN_LASTING || (how & SPACE_PIN_COPY && !space_memory_is_plenty())) {
+        if (how & SPACE_PIN_LASTING || (how & SPACE_PIN_COPY && space_may_run_short(space))) {
             entry = make_small(space, page, entry, &level);
         }
         pin_leaf(space, entry, level);

@@ -2,6 +2,7 @@
 /* Address spaces: creation, memslots, limits, tear-down. */
 #include "mm/space/space.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "mm/content/page_io.h"
@@ -11,6 +12,7 @@
 
 #define DRAIN_PAGES        1024u /* looked at per space_drain() */
 #define ROOM_PAGES         64u   /* below its max, so that a fault need not wait for room */
+#define TOTAL_FOR_OTHERS   8u /* of the machine's frames this part is tables, stores and the like */
 #define CLUSTERS_PER_FRAME ((uint32_t)(PAGE_SIZE / sizeof(uint32_t)))
 
 /* ---- creation ------------------------------------------------------------------------------- */
@@ -123,6 +125,18 @@ static bool memslot_overlaps(const struct space *space, uint64_t base, uint64_t 
     return false;
 }
 
+/* Of those that are not closed. */
+static _Atomic uint64_t pages_of_all_spaces;
+
+bool space_may_run_short(const struct space *space)
+{
+    uint64_t total = frame_alloc_total();
+    uint64_t all = atomic_load_explicit(&pages_of_all_spaces, memory_order_relaxed);
+
+    return all > total - total / TOTAL_FOR_OTHERS ||
+           (space->max_pages != 0 && space->max_pages < space_pages_of_all(space));
+}
+
 static void insert_memslot(struct space *space, const struct memslot *memslot)
 {
     unsigned at = space->memslots;
@@ -135,6 +149,7 @@ static void insert_memslot(struct space *space, const struct memslot *memslot)
     space->memslot[at].number = space_pages_of_all(space);
     space->memslots++;
     space->where[PLACE_HOLE] += memslot->pages;
+    atomic_fetch_add(&pages_of_all_spaces, memslot->pages);
 }
 
 bool space_add_memslot(struct space *space, gfn_t base, uint64_t pages, uint32_t flags)
@@ -310,6 +325,7 @@ void space_close(struct space *space)
     pager_remove_space(space);
     spin_lock(&space->lock);
     page_owner_close(&space->owner);
+    atomic_fetch_sub(&pages_of_all_spaces, space_pages_of_all(space));
     spin_unlock(&space->lock);
 }
 

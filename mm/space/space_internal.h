@@ -172,6 +172,9 @@ static inline bool space_memory_is_plenty(void)
 
 /* ---- space.c -------------------------------------------------------------------------------- */
 
+/* Have all VMs more memory than the machine, or this one more than it may have?  If not, nothing
+ * ever has to leave.  The space's lock is held. */
+bool space_may_run_short(const struct space *space);
 struct memslot *space_find_memslot(struct space *space, uint64_t page);
 /* The first memslot that has pages at or after that one; NULL: none has. */
 const struct memslot *space_memslot_from(const struct space *space, uint64_t page);

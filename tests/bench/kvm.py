@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(HERE), "emu"))
 # pylint: disable=wrong-import-position
 from machine import BUILD, guest_file
 
+ROOT = os.path.dirname(os.path.dirname(HERE))
 WORK = os.path.join(BUILD, "kvm")
 HOST_MODULES = ("irqbypass", "kvm", "kvm-amd")
 GUEST_MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci")
@@ -33,6 +34,14 @@ poweroff -f
 # A guest of the Debian's.
 GUEST = ("qemu-system-x86_64 -L /usr/share/qemu -accel kvm -machine q35 -cpu host -nodefaults -nographic -no-reboot "
          "-kernel /l2/vmlinuz -initrd /l2/initrd.img -device isa-debug-exit,iobase=0xf4 ")
+
+
+def make(*goals, build=BUILD, **words):
+    """`make GOALS`, of files below `build`."""
+    build = os.path.relpath(build, ROOT)
+    subprocess.run(["make", "-s", f"BUILD={build}", *(f"{key}={value}" for key, value in words.items()),
+                    *(os.path.relpath(goal, ROOT) if "/" in goal else goal for goal in goals)],
+                   check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
 
 
 def unpack_modules():
@@ -90,8 +99,9 @@ def guest_initrd(modules, names, files):
     return os.path.join(WORK, "l2.img"), ",".join(f"/lib/{name}.ko" for name in there)
 
 
-def host_initrd(modules, script, initrd, names=()):
-    """The initramfs of the Debian, which runs the script; `initrd` is its guests'."""
+def host_initrd(modules, script, initrd, names=(), files=()):
+    """The initramfs of the Debian, which runs the script, with further modules and files (source, target); `initrd` is
+    its guests'."""
     root = fresh("l1")
     place("/bin/busybox", root, "bin/busybox")
     names = [name for name in HOST_MODULES + tuple(names) if name in modules]
@@ -107,6 +117,8 @@ def host_initrd(modules, script, initrd, names=()):
                 place(os.path.join(folder, name), root, f"usr/share/qemu/{name}")
     place(guest_file("vmlinuz"), root, "l2/vmlinuz")
     place(initrd, root, "l2/initrd.img")
+    for source, target in files:
+        place(source, root, target)
     with open(os.path.join(root, "init"), "w", encoding="ascii") as out:
         out.write(INIT.format(modules=" ".join(names), script=script))
     os.chmod(os.path.join(root, "init"), 0o755)
@@ -119,7 +131,11 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def run(disks, until, seconds, feed=lambda text, pid: None, memory="512M"):
+# Time is instructions, 16 ns each (QEMU's firmware waits for ever if it is less), whatever else the computer does.
+ICOUNT = "-icount shift=4,sleep=off"
+
+
+def run(disks, until, seconds, feed=lambda text, pid: None, memory="512M", options=""):
     """The emulated machine with these images as NVMe disks, until that text comes; returns all it has said."""
     command = ["qemu-system-x86_64", "-nodefaults", "-accel", "tcg,thread=single", "-machine", "q35",
                "-cpu", "max,la57=off", "-smp", "1", "-m", memory, "-display", "none", "-no-reboot",
@@ -128,6 +144,7 @@ def run(disks, until, seconds, feed=lambda text, pid: None, memory="512M"):
     for number, disk in enumerate(disks):
         command += ["-drive", f"file={disk},format=raw,if=none,id=disk{number}",
                     "-device", f"nvme,drive=disk{number},serial=disk{number}"]
+    command += options.split()
     text, end = "", time.monotonic() + seconds
     with open(os.path.join(WORK, "kvm.log"), "w", encoding="latin-1", buffering=1) as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)

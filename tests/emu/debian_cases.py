@@ -82,7 +82,7 @@ def check_sums(shell):
         "(select sum(bbalance) from pgbench_branches), (select sum(delta) from pgbench_history)])"
     if "t" not in shell.run(f"su postgres -c \"psql -qAtc '{sums}'\"", 300).split():
         raise Failure("the sums of the data base differ")
-    shell.run("systemctl stop postgresql", 120)
+    shell.run("systemctl stop postgresql@15-main", 120)
     answer = shell.run(f"su postgres -c '{CLUSTER}'", 300)
     if not re.search(r"Bad checksums: +0\n", answer):
         raise Failure(answer)

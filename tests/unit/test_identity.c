@@ -15,15 +15,32 @@
 #include "tests/unit/support.h"
 
 #define PAGES  256u
-#define FRAMES 900u
+#define FRAMES 2400u
 
 static struct fake_disk store_disk, disk;
 static struct store *identity;
-static struct space *space;
+static struct space *space, *other;
 
 static void wake(struct mm_waiter *waiter)
 {
     (void)waiter;
+}
+
+/* Another VM, which has more memory than the machine. */
+static void other_up(void)
+{
+    struct space_config config = {.name = "other", .format = &fake_format, .shares = 100};
+
+    other = space_create(&config);
+    assert_true(space_add_memslot(other, gfn(0), FRAMES, 0));
+}
+
+static void other_down(void)
+{
+    space_close(other);
+    while (!space_drain(other)) {
+    }
+    space_free(other);
 }
 
 static void up(void)
@@ -38,10 +55,12 @@ static void up(void)
     space = space_create(&config);
     assert_true(space_add_memslot(space, gfn(0), PAGES, 0));
     assert_int_equal(space_add_disk(space, identity), 0);
+    other_up();
 }
 
 static void down(void)
 {
+    other_down();
     space_close(space);
     while (!space_drain(space)) {
         support_store_step(&store_disk);
@@ -137,11 +156,56 @@ static void blocks_far_apart(void **state)
     }
 }
 
+static enum place_kind read_leaves_to(unsigned page)
+{
+    enum place_kind place;
+
+    transfer(page, page, false);
+    place = leaves_to(page);
+    assert_int_equal(space_discard(space, &(struct gfn_range){gfn(page), 1}, 1), 1);
+    return place;
+}
+
+/* Where nothing ever has to leave, nothing is noted: whoever starts later changes that, and so does
+ * a max. */
+static void memory_that_suffices(void **state)
+{
+    (void)state;
+    up();
+    other_down();
+    assert_int_equal(read_leaves_to(3), PLACE_SLOT);
+    other_up();
+    assert_int_equal(read_leaves_to(3), PLACE_DISK);
+    other_down();
+    assert_int_equal(read_leaves_to(3), PLACE_SLOT);
+    space_set_limits(space, 0, PAGES, 100);
+    assert_int_equal(read_leaves_to(3), PLACE_SLOT);
+    space_set_limits(space, 0, PAGES - 1, 100);
+    assert_int_equal(read_leaves_to(3), PLACE_DISK);
+    other_up();
+    down();
+}
+
+/* A page of a large one, while there is memory for everybody still, is a copy as well. */
+static void read_into_a_large_page(void **state)
+{
+    (void)state;
+    up();
+    assert_true(space_add_memslot(space, gfn(512), 512, 0));
+    for (unsigned page = 512; page < 520; page++) {
+        assert_int_equal(read_leaves_to(page), PLACE_DISK);
+    }
+    assert_true(space->large_maps > 0);
+    down();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_room_in_the_index),
         cmocka_unit_test(blocks_far_apart),
+        cmocka_unit_test(memory_that_suffices),
+        cmocka_unit_test(read_into_a_large_page),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
