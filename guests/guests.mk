@@ -46,6 +46,11 @@ $(GUEST)/diskcheck: guests/diskcheck/diskcheck.c guests/include/mix.h
 	@echo '  CC      $<'
 	$(Q)musl-gcc $(GUEST_CFLAGS) -I. $< -o $@
 
+$(GUEST)/vectors: guests/vectors/vectors.c guests/include/mix.h
+	@mkdir -p $(@D)
+	@echo '  CC      $<'
+	$(Q)$(CC) $(GUEST_CFLAGS) -I. $< -o $@
+
 $(GUEST)/netbench: guests/netbench/netbench.c
 	@mkdir -p $(@D)
 	@echo '  CC      $<'
@@ -67,12 +72,12 @@ $(GUEST)/initrd.img: $(GUEST)/init $(GUEST)/memcheck $(GUEST)/load $(GUEST)/vmli
 	$(Q)cd $(GUEST)/root && find . | cpio --quiet -o -H newc -R 0:0 > ../initrd.img
 
 # The usual one, with drivers of virtio devices.
-$(GUEST)/initrd-virtio.img: $(GUEST)/initrd.img $(GUEST)/diskcheck
+$(GUEST)/initrd-virtio.img: $(GUEST)/initrd.img $(GUEST)/diskcheck $(GUEST)/vectors
 	@echo '  CPIO    $@'
 	$(Q)rm -rf $(GUEST)/root-virtio
 	$(Q)cp -r $(GUEST)/root $(GUEST)/root-virtio
 	$(Q)cp $(GUEST)/modules/virtio*.ko $(GUEST)/modules/*failover.ko $(GUEST)/root-virtio/lib/
-	$(Q)cp $(GUEST)/diskcheck $(GUEST)/root-virtio/bin/
+	$(Q)cp $(GUEST)/diskcheck $(GUEST)/vectors $(GUEST)/root-virtio/bin/
 	$(Q)cd $(GUEST)/root-virtio && find . | cpio --quiet -o -H newc -R 0:0 > ../initrd-virtio.img
 
 $(GUEST)/kexec: guests/kexec/kexec.c

@@ -3,9 +3,9 @@
 import re
 import time
 
-from cases import LINUX_FILES, Case, expect_end, host
+from cases import LINUX_FILES, VMLINUZ, Case, expect_end, host
 from console_cases import attach
-from machine import Failure
+from machine import Failure, guest_file
 
 
 def run_vm(name, command, options="", memory="128M", **keys):
@@ -150,7 +150,19 @@ def paused(seconds):
     return run
 
 
+def vectors(boot):
+    """Processes of two guests use the same CPU's vector registers, each what it has put there itself."""
+    files = (f"{VMLINUZ}=\\guest\\vmlinuz", f"{guest_file('initrd-virtio.img')}=\\guest\\initrd.img")
+    machine = boot(host(store="none") + run_vm("a", "vectors 5 3") + run_vm("b", "vectors 5 3"), files)
+    expect_end(machine)
+    if machine.text.count("vectors: PASS") != 2:
+        raise Failure("; ".join(re.findall(r"vectors: FAIL.*", machine.text)) or "two guests did not pass")
+    return re.search(r"vectors: (\S+),", machine.text).group(1)
+
+
 CASES = [
+    Case("vectors", vectors),
+    Case("vectors", vectors, emu="bochs"),
     Case("linux-pause", paused(PAUSE), memory="512M"),
     Case("linux-long-pause", paused(LONG_PAUSE), long=True, memory="512M"),
     Case("linux-clock", clock, memory="512M"),

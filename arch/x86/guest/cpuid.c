@@ -101,27 +101,6 @@ static struct cpuid_result leaf_b(const struct vcpu *vcpu, uint32_t subleaf)
     return out;
 }
 
-/* Size of the XSAVE area for the components of `mask`; standard or compact form. */
-static uint32_t xsave_bytes(const struct guest_policy *policy, uint64_t mask, bool compact)
-{
-    uint32_t end = XSAVE_HEADER_END;
-
-    for (unsigned i = 2; i < POLICY_XSAVE_LEAVES; i++) {
-        const struct cpuid_result *component = &policy->xsave[i];
-
-        if (!(mask & BIT(i)) || component->eax == 0) {
-            continue;
-        }
-        if (compact) {
-            end = (component->ecx & 2) ? (uint32_t)ALIGN_UP(end, 64) : end;
-            end += component->eax;
-        } else {
-            end = MAX(end, component->eax + component->ebx);
-        }
-    }
-    return end;
-}
-
 static struct cpuid_result leaf_d(struct vcpu *vcpu, uint32_t subleaf)
 {
     const struct guest_policy *policy = guest_policy();
@@ -133,9 +112,9 @@ static struct cpuid_result leaf_d(struct vcpu *vcpu, uint32_t subleaf)
     out = policy->xsave[subleaf];
     guest_store_xcr0(vcpu);
     if (subleaf == 0) {
-        out.ebx = xsave_bytes(policy, vcpu->xcr0, false);
-    } else if (subleaf == 1 && (out.eax & 2)) {
-        out.ebx = xsave_bytes(policy, vcpu->xcr0, true);
+        out.ebx = guest_policy_xsave_bytes(vcpu->xcr0, false);
+    } else if (subleaf == 1 && (out.eax & CPUID_D_1_EAX_XSAVEC)) {
+        out.ebx = guest_policy_xsave_bytes(vcpu->xcr0, true);
     }
     return out;
 }

@@ -80,6 +80,7 @@ void fpu_cpu_enable(void)
     }
     write_cr4(cr4 | CR4_OSXSAVE);
     xsetbv(0, components());
+    guest_policy_judge_compact_form(cpuid(0xd, 1).ebx);
 }
 
 static unsigned area_order(void)

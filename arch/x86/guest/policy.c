@@ -266,3 +266,30 @@ const struct guest_policy *guest_policy(void)
     }
     return &policy;
 }
+
+uint32_t guest_policy_xsave_bytes(uint64_t mask, bool compact)
+{
+    uint32_t end = XSAVE_HEADER_END;
+
+    for (unsigned i = 2; i < POLICY_XSAVE_LEAVES; i++) {
+        const struct cpuid_result *component = &guest_policy()->xsave[i];
+
+        if (!(mask & BIT(i)) || component->eax == 0) {
+            continue;
+        }
+        if (compact) {
+            end = (component->ecx & 2) ? (uint32_t)ALIGN_UP(end, 64) : end;
+            end += component->eax;
+        } else {
+            end = MAX(end, component->eax + component->ebx);
+        }
+    }
+    return end;
+}
+
+void guest_policy_judge_compact_form(uint32_t bytes)
+{
+    if (bytes != guest_policy_xsave_bytes(guest_policy()->xcr0_allowed, true)) {
+        policy.xsave[1].eax &= ~CPUID_D_1_EAX_XSAVEC;
+    }
+}

@@ -32,6 +32,16 @@ struct guest_policy {
 /* The same for every guest; made by whichever CPU asks first. */
 const struct guest_policy *guest_policy(void);
 
+/* Size of the XSAVE area for the components of `mask`; standard or compact form (SDM volume 1, 13.4
+ * "XSAVE Area"). */
+uint32_t guest_policy_xsave_bytes(uint64_t mask, bool compact);
+/*
+ * `bytes`: what the CPU says is the size of the compact form of all that guests may enable.  If it
+ * is not what the manual's rules give, its XSAVEC is not to be relied upon, and guests do not get
+ * it: that of Bochs 2.7 writes AVX state over the header.  Before any guest runs.
+ */
+void guest_policy_judge_compact_form(uint32_t bytes);
+
 /* Width of a guest-physical address. */
 static inline unsigned guest_physical_bits(void)
 {
