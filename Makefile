@@ -176,6 +176,9 @@ debian: all guests $(GUEST)/debian/disk.img
 
 bench: all guests
 	tests/bench/run
+	tests/bench/disk
+	tests/bench/net
+	tests/bench/work
 
 include tests/checks/checks.mk
 -include tests/unit/unit.mk
@@ -192,7 +195,7 @@ help:
 	@echo 'make run      boots the demo on this terminal [EMU=qemu|bochs] [DISK=nvme|virtio|ata] [CPUS=N]'
 	@echo 'make test     every test; parts: make check, make unit, tests/emu/run'
 	@echo 'make guests   kernel, initramfs and bare-metal guests in $(BUILD)/guest'
-	@echo 'make bench    the tables of docs/benchmarks.md'
+	@echo 'make bench    the tables of docs/benchmarks.md; the last part builds the image of make debian and takes an hour'
 	@echo 'make testdev  a hypervisor with the test device, in $(BUILD)/testdev'
 	@echo 'make soak     one hour of random commands'
 	@echo 'make acceptance  the demo at full size on both emulators, all disks, 1 and 2 CPUs; the long cases'
