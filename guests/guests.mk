@@ -51,12 +51,12 @@ $(GUEST)/vectors: guests/vectors/vectors.c guests/include/mix.h
 	@echo '  CC      $<'
 	$(Q)$(CC) $(GUEST_CFLAGS) -I. $< -o $@
 
-$(GUEST)/netbench: guests/netbench/netbench.c
+$(GUEST)/netbench: guests/netbench/netbench.c guests/include/bench.h
 	@mkdir -p $(@D)
 	@echo '  CC      $<'
-	$(Q)musl-gcc $(GUEST_CFLAGS) $< -o $@
+	$(Q)musl-gcc $(GUEST_CFLAGS) -I. $< -o $@
 
-$(GUEST)/diskbench: guests/diskbench/diskbench.c guests/include/mix.h
+$(GUEST)/diskbench: guests/diskbench/diskbench.c guests/include/bench.h guests/include/mix.h
 	@mkdir -p $(@D)
 	@echo '  CC      $<'
 	$(Q)$(CC) $(GUEST_CFLAGS) -I. $< -o $@

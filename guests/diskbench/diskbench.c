@@ -26,9 +26,10 @@
 #include <string.h>
 #include <sys/io.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
+#define BENCH "diskbench"
+#include "guests/include/bench.h"
 #include "guests/include/mix.h"
 
 #define PAGE_BYTES 4096u
@@ -53,20 +54,6 @@ static aio_context_t context;
 static struct iocb block[DEPTH_MAX];
 static uint64_t disk_bytes, next, state;
 static int disk;
-
-static void fail(const char *what)
-{
-    printf("diskbench: FAIL %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-static uint64_t now_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 /* Where the next request begins. */
 static uint64_t place(const struct kind *kind)

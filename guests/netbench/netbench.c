@@ -20,8 +20,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#define BENCH "netbench"
+#include "guests/include/bench.h"
 
 #define PORT   5001
 #define PIECE  65536u
@@ -37,20 +39,6 @@ struct order {
 };
 
 static uint8_t piece[PIECE];
-
-static void fail(const char *what)
-{
-    printf("netbench: FAIL %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-static uint64_t now_us(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
 
 static void put(int end, const void *bytes, size_t count)
 {

@@ -34,47 +34,30 @@ static unsigned count(void)
     return width == AVX512 ? 32 : 16;
 }
 
-/* Between the two halves of each there is nothing but the loop, so nobody else uses a register. */
-#define LOAD(op, reg, n, bytes)  op " " #n "*" #bytes "(%0), %%" reg #n "\n"
-#define STORE(op, reg, n, bytes) op " %%" reg #n ", " #n "*" #bytes "(%1)\n"
-#define EACH_16(what, op, reg, bytes)                                                              \
-    what(op, reg, 0, bytes) what(op, reg, 1, bytes) what(op, reg, 2, bytes)                        \
-        what(op, reg, 3, bytes) what(op, reg, 4, bytes) what(op, reg, 5, bytes)                    \
-            what(op, reg, 6, bytes) what(op, reg, 7, bytes) what(op, reg, 8, bytes)                \
-                what(op, reg, 9, bytes) what(op, reg, 10, bytes) what(op, reg, 11, bytes)          \
-                    what(op, reg, 12, bytes) what(op, reg, 13, bytes) what(op, reg, 14, bytes)     \
-                        what(op, reg, 15, bytes)
-#define EACH_32(what, op, reg, bytes)                                                              \
-    EACH_16(what, op, reg, bytes)                                                                  \
-    what(op, reg, 16, bytes) what(op, reg, 17, bytes) what(op, reg, 18, bytes)                     \
-        what(op, reg, 19, bytes) what(op, reg, 20, bytes) what(op, reg, 21, bytes)                 \
-            what(op, reg, 22, bytes) what(op, reg, 23, bytes) what(op, reg, 24, bytes)             \
-                what(op, reg, 25, bytes) what(op, reg, 26, bytes) what(op, reg, 27, bytes)         \
-                    what(op, reg, 28, bytes) what(op, reg, 29, bytes) what(op, reg, 30, bytes)     \
-                        what(op, reg, 31, bytes)
-#define SPIN "1: dec %2\njnz 1b\n"
+/* Fills the registers, spins, and stores them: one piece, so that nobody else uses them meanwhile.
+ */
+#define PASS(op, reg, bytes, numbers)                                                              \
+    __asm__ volatile(".irp r," numbers "\n" op " \\r*" #bytes "(%0), %%" reg "\\r\n.endr\n"        \
+                     "1: dec %2\njnz 1b\n"                                                         \
+                     ".irp r," numbers "\n" op " %%" reg "\\r, \\r*" #bytes "(%1)\n.endr"          \
+                     : "+r"(in), "+r"(out), "+r"(spins)                                            \
+                     :                                                                             \
+                     : "memory", "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6",     \
+                       "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14",        \
+                       "xmm15")
+#define FIRST "0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15"
+#define LAST  "16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31"
 
 static void pass(const struct registers *in, struct registers *out)
 {
     uint64_t spins = SPINS;
 
     if (width == AVX512) {
-        __asm__ volatile(EACH_32(LOAD, "vmovdqu64", "zmm", 64)
-                             SPIN EACH_32(STORE, "vmovdqu64", "zmm", 64)
-                         :
-                         : "r"(in), "r"(out), "r"(spins)
-                         : "memory", "cc");
+        PASS("vmovdqu64", "zmm", 64, FIRST "," LAST);
     } else if (width == AVX) {
-        __asm__ volatile(EACH_16(LOAD, "vmovdqu", "ymm", 32)
-                             SPIN EACH_16(STORE, "vmovdqu", "ymm", 32)
-                         :
-                         : "r"(in), "r"(out), "r"(spins)
-                         : "memory", "cc");
+        PASS("vmovdqu", "ymm", 32, FIRST);
     } else {
-        __asm__ volatile(EACH_16(LOAD, "movdqu", "xmm", 16) SPIN EACH_16(STORE, "movdqu", "xmm", 16)
-                         :
-                         : "r"(in), "r"(out), "r"(spins)
-                         : "memory", "cc");
+        PASS("movdqu", "xmm", 16, FIRST);
     }
 }
 

@@ -10,7 +10,8 @@
  *     port 0x2034, 4 bytes   written: so many requests; read: waits until they have ended, and is
  *                            the microseconds they took, or ~0: one failed, or there is no disk
  *
- * One at a time in the machine.  Its lock (RANK_VDEV) is taken by the bus.
+ * One at a time in the machine, of the VM that was made first; what is in flight when that VM ends
+ * still ends by itself, and may still be written.  Its lock (RANK_VDEV) is taken by the bus.
  */
 #ifndef SPILLWAY_HV_VDEV_TESTDEV_DISK_H
 #define SPILLWAY_HV_VDEV_TESTDEV_DISK_H

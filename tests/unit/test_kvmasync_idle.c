@@ -22,6 +22,17 @@ static unsigned parked(uint32_t *token)
     return count;
 }
 
+/* The page that was waited for last, which has this token. */
+static void page_comes(uint32_t token)
+{
+    read_ends(last_taken);
+    kvmasync_tell(async);
+    vfake.vcpu[0].activity = ACTIVITY_ACTIVE;
+    kvmasync_tell(async); /* judged once */
+    assert_int_equal(hear(), token);
+    acknowledge();
+}
+
 /* In its idle loop it gets nothing out of it, and is told less and less often; until it once runs
  * another task. */
 static void a_guest_that_is_idle(void **state)
@@ -35,18 +46,11 @@ static void a_guest_that_is_idle(void **state)
     for (unsigned i = 0; i < sizeof(parks) / sizeof(parks[0]); i++) {
         assert_int_equal(parked(&token), parks[i]);
         vfake.ring = 0;
-        read_ends(last_taken);
-        kvmasync_tell(async);
-        kvmasync_tell(async); /* judged once */
-        assert_int_equal(hear(), token);
-        acknowledge();
+        page_comes(token);
         vfake.ring = 3;
     }
     assert_int_equal(parked(&token), 31);
-    read_ends(last_taken);
-    kvmasync_tell(async);
-    assert_int_equal(hear(), token);
-    acknowledge();
+    page_comes(token);
     for (unsigned i = 0; i < 10; i++) {
         assert_int_equal(parked(&token), 0);
     }
@@ -64,19 +68,12 @@ static void a_guest_that_works_in_ring_0(void **state)
     vfake.ring = 0;
     for (unsigned i = 0; i < 10; i++) {
         assert_int_equal(parked(&token), 0);
-        read_ends(last_taken);
-        kvmasync_tell(async);
-        assert_int_equal(hear(), token);
-        acknowledge();
+        page_comes(token);
     }
     for (unsigned i = 0; i < 4; i++) {
         assert_int_equal(parked(&token), 0);
         vfake.vcpu[0].activity = ACTIVITY_HALTED;
-        read_ends(last_taken);
-        kvmasync_tell(async);
-        vfake.vcpu[0].activity = ACTIVITY_ACTIVE;
-        assert_int_equal(hear(), token);
-        acknowledge();
+        page_comes(token);
     }
     assert_int_equal(parked(&token), 1);
     down();

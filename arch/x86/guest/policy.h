@@ -2,7 +2,8 @@
 /*
  * The CPU that our guests have: host features, cut down to what works on both backends.
  *
- * Computed once, at the first use, from the host's CPUID; the same for every guest.  Pure
+ * Computed once, at the first use, from the host's CPUID, but for what a CPU shows only when its
+ * components are enabled (guest_policy_judge_compact_form()); the same for every guest.  Pure
  * functions afterwards, any context.
  */
 #ifndef SPILLWAY_ARCH_X86_GUEST_POLICY_H
