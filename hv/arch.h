@@ -100,6 +100,13 @@ enum exit_result arch_guest_xsetbv(struct vcpu *vcpu, const struct vcpu_exit *ex
  * performs it through hv/vdev/access.h, advances RIP.
  */
 enum exit_result arch_guest_mmio(struct vcpu *vcpu, const struct vcpu_exit *exit);
+/*
+ * Is it the write of a whole page, by a string instruction, to one that would have to be read from
+ * a disk?  Then that page is written, registers say so, *result is how the exit ends, and the
+ * answer is true; it is, too, if a fault is pending or the vCPU parks.  False: nothing was done.
+ */
+bool arch_guest_overwrite(struct vcpu *vcpu, const struct vcpu_exit *exit,
+                          enum exit_result *result);
 /* After each exit while vcpu->lent_pages is not 0: the vCPU may have finished the instruction for
  * which it was lent pages. */
 void arch_guest_step_exit(struct vcpu *vcpu, const struct vcpu_exit *exit);

@@ -129,7 +129,11 @@ static enum exit_result on_io(struct vcpu *vcpu, const struct vcpu_exit *exit)
 static enum exit_result on_memory(struct vcpu *vcpu, const struct vcpu_exit *exit)
 {
     gfn_t page = gpa_to_gfn(exit->memory.address);
+    enum exit_result result;
 
+    if (arch_guest_overwrite(vcpu, exit, &result)) {
+        return result;
+    }
     switch (space_fault(vcpu->space, page, exit->memory.access, &vcpu->waiter)) {
     case MM_OK:
         return EXIT_RESUME;

@@ -55,8 +55,8 @@ struct frame {
     uint16_t map_count;
     uint8_t state; /* enum frame_state */
     uint8_t order; /* of the block that begins here, 0: 4 KiB; or FRAME_ORDER_TAIL */
-    uint8_t generation;
-    uint8_t flags; /* FRAME_* */
+    uint8_t generation : 7, kind : 1; /* of its list, mm/frame/generation.h */
+    uint8_t flags;                    /* FRAME_* */
 };
 
 _Static_assert(sizeof(struct frame) == 32, "0.8% of RAM, and two to a cache line");

@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Multi-generation lists of the resident frames of one space.
+ * Multi-generation lists of the resident frames of one space, of two kinds: copies of a disk's
+ * blocks, which can be dropped, and the rest, which as a rule has to be written.
  *
- *     oldest                                  youngest          sequence numbers, modulo 256
+ *     oldest                                  youngest          sequence numbers, modulo 128
  *       |                                        |
  *     list --> list --> list --> ...  -->      list             at most GENERATIONS lists
  *       ^ reclaim takes from the tail            ^ faults and accessed frames go to the head
  *
- * A frame remembers the sequence number of its list (frame->generation); lists are linked through
- * the frames (frame->next, frame->prev).  A block of several frames is linked by its first one and
- * counts with all its pages.  A scan period opens a new youngest list; when there is no room for
- * one, the two oldest are merged, a bounded number of frames at a time.
+ * The youngest is that of both kinds, the oldest each kind's own: how old either has become is
+ * what reclaim balances by (mm/space/balance.h).
+ *
+ * A frame remembers its kind and the sequence number of its list (frame->kind, frame->generation);
+ * lists are linked through the frames (frame->next, frame->prev).  A block of several frames is
+ * linked by its first one and counts with all its pages.  A scan period opens a new youngest list;
+ * when there is no room for one, the two oldest are merged, a bounded number of frames at a time.
  *
  * Locks: that of the space.
  */
@@ -21,33 +25,42 @@
 
 #define GENERATIONS 8u /* power of two */
 
+enum generation_kind {
+    GENERATION_OWN,
+    GENERATION_COPY, /* was a copy of a block when it was put there: reclaim looks again */
+    GENERATION_KINDS,
+};
+
 struct generation_list {
     uint32_t head, tail; /* frame numbers, FRAME_NONE */
     uint64_t pages;
 };
 
 struct generations {
-    struct generation_list list[GENERATIONS]; /* of sequence number modulo GENERATIONS */
-    uint8_t oldest, youngest;
+    struct generation_list list[GENERATION_KINDS][GENERATIONS]; /* of sequence number modulo that */
+    uint8_t oldest[GENERATION_KINDS], youngest;
 };
 
 void generation_init(struct generations *g);
-/* Puts a frame on the list that is `age` periods old, or on the oldest there is. */
-void generation_add(struct generations *g, pfn_t frame, unsigned age);
+/* Puts a frame on the list that is `age` periods old, or on the oldest that any kind has. */
+void generation_add(struct generations *g, pfn_t frame, enum generation_kind kind, unsigned age);
 void generation_remove(struct generations *g, pfn_t frame);
 /* Has been accessed: to the head of the youngest list. */
 void generation_touch(struct generations *g, pfn_t frame);
+/* Is of that kind, not of the one that it was put on the list as; its age stays. */
+void generation_change_kind(struct generations *g, pfn_t frame, enum generation_kind kind);
 /* How many periods ago the frame was last known to be accessed. */
 unsigned generation_age(const struct generations *g, pfn_t frame);
-/* The frame to reclaim next; false: there are none. */
-bool generation_oldest(struct generations *g, pfn_t *frame);
+/* The frame of that kind to reclaim next; false: there are none. */
+bool generation_oldest(struct generations *g, enum generation_kind kind, pfn_t *frame);
 /* Makes room for a new generation, moving at most `budget` frames.  True: there is room. */
 bool generation_make_room(struct generations *g, unsigned budget);
 /* Opens a new youngest generation; there must be room. */
 void generation_advance(struct generations *g);
-/* Lists in use: 1 .. GENERATIONS. */
+/* Lists in use: 1 .. GENERATIONS; of all kinds, of one. */
 unsigned generation_count(const struct generations *g);
-/* Pages on the list of that age; 0 if there is none. */
+unsigned generation_count_of(const struct generations *g, enum generation_kind kind);
+/* Pages on the lists of that age; 0 if there are none.  Without the lock: a hint. */
 uint64_t generation_pages(const struct generations *g, unsigned age);
 
 #endif

@@ -124,13 +124,7 @@ static uint64_t outgoing_pages(void)
 
 static uint64_t active_pages(const struct space *space)
 {
-    const struct generations *g = &space->generations;
-    uint64_t pages = peek(&g->list[g->youngest % GENERATIONS].pages);
-
-    if (g->youngest != g->oldest) {
-        pages += peek(&g->list[(uint8_t)(g->youngest - 1) % GENERATIONS].pages);
-    }
-    return pages;
+    return generation_pages(&space->generations, 0) + generation_pages(&space->generations, 1);
 }
 
 /* Idle-taxed pages per share, in 1/1024. */
@@ -314,7 +308,7 @@ static bool scan_is_due(const struct space *space, uint64_t now)
     if (space->scanning || now >= space->scan_next_ns) {
         return true;
     }
-    return pager.short_of_memory && generation_count(&space->generations) <= OLD_ENOUGH &&
+    return pager.short_of_memory && reclaim_generations(space) <= OLD_ENOUGH &&
            now + early >= space->scan_next_ns;
 }
 

@@ -14,7 +14,7 @@
 #include "mm/space/space_internal.h"
 
 #define BATCH_PAGES 64u
-#define LOOK_FRAMES 512u /* candidates looked at per batch */
+#define LOOK_FRAMES 512u /* candidates of one kind looked at per batch */
 #define NEIGHBOURS  16u  /* aligned group of pages that leaves together, a power of two */
 
 struct victim {
@@ -24,11 +24,13 @@ struct victim {
     uint32_t slot; /* to write to */
     bool dirty;
     bool on_disk; /* a copy of a block */
+    bool unused;  /* was read ahead, in vain */
 };
 
 struct batch {
     struct space *space;
     unsigned count, target;
+    unsigned gone[GENERATION_KINDS]; /* of those that were used, without a write */
     struct victim victim[BATCH_PAGES];
 };
 
@@ -42,7 +44,9 @@ static void take_victim(struct batch *batch, uint64_t *entry, gfn_t page, pfn_t 
     uint64_t old = table_entry_exchange(entry, format->make_absent(PLACE_WRITING, number.v));
     bool dirty = (format->flags(old) & LEAF_DIRTY) || (frame->flags & FRAME_DIRTY);
     bool on_disk = !dirty && frame->flags & FRAME_ON_DISK;
+    bool unused = frame->flags & FRAME_READAHEAD;
 
+    space->disk_ahead.unused += on_disk && unused;
     generation_remove(&space->generations, number);
     space_move(space, PLACE_FRAME, PLACE_WRITING, 1);
     frame->map_count = 0;
@@ -54,6 +58,7 @@ static void take_victim(struct batch *batch, uint64_t *entry, gfn_t page, pfn_t 
         .slot = STORE_NONE,
         .dirty = dirty,
         .on_disk = on_disk,
+        .unused = unused,
     };
 }
 
@@ -70,7 +75,7 @@ static bool second_chance(struct space *space, uint64_t *entry, pfn_t frame)
 }
 
 /* As old as the two oldest generations, and not used since. */
-static bool neighbour_may_go(const struct space *space, uint64_t value)
+static bool neighbour_may_go(const struct space *space, uint64_t value, enum generation_kind kind)
 {
     if (entry_kind(space, value, 1) != PLACE_FRAME || entry_accessed(space, value)) {
         return false;
@@ -78,12 +83,15 @@ static bool neighbour_may_go(const struct space *space, uint64_t value)
     pfn_t number = entry_frame(space, value, 1);
 
     return !(frame_get(number)->flags & (FRAME_PINNED | FRAME_IO_WRITE | FRAME_READAHEAD)) &&
-           generation_age(&space->generations, number) + 2 >= generation_count(&space->generations);
+           frame_get(number)->kind == kind &&
+           generation_age(&space->generations, number) + 2 >=
+               generation_count_of(&space->generations, kind);
 }
 
 /* Pages beside the victim that are as idle leave with it: one disk request, and one when they
  * come back. */
-static void take_neighbours(struct batch *batch, uint64_t *entry, gfn_t page)
+static void take_neighbours(struct batch *batch, uint64_t *entry, gfn_t page,
+                            enum generation_kind kind)
 {
     uint64_t *group = entry - (page.v & (NEIGHBOURS - 1));
     uint64_t first = ALIGN_DOWN(page.v, NEIGHBOURS);
@@ -91,7 +99,7 @@ static void take_neighbours(struct batch *batch, uint64_t *entry, gfn_t page)
     for (unsigned i = 0; i < NEIGHBOURS && batch->count < batch->target; i++) {
         uint64_t value = table_entry_get(&group[i]);
 
-        if (neighbour_may_go(batch->space, value)) {
+        if (neighbour_may_go(batch->space, value, kind)) {
             take_victim(batch, &group[i], gfn(first + i), entry_frame(batch->space, value, 1));
         }
     }
@@ -101,6 +109,7 @@ static void take_neighbours(struct batch *batch, uint64_t *entry, gfn_t page)
 static void take_if_old(struct batch *batch, gfn_t page, pfn_t frame)
 {
     struct space *space = batch->space;
+    enum generation_kind kind = frame_get(frame)->kind;
     unsigned level;
     uint64_t *entry;
 
@@ -113,25 +122,78 @@ static void take_if_old(struct batch *batch, gfn_t page, pfn_t frame)
     ASSERT(level == 1);
     if (space->ignore_age || !second_chance(space, entry, frame)) {
         take_victim(batch, entry, page, frame);
-        take_neighbours(batch, entry, page);
+        take_neighbours(batch, entry, page, kind);
     }
 }
 
-static void choose_victims(struct batch *batch)
+/* What was put on the list of copies, is it one that may be dropped? */
+static bool may_drop(struct space *space, gfn_t page, pfn_t frame)
+{
+    unsigned level;
+    uint64_t value = table_entry_get(table_leaf(&space->table, page, &level));
+    struct place at;
+
+    return (frame_get(frame)->flags & (FRAME_ON_DISK | FRAME_DIRTY)) == FRAME_ON_DISK &&
+           !(space->table.format->flags(value) & LEAF_DIRTY) && identity_place(space, page, &at);
+}
+
+static void look_at(struct batch *batch, pfn_t frame, enum generation_kind kind)
 {
     struct space *space = batch->space;
-    pfn_t frame;
 
-    for (unsigned i = 0; i < LOOK_FRAMES && batch->count < batch->target; i++) {
-        if (!generation_oldest(&space->generations, &frame)) {
-            break;
-        }
-        rmap_for_each (user, frame_get(frame)) {
+    rmap_for_each (user, frame_get(frame)) {
+        if (kind == GENERATION_COPY && !may_drop(space, gfn(user.page), frame)) {
+            generation_change_kind(&space->generations, frame, GENERATION_OWN);
+        } else {
             take_if_old(batch, gfn(user.page), frame);
         }
     }
+}
+
+static void choose_of_kind(struct batch *batch, enum generation_kind kind)
+{
+    pfn_t frame;
+
+    for (unsigned i = 0; i < LOOK_FRAMES && batch->count < batch->target; i++) {
+        if (!generation_oldest(&batch->space->generations, kind, &frame)) {
+            break;
+        }
+        look_at(batch, frame, kind);
+    }
+}
+
+/* Have all copies been used since the last scan, as far as is known, and other pages not?  While
+ * one goes on, that is not known of the last generation but one. */
+static bool copies_are_young(const struct space *space)
+{
+    unsigned young = space->scanning ? 2 : 1;
+
+    return generation_count_of(&space->generations, GENERATION_COPY) <= young &&
+           generation_count_of(&space->generations, GENERATION_OWN) > young;
+}
+
+/* From the kind that costs less; from the other one, if it has none to give. */
+static void choose_victims(struct batch *batch)
+{
+    struct space *space = batch->space;
+    enum generation_kind kind = balance_choose(&space->balance);
+
+    __atomic_store_n(&space->reclaimed, kind, __ATOMIC_RELAXED);
+    if (kind == GENERATION_COPY && copies_are_young(space)) {
+        kind = GENERATION_OWN;
+    }
+    choose_of_kind(batch, kind);
+    if (batch->count == 0) {
+        choose_of_kind(batch, kind == GENERATION_COPY ? GENERATION_OWN : GENERATION_COPY);
+    }
     /* A whole look at nothing but accessed pages: next time somebody has to go. */
     space->ignore_age = batch->count == 0;
+}
+
+unsigned reclaim_generations(const struct space *space)
+{
+    return generation_count_of(&space->generations,
+                               __atomic_load_n(&space->reclaimed, __ATOMIC_RELAXED));
 }
 
 /* ---- where they go -------------------------------------------------------------------------- */
@@ -239,8 +301,11 @@ static unsigned settle_without_write(struct batch *batch)
     for (unsigned i = 0; i < batch->count; i++) {
         struct victim *victim = &batch->victim[i];
 
-        if (try_drop_clean(space, victim) || try_tiers(space, victim) ||
-            try_drop_for_disk(space, victim)) {
+        if (try_drop_clean(space, victim) || try_tiers(space, victim)) {
+            batch->gone[GENERATION_OWN] += !victim->unused;
+            settled++;
+        } else if (try_drop_for_disk(space, victim)) {
+            batch->gone[GENERATION_COPY] += !victim->unused;
             settled++;
         } else if (choose_slot(space, victim)) {
             batch->victim[left++] = *victim;
@@ -315,14 +380,21 @@ static unsigned write_out(struct batch *batch)
 /* Of a batch whose victims have been chosen: how many left or are leaving. */
 static unsigned send_off(struct batch *batch)
 {
-    unsigned leaving;
+    struct space *space = batch->space;
+    uint64_t memory = space->where[PLACE_FRAME];
+    unsigned settled, written;
 
     if (batch->count == 0) {
         return 0;
     }
-    mm_tlb_shootdown(batch->space);
-    leaving = settle_without_write(batch);
-    return leaving + write_out(batch);
+    mm_tlb_shootdown(space);
+    settled = settle_without_write(batch);
+    written = write_out(batch);
+    balance_note_eviction(&space->balance, GENERATION_COPY, batch->gone[GENERATION_COPY], 0,
+                          memory);
+    balance_note_eviction(&space->balance, GENERATION_OWN, batch->gone[GENERATION_OWN] + written,
+                          written, memory);
+    return settled + written;
 }
 
 unsigned reclaim_batch(struct space *space, unsigned target, uint64_t floor)

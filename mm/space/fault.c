@@ -177,7 +177,7 @@ static bool fill_large(const struct fault *fault)
         frame_get(first)->flags |= FRAME_PINNED;
         frame_get(first)->pins = 1;
     } else {
-        generation_add(&space->generations, first, 0);
+        generation_add(&space->generations, first, GENERATION_OWN, 0);
     }
     space_move(space, PLACE_HOLE, PLACE_FRAME, REGION_PAGES);
     space->faults_zero++;
@@ -322,18 +322,22 @@ static void add_run(const struct fault *fault, struct page_io *io, const struct 
     space_move(space, PLACE_SLOT, PLACE_READING, (uint64_t)(run->down + run->up + 1));
 }
 
-void fault_count_refault(struct space *space, uint64_t when, uint64_t mask)
+void fault_count_refault(struct space *space, enum generation_kind kind, uint64_t when,
+                         uint64_t mask)
 {
     uint64_t age = (space->eviction_clock - when) & mask;
 
     /* With twice the frames the page would still be here (Linux mm/workingset.c, "Refault
      * Distance"). */
-    space->refaults += age <= space->where[PLACE_FRAME];
+    if (age <= space->where[PLACE_FRAME]) {
+        space->refaults++;
+        balance_note_refault(&space->balance, kind);
+    }
 }
 
 static void count_read(struct space *space, const struct run *run, struct place from)
 {
-    fault_count_refault(space, FIELD_GET(PLACE_SLOT_OWNERS, from.payload),
+    fault_count_refault(space, GENERATION_OWN, FIELD_GET(PLACE_SLOT_OWNERS, from.payload),
                         FIELD_GET(PLACE_SLOT_OWNERS, UINT64_MAX));
     space->page_ins += (uint64_t)(run->down + run->up + 1);
     space->readahead += (uint64_t)(run->down + run->up);

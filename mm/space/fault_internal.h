@@ -23,8 +23,10 @@ struct page_io;
 bool fault_begin_read(const struct fault *fault, struct page_io **io, pfn_t *frame);
 /* A frame for a page that is only likely to be wanted: as long as memory is not short. */
 bool fault_spare_frame(const struct fault *fault, uint64_t page, pfn_t *out);
-/* A page that comes in was evicted at that time of the eviction clock, of which `mask` is known. */
-void fault_count_refault(struct space *space, uint64_t when, uint64_t mask);
+/* A page that comes in, of that kind when it left, was evicted at that time of the eviction clock,
+ * of which `mask` is known. */
+void fault_count_refault(struct space *space, enum generation_kind kind, uint64_t when,
+                         uint64_t mask);
 
 /* ---- disk_in.c ---- */
 

@@ -201,6 +201,86 @@ enum mm_result space_write_place(struct space *space, gfn_t page, const struct p
     return result;
 }
 
+/* ---- the guest's own writes of whole pages -------------------------------------------------- */
+
+static bool has_to_read(struct space *space, gfn_t page)
+{
+    enum place_kind kind;
+    unsigned level;
+    uint64_t value;
+
+    if (space_find_memslot(space, page.v) == NULL) {
+        return false;
+    }
+    value = table_entry_get(table_leaf(&space->table, page, &level));
+    kind = entry_kind(space, value, level);
+    return tier_holds(kind) && !tier_at_once(kind);
+}
+
+bool space_has_to_read(struct space *space, gfn_t page)
+{
+    bool has_to;
+
+    spin_lock(&space->lock);
+    has_to = has_to_read(space, page);
+    spin_unlock(&space->lock);
+    return has_to;
+}
+
+/* A frame for the page, which gets `content` if it is not NULL.  MM_OK, and *frame is NULL: it is
+ * not to be read. */
+static enum mm_result frame_to_overwrite(struct space *space, gfn_t page, const void *content,
+                                         struct mm_waiter *waiter, void **frame)
+{
+    struct piece piece = {.page = page};
+    enum mm_result result;
+
+    *frame = NULL;
+    if (content == NULL || !has_to_read(space, page)) {
+        return MM_OK;
+    }
+    result = bring(space, &piece, ACCESS_WRITE, content, waiter);
+    if (result == MM_OK) {
+        *frame = mm_frame_ptr(piece.frame);
+    }
+    return result;
+}
+
+enum mm_result space_overwrite(struct space *space, gfn_t page, uint64_t word,
+                               struct mm_waiter *waiter, bool *done)
+{
+    static const char zeroes[PAGE_SIZE];
+    enum mm_result result;
+    void *frame;
+
+    spin_lock(&space->lock);
+    result = frame_to_overwrite(space, page, zeroes, waiter, &frame);
+    if (frame != NULL && word != 0) {
+        page_fill(frame, word);
+    }
+    spin_unlock(&space->lock);
+    *done = frame != NULL;
+    return result;
+}
+
+enum mm_result space_overwrite_copy(struct space *space, gfn_t page, gfn_t from,
+                                    struct mm_waiter *waiter, bool *done)
+{
+    struct piece source = {.page = from};
+    enum mm_result result;
+    void *frame;
+
+    spin_lock(&space->lock);
+    result = frame_to_overwrite(
+        space, page, peek(space, &source) && source.resident ? mm_frame_ptr(source.frame) : NULL,
+        waiter, &frame);
+    spin_unlock(&space->lock);
+    *done = frame != NULL;
+    return result;
+}
+
+/* ---- exchange ------------------------------------------------------------------------------- */
+
 static bool exchange4(void *at, uint64_t *expected, uint64_t desired)
 {
     uint32_t old = (uint32_t)*expected;

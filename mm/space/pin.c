@@ -122,7 +122,8 @@ static void unpin_leaf(struct space *space, gfn_t page, bool written,
     space->pins--;
     if (--frame->pins == 0) {
         frame->flags &= (uint8_t)~FRAME_PINNED;
-        generation_add(&space->generations, entry_frame(space, table_entry_get(entry), level), 0);
+        generation_add(&space->generations, entry_frame(space, table_entry_get(entry), level),
+                       space_kind_of(frame), 0);
     }
 }
 

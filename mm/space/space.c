@@ -281,7 +281,7 @@ void space_map_frame(struct space *space, uint64_t *entry, gfn_t page, pfn_t num
     table_entry_set(
         entry, space->table.format->make_leaf(number, level, LEAF_WRITABLE | LEAF_EXEC | flags));
     if (!(frame->flags & FRAME_PINNED)) {
-        generation_add(&space->generations, number, age);
+        generation_add(&space->generations, number, space_kind_of(frame), age);
     }
 }
 
@@ -300,7 +300,7 @@ bool space_split_large(struct space *space, gfn_t any, pfn_t first)
 
         space_bind_frame(space, gfn(page.v + i), number);
         frame_get(number)->map_count = 1;
-        generation_add(&space->generations, number, age);
+        generation_add(&space->generations, number, GENERATION_OWN, age);
     }
     space->large_splits++;
     return true;

@@ -98,6 +98,19 @@ enum mm_result space_write(struct space *space, gpa_t to, const void *from, size
  * value; *done says whether it was exchanged.  For emulated locked instructions and A/D bits. */
 enum mm_result space_cmpxchg(struct space *space, gpa_t at, size_t bytes, uint64_t *expected,
                              uint64_t desired, bool *done, struct mm_waiter *waiter);
+/* Would a fault at that page have to read from a disk? */
+bool space_has_to_read(struct space *space, gfn_t page);
+/*
+ * The guest writes to all of a page: `word`, again and again, or what another page of the space
+ * holds.  Then what it held is not read.  *done says whether it was written: not if the page is in
+ * a frame, or comes to one without I/O, or if the other one is not at hand.  A page that is in no
+ * memslot is not; that is no error.
+ */
+enum mm_result space_overwrite(struct space *space, gfn_t page, uint64_t word,
+                               struct mm_waiter *waiter, bool *done);
+enum mm_result space_overwrite_copy(struct space *space, gfn_t page, gfn_t from,
+                                    struct mm_waiter *waiter, bool *done);
+
 struct gfn_range {
     gfn_t first;
     uint64_t pages;

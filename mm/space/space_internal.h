@@ -23,6 +23,7 @@
 #include "mm/owner/owner.h"
 #include "mm/owner/rmap.h"
 #include "mm/owner/wait.h"
+#include "mm/space/balance.h"
 #include "mm/space/identity.h"
 #include "mm/space/space.h"
 #include "mm/table/format.h"
@@ -55,6 +56,14 @@ struct read_window {
     uint16_t pages; /* 0: none */
 };
 
+/* Pages of neighbouring blocks that are read together, and what has become of those that nobody
+ * had asked for. */
+struct disk_ahead {
+    unsigned window; /* a power of two; 0: as in the beginning */
+    unsigned used, unused;
+    uint64_t next; /* behind the last read: the disk's number in 63:32, the block */
+};
+
 struct space {
     struct spinlock lock; /* all of the rest, unless said otherwise */
     struct table table;
@@ -68,6 +77,8 @@ struct space {
     unsigned memslots;
 
     struct generations generations;
+    struct balance balance;
+    uint8_t reclaimed; /* enum generation_kind that reclaim took last; a hint for others */
     uint64_t where[PLACE_KINDS]; /* pages; their sum is the size of its memory */
     uint64_t min_pages, max_pages;
     uint64_t working_pages; /* constant */
@@ -81,6 +92,7 @@ struct space {
     unsigned read_ahead;    /* pages per read now, a power of two */
     uint64_t last_read_gfn; /* behind the last read */
     uint64_t eviction_clock;
+    struct disk_ahead disk_ahead; /* likewise from its disks (disk_in.c) */
 
     /* Aging (aging.c) */
     uint64_t scan_next_ns;
@@ -123,6 +135,11 @@ static inline struct place entry_place(const struct space *space, uint64_t entry
         return place(PLACE_FRAME, format->pfn(entry, level).v);
     }
     return place((enum place_kind)format->absent_kind(entry), format->absent_payload(entry));
+}
+
+static inline enum generation_kind space_kind_of(const struct frame *frame)
+{
+    return frame->flags & FRAME_ON_DISK ? GENERATION_COPY : GENERATION_OWN;
 }
 
 /* Of a page that is mapped for that access. */
@@ -233,6 +250,8 @@ static inline void space_note_access(struct space *space, struct frame *frame)
     if (frame->flags & FRAME_READAHEAD) {
         frame->flags &= (uint8_t)~FRAME_READAHEAD;
         space->readahead_hits++;
+        space->disk_ahead.used += (frame->flags & FRAME_ON_DISK) != 0;
+        balance_note_return(&space->balance, space_kind_of(frame));
     }
 }
 
@@ -267,6 +286,8 @@ enum mm_result space_write_place(struct space *space, gfn_t page, const struct p
 /* Evicts up to `target` pages of the space, while more than `floor` are resident; returns how many
  * left or are leaving.  No locks. */
 unsigned reclaim_batch(struct space *space, unsigned target, uint64_t floor);
+/* How many generations there are of the kind that it takes from.  Without the lock: a hint. */
+unsigned reclaim_generations(const struct space *space);
 
 /* ---- aging.c -------------------------------------------------------------------------------- */
 

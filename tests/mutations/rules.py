@@ -6,6 +6,7 @@ those of docs/hypercall-abi.md, in their order; then those of the memory core, o
 NICs and disks, of a VM's life, of guest devices and of the network are in device_rules.py.
 """
 from device_rules import DEVICE_RULES
+from policy_rules import POLICY_RULES
 
 PAGE, TABLE, OPS, IO, TMEM, INTERNAL, PAGE_IO = (
     "mm/tmem/page.c", "mm/tmem/table.c", "mm/tmem/ops.c", "mm/tmem/io.c", "mm/tmem/tmem.c", "mm/tmem/internal.h",
@@ -246,8 +247,8 @@ CORE_RULES = (
      "    page_io_drop_copy(&space->owner, frame);\n    let_go(",
      "test_good_disk"),
     ("mm: content is looked at after the shootdown", "mm/policy/reclaim.c",
-     "    mm_tlb_shootdown(batch->space);\n    leaving = settle_without_write(batch);\n",
-     "    leaving = settle_without_write(batch);\n    mm_tlb_shootdown(batch->space);\n",
+     "    mm_tlb_shootdown(space);\n    settled = settle_without_write(batch);\n",
+     "    settled = settle_without_write(batch);\n    mm_tlb_shootdown(space);\n",
      "test_write_before_the_shootdown_is_kept"),
     ("mm: D counts when the entry is taken away", "mm/policy/reclaim.c",
      "bool dirty = (format->flags(old) & LEAF_DIRTY) || (frame->flags & FRAME_DIRTY);",
@@ -428,4 +429,4 @@ PROMISE_RULES = (
 )
 
 # The machine's NICs (drivers/nic.h).
-RULES = TMEM_RULES + CORE_RULES + BALLOON_RULES + STORE_RULES + PROMISE_RULES + DEVICE_RULES
+RULES = TMEM_RULES + CORE_RULES + BALLOON_RULES + STORE_RULES + PROMISE_RULES + POLICY_RULES + DEVICE_RULES

@@ -137,6 +137,18 @@ void identity_guest_put(gpa_t at, const void *bytes, size_t count)
     waiter_cancel(&waiter);
 }
 
+void identity_guest_fill(gfn_t page, uint64_t word, bool *done)
+{
+    struct mm_waiter waiter = {.wake = wake};
+
+    list_init(&waiter.link);
+    while (space_overwrite(identity_guest.space, page, word, &waiter, done) != MM_OK) {
+        identity_guest_turn();
+    }
+    waiter_end_turn(&waiter);
+    waiter_cancel(&waiter);
+}
+
 /* ---- up and down ---- */
 
 void identity_guest_up(const struct table_format *format, const struct vdisk_host *host)

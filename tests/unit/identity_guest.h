@@ -43,6 +43,8 @@ void identity_guest_turn(void);
 uint8_t *identity_guest_translate(unsigned cpu, unsigned page, bool write);
 /* By the hypervisor. */
 void identity_guest_put(gpa_t at, const void *bytes, size_t count);
+/* space_overwrite(). */
+void identity_guest_fill(gfn_t page, uint64_t word, bool *done);
 
 void identity_guest_up(const struct table_format *format, const struct vdisk_host *host);
 void identity_guest_down(void);

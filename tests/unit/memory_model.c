@@ -169,6 +169,36 @@ static enum mm_result guest_op(struct model_vcpu *vcpu, const struct op *op)
     return MM_OK;
 }
 
+/* REP STOS, REP MOVS on a page that is on a disk; of any other, nothing happens. */
+static enum mm_result overwrite(struct model_vcpu *vcpu, const struct op *op)
+{
+    struct model_space *in = vcpu->in;
+    unsigned from = (op->page + op->bytes) % PAGES;
+    enum mm_result result;
+    bool done;
+
+    if (op->kind == OP_COPY) {
+        result = space_overwrite_copy(in->space, model_gfn(op->page), model_gfn(from),
+                                      &vcpu->waiter, &done);
+    } else {
+        result = space_overwrite(in->space, model_gfn(op->page), op->value, &vcpu->waiter, &done);
+    }
+    assert_true(!done || result == MM_OK);
+    for (unsigned i = 0; done && i < WORDS; i++) {
+        in->word[op->page][i] = op->kind == OP_COPY ? in->word[from][i] : op->value;
+    }
+    model_counts.overwritten += done;
+    return result;
+}
+
+/* As the CPU does it, an element at a time, if not as a whole. */
+static enum mm_result fill(struct model_vcpu *vcpu, const struct op *op)
+{
+    enum mm_result result = overwrite(vcpu, op);
+
+    return result == MM_OK ? guest_op(vcpu, op) : result;
+}
+
 /* Bytes from `word` of the page on, maybe into the next page, if that follows in the model. */
 static unsigned span_bytes(const struct op *op)
 {
@@ -319,6 +349,10 @@ static enum mm_result perform(struct model_vcpu *vcpu, const struct op *op)
         return discard(vcpu, op);
     case OP_PIN:
         return model_pin_page(vcpu, op);
+    case OP_FILL:
+        return fill(vcpu, op);
+    case OP_COPY:
+        return overwrite(vcpu, op);
     default:
         return guest_op(vcpu, op);
     }

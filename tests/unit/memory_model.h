@@ -33,6 +33,7 @@ enum op_kind {
     OP_CMPXCHG,
     OP_DISCARD,
     OP_PIN,
+    OP_COPY,
     OP_KINDS,
 };
 
@@ -76,6 +77,7 @@ struct model_pin {
 struct model_counts {
     uint64_t discarded[PLACE_KINDS]; /* pages, by where they were */
     uint64_t discarded_large;        /* large pages in one piece */
+    uint64_t overwritten;            /* whole pages that were not read first */
     uint64_t lost_pages, stale_writes, waits, pins, device_writes;
 };
 

@@ -32,7 +32,7 @@ struct slot {
 };
 
 static struct slot slots[SLOTS];
-static uint64_t raced, done[3];
+static uint64_t raced, fills, done[3];
 static bool lost;
 
 static uint8_t memory[PAGES][PAGE_SIZE];
@@ -128,6 +128,22 @@ static void hypervisor_writes(unsigned page)
     identity_guest_put(gpa(page * PAGE_SIZE + at), &value, 8);
     memcpy(memory[page] + at, &value, 8);
     touch(page);
+}
+
+/* By a string instruction; nothing, if the page is not on a disk. */
+static void guest_fills(unsigned page)
+{
+    uint64_t value = support_random();
+    bool filled;
+
+    identity_guest_fill(gfn(page), value, &filled);
+    for (unsigned at = 0; filled && at < PAGE_SIZE; at += sizeof(value)) {
+        memcpy(memory[page] + at, &value, sizeof(value));
+    }
+    if (filled) {
+        touch(page);
+        fills++;
+    }
 }
 
 static void guest_gives_back(unsigned page)
@@ -351,7 +367,9 @@ static void act(void)
         guest_writes(page);
     } else if (kind < 50) {
         guest_reads(page);
-    } else if (kind < 54) {
+    } else if (kind < 53) {
+        guest_fills(page);
+    } else if (kind < 55) {
         hypervisor_writes(page);
     } else if (kind < 57) {
         guest_gives_back(page);
@@ -378,6 +396,7 @@ static void run(const struct table_format *format, unsigned acts, bool fails)
     memset(slots, 0, sizeof(slots));
     memset(done, 0, sizeof(done));
     raced = 0;
+    fills = 0;
     identity_guest_up(format, &host);
     identity_guest.disk_has_changed = disk_has_changed;
     if (fails) {
@@ -392,13 +411,13 @@ static void run(const struct table_format *format, unsigned acts, bool fails)
     settle();
     space_get_stats(identity_guest.space, &stats);
     print_message("%lu done, %lu failed, %lu pages raced; %lu drops, %lu reads, %lu outs, "
-                  "%lu taken back, tight %u times\n",
+                  "%lu taken back, %lu filled, tight %u times\n",
                   (unsigned long)done[0], (unsigned long)done[1], (unsigned long)raced,
                   (unsigned long)stats.disk_drops, (unsigned long)stats.disk_reads,
                   (unsigned long)stats.page_outs, (unsigned long)identity_guest.space->taken_back,
-                  store_tightened(identity_guest.space->owner.store));
+                  (unsigned long)fills, store_tightened(identity_guest.space->owner.store));
     assert_true(stats.disk_drops > acts / 60 && stats.disk_reads > acts / 120);
-    assert_true(raced > acts / 200 && !lost);
+    assert_true(raced > acts / 200 && fills > acts / 500 && !lost);
     assert_true(fails ? done[1] > acts / 500 : done[1] == 0);
     identity_guest_down();
 }

@@ -50,7 +50,7 @@ static void up(void)
     support_memory_init(FRAMES);
     fake_disk_init(&store_disk, 2 * PAGES, 1);
     config.store = support_open_store(&store_disk);
-    fake_disk_init(&disk, 8, 1);
+    fake_disk_init(&disk, PAGES, 1);
     identity = store_open_disk(&disk.device);
     space = space_create(&config);
     assert_true(space_add_memslot(space, gfn(0), PAGES, 0));
@@ -199,13 +199,147 @@ static void read_into_a_large_page(void **state)
     down();
 }
 
+/* ---- what reclaim takes first --------------------------------------------------------------- */
+
+#define COPIES           6u
+#define NEIGHBOURS_APART 16u /* pages that do not leave together */
+#define OWN              128u
+
+static uint64_t *entry_of(unsigned page)
+{
+    unsigned level;
+
+    return table_leaf(&space->table, gfn(page), &level);
+}
+
+static void use(unsigned page)
+{
+    *entry_of(page) |= space->table.format->accessed_bit;
+}
+
+static void guest_writes(unsigned page)
+{
+    struct mm_waiter waiter = {.wake = wake};
+    uint64_t *word;
+
+    list_init(&waiter.link);
+    assert_int_equal(space_fault(space, gfn(page), ACCESS_WRITE, &waiter), MM_OK);
+    word = mm_frame_ptr(entry_frame(space, *entry_of(page), 1));
+    word[0] = page + 1;
+    *entry_of(page) |= space->table.format->dirty_bit;
+}
+
+static void scan(void)
+{
+    while (aging_step(space)) {
+    }
+}
+
+/* Some pages from 0 on, which come from the disk, and as many from OWN on, which the guest has
+ * written; all as old, and none used since. */
+static void some_of_both(void)
+{
+    up();
+    for (unsigned i = 0; i < PAGES * PAGE_SIZE; i++) {
+        disk.data[i] = (uint8_t)(i * 7);
+    }
+    for (unsigned i = 0; i < COPIES; i++) {
+        transfer(i * NEIGHBOURS_APART, i * NEIGHBOURS_APART, false);
+        guest_writes(OWN + i * NEIGHBOURS_APART);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        scan();
+    }
+}
+
+static unsigned still_there(unsigned first)
+{
+    unsigned there = 0;
+
+    for (unsigned i = 0; i < COPIES; i++) {
+        there += entry_kind(space, *entry_of(first + i * NEIGHBOURS_APART), 1) == PLACE_FRAME;
+    }
+    return there;
+}
+
+static void copies_leave_first(void **state)
+{
+    (void)state;
+    some_of_both();
+    assert_int_equal(reclaim_batch(space, COPIES, 0), COPIES);
+    assert_int_equal(still_there(0), 0);
+    assert_int_equal(still_there(OWN), COPIES);
+    assert_int_equal(reclaim_batch(space, COPIES, 0), COPIES); /* there are no others */
+    assert_int_equal(still_there(OWN), 0);
+    support_store_settle(&store_disk);
+    down();
+}
+
+/* Programs that run, beside memory that nobody uses. */
+static void hot_copies_do_not_leave(void **state)
+{
+    (void)state;
+    some_of_both();
+    for (unsigned i = 0; i < COPIES; i++) {
+        use(i * NEIGHBOURS_APART);
+    }
+    scan();
+    assert_int_equal(reclaim_batch(space, COPIES, 0), COPIES);
+    assert_int_equal(still_there(0), COPIES);
+    support_store_settle(&store_disk);
+    down();
+}
+
+/* What the guest has written to, or what the disk may still lose, is no copy. */
+static void changed_copies_are_none(void **state)
+{
+    (void)state;
+    some_of_both();
+    *entry_of(0) |= space->table.format->dirty_bit;
+    assert_int_equal(reclaim_batch(space, COPIES - 1, 0), COPIES - 1);
+    assert_int_equal(still_there(0), 1);
+    assert_int_equal(entry_kind(space, *entry_of(0), 1), PLACE_FRAME);
+    assert_int_equal(still_there(OWN), COPIES);
+    assert_int_equal(frame_get(entry_frame(space, *entry_of(0), 1))->kind, GENERATION_OWN);
+    support_store_settle(&store_disk);
+    down();
+}
+
+/* Those that come back too soon have been dropped for nothing. */
+static void refaults_change_it(void **state)
+{
+    struct mm_waiter waiter = {.wake = wake};
+
+    (void)state;
+    list_init(&waiter.link);
+    some_of_both();
+    for (unsigned round = 0; round < 40; round++) {
+        (void)reclaim_batch(space, COPIES, 0);
+        if (still_there(0) == COPIES) {
+            break;
+        }
+        for (unsigned i = 0; i < COPIES; i++) {
+            while (space_fault(space, gfn(i * NEIGHBOURS_APART), ACCESS_READ, &waiter) == MM_WAIT) {
+                support_store_settle(&disk);
+            }
+        }
+        waiter_end_turn(&waiter);
+        scan();
+        scan();
+    }
+    assert_int_equal(still_there(0), COPIES);
+    assert_int_equal(still_there(OWN), 0);
+    support_store_settle(&store_disk);
+    down();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_room_in_the_index),
-        cmocka_unit_test(blocks_far_apart),
-        cmocka_unit_test(memory_that_suffices),
-        cmocka_unit_test(read_into_a_large_page),
+        cmocka_unit_test(no_room_in_the_index),    cmocka_unit_test(blocks_far_apart),
+        cmocka_unit_test(memory_that_suffices),    cmocka_unit_test(read_into_a_large_page),
+        cmocka_unit_test(copies_leave_first),      cmocka_unit_test(hot_copies_do_not_leave),
+        cmocka_unit_test(changed_copies_are_none), cmocka_unit_test(refaults_change_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,7 +25,7 @@ static struct store *store;
 /* Summed over all runs: the paths that this test is about must have been taken. */
 static uint64_t taken_back, large_maps, large_splits, clean_drops, readahead_hits, pins,
     device_writes;
-static uint64_t discarded[PLACE_KINDS], discarded_large;
+static uint64_t discarded[PLACE_KINDS], discarded_large, overwritten;
 
 /* ---- checks --------------------------------------------------------------------------------- */
 
@@ -137,6 +137,7 @@ static void destroy_spaces(void)
         discarded[kind] += model_counts.discarded[kind];
     }
     discarded_large += model_counts.discarded_large;
+    overwritten += model_counts.overwritten;
     for (unsigned i = 0; i < SPACES; i++) {
         taken_back += model_spaces[i].space->taken_back;
         large_maps += model_spaces[i].space->large_maps;
@@ -321,6 +322,8 @@ static void test_all_paths_were_taken(void **state)
     }
     print_message("model: %llu large pages discarded\n", (unsigned long long)discarded_large);
     assert_true(discarded_large > 0);
+    print_message("model: %llu pages overwritten unread\n", (unsigned long long)overwritten);
+    assert_true(overwritten > 1000);
     assert_true(taken_back > 0 && large_maps > 0 && large_splits > 0 && clean_drops > 0 &&
                 readahead_hits > 0 && pins > 0 && device_writes > 0);
 }
