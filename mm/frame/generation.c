@@ -4,14 +4,18 @@
 #include "base/log.h"
 #include "mm/frame/frame.h"
 
-#define SEQUENCES 128u /* frame->generation has 7 bits */
+#define SEQUENCES 64u               /* frame->generation has 7 bits ... */
+#define ANCIENT   127u              /* ... and this is none of them */
+#define LAST      (GENERATIONS - 2) /* the age behind which a page is ancient */
 
 _Static_assert(SEQUENCES % GENERATIONS == 0, "a sequence number says which list it is");
+
+static const struct generation_list empty = {.head = FRAME_NONE, .tail = FRAME_NONE};
 
 static struct generation_list *list_of(struct generations *g, enum generation_kind kind,
                                        uint8_t sequence)
 {
-    return &g->list[kind][sequence % GENERATIONS];
+    return sequence == ANCIENT ? &g->ancient[kind] : &g->list[kind][sequence % GENERATIONS];
 }
 
 /* Periods from one to another that is not older. */
@@ -22,7 +26,12 @@ static unsigned periods(uint8_t from, uint8_t to)
 
 static uint8_t sequence_of_age(const struct generations *g, unsigned age)
 {
-    return (uint8_t)(g->youngest - age) % SEQUENCES;
+    return age > LAST ? ANCIENT : (uint8_t)(g->youngest - age) % SEQUENCES;
+}
+
+static bool has_ancient(const struct generations *g, enum generation_kind kind)
+{
+    return g->ancient[kind].head != FRAME_NONE;
 }
 
 static uint64_t pages_of(const struct frame *frame)
@@ -34,8 +43,9 @@ void generation_init(struct generations *g)
 {
     for (unsigned kind = 0; kind < GENERATION_KINDS; kind++) {
         for (unsigned i = 0; i < GENERATIONS; i++) {
-            g->list[kind][i] = (struct generation_list){.head = FRAME_NONE, .tail = FRAME_NONE};
+            g->list[kind][i] = empty;
         }
+        g->ancient[kind] = empty;
         g->oldest[kind] = 0;
     }
     g->youngest = 0;
@@ -43,7 +53,7 @@ void generation_init(struct generations *g)
 
 unsigned generation_count_of(const struct generations *g, enum generation_kind kind)
 {
-    return periods(g->oldest[kind], g->youngest) + 1;
+    return has_ancient(g, kind) ? GENERATIONS : periods(g->oldest[kind], g->youngest) + 1;
 }
 
 unsigned generation_count(const struct generations *g)
@@ -54,34 +64,27 @@ unsigned generation_count(const struct generations *g)
     return own > copies ? own : copies;
 }
 
-static void link_first(struct generations *g, uint32_t number, enum generation_kind kind,
-                       uint8_t sequence)
+/* As first of its list, which may be older than all that its kind has. */
+static void push_head(struct generations *g, pfn_t number, enum generation_kind kind, unsigned age)
 {
+    uint8_t sequence = sequence_of_age(g, age);
     struct generation_list *list = list_of(g, kind, sequence);
-    struct frame *frame = frame_get(pfn(number));
+    struct frame *frame = frame_get(number);
 
+    if (sequence != ANCIENT && age > periods(g->oldest[kind], g->youngest)) {
+        g->oldest[kind] = sequence;
+    }
     frame->kind = kind;
-    frame->generation = sequence % SEQUENCES;
+    frame->generation = sequence & 0x7f;
     frame->prev = FRAME_NONE;
     frame->next = list->head;
     if (list->head == FRAME_NONE) {
-        list->tail = number;
+        list->tail = (uint32_t)number.v;
     } else {
-        frame_get(pfn(list->head))->prev = number;
+        frame_get(pfn(list->head))->prev = (uint32_t)number.v;
     }
-    list->head = number;
+    list->head = (uint32_t)number.v;
     list->pages += pages_of(frame);
-}
-
-/* As first of its list, which may be older than all that its kind has. */
-static void push_head(struct generations *g, pfn_t frame, enum generation_kind kind, unsigned age)
-{
-    uint8_t sequence = sequence_of_age(g, age);
-
-    if (age >= generation_count_of(g, kind)) {
-        g->oldest[kind] = sequence;
-    }
-    link_first(g, (uint32_t)frame.v, kind, sequence);
 }
 
 void generation_add(struct generations *g, pfn_t frame, enum generation_kind kind, unsigned age)
@@ -91,7 +94,7 @@ void generation_add(struct generations *g, pfn_t frame, enum generation_kind kin
     push_head(g, frame, kind, age < last ? age : last);
 }
 
-/* So that the oldest list of a kind has pages, if it has any. */
+/* So that the oldest list of a kind has pages, if any but the ancient one has. */
 static void drop_empty_oldest(struct generations *g, enum generation_kind kind)
 {
     while (g->oldest[kind] != g->youngest &&
@@ -139,71 +142,69 @@ void generation_change_kind(struct generations *g, pfn_t frame, enum generation_
 
 unsigned generation_age(const struct generations *g, pfn_t frame)
 {
-    return periods(frame_get(frame)->generation, g->youngest);
+    uint8_t sequence = frame_get(frame)->generation;
+
+    return sequence == ANCIENT ? GENERATIONS - 1 : periods(sequence, g->youngest);
 }
 
 bool generation_oldest(struct generations *g, enum generation_kind kind, pfn_t *frame)
 {
-    *frame = pfn(list_of(g, kind, g->oldest[kind])->tail);
+    *frame = pfn(list_of(g, kind, has_ancient(g, kind) ? ANCIENT : g->oldest[kind])->tail);
     return frame->v != FRAME_NONE;
 }
 
-/* The oldest list is emptied from its head, onto the tail of the next younger one: order holds. */
-static void append_tail(struct generations *g, uint32_t number, enum generation_kind kind,
-                        uint8_t sequence)
+/* What is about to become too old for a list of its own, from its tail to the head of the ancient
+ * list: order holds. */
+static void make_ancient(struct generations *g, enum generation_kind kind, unsigned *budget)
 {
-    struct generation_list *list = list_of(g, kind, sequence);
-    struct frame *frame = frame_get(pfn(number));
+    const struct generation_list *list = list_of(g, kind, sequence_of_age(g, LAST));
 
-    frame->generation = sequence % SEQUENCES;
-    frame->next = FRAME_NONE;
-    frame->prev = list->tail;
-    if (list->tail == FRAME_NONE) {
-        list->head = number;
-    } else {
-        frame_get(pfn(list->tail))->next = number;
-    }
-    list->tail = number;
-    list->pages += pages_of(frame);
-}
+    while (list->tail != FRAME_NONE && *budget > 0) {
+        pfn_t frame = pfn(list->tail);
 
-static void merge_oldest(struct generations *g, enum generation_kind kind, unsigned *budget)
-{
-    while (generation_count_of(g, kind) == GENERATIONS && *budget > 0) {
-        uint32_t head = list_of(g, kind, g->oldest[kind])->head;
-        uint8_t next = (g->oldest[kind] + 1) % SEQUENCES;
-
-        generation_remove(g, pfn(head));
-        append_tail(g, head, kind, next);
-        if (periods(next, g->youngest) >= generation_count_of(g, kind)) {
-            g->oldest[kind] = next; /* all was on the list that has gone */
-        }
+        generation_remove(g, frame);
+        push_head(g, frame, kind, GENERATIONS - 1);
         (*budget)--;
     }
 }
 
+static bool has_room(struct generations *g)
+{
+    uint8_t last = sequence_of_age(g, LAST);
+
+    return list_of(g, GENERATION_OWN, last)->head == FRAME_NONE &&
+           list_of(g, GENERATION_COPY, last)->head == FRAME_NONE;
+}
+
 bool generation_make_room(struct generations *g, unsigned budget)
 {
-    merge_oldest(g, GENERATION_COPY, &budget);
-    merge_oldest(g, GENERATION_OWN, &budget);
-    return generation_count(g) < GENERATIONS;
+    make_ancient(g, GENERATION_COPY, &budget);
+    make_ancient(g, GENERATION_OWN, &budget);
+    return has_room(g);
 }
 
 void generation_advance(struct generations *g)
 {
-    ASSERT(generation_count(g) < GENERATIONS);
+    ASSERT(has_room(g));
     g->youngest = (g->youngest + 1) % SEQUENCES;
     drop_empty_oldest(g, GENERATION_COPY);
     drop_empty_oldest(g, GENERATION_OWN);
+}
+
+static uint64_t pages_on(const struct generation_list *list)
+{
+    return __atomic_load_n(&list->pages, __ATOMIC_RELAXED);
 }
 
 uint64_t generation_pages(const struct generations *g, unsigned age)
 {
     uint8_t list = sequence_of_age(g, age) % GENERATIONS;
 
-    if (age >= generation_count(g)) {
+    if (age >= GENERATIONS) {
         return 0;
     }
-    return __atomic_load_n(&g->list[GENERATION_OWN][list].pages, __ATOMIC_RELAXED) +
-           __atomic_load_n(&g->list[GENERATION_COPY][list].pages, __ATOMIC_RELAXED);
+    if (age > LAST) {
+        return pages_on(&g->ancient[GENERATION_OWN]) + pages_on(&g->ancient[GENERATION_COPY]);
+    }
+    return pages_on(&g->list[GENERATION_OWN][list]) + pages_on(&g->list[GENERATION_COPY][list]);
 }

@@ -3,18 +3,21 @@
  * Multi-generation lists of the resident frames of one space, of two kinds: copies of a disk's
  * blocks, which can be dropped, and the rest, which as a rule has to be written.
  *
- *     oldest                                  youngest          sequence numbers, modulo 128
- *       |                                        |
- *     list --> list --> list --> ...  -->      list             at most GENERATIONS lists
- *       ^ reclaim takes from the tail            ^ faults and accessed frames go to the head
+ *     ancient              oldest            youngest      sequence numbers, modulo 64
+ *       |                    |                  |
+ *     list  <-- moved --   list --> ...  -->  list         at most GENERATIONS lists
+ *       ^ reclaim takes from its tail           ^ faults and accessed frames go to the head
  *
  * The youngest is that of both kinds, the oldest each kind's own: how old either has become is
  * what reclaim balances by (mm/space/balance.h).
  *
  * A frame remembers its kind and the sequence number of its list (frame->kind, frame->generation);
  * lists are linked through the frames (frame->next, frame->prev).  A block of several frames is
- * linked by its first one and counts with all its pages.  A scan period opens a new youngest list;
- * when there is no room for one, the two oldest are merged, a bounded number of frames at a time.
+ * linked by its first one and counts with all its pages.
+ *
+ * A scan period opens a new youngest list.  What becomes too old for a list of its own is moved to
+ * the ancient one before, a bounded number of frames at a time, and stays there: bookkeeping costs
+ * nothing for a page whose age does not change.
  *
  * Locks: that of the space.
  */
@@ -23,7 +26,7 @@
 
 #include "base/types.h"
 
-#define GENERATIONS 8u /* power of two */
+#define GENERATIONS 8u /* power of two; the ancient one is among them */
 
 enum generation_kind {
     GENERATION_OWN,
@@ -38,6 +41,7 @@ struct generation_list {
 
 struct generations {
     struct generation_list list[GENERATION_KINDS][GENERATIONS]; /* of sequence number modulo that */
+    struct generation_list ancient[GENERATION_KINDS];
     uint8_t oldest[GENERATION_KINDS], youngest;
 };
 
@@ -49,7 +53,7 @@ void generation_remove(struct generations *g, pfn_t frame);
 void generation_touch(struct generations *g, pfn_t frame);
 /* Is of that kind, not of the one that it was put on the list as; its age stays. */
 void generation_change_kind(struct generations *g, pfn_t frame, enum generation_kind kind);
-/* How many periods ago the frame was last known to be accessed. */
+/* How many periods ago the frame was last known to be accessed; GENERATIONS - 1: or more. */
 unsigned generation_age(const struct generations *g, pfn_t frame);
 /* The frame of that kind to reclaim next; false: there are none. */
 bool generation_oldest(struct generations *g, enum generation_kind kind, pfn_t *frame);

@@ -10,7 +10,7 @@
 
 #define SLICE_ENTRIES 2048u  /* leaves looked at */
 #define SLICE_PAGES   32768u /* of address space walked */
-#define MERGE_FRAMES  4096u  /* moved to make room for a generation */
+#define MOVED_FRAMES  4096u  /* become ancient, to make room for a generation */
 
 struct slice {
     struct space *space;
@@ -50,7 +50,7 @@ static bool visit_leaf(struct table_scan *scan, gfn_t first, uint64_t *entry, un
 
 static bool begin_scan(struct space *space)
 {
-    if (!generation_make_room(&space->generations, MERGE_FRAMES)) {
+    if (!generation_make_room(&space->generations, MOVED_FRAMES)) {
         return false;
     }
     generation_advance(&space->generations);

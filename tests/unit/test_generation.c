@@ -46,7 +46,7 @@ static void add(unsigned frame, enum generation_kind kind, unsigned age)
     model[frame].order = ++order_now;
 }
 
-/* The oldest lists may have been merged, so that none is older than there are lists. */
+/* What is older than there are lists is ancient. */
 static uint64_t age_of(unsigned frame)
 {
     uint64_t age = generation_now - model[frame].opened;
@@ -145,22 +145,24 @@ static void random_generations(void **state)
     assert_true(generation_now > 1000); /* sequence numbers have come round */
 }
 
-/* Ages are told apart as long as there are lists for them, and the merged oldest stay oldest. */
+/* Ages are told apart as long as there are lists for them, and the ancient are in order, too. */
 static void ages_hold(void **state)
 {
     pfn_t frame;
 
     (void)state;
     reset();
-    for (unsigned i = 0; i < 4 * GENERATIONS; i++) {
+    for (unsigned i = 0; i < 8 * GENERATIONS; i++) {
         add(i, i % 2 == 0 ? GENERATION_OWN : GENERATION_COPY, 0);
-        scan();
+        if (i % 4 == 3) {
+            scan();
+        }
     }
-    for (unsigned i = 0; i < 4 * GENERATIONS; i++) {
+    for (unsigned i = 0; i < 8 * GENERATIONS; i++) {
         assert_int_equal(generation_age(&g, pfn(i)), age_of(i));
     }
     /* In order, each kind for itself. */
-    for (unsigned i = 0; i < 4 * GENERATIONS; i++) {
+    for (unsigned i = 0; i < 8 * GENERATIONS; i++) {
         assert_true(generation_oldest(&g, i % 2 == 0 ? GENERATION_OWN : GENERATION_COPY, &frame));
         assert_int_equal(frame.v, i);
         generation_remove(&g, frame);
@@ -185,6 +187,24 @@ static void alone(void **state)
     }
 }
 
+/* Once they are ancient, a scan moves none of them. */
+static void idle_pages_cost_nothing(void **state)
+{
+    (void)state;
+    reset();
+    for (unsigned i = 0; i < FRAMES; i++) {
+        add(i, GENERATION_OWN, 0);
+    }
+    for (unsigned i = 0; i < GENERATIONS; i++) {
+        scan();
+    }
+    for (unsigned i = 0; i < 3 * GENERATIONS; i++) {
+        assert_true(generation_make_room(&g, 0));
+        generation_advance(&g);
+    }
+    assert_int_equal(generation_pages(&g, GENERATIONS - 1), FRAMES);
+}
+
 /* A kind of which all have been used is young, however old the others are. */
 static void each_kind_has_its_oldest(void **state)
 {
@@ -195,6 +215,7 @@ static void each_kind_has_its_oldest(void **state)
     for (unsigned i = 0; i < 3; i++) {
         scan();
         generation_touch(&g, pfn(1));
+        assert_int_equal(generation_count_of(&g, GENERATION_COPY), 1);
     }
     scan();
     assert_int_equal(generation_count_of(&g, GENERATION_OWN), 5);
@@ -227,6 +248,7 @@ int main(void)
         cmocka_unit_test(random_generations),
         cmocka_unit_test(ages_hold),
         cmocka_unit_test(alone),
+        cmocka_unit_test(idle_pages_cost_nothing),
         cmocka_unit_test(each_kind_has_its_oldest),
         cmocka_unit_test(blocks_count_whole),
     };
