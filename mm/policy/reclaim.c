@@ -397,19 +397,39 @@ static unsigned send_off(struct batch *batch)
     return settled + written;
 }
 
+/* There is no store, or it is full: nothing can leave but copies, old or young, dear or not. */
+static unsigned take_copies_alone(struct space *space, unsigned target, bool ignore_age)
+{
+    struct batch batch = {.space = space, .target = target};
+
+    space->ignore_age = ignore_age;
+    choose_of_kind(&batch, GENERATION_COPY);
+    space->ignore_age = batch.count == 0;
+    return send_off(&batch);
+}
+
+static unsigned take_batch(struct space *space, unsigned target)
+{
+    struct batch batch = {.space = space, .target = target};
+    bool ignore_age = space->ignore_age, found;
+    unsigned leaving;
+
+    choose_victims(&batch);
+    found = batch.count > 0;
+    leaving = send_off(&batch);
+    return found && leaving == 0 ? take_copies_alone(space, target, ignore_age) : leaving;
+}
+
 unsigned reclaim_batch(struct space *space, unsigned target, uint64_t floor)
 {
-    struct batch batch = {.space = space};
     uint64_t resident;
-    unsigned leaving;
+    unsigned leaving = 0;
 
     spin_lock(&space->lock);
     resident = space->where[PLACE_FRAME];
     if (resident > floor) {
-        batch.target = (unsigned)MIN(MIN(target, BATCH_PAGES), resident - floor);
-        choose_victims(&batch);
+        leaving = take_batch(space, (unsigned)MIN(MIN(target, BATCH_PAGES), resident - floor));
     }
-    leaving = send_off(&batch);
     spin_unlock(&space->lock);
     return leaving;
 }

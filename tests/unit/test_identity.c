@@ -43,19 +43,26 @@ static void other_down(void)
     space_free(other);
 }
 
-static void up(void)
+static void up_with(bool with_store)
 {
     struct space_config config = {.name = "vm", .format = &fake_format, .shares = 100};
+    struct store *store;
 
     support_memory_init(FRAMES);
     fake_disk_init(&store_disk, 2 * PAGES, 1);
-    config.store = support_open_store(&store_disk);
+    store = support_open_store(&store_disk);
+    config.store = with_store ? store : NULL;
     fake_disk_init(&disk, PAGES, 1);
     identity = store_open_disk(&disk.device);
     space = space_create(&config);
     assert_true(space_add_memslot(space, gfn(0), PAGES, 0));
     assert_int_equal(space_add_disk(space, identity), 0);
     other_up();
+}
+
+static void up(void)
+{
+    up_with(true);
 }
 
 static void down(void)
@@ -237,9 +244,9 @@ static void scan(void)
 
 /* Some pages from 0 on, which come from the disk, and as many from OWN on, which the guest has
  * written; all as old, and none used since. */
-static void some_of_both(void)
+static void some_of_both(bool with_store)
 {
-    up();
+    up_with(with_store);
     for (unsigned i = 0; i < PAGES * PAGE_SIZE; i++) {
         disk.data[i] = (uint8_t)(i * 7);
     }
@@ -265,7 +272,7 @@ static unsigned still_there(unsigned first)
 static void copies_leave_first(void **state)
 {
     (void)state;
-    some_of_both();
+    some_of_both(true);
     assert_int_equal(reclaim_batch(space, COPIES, 0), COPIES);
     assert_int_equal(still_there(0), 0);
     assert_int_equal(still_there(OWN), COPIES);
@@ -279,7 +286,7 @@ static void copies_leave_first(void **state)
 static void hot_copies_do_not_leave(void **state)
 {
     (void)state;
-    some_of_both();
+    some_of_both(true);
     for (unsigned i = 0; i < COPIES; i++) {
         use(i * NEIGHBOURS_APART);
     }
@@ -290,11 +297,34 @@ static void hot_copies_do_not_leave(void **state)
     down();
 }
 
+/* Without a store they are all that can leave, though all are in use, whenever they are. */
+static void hot_copies_are_all_there_is(void **state)
+{
+    unsigned left = 0;
+
+    (void)state;
+    some_of_both(false);
+    for (unsigned round = 0; round < 2 && left == 0; round++) {
+        for (unsigned i = 0; i < COPIES; i++) {
+            use(i * NEIGHBOURS_APART);
+        }
+        scan();
+        for (unsigned i = 0; i < COPIES; i++) {
+            use(i * NEIGHBOURS_APART);
+        }
+        left = reclaim_batch(space, 1, 0);
+    }
+    assert_int_equal(left, 1);
+    assert_int_equal(still_there(0), COPIES - 1);
+    assert_int_equal(still_there(OWN), COPIES);
+    down();
+}
+
 /* What the guest has written to, or what the disk may still lose, is no copy. */
 static void changed_copies_are_none(void **state)
 {
     (void)state;
-    some_of_both();
+    some_of_both(true);
     *entry_of(0) |= space->table.format->dirty_bit;
     assert_int_equal(reclaim_batch(space, COPIES - 1, 0), COPIES - 1);
     assert_int_equal(still_there(0), 1);
@@ -312,7 +342,7 @@ static void refaults_change_it(void **state)
 
     (void)state;
     list_init(&waiter.link);
-    some_of_both();
+    some_of_both(true);
     for (unsigned round = 0; round < 40; round++) {
         (void)reclaim_batch(space, COPIES, 0);
         if (still_there(0) == COPIES) {
@@ -336,10 +366,11 @@ static void refaults_change_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(no_room_in_the_index),    cmocka_unit_test(blocks_far_apart),
-        cmocka_unit_test(memory_that_suffices),    cmocka_unit_test(read_into_a_large_page),
-        cmocka_unit_test(copies_leave_first),      cmocka_unit_test(hot_copies_do_not_leave),
-        cmocka_unit_test(changed_copies_are_none), cmocka_unit_test(refaults_change_it),
+        cmocka_unit_test(no_room_in_the_index),        cmocka_unit_test(blocks_far_apart),
+        cmocka_unit_test(memory_that_suffices),        cmocka_unit_test(read_into_a_large_page),
+        cmocka_unit_test(copies_leave_first),          cmocka_unit_test(hot_copies_do_not_leave),
+        cmocka_unit_test(hot_copies_are_all_there_is), cmocka_unit_test(changed_copies_are_none),
+        cmocka_unit_test(refaults_change_it),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
