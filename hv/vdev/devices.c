@@ -284,6 +284,15 @@ void vm_devices_begin_run(struct vm *vm)
     vtimers_begin_run(&vm->run.devices->timers);
 }
 
+void vm_devices_look(struct vm *vm)
+{
+    const struct vm_devices *devices = vm->run.devices;
+
+    for (unsigned i = 0; i < vm->run.disk_count; i++) {
+        vblk_look(devices->virtio[devices->first_disk + i]);
+    }
+}
+
 void vm_devices_disk_stats(const struct vm *vm, struct vdisk_stats *sums)
 {
     const struct vm_devices *devices = vm->run.devices;

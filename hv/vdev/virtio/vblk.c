@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "hv/vdev/virtio/vblk.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "hv/arch.h"
 #include "hv/config/admission.h"
 #include "hv/config/config.h"
 #include "hv/guest/vm.h"
+#include "hv/timer.h"
+#include "hv/vdev/virtio/quiet.h"
 
 #define CLASS_STORAGE 0x018000 /* mass storage, other */
 
@@ -70,6 +74,11 @@ struct vblk {
     struct virtq_chain chain; /* that is being looked at */
     bool starved;             /* chains may wait for a free request */
     bool waits;               /* the device's waiter is registered */
+    struct quiet quiet;
+    _Atomic uint32_t quiet_queues; /* whose guest does not notify: the timer is set, or waits */
+    unsigned taken;                /* by the last serve() */
+    bool timer_set;
+    struct timer timer; /* looks into them */
 };
 
 static struct vblk *vblk_of(struct virtio_device *device)
@@ -200,14 +209,28 @@ static bool begin(struct vblk *b, unsigned queue, struct vdisk_request *request,
     return true;
 }
 
+/* The next chain.  Of the one behind it the guest notifies, or need not. */
+static enum virtq_result take(struct vblk *b, unsigned queue, struct mm_waiter *waiter)
+{
+    uint32_t bit = (uint32_t)BIT(queue), others = atomic_load(&b->quiet_queues) & ~bit;
+    struct virtq *q = &b->device.queue[queue];
+
+    if (!virtio_is_running(&b->device)) {
+        return VIRTQ_EMPTY; /* a quiet one stays so: it is looked at when the device runs again */
+    }
+    virtq_set_quiet(q, quiet_may(&b->quiet, q->in_flight));
+    atomic_store(&b->quiet_queues, others | (q->quiet ? bit : 0));
+    return virtio_take(&b->device, queue, &b->chain, waiter);
+}
+
 /* Takes what there is while there are requests: BUS_PARK if the waiter is registered. */
-static enum bus_result serve(struct vblk *b, unsigned queue, struct mm_waiter *waiter)
+static enum bus_result take_all(struct vblk *b, unsigned queue, struct mm_waiter *waiter)
 {
     enum bus_result result = BUS_DONE;
     struct vdisk_request *request;
 
     while ((request = vdisk_take(&b->disk)) != NULL) {
-        enum virtq_result taken = virtio_take(&b->device, queue, &b->chain, waiter);
+        enum virtq_result taken = take(b, queue, waiter);
 
         if (taken != VIRTQ_CHAIN || !begin(b, queue, request, waiter, &result)) {
             vdisk_give(&b->disk, request);
@@ -216,6 +239,28 @@ static enum bus_result serve(struct vblk *b, unsigned queue, struct mm_waiter *w
     }
     b->starved = true;
     return BUS_DONE;
+}
+
+/* Sees to it that somebody looks into quiet queues.  While the device does not run only vCPUs do,
+ * which is soon enough. */
+static void set_timer(struct vblk *b)
+{
+    if (atomic_load(&b->quiet_queues) != 0 && !b->timer_set && virtio_is_running(&b->device)) {
+        b->timer_set = true;
+        timer_set(&b->timer, arch_clock_ns() + quiet_wait_ns(&b->quiet));
+    }
+}
+
+static enum bus_result serve(struct vblk *b, unsigned queue, struct mm_waiter *waiter)
+{
+    const struct virtq *q = &b->device.queue[queue];
+    uint16_t before = q->avail_next;
+    enum bus_result result = take_all(b, queue, waiter);
+
+    b->taken = (uint16_t)(q->avail_next - before);
+    quiet_found(&b->quiet, b->taken);
+    set_timer(b);
+    return result;
 }
 
 /* All queues, for the device's own sake. */
@@ -228,12 +273,64 @@ static void serve_all(struct vblk *b)
     b->starved |= b->waits; /* the queues behind were not looked at */
 }
 
+/* ---- what the guest has not notified of ------------------------------------------------------ */
+
+/* In a quiet queue; returns how many there were.  While the device waits, or has no free request,
+ * nobody looks: it serves all queues as soon as that is over. */
+static unsigned look(struct vblk *b, unsigned queue)
+{
+    if (!(atomic_load(&b->quiet_queues) & BIT(queue)) || b->waits || b->starved) {
+        return 0;
+    }
+    b->waits = serve(b, queue, &b->device.waiter) == BUS_PARK;
+    return b->taken;
+}
+
+static unsigned look_at_all(struct vblk *b)
+{
+    unsigned taken = 0;
+
+    for (unsigned i = 0; i < b->device.queue_count; i++) {
+        taken += look(b, i);
+    }
+    return taken;
+}
+
+void vblk_look(struct virtio_device *device)
+{
+    struct vblk *b = vblk_of(device);
+
+    if (atomic_load_explicit(&b->quiet_queues, memory_order_relaxed) != 0) {
+        spin_lock(&device->lock);
+        (void)look_at_all(b);
+        spin_unlock(&device->lock);
+    }
+}
+
+static void fire(struct timer *timer)
+{
+    struct vblk *b = CONTAINER_OF(timer, struct vblk, timer);
+
+    spin_lock(&b->device.lock);
+    bool idle = virtio_in_flight(&b->device) == 0;
+
+    b->timer_set = false;
+    quiet_timer_begins(&b->quiet, arch_clock_ns());
+    quiet_timer_ends(&b->quiet, idle, look_at_all(b));
+    spin_unlock(&b->device.lock);
+}
+
 /* ---- from the guest ------------------------------------------------------------------------- */
 
 static enum bus_result notify(struct virtio_device *device, unsigned queue,
                               struct mm_waiter *waiter)
 {
-    return serve(vblk_of(device), queue, waiter);
+    struct vblk *b = vblk_of(device);
+    uint64_t begin_ns = arch_clock_ns();
+    enum bus_result result = serve(b, queue, waiter);
+
+    quiet_note_cost(&b->quiet, arch_clock_ns() - begin_ns);
+    return result;
 }
 
 static void set_cache(struct vblk *b, bool writeback)
@@ -293,10 +390,13 @@ static void done(void *owner, struct vdisk_request *request)
 
         virtio_give(&b->device, queue, (uint16_t)request->token[1], (uint32_t)bytes + 1);
         virtio_signal(&b->device, queue);
+        quiet_ended(&b->quiet, arch_clock_ns());
     }
     vdisk_give(&b->disk, request);
     if (b->starved && !b->waits) {
         serve_all(b);
+    } else {
+        (void)look(b, queue);
     }
     spin_unlock(&b->device.lock);
 }
@@ -325,6 +425,7 @@ static void destroy(struct virtio_device *device)
 {
     struct vblk *b = vblk_of(device);
 
+    timer_cancel_sync(&b->timer);
     if (b->has_disk) {
         vdisk_destroy(&b->disk);
     }
@@ -372,6 +473,7 @@ struct virtio_device *vblk_create(struct vm *vm, struct vpci *pci, uint8_t devfn
     if (b == NULL) {
         return NULL;
     }
+    timer_init(&b->timer, fire);
     b->has_disk = vdisk_init(&b->disk, device, read_only, vm->run.space, &disk_host, b);
     if (!b->has_disk) {
         free(b);

@@ -22,7 +22,9 @@
  * virtio_destroy(). */
 struct virtio_device *vblk_create(struct vm *vm, struct vpci *pci, uint8_t devfn,
                                   struct block_device *device, bool read_only);
-/* Of a device that vblk_create() has made. */
+/* Both of a device that vblk_create() has made; no locks held.  vblk_look(): takes what its guest
+ * has not notified of, since so many requests are in flight. */
+void vblk_look(struct virtio_device *device);
 void vblk_get_stats(struct virtio_device *device, struct vdisk_stats *stats);
 
 #endif

@@ -65,6 +65,16 @@ bool virtio_is_running(struct virtio_device *device)
            !device->resetting && vpci_is_master(&device->function);
 }
 
+unsigned virtio_in_flight(const struct virtio_device *device)
+{
+    unsigned in_flight = 0;
+
+    for (unsigned i = 0; i < device->queue_count; i++) {
+        in_flight += device->queue[i].in_flight;
+    }
+    return in_flight;
+}
+
 enum virtq_result virtio_take(struct virtio_device *device, unsigned queue,
                               struct virtq_chain *chain, struct mm_waiter *waiter)
 {

@@ -109,6 +109,8 @@ void virtio_destroy(struct virtio_device *device);
 /* May it touch the queues: the driver is ready, nothing is broken, no reset is going on, and the
  * function is bus master? */
 bool virtio_is_running(struct virtio_device *device);
+/* Chains that the device has, of all queues. */
+unsigned virtio_in_flight(const struct virtio_device *device);
 /* The next chain, as virtq_take(); empty when the device is not running.  When the queue is broken
  * the device asks for a reset (virtio_break()). */
 enum virtq_result virtio_take(struct virtio_device *device, unsigned queue,

@@ -251,14 +251,17 @@ static enum virtq_result follow(struct virtq *queue, struct virtq_chain *chain,
 }
 
 /* Nothing is there: asks the guest to notify, and looks once more, since it may not have seen that
- * (2.6.10 "Available Buffer Notification Suppression"). */
+ * (2.6.10 "Available Buffer Notification Suppression").  A quiet queue's guest passes an index that
+ * is behind it only when it has added 65,535 more. */
 static bool is_empty(struct virtq *queue, uint16_t *index)
 {
     *index = load16(queue, VIRTQ_AVAIL, RING_INDEX, __ATOMIC_ACQUIRE);
     if (*index != queue->avail_next) {
         return false;
     }
-    if (queue->event_index) {
+    if (queue->quiet) {
+        store16(queue, VIRTQ_USED, avail_event_at(queue), queue->avail_next - 1);
+    } else if (queue->event_index) {
         store16(queue, VIRTQ_USED, avail_event_at(queue), queue->avail_next);
         atomic_thread_fence(memory_order_seq_cst);
         *index = load16(queue, VIRTQ_AVAIL, RING_INDEX, __ATOMIC_ACQUIRE);
@@ -317,6 +320,11 @@ static void forget(struct virtq *queue, uint16_t head)
     ASSERT(head < queue->size && is_taken(queue, head));
     queue->taken[head / 64] &= ~BIT(head % 64);
     queue->in_flight--;
+}
+
+void virtq_set_quiet(struct virtq *queue, bool quiet)
+{
+    queue->quiet = quiet && queue->event_index;
 }
 
 void virtq_untake(struct virtq *queue, uint16_t head)

@@ -33,7 +33,7 @@ enum virtq_part_number {
 
 enum virtq_result {
     VIRTQ_CHAIN,  /* one has been taken */
-    VIRTQ_EMPTY,  /* none is there; the guest will notify of the next one */
+    VIRTQ_EMPTY,  /* none is there; the guest will notify of the next one, unless it is quiet */
     VIRTQ_PARK,   /* nothing has changed; the waiter is registered: try again when it is woken */
     VIRTQ_BROKEN, /* the guest breaks the rules: until it resets the device this stays so */
 };
@@ -72,6 +72,7 @@ struct virtq {
     bool indirect, event_index; /* negotiated */
     bool broken;
     bool signalled_once;
+    bool quiet;          /* virtq_set_quiet() */
     uint16_t avail_next; /* of the next chain to take */
     uint16_t used_next;  /* of the next entry to write */
     uint16_t signalled;  /* used_next at the last look whether the guest wants an interrupt */
@@ -95,6 +96,12 @@ void virtq_disable(struct virtq *queue);
 /* The next chain.  waiter: of the vCPU that is here, or of the device. */
 enum virtq_result virtq_take(struct virtq *queue, struct virtq_chain *chain,
                              struct mm_waiter *waiter);
+/*
+ * A guest notifies of nothing that it adds once virtq_take() has found a quiet queue empty; whoever
+ * wants that has to look again by himself.  It does so again once the queue has been found empty
+ * and is not quiet any more.  Only with VIRTIO_F_EVENT_INDEX; else it is never quiet.
+ */
+void virtq_set_quiet(struct virtq *queue, bool quiet);
 /* Puts back the one that was taken last, of which the guest is to see nothing; and then perhaps the
  * one before it. */
 void virtq_untake(struct virtq *queue, uint16_t head);
