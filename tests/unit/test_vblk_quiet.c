@@ -30,7 +30,8 @@
 #define SIZE   128u
 #define CHAINS (SIZE / 3)
 #define ALL    (~0ull)
-#define DEAR   20000u /* ns of a notification */
+#define DEAR   20000u      /* ns of a notification */
+#define WAIT   (DEAR * 16) /* of the look behind it */
 
 static struct fake_disk disk;
 static struct virtio_driver driver;
@@ -214,7 +215,7 @@ static void test_vcpu_leaves(void **state)
     create(0);
     add_many(QUIET_MANY);
     assert_false(add_and_notify());
-    vm_devices_look(&vfake.vm, false);
+    vm_devices_look(&vfake.vm);
     assert_int_equal(disk.queued, QUIET_MANY + 1);
     destroy();
 }
@@ -224,10 +225,10 @@ static void make_dear(void)
 {
     for (unsigned i = 0; i < 20; i++) {
         add_and_notify();
-        vm_devices_look(&vfake.vm, false);
+        vm_devices_look(&vfake.vm);
         step(disk.queued);
         reap();
-        vfake_advance(2 * QUIET_WAIT_MAX_NS);
+        vfake_advance(2 * WAIT);
     }
     assert_int_equal(timer_next(), TIMER_NEVER);
 }
@@ -296,7 +297,7 @@ static void test_no_event_index(void **state)
     for (unsigned i = 0; i < 10; i++) {
         assert_true(add());
         assert_int_equal(driver_load16(DRIVER_RINGS + DRIVER_USED), 0);
-        vm_devices_look(&vfake.vm, false);
+        vm_devices_look(&vfake.vm);
         assert_int_equal(disk.queued, i);
         driver_notify(&driver, 0);
         assert_int_equal(disk.queued, i + 1);
@@ -326,7 +327,7 @@ static void test_mastery(void **state)
     vfake_advance(1000000);
     assert_int_equal(timer_next(), TIMER_NEVER); /* nobody's time is spent on it */
     set_master(true);
-    vm_devices_look(&vfake.vm, false);
+    vm_devices_look(&vfake.vm);
     assert_int_equal(disk.queued, 1);
     step(1);
     vfake_advance(1000000);
@@ -358,13 +359,13 @@ static void random_step(void)
     } else if (what < 85) {
         vfake_advance(below(400000));
     } else if (what < 90) {
-        vm_devices_look(&vfake.vm, false);
+        vm_devices_look(&vfake.vm);
     } else if (what < 95) {
         reap();
     } else if (what < 98) {
         vfake.calls = 0;
         vfake.wait_at = 1; /* a header is away */
-        vm_devices_look(&vfake.vm, false);
+        vm_devices_look(&vfake.vm);
         vfake.wait_at = 0;
     } else {
         submit_ns = below(2) * DEAR;
