@@ -10,6 +10,9 @@
 #define COPY_MAX_BYTES PAGE_SIZE
 #define COPY_MAX_PAGES 2u
 
+/* For a page whose bytes are not wanted any more. */
+static const char zeroes[PAGE_SIZE];
+
 /* The part of a copy that lies in one page. */
 struct piece {
     gfn_t page;
@@ -187,7 +190,6 @@ enum mm_result space_write(struct space *space, gpa_t to, const void *from, size
 enum mm_result space_write_place(struct space *space, gfn_t page, const struct page_owner *owner,
                                  struct place from, struct mm_waiter *waiter)
 {
-    static const char zeroes[PAGE_SIZE]; /* any page will do: what is there now is not wanted */
     struct piece piece[COPY_MAX_PAGES];
     enum mm_result result;
 
@@ -249,7 +251,6 @@ static enum mm_result frame_to_overwrite(struct space *space, gfn_t page, const 
 enum mm_result space_overwrite(struct space *space, gfn_t page, uint64_t word,
                                struct mm_waiter *waiter, bool *done)
 {
-    static const char zeroes[PAGE_SIZE];
     enum mm_result result;
     void *frame;
 

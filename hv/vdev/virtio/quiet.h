@@ -20,8 +20,7 @@
 #ifndef SPILLWAY_HV_VDEV_VIRTIO_QUIET_H
 #define SPILLWAY_HV_VDEV_VIRTIO_QUIET_H
 
-#include <stdbool.h>
-#include <stdint.h>
+#include "base/types.h"
 
 #define QUIET_DEAR_NS     8000u    /* a notification that costs so much is dear */
 #define QUIET_WAIT_MIN_NS 200000u  /* between two looks, at least ... */
