@@ -140,8 +140,8 @@ struct vcpu {
     /* Counters */
     uint64_t exits[EXIT_KIND_COUNT];
     uint64_t run_ns;         /* under RANK_SCHED, as the next two */
-    uint64_t wait_ns;        /* time spent RUNNABLE, without the present one ... */
-    uint64_t ready_since_ns; /* ... which began then */
+    uint64_t wait_ns;        /* RUNNABLE, or STOPPED while it wanted to run; without the ... */
+    uint64_t waits_since_ns; /* ... present time, which began then */
 };
 
 /* Why an interrupt may be pending; the local APIC says which one is. */

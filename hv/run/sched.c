@@ -68,9 +68,15 @@ static void publish_waiting(void)
 static void enqueue(struct vcpu *vcpu, bool woken)
 {
     vcpu->state = VCPU_RUNNABLE;
-    vcpu->ready_since_ns = arch_clock_ns();
+    vcpu->waits_since_ns = arch_clock_ns();
     fair_enqueue(&queue, &vcpu->turn, woken);
     publish_waiting();
+}
+
+/* It has waited for a CPU until now. */
+static void count_wait(struct vcpu *vcpu, uint64_t now)
+{
+    vcpu->wait_ns += now - MIN(now, vcpu->waits_since_ns);
 }
 
 static uint64_t uncharged(const struct turn *turn, uint64_t now)
@@ -170,6 +176,9 @@ void sched_start(struct vcpu *vcpu)
     spin_lock(&sched_lock);
     ASSERT(vcpu->state == VCPU_STOPPED);
     vcpu->wake_pending = false;
+    if (vcpu->activity == ACTIVITY_ACTIVE) { /* it would have run all the while */
+        count_wait(vcpu, arch_clock_ns());
+    }
     cpu = wake(vcpu);
     spin_unlock(&sched_lock);
     kick(cpu);
@@ -270,7 +279,7 @@ struct vcpu *sched_pick(void)
         turn->current->state = VCPU_RUNNING;
         turn->charged_ns = turn->begin_ns = now;
         turn->serviced_ns = 0;
-        turn->current->wait_ns += now - MIN(now, turn->current->ready_since_ns);
+        count_wait(turn->current, now);
     }
     publish_waiting();
     spin_unlock(&sched_lock);
@@ -378,6 +387,7 @@ void sched_stop(struct vcpu *vcpu)
     spin_lock(&sched_lock);
     leave(vcpu);
     vcpu->state = VCPU_STOPPED;
+    vcpu->waits_since_ns = arch_clock_ns();
     spin_unlock(&sched_lock);
 }
 

@@ -62,7 +62,8 @@ void sched_stop(struct vcpu *vcpu);
 
 /* ---- of any vCPU ---- */
 
-/* STOPPED -> RUNNABLE: the VM starts or resumes. */
+/* STOPPED -> RUNNABLE: the VM starts or resumes.  Of a vCPU that is not halted the pause counts as
+ * a wait for a CPU. */
 void sched_start(struct vcpu *vcpu);
 /* SLEEPING -> RUNNABLE; RUNNING elsewhere: kicks it; RUNNABLE: it is wanted, and comes before its
  * siblings. */

@@ -2,7 +2,8 @@
 /*
  * Steal time: the guest sees in a word of its memory how long its vCPU has wanted a CPU in vain,
  * and whether it is without one now (Linux, Documentation/virt/kvm/x86/msr.rst,
- * "MSR_KVM_STEAL_TIME").  What it waited for memory counts, too.
+ * "MSR_KVM_STEAL_TIME").  What it waited for memory counts, too, and while its VM was paused: the
+ * guest's clocks went on, and the process that has been on the CPU shall not pay for that.
  *
  *     runs:        preempted = 0    a sibling that wants translations flushed sends an interrupt
  *     does not:    preempted = 1    ... or sets FLUSH there, and does not wait: we flush when it
