@@ -18,6 +18,7 @@
 #define DRAIN_NS 500000ull    /* the serial port takes 16 bytes in 1.4 ms */
 #define BUSY_NS  1000000ull   /* look at a disk that has requests, should an interrupt get lost */
 #define TICK_NS  100000000ull /* and at everything else */
+#define LATER_NS 300000ull    /* an armed timer is moved by more than this only */
 #define SHARE_NS 20000ull     /* all idle CPUs together look no more often than this */
 
 #define WORK_PAGER   BIT(0)
@@ -117,9 +118,9 @@ void loop_arm_timer(uint64_t limit_ns)
     uint64_t nics = atomic_load_explicit(&nics_due_ns, memory_order_relaxed);
 
     deadline = MIN(deadline, nics);
-    /* A timer that fires too early costs one exit a slice.  To move it for every vCPU that follows
-     * one that parked would cost an access to the APIC each time. */
-    if (armed_ns[cpu] == 0 || deadline < armed_ns[cpu]) {
+    /* A timer that fires too early costs an exit.  To move it by a little, for every vCPU that
+     * follows one that parked, would cost an access to the APIC each time. */
+    if (armed_ns[cpu] == 0 || deadline < armed_ns[cpu] || deadline > armed_ns[cpu] + LATER_NS) {
         armed_ns[cpu] = deadline;
         arch_timer_arm(deadline);
     }
