@@ -213,7 +213,7 @@ static enum leave run_loaded(struct vcpu *vcpu)
             return LEAVE_SPIN;
         }
         if (shall_poll(exit.kind, &untimed)) {
-            vm_devices_look(vcpu->vm);
+            vm_devices_look(vcpu->vm, false);
             loop_poll();
             sched_tick(vcpu);
             if (sched_should_yield(arch_clock_ns())) {
@@ -253,7 +253,7 @@ static enum leave run_once(struct vcpu *vcpu)
     vlapic_begin_run(vcpu->vlapic);
     vm_devices_begin_run(vcpu->vm);
     leave = run_loaded(vcpu);
-    vm_devices_look(vcpu->vm);
+    vm_devices_look(vcpu->vm, leave == LEAVE_SLEEP);
     if (vcpu->lent_pages != 0) {
         arch_guest_step_end(vcpu);
     }

@@ -281,15 +281,23 @@ struct vballoon *vm_devices_balloon(const struct vm *vm)
 
 void vm_devices_begin_run(struct vm *vm)
 {
+    const struct vm_devices *devices = vm->run.devices;
+
     vtimers_begin_run(&vm->run.devices->timers);
+    for (unsigned i = 0; i < vm->run.nic_count; i++) {
+        vnet_begins(devices->virtio[devices->first_nic + i]);
+    }
 }
 
-void vm_devices_look(struct vm *vm)
+void vm_devices_look(struct vm *vm, bool sleeps)
 {
     const struct vm_devices *devices = vm->run.devices;
 
     for (unsigned i = 0; i < vm->run.disk_count; i++) {
         vblk_look(devices->virtio[devices->first_disk + i]);
+    }
+    for (unsigned i = 0; i < vm->run.nic_count; i++) {
+        vnet_leaves(devices->virtio[devices->first_nic + i], sleeps);
     }
 }
 

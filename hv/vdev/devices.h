@@ -90,8 +90,8 @@ void vm_devices_disk_stats(const struct vm *vm, struct vdisk_stats *sums);
 void vm_devices_net_stats(const struct vm *vm, uint64_t *count);
 /* A vCPU begins to run: what its devices' timer has left to it is done.  No locks held. */
 void vm_devices_begin_run(struct vm *vm);
-/* A vCPU has left the guest and does not go back at once: takes what it has given its devices
- * without a notification.  No locks held. */
-void vm_devices_look(struct vm *vm);
+/* A vCPU has left the guest and does not go back at once, since it sleeps or not: takes what it has
+ * given its devices without a notification.  No locks held. */
+void vm_devices_look(struct vm *vm, bool sleeps);
 
 #endif

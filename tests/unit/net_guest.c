@@ -22,6 +22,7 @@ static enum port_taken peer_take(struct port *port, const struct net_frame *fram
 {
     (void)port;
     net_peer.frames++;
+    vfake.clock_ns += net_peer.cost_ns;
     net_peer.offload = frame->offload;
     net_peer.bytes = frame->bytes;
     net_frame_copy(frame, 0, net_peer.data, frame->bytes);

@@ -28,6 +28,7 @@ struct peer_state {
     struct port port;
     struct port_address learned[4];
     unsigned frames;
+    uint64_t cost_ns; /* that it takes to take one */
     struct net_offload offload;
     uint32_t bytes;
     uint8_t data[NET_FRAME_MAX];

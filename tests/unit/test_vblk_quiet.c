@@ -30,8 +30,7 @@
 #define SIZE   128u
 #define CHAINS (SIZE / 3)
 #define ALL    (~0ull)
-#define DEAR   20000u      /* ns of a notification */
-#define WAIT   (DEAR * 16) /* of the look behind it */
+#define DEAR   20000u /* ns of a notification */
 
 static struct fake_disk disk;
 static struct virtio_driver driver;
@@ -215,7 +214,7 @@ static void test_vcpu_leaves(void **state)
     create(0);
     add_many(QUIET_MANY);
     assert_false(add_and_notify());
-    vm_devices_look(&vfake.vm);
+    vm_devices_look(&vfake.vm, false);
     assert_int_equal(disk.queued, QUIET_MANY + 1);
     destroy();
 }
@@ -225,10 +224,10 @@ static void make_dear(void)
 {
     for (unsigned i = 0; i < 20; i++) {
         add_and_notify();
-        vm_devices_look(&vfake.vm);
+        vm_devices_look(&vfake.vm, false);
         step(disk.queued);
         reap();
-        vfake_advance(2 * WAIT);
+        vfake_advance(2 * QUIET_WAIT_MAX_NS);
     }
     assert_int_equal(timer_next(), TIMER_NEVER);
 }
@@ -297,7 +296,7 @@ static void test_no_event_index(void **state)
     for (unsigned i = 0; i < 10; i++) {
         assert_true(add());
         assert_int_equal(driver_load16(DRIVER_RINGS + DRIVER_USED), 0);
-        vm_devices_look(&vfake.vm);
+        vm_devices_look(&vfake.vm, false);
         assert_int_equal(disk.queued, i);
         driver_notify(&driver, 0);
         assert_int_equal(disk.queued, i + 1);
@@ -327,7 +326,7 @@ static void test_mastery(void **state)
     vfake_advance(1000000);
     assert_int_equal(timer_next(), TIMER_NEVER); /* nobody's time is spent on it */
     set_master(true);
-    vm_devices_look(&vfake.vm);
+    vm_devices_look(&vfake.vm, false);
     assert_int_equal(disk.queued, 1);
     step(1);
     vfake_advance(1000000);
@@ -359,13 +358,13 @@ static void random_step(void)
     } else if (what < 85) {
         vfake_advance(below(400000));
     } else if (what < 90) {
-        vm_devices_look(&vfake.vm);
+        vm_devices_look(&vfake.vm, false);
     } else if (what < 95) {
         reap();
     } else if (what < 98) {
         vfake.calls = 0;
         vfake.wait_at = 1; /* a header is away */
-        vm_devices_look(&vfake.vm);
+        vm_devices_look(&vfake.vm, false);
         vfake.wait_at = 0;
     } else {
         submit_ns = below(2) * DEAR;

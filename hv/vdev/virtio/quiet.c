@@ -4,7 +4,7 @@
 #include "base/bits.h"
 
 #define COST_MAX_NS 1000000u /* of one: the host may have been away meanwhile */
-#define WAIT_COSTS  16u      /* notifications that may be saved are worth waiting for */
+#define WAIT_COSTS  64u      /* notifications that may be saved are worth waiting for */
 
 static bool dear(const struct quiet *quiet)
 {
@@ -43,11 +43,16 @@ void quiet_ended(struct quiet *quiet, uint64_t now)
     }
 }
 
-void quiet_found(struct quiet *quiet, unsigned taken)
+void quiet_found(struct quiet *quiet, unsigned taken, bool sleeps)
 {
-    if (taken > 1) {
+    if (taken > (sleeps ? 0 : 1)) {
         quiet->skip = 0;
     }
+}
+
+void quiet_wakes(struct quiet *quiet, uint64_t now)
+{
+    quiet->grace_end = now + quiet_wait_ns(quiet);
 }
 
 void quiet_timer_begins(struct quiet *quiet, uint64_t now)
@@ -56,12 +61,12 @@ void quiet_timer_begins(struct quiet *quiet, uint64_t now)
     quiet->grace = quiet->grace && !quiet->ends;
 }
 
-/* One that has waited alone, or none at all: the grace has been of no use. */
+/* One that has waited alone has waited in vain. */
 void quiet_timer_ends(struct quiet *quiet, bool idle, unsigned taken)
 {
     bool graced = quiet->grace || quiet->ends;
 
-    if (graced && idle && (taken == 1 || (taken == 0 && quiet->ends))) {
+    if (graced && idle && taken == 1) {
         quiet->skip = (uint8_t)MIN(quiet->skip * 2u + 1u, QUIET_SKIP_MAX);
         quiet->grace = false;
     }

@@ -45,8 +45,11 @@ bool quiet_may(const struct quiet *quiet, unsigned in_flight);
 uint64_t quiet_wait_ns(const struct quiet *quiet);
 /* A request has ended. */
 void quiet_ended(struct quiet *quiet, uint64_t now);
-/* Somebody has looked into a queue and found so many. */
-void quiet_found(struct quiet *quiet, unsigned taken);
+/* Somebody has looked into a queue and found so many.  `sleeps`: of a vCPU that has nothing else to
+ * do, so that not even one has waited. */
+void quiet_found(struct quiet *quiet, unsigned taken, bool sleeps);
+/* The guest has slept, and the timer rested meanwhile. */
+void quiet_wakes(struct quiet *quiet, uint64_t now);
 /* The timer looks, before and after: `idle`, nothing was in flight; so many were found. */
 void quiet_timer_begins(struct quiet *quiet, uint64_t now);
 void quiet_timer_ends(struct quiet *quiet, bool idle, unsigned taken);

@@ -258,7 +258,7 @@ static enum bus_result serve(struct vblk *b, unsigned queue, struct mm_waiter *w
     enum bus_result result = take_all(b, queue, waiter);
 
     b->taken = (uint16_t)(q->avail_next - before);
-    quiet_found(&b->quiet, b->taken);
+    quiet_found(&b->quiet, b->taken, false);
     set_timer(b);
     return result;
 }

@@ -59,6 +59,7 @@ static bool reset(struct virtio_device *device)
     for (unsigned i = 0; i < NET_MAC_BYTES; i++) {
         v->config.mac[i] = (uint8_t)(v->port.mac >> (40 - 8 * i));
     }
+    v->signal_due = false;
     vnet_control_reset(v);
     port_clear(&v->port);
     return true;
@@ -70,6 +71,7 @@ static bool resume(struct virtio_device *device)
 
     v->waits = false;
     vnet_receive(v);
+    (void)vnet_look(v);
     return v->waits;
 }
 
@@ -80,6 +82,7 @@ static void destroy(struct virtio_device *device)
 
     switch_detach(&v->port);
     timer_cancel_sync(&v->timer);
+    timer_cancel_sync(&v->look_timer);
     port_destroy(&v->port);
     free(v);
 }
@@ -96,6 +99,7 @@ _Static_assert(PORT_QUEUE_BYTES / PAGE_SIZE == ADMISSION_NET_FRAMES, "and so is 
 static bool init(struct vnet *v, struct vm *vm, const uint8_t mac[NET_MAC_BYTES])
 {
     vnet_receive_init(v);
+    vnet_look_init(v);
     if (!port_init(&v->port, &vnet_port_ops, PORT_QUEUE_BYTES)) {
         port_destroy(&v->port);
         return false;

@@ -5,6 +5,7 @@
 
 #include "arch/x86/hw/virtio_net.h"
 #include "hv/timer.h"
+#include "hv/vdev/virtio/quiet.h"
 #include "hv/vdev/virtio/vnet.h"
 
 #define VNET_ADDRESSES  16u          /* that its port learns: bridges in the guest */
@@ -27,12 +28,23 @@ struct vnet {
     _Atomic bool woken;          /* the timer is set */
     struct timer timer;
     struct virtq_chain chain; /* that is being looked at */
+    /* Transmit queues whose guest does not notify */
+    struct quiet quiet;
+    _Atomic uint32_t quiet_queues;
+    _Atomic bool asleep; /* its only vCPU is, and adds nothing */
+    bool look_set;       /* the timer is */
+    bool signal_due;     /* of frames that have gone; the timer is set */
+    struct timer look_timer;
 };
 
 /* ---- vnet_send.c ---- */
 
 /* All that is in that queue, as far as the budget goes. */
 enum bus_result vnet_send(struct vnet *v, unsigned queue, struct mm_waiter *waiter);
+
+/* What has been sent without a notification; returns how many there were. */
+unsigned vnet_look(struct vnet *v);
+void vnet_look_init(struct vnet *v);
 
 /* ---- vnet_receive.c ---- */
 

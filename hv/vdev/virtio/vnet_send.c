@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* From a guest's transmit queues into the switch. */
+#include <stdatomic.h>
+
+#include "hv/arch.h"
 #include "hv/guest/vm.h"
 #include "hv/net/flow.h"
 #include "hv/vdev/virtio/vnet_internal.h"
@@ -158,37 +161,208 @@ static enum outcome send_chain(struct vnet *v, unsigned queue, uint32_t *cost,
     return BROKEN;
 }
 
-/* Chains in turn.  BUS_PARK if the waiter is registered, or the budget is spent. */
-static enum bus_result send_all(struct vnet *v, unsigned queue, struct mm_waiter *waiter)
+/* The next chain.  Of the one behind it the guest notifies, or need not. */
+static enum virtq_result take(struct vnet *v, unsigned queue, struct mm_waiter *waiter)
+{
+    uint32_t bit = (uint32_t)BIT(queue), others = atomic_load(&v->quiet_queues) & ~bit;
+    struct virtq *q = &v->device.queue[queue];
+
+    if (!virtio_is_running(&v->device)) {
+        return VIRTQ_EMPTY; /* a quiet one stays so: it is looked at when the device runs again */
+    }
+    virtq_set_quiet(q, quiet_may(&v->quiet, 0));
+    atomic_store(&v->quiet_queues, others | (q->quiet ? bit : 0));
+    return virtio_take(&v->device, queue, &v->chain, waiter);
+}
+
+/* Chains in turn; SENT: there are no more, or *more. */
+static enum outcome send_all(struct vnet *v, unsigned queue, struct mm_waiter *waiter,
+                             unsigned *count, bool *more)
 {
     uint32_t budget = VNET_BUDGET;
 
-    while (budget > 0) {
-        enum virtq_result taken = virtio_take(&v->device, queue, &v->chain, waiter);
+    for (*count = 0; budget > 0; ++*count) {
+        enum virtq_result taken = take(v, queue, waiter);
+        enum outcome outcome;
         uint32_t cost = 0;
 
         if (taken != VIRTQ_CHAIN) {
-            return taken == VIRTQ_PARK ? BUS_PARK : BUS_DONE;
+            *more = false;
+            return taken == VIRTQ_PARK ? WAITING : SENT;
         }
-        switch (send_chain(v, queue, &cost, waiter)) {
-        case SENT:
-            virtio_give(&v->device, queue, v->chain.head, 0);
-            break;
-        case WAITING:
+        quiet_ended(&v->quiet, arch_clock_ns()); /* who sends one sends more */
+        outcome = send_chain(v, queue, &cost, waiter);
+        if (outcome == WAITING) {
             virtio_untake(&v->device, queue, v->chain.head);
-            return BUS_PARK;
-        case BROKEN:
-            return BUS_DONE;
         }
+        if (outcome != SENT) {
+            return outcome;
+        }
+        virtio_give(&v->device, queue, v->chain.head, 0);
         budget -= MIN(budget, VNET_FRAME_COST + cost);
     }
-    return virtio_again(waiter);
+    *more = true;
+    return SENT;
+}
+
+/* Those that are in use. */
+static bool any_quiet(const struct vnet *v)
+{
+    return (atomic_load(&v->quiet_queues) & (BIT(v->pairs_used * 2) - 1)) != 0;
+}
+
+/* Sees to it that somebody looks into quiet queues. */
+static void set_timer(struct vnet *v)
+{
+    if ((any_quiet(v) || v->signal_due) && !v->look_set && virtio_is_running(&v->device)) {
+        v->look_set = true;
+        timer_set(&v->look_timer, arch_clock_ns() + quiet_wait_ns(&v->quiet));
+    }
+}
+
+static void stop_timer(struct vnet *v)
+{
+    if (v->look_set) {
+        timer_cancel(&v->look_timer);
+        v->look_set = false;
+    }
 }
 
 enum bus_result vnet_send(struct vnet *v, unsigned queue, struct mm_waiter *waiter)
 {
-    enum bus_result result = send_all(v, queue, waiter);
+    uint64_t begin = arch_clock_ns();
+    enum outcome outcome;
+    unsigned count;
+    bool more;
 
+    outcome = send_all(v, queue, waiter, &count, &more);
     virtio_signal(&v->device, queue);
-    return result;
+    quiet_note_cost(&v->quiet, arch_clock_ns() - begin);
+    set_timer(v);
+    if (outcome == SENT && more) {
+        return virtio_again(waiter);
+    }
+    return outcome == WAITING ? BUS_PARK : BUS_DONE;
+}
+
+/* ---- what the guest has not notified of ------------------------------------------------------ */
+
+/* Returns how many there were.  While the device waits nobody looks: resume() does.  One that has
+ * not been found empty has not asked for a notification, so it stays quiet. */
+static unsigned look(struct vnet *v, unsigned queue)
+{
+    bool more = false;
+    unsigned count;
+
+    if (!(atomic_load(&v->quiet_queues) & BIT(queue)) || v->waits) {
+        return 0;
+    }
+    v->waits = send_all(v, queue, &v->device.waiter, &count, &more) == WAITING;
+    if (v->waits || more) {
+        atomic_fetch_or(&v->quiet_queues, (uint32_t)BIT(queue));
+    }
+    if (v->waits) {
+        atomic_store(&v->looked_after, true); /* resume() looks into the port's queue, too */
+    }
+    return count;
+}
+
+static unsigned look_at_all(struct vnet *v)
+{
+    unsigned count = 0;
+
+    for (unsigned queue = 1; queue < v->pairs_used * 2; queue += 2) {
+        count += look(v, queue);
+    }
+    return count;
+}
+
+static void signal_all(struct vnet *v)
+{
+    v->signal_due = false;
+    for (unsigned queue = 1; queue < v->pairs_used * 2; queue += 2) {
+        virtio_signal(&v->device, queue);
+    }
+}
+
+unsigned vnet_look(struct vnet *v)
+{
+    unsigned count = look_at_all(v);
+
+    signal_all(v);
+    set_timer(v);
+    return count;
+}
+
+static void fire(struct timer *timer)
+{
+    struct vnet *v = CONTAINER_OF(timer, struct vnet, look_timer);
+
+    spin_lock(&v->device.lock);
+    v->look_set = false;
+    if (atomic_load(&v->asleep)) {
+        signal_all(v);
+    } else {
+        quiet_timer_begins(&v->quiet, arch_clock_ns());
+        quiet_timer_ends(&v->quiet, true, vnet_look(v));
+    }
+    spin_unlock(&v->device.lock);
+}
+
+/*
+ * A VM of one vCPU that sleeps adds nothing: the timer rests until it runs again.  And it need not
+ * be woken only to hear that its frames have gone, when an answer or something else is likely to
+ * wake it: it hears that with the answer, or when the timer fires.
+ */
+static void look_at_sleeper(struct vnet *v)
+{
+    unsigned count;
+
+    if (v->signal_due) {
+        signal_all(v); /* mostly it has seen that by itself */
+    }
+    count = look_at_all(v);
+    quiet_found(&v->quiet, count, true);
+    atomic_store(&v->asleep, true);
+    v->signal_due = count != 0;
+    stop_timer(v);
+    if (v->signal_due) {
+        set_timer(v);
+    }
+}
+
+void vnet_leaves(struct virtio_device *device, bool sleeps)
+{
+    struct vnet *v = CONTAINER_OF(device, struct vnet, device);
+
+    if (atomic_load_explicit(&v->quiet_queues, memory_order_relaxed) == 0) {
+        return;
+    }
+    spin_lock(&device->lock);
+    if (sleeps && device->vm->run.vcpu_count == 1) {
+        look_at_sleeper(v);
+    } else {
+        quiet_found(&v->quiet, vnet_look(v), sleeps);
+    }
+    spin_unlock(&device->lock);
+}
+
+void vnet_begins(struct virtio_device *device)
+{
+    struct vnet *v = CONTAINER_OF(device, struct vnet, device);
+
+    if (!atomic_load_explicit(&v->asleep, memory_order_relaxed)) {
+        return;
+    }
+    spin_lock(&device->lock);
+    atomic_store(&v->asleep, false);
+    quiet_wakes(&v->quiet, arch_clock_ns());
+    stop_timer(v);
+    set_timer(v);
+    spin_unlock(&device->lock);
+}
+
+void vnet_look_init(struct vnet *v)
+{
+    timer_init(&v->look_timer, fire);
 }
