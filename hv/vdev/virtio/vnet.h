@@ -24,10 +24,11 @@
  * switch has no port left or the address already.  It is destroyed by virtio_destroy(). */
 struct virtio_device *vnet_create(struct vm *vm, struct vpci *pci, uint8_t devfn,
                                   struct net_switch *net, const uint8_t mac[NET_MAC_BYTES]);
-/* Adds what a device that vnet_create() has made has counted. */
-/* A vCPU of the guest leaves it, to sleep or not, or begins to run.  No locks held. */
+/* Both of a device that vnet_create() has made: a vCPU leaves the guest, to sleep or not, or begins
+ * to run.  No locks held. */
 void vnet_leaves(struct virtio_device *device, bool sleeps);
 void vnet_begins(struct virtio_device *device);
+/* Adds what such a device has counted. */
 void vnet_add_stats(struct virtio_device *device, uint64_t count[PORT_COUNTS]);
 
 #endif
