@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The rules of NICs and of requests to disks, of a VM's life, of guest devices, and of the network; as in rules.py."""
+"""The rules of NICs and of requests to disks, of guest devices, and of the network; as in rules.py."""
 
 PAGE_IO = "mm/content/page_io.c"
 
@@ -221,13 +221,6 @@ IDENTITY_RULES = (
      FORGETS),
 )
 
-VM_RULES = (
-    ("vm: a run finds nothing of the one before", "hv/vm/start.c",
-     "    memset(&vm->run, 0, sizeof(vm->run));",
-     "    vm->run.closed = vm->run.made = vm->run.restart = false;",
-     "however_it_ended"),
-)
-
 BUS = "hv/vdev/bus/bus.c"
 VCONSOLE = "hv/vdev/virtio/vconsole.c"
 VDEV_RULES = (
@@ -251,26 +244,6 @@ VDEV_RULES = (
      "    if (atomic_exchange(&time->preempted, 0) & FLUSH) {",
      "    if (atomic_exchange(&time->preempted, 0) & 0) {",
      "test_flush"),
-    ("devices: a pause is stolen time", "hv/run/sched.c",
-     "if (vcpu->activity == ACTIVITY_ACTIVE) {",
-     "if (false) {",
-     "test_waits_while_paused"),
-    ("devices: a halted vCPU waits for no CPU", "hv/run/sched.c",
-     "if (vcpu->activity == ACTIVITY_ACTIVE) {",
-     "if (true) {",
-     "test_waits_while_paused"),
-    ("devices: a timer that is armed too early is moved", "hv/machine/loop.c",
-     " || deadline > armed_ns[cpu] + LATER_NS",
-     "",
-     "test_an_armed_timer"),
-    ("devices: a timer that is armed too late is moved", "hv/machine/loop.c",
-     " || deadline < armed_ns[cpu]",
-     "",
-     "test_an_armed_timer"),
-    ("devices: a timer that has fired is armed again", "hv/machine/loop.c",
-     "if (armed_ns[cpu] <= arch_clock_ns()) {",
-     "if (false) {",
-     "test_an_armed_timer"),
     ("devices: a level's EOI is written", "hv/vdev/irq/vlapic_eoi.c",
      "(vlapic_load(&vlapic->tmr[i]) | (vlapic->isr[i] - 1));",
      "(vlapic->isr[i] - 1);",
@@ -508,4 +481,4 @@ NET_RULES = (
      "test_reset_in_between"),
 )
 
-DEVICE_RULES = NIC_RULES + DISK_RULES + VDISK_RULES + IDENTITY_RULES + VM_RULES + VDEV_RULES + NET_RULES
+DEVICE_RULES = NIC_RULES + DISK_RULES + VDISK_RULES + IDENTITY_RULES + VDEV_RULES + NET_RULES

@@ -3,10 +3,11 @@
 
 (rule, file, text that stands there exactly once, what to put in its place, test).  The rules of tmem are
 those of docs/hypercall-abi.md, in their order; then those of the memory core, of the store and of promises.  Those of
-NICs and disks, of a VM's life, of guest devices and of the network are in device_rules.py.
+NICs and disks, of guest devices and of the network are in device_rules.py, those of what runs in run_rules.py.
 """
 from device_rules import DEVICE_RULES
 from policy_rules import POLICY_RULES
+from run_rules import RUN_RULES
 
 PAGE, TABLE, OPS, IO, TMEM, INTERNAL, PAGE_IO = (
     "mm/tmem/page.c", "mm/tmem/table.c", "mm/tmem/ops.c", "mm/tmem/io.c", "mm/tmem/tmem.c", "mm/tmem/internal.h",
@@ -429,4 +430,4 @@ PROMISE_RULES = (
 )
 
 # The machine's NICs (drivers/nic.h).
-RULES = TMEM_RULES + CORE_RULES + BALLOON_RULES + STORE_RULES + PROMISE_RULES + POLICY_RULES + DEVICE_RULES
+RULES = TMEM_RULES + CORE_RULES + BALLOON_RULES + STORE_RULES + PROMISE_RULES + POLICY_RULES + RUN_RULES + DEVICE_RULES
