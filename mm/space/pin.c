@@ -10,15 +10,35 @@
 
 #define ACCESSES (ACCESS_READ | ACCESS_WRITE | ACCESS_EXEC)
 
-/* The frame that the leaf begins with has the count, as it has all that is said of the leaf. */
-static struct frame *frame_of_leaf(struct space *space, const uint64_t *entry, unsigned level)
+/* Where pages are, one after the other, while the lock is held: the next one's leaf is mostly in
+ * the same table as the one before, or the same large one. */
+struct walk {
+    struct space *space;
+    const struct memslot *memslot; /* of a page before; NULL: none yet */
+    uint64_t *entry;               /* the leaf of `page`; NULL: none yet */
+    uint64_t page;
+    unsigned level;
+};
+
+static void walk_to(struct walk *walk, uint64_t page)
 {
-    return frame_get(entry_frame(space, table_entry_get(entry), level));
+    if (walk->entry != NULL && walk->level <= 2 &&
+        page / REGION_PAGES == walk->page / REGION_PAGES) {
+        walk->entry += walk->level == 1 ? (int64_t)(page - walk->page) : 0;
+    } else {
+        walk->entry = table_leaf(&walk->space->table, gfn(page), &walk->level);
+    }
+    walk->page = page;
 }
 
-static void pin_leaf(struct space *space, const uint64_t *entry, unsigned level)
+/* The frame that the leaf begins with has all that is said of it. */
+static pfn_t walk_frame(const struct walk *walk)
 {
-    pfn_t first = entry_frame(space, table_entry_get(entry), level);
+    return entry_frame(walk->space, table_entry_get(walk->entry), walk->level);
+}
+
+static void pin_frame(struct space *space, pfn_t first)
+{
     struct frame *frame = frame_get(first);
 
     if (!(frame->flags & FRAME_PINNED)) {
@@ -33,72 +53,117 @@ static void pin_leaf(struct space *space, const uint64_t *entry, unsigned level)
 }
 
 /* Nobody has written to the page since: how it is with the D bit from now on says so, once
- * space_watch() has been called.  A page of a large one has no D bit of its own; and where memory
- * never runs short, what a flush would cost is not worth it. */
-static void watch(struct space *space, uint64_t *entry, unsigned level)
+ * space_watch() has been called.  A page of a large one has no D bit of its own. */
+static void watch(const struct walk *walk, struct frame *frame)
 {
-    struct frame *frame = frame_of_leaf(space, entry, level);
+    const struct table_format *format = walk->space->table.format;
 
-    if (level != 1 || frame->pins != 1 || frame->flags & FRAME_IO_WRITE ||
-        space->identities.disks == 0 || !space_may_run_short(space)) {
+    if (walk->level != 1 || frame->pins != 1 || frame->flags & FRAME_IO_WRITE) {
         return;
     }
-    if (space->table.format->flags(table_entry_get(entry)) & LEAF_DIRTY) {
-        table_entry_clear_dirty(space->table.format, entry);
+    if (format->flags(table_entry_get(walk->entry)) & LEAF_DIRTY) {
+        table_entry_clear_dirty(format, walk->entry);
         frame->flags |= FRAME_DIRTY;
-        space->identities.unflushed = true;
+        walk->space->identities.unflushed = true;
     }
     frame->flags |= FRAME_WATCHED;
 }
 
 /* A leaf of one page, if there is a frame for the table: if not, more is held than need be. */
-static uint64_t *make_small(struct space *space, gfn_t page, uint64_t *entry, unsigned *level)
+static void make_small(struct walk *walk)
 {
-    pfn_t first = entry_frame(space, table_entry_get(entry), *level);
+    pfn_t first = walk_frame(walk);
 
-    if (*level == 1 || (frame_get(first)->flags & FRAME_PINNED)) {
-        return entry;
+    if (walk->level > 1 && !(frame_get(first)->flags & FRAME_PINNED)) {
+        (void)space_split_large(walk->space, gfn(walk->page), first);
+        walk->entry = NULL;
+        walk_to(walk, walk->page);
     }
-    (void)space_split_large(space, page, first);
-    return table_leaf(&space->table, page, level);
+}
+
+/* Goes to the page.  False: it is not in a frame, or may not be used. */
+static bool find(struct walk *walk, uint64_t page)
+{
+    struct space *space = walk->space;
+
+    if (walk->memslot == NULL || page - walk->memslot->base >= walk->memslot->pages) {
+        walk->memslot = space_find_memslot(space, page);
+    }
+    if (walk->memslot == NULL || space->owner.closed) {
+        return false;
+    }
+    walk_to(walk, page);
+    return entry_kind(space, table_entry_get(walk->entry), walk->level) == PLACE_FRAME;
+}
+
+/* A page that is in no frame comes: MM_OK, with the walk at it. */
+static enum mm_result bring(struct walk *walk, gfn_t page, unsigned how, struct mm_waiter *waiter)
+{
+    static const char zeroes[PAGE_SIZE]; /* what is in no frame need not come: this does */
+    const void *content = how & SPACE_PIN_OVERWRITE ? zeroes : NULL;
+    /* Of a device the D bit tells nothing; the end of the pin does. */
+    unsigned access =
+        content == NULL ? (how & ACCESSES & ~ACCESS_WRITE) | ACCESS_READ : ACCESS_READ;
+
+    return fault_page(walk->space, page, access, content, waiter, &walk->entry, &walk->level);
+}
+
+/* The walk is at a page that is there.  `short_of`: space_may_run_short(). */
+static pfn_t pin_here(struct walk *walk, unsigned how, bool short_of)
+{
+    bool copy = how & SPACE_PIN_COPY && short_of;
+    pfn_t first;
+
+    if (how & SPACE_PIN_LASTING || copy) {
+        make_small(walk);
+    }
+    first = walk_frame(walk);
+    pin_frame(walk->space, first);
+    /* Where memory never runs short, what a flush would cost is not worth it. */
+    if (copy && walk->space->identities.disks != 0) {
+        watch(walk, frame_get(first));
+    }
+    return pfn(first.v + (walk->page & (table_level_pages(walk->level) - 1)));
+}
+
+unsigned space_pin_pages(struct space *space, const gfn_t *pages, unsigned count, unsigned how,
+                         pfn_t *frames, struct mm_waiter *waiter, enum mm_result *result)
+{
+    struct walk walk = {.space = space};
+    unsigned pinned = 0;
+    bool came = false, short_of;
+
+    *result = MM_OK;
+    spin_lock(&space->lock);
+    short_of = space_may_run_short(space);
+    while (pinned < count && !came) {
+        came = !find(&walk, pages[pinned].v);
+        if (came && (*result = bring(&walk, pages[pinned], how, waiter)) != MM_OK) {
+            break;
+        }
+        frames[pinned++] = pin_here(&walk, how, short_of);
+    }
+    spin_unlock(&space->lock);
+    return pinned;
 }
 
 enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *frame,
                          struct mm_waiter *waiter)
 {
-    static const char zeroes[PAGE_SIZE]; /* what is in no frame need not come: this does */
-    const void *content = how & SPACE_PIN_OVERWRITE ? zeroes : NULL;
     enum mm_result result;
-    uint64_t *entry;
-    unsigned level, access;
 
-    /* Of a device the D bit tells nothing; the end of the pin does. */
-    access = content == NULL ? (how & ACCESSES & ~ACCESS_WRITE) | ACCESS_READ : ACCESS_READ;
-    spin_lock(&space->lock);
-    result = fault_page(space, page, access, content, waiter, &entry, &level);
-    if (result == MM_OK) {
-        if (how & SPACE_PIN_LASTING || (how & SPACE_PIN_COPY && space_may_run_short(space))) {
-            entry = make_small(space, page, entry, &level);
-        }
-        pin_leaf(space, entry, level);
-        if (how & SPACE_PIN_COPY) {
-            watch(space, entry, level);
-        }
-        *frame = pfn(entry_frame(space, table_entry_get(entry), level).v +
-                     (page.v & (table_level_pages(level) - 1)));
-    }
-    spin_unlock(&space->lock);
+    space_pin_pages(space, &page, 1, how, frame, waiter, &result);
     return result;
 }
 
-/* The page is that block, if nobody has written to it beside the transfer that ends. */
-static bool note_copy(struct space *space, gfn_t page, const uint64_t *entry,
-                      const struct space_block *block)
+/* The walk's page, of a frame of its own, is that block, if nobody has written to it beside the
+ * transfer that ends. */
+static bool note_copy(const struct walk *walk, struct frame *frame, const struct space_block *block)
 {
-    struct frame *frame = frame_of_leaf(space, entry, 1);
+    struct space *space = walk->space;
 
-    if (space->table.format->flags(table_entry_get(entry)) & LEAF_DIRTY ||
-        !identity_note(space, page, frame, block)) {
+    if (space->table.format->flags(table_entry_get(walk->entry)) & LEAF_DIRTY ||
+        !identity_note(space, gfn(walk->page), frame, block)) {
         return false;
     }
     page_io_drop_copy(&space->owner, frame);
@@ -106,38 +171,41 @@ static bool note_copy(struct space *space, gfn_t page, const uint64_t *entry,
     return true;
 }
 
-static void unpin_leaf(struct space *space, gfn_t page, bool written,
-                       const struct space_block *block)
+static void unpin(const struct walk *walk, bool written, const struct space_block *block)
 {
-    unsigned level;
-    uint64_t *entry = table_leaf(&space->table, page, &level);
-    struct frame *frame = frame_of_leaf(space, entry, level);
+    struct space *space = walk->space;
+    pfn_t first = walk_frame(walk);
+    struct frame *frame = frame_get(first);
     bool watched = frame->flags & FRAME_WATCHED;
 
     ASSERT((frame->flags & FRAME_PINNED) && frame->pins > 0 && space->pins > 0);
     frame->flags &= (uint8_t)~FRAME_WATCHED;
-    if (!(block != NULL && watched && note_copy(space, page, entry, block)) && written) {
+    if (!(block != NULL && watched && note_copy(walk, frame, block)) && written) {
         frame->flags |= FRAME_DIRTY; /* a device's write sets no D bit in the table */
     }
     space->pins--;
     if (--frame->pins == 0) {
         frame->flags &= (uint8_t)~FRAME_PINNED;
-        generation_add(&space->generations, entry_frame(space, table_entry_get(entry), level),
-                       space_kind_of(frame), 0);
+        generation_add(&space->generations, first, space_kind_of(frame), 0);
     }
+}
+
+void space_unpin_pages(struct space *space, const gfn_t *pages, unsigned count, bool written,
+                       const struct space_block *block)
+{
+    struct walk walk = {.space = space};
+    struct space_block at = block != NULL ? *block : (struct space_block){0};
+
+    spin_lock(&space->lock);
+    for (unsigned i = 0; i < count; i++) {
+        walk_to(&walk, pages[i].v);
+        unpin(&walk, written, block != NULL ? &at : NULL);
+        at.block++;
+    }
+    spin_unlock(&space->lock);
 }
 
 void space_unpin(struct space *space, gfn_t page, bool written)
 {
-    spin_lock(&space->lock);
-    unpin_leaf(space, page, written, NULL);
-    spin_unlock(&space->lock);
-}
-
-void space_unpin_copy(struct space *space, gfn_t page, bool written,
-                      const struct space_block *block)
-{
-    spin_lock(&space->lock);
-    unpin_leaf(space, page, written, block);
-    spin_unlock(&space->lock);
+    space_unpin_pages(space, &page, 1, written, NULL);
 }

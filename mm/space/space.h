@@ -44,7 +44,7 @@ struct space_config {
 
 #define SPACE_DISKS 16u /* of which pages may be copies */
 
-/* A block of 4 KiB on one of them; see space_unpin_copy() for `epoch`. */
+/* A block of 4 KiB on one of them; see space_unpin_pages() for `epoch`. */
 struct space_block {
     unsigned disk;
     uint64_t block;
@@ -134,7 +134,7 @@ bool space_owns(const struct space *space, gfn_t page);
 /* Beside ACCESS_* of a pin. */
 #define SPACE_PIN_OVERWRITE BIT(8) /* all of it will be written: what it held need not come */
 #define SPACE_PIN_LASTING   BIT(9) /* for long: of a large page, the others shall not be held too */
-#define SPACE_PIN_COPY      BIT(10) /* ends with space_unpin_copy(): all of it is a block then */
+#define SPACE_PIN_COPY      BIT(10) /* it may end as a copy: all of it is a block then */
 
 /*
  * Holds the page in its frame until space_unpin(): a device, or the hypervisor by mm_frame_ptr(),
@@ -145,19 +145,32 @@ bool space_owns(const struct space *space, gfn_t page);
  */
 enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *frame,
                          struct mm_waiter *waiter);
+/*
+ * The same for pages in that order, as many as are in their frames anyhow: the first one that had
+ * to come is the last one of the call, since the waiter's turn is for one.  Returns how many are
+ * pinned now, frames[] of each; *result of the one behind them, which cannot be had now, or MM_OK:
+ * call again for the rest, if there is any.
+ */
+unsigned space_pin_pages(struct space *space, const gfn_t *pages, unsigned count, unsigned how,
+                         pfn_t *frames, struct mm_waiter *waiter, enum mm_result *result);
 /* Ends a pin.  `written`: its bytes may have changed.  Also when the space is closed, which is not
  * drained before.  Any CPU; locks below RANK_SPACE may be held. */
 void space_unpin(struct space *space, gfn_t page, bool written);
+/* The same for pages: each that nobody else has written to since is a copy of a block, the first
+ * one of that block, the next one of the next, and so on.  They may be dropped when the disk has
+ * been flushed up to its epoch; 0: at once.  NULL: none is a copy. */
+void space_unpin_pages(struct space *space, const gfn_t *pages, unsigned count, bool written,
+                       const struct space_block *block);
 
 /*
  * Disk identity (mm/space/identity.h).
  *
  * A device moves a page to or from a block of a disk:
  *     space_disk_overwrite()   if it writes to the disk: before anything else
- *     space_pin()              with SPACE_PIN_COPY
+ *     space_pin_pages()        with SPACE_PIN_COPY
  *     space_watch()            when all pages are pinned, before the transfer
- *     space_unpin_copy()       it has gone well, and no other one touched the block meanwhile;
- *                              else space_unpin()
+ *     space_unpin_pages()      with the block, if it has gone well and no other one touched that
+ *                              meanwhile
  *
  * space_add_disk(): the disk's number, behind the memslots and before the first fault; -1: no
  * memory, or too many.  `store`: of store_open_disk().
@@ -174,10 +187,6 @@ enum mm_result space_disk_overwrite(struct space *space, unsigned disk, uint64_t
                                     uint64_t blocks, struct mm_waiter *waiter, gfn_t *lost);
 /* CPUs see the D bits as they are. */
 void space_watch(struct space *space);
-/* Ends a pin as space_unpin() does; if nobody else has written to the page since, it is a copy of
- * the block.  It may be dropped when the disk has been flushed up to `epoch`; 0: at once. */
-void space_unpin_copy(struct space *space, gfn_t page, bool written,
-                      const struct space_block *block);
 /* What was written before the end of that epoch is in stable storage. */
 void space_disk_flushed(struct space *space, unsigned disk, uint32_t epoch);
 /* What was written since the last flush, up to that epoch, may be lost. */

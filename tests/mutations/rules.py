@@ -196,8 +196,8 @@ TMEM_RULES = (
 
 CORE_RULES = (
     ("mm: what a device has written is dirty", "mm/space/pin.c",
-     "note_copy(space, page, entry, block)) && written) {",
-     "note_copy(space, page, entry, block)) && false) {",
+     "note_copy(walk, frame, block)) && written) {",
+     "note_copy(walk, frame, block)) && false) {",
      "test_good_disk"),
     ("mm: nothing is freed below a device", "mm/space/space.c",
      "page_owner_idle(&space->owner) && space->pins == 0 && drain_some(space);",

@@ -441,9 +441,57 @@ static void identity_on_a_disk_that_forgets(void **state)
     run(&fake_format, 200000, true);
 }
 
+static void transfer(enum vdisk_op op, unsigned page, uint64_t block, unsigned pages)
+{
+    struct vdisk_request *request = vdisk_take(&identity_guest.vdisk);
+
+    *request = (struct vdisk_request){
+        .link = request->link, .op = op, .sector = block * BLOCK_SECTORS, .count = 1};
+    request->segment[0] = (struct vdisk_segment){gpa(page * PAGE_SIZE), pages * PAGE_SIZE};
+    slots[0] = (struct slot){.request = request, .page = page, .pages = pages};
+    vdisk_submit(&identity_guest.vdisk, request);
+    settle();
+}
+
+/* Does it leave to its block, once nothing of it is on its way? */
+static bool is_dropped(unsigned page)
+{
+    unsigned level;
+
+    for (unsigned i = 0; i < 1000 && !space_evict(identity_guest.space, gfn(page)); i++) {
+        identity_guest_turn();
+    }
+    return entry_kind(identity_guest.space,
+                      table_entry_get(table_leaf(&identity_guest.space->table, gfn(page), &level)),
+                      1) == PLACE_DISK;
+}
+
+/* One read of blocks of which a flush has covered the first ones only. */
+static void identity_of_blocks_that_differ(void **state)
+{
+    (void)state;
+    memset(memory, 0, sizeof(memory));
+    memset(slots, 0, sizeof(slots));
+    identity_guest_up(&fake_format, &host);
+    guest_writes(100);
+    transfer(VDISK_WRITE, 100, 64, 1);
+    transfer(VDISK_READ, 0, 62, 4);
+    assert_true(is_dropped(0));
+    assert_true(is_dropped(1));
+    assert_false(is_dropped(2));
+    assert_false(is_dropped(3)); /* it is told by groups */
+    transfer(VDISK_FLUSH, 0, 0, 0);
+    transfer(VDISK_READ, 0, 62, 4);
+    for (unsigned page = 0; page < 4; page++) {
+        assert_true(is_dropped(page));
+    }
+    identity_guest_down();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(identity_of_blocks_that_differ),
         cmocka_unit_test(identity_random),
         cmocka_unit_test(identity_on_a_disk_that_forgets),
     };

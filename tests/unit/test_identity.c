@@ -100,7 +100,7 @@ static void transfer(unsigned page, uint64_t block, bool to_disk)
         memset(mm_frame_ptr(frame), (int)(page % 200 + 1), PAGE_SIZE);
         *(uint8_t *)mm_frame_ptr(frame) = 0; /* not one word: else it needs no disk */
     }
-    space_unpin_copy(space, gfn(page), !to_disk, &at);
+    space_unpin_pages(space, &(gfn_t){page}, 1, !to_disk, &at);
 }
 
 static enum place_kind leaves_to(unsigned page)

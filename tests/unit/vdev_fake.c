@@ -182,37 +182,54 @@ uint64_t space_discard(struct space *space, const struct gfn_range *ranges, unsi
 }
 
 /* Its frames are numbered as its pages are. */
-enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *frame,
-                         struct mm_waiter *waiter)
+unsigned space_pin_pages(struct space *space, const gfn_t *pages, unsigned count, unsigned how,
+                         pfn_t *frames, struct mm_waiter *waiter, enum mm_result *result)
 {
+    unsigned pinned = 0;
+
     (void)space;
     (void)how;
     (void)waiter;
-    if (vfake.no_pins || !owned(gfn_to_gpa(page), PAGE_SIZE)) {
-        return MM_NO_MEMSLOT;
+    *result = MM_OK;
+    while (pinned < count && *result == MM_OK) {
+        if (vfake.no_pins || !owned(gfn_to_gpa(pages[pinned]), PAGE_SIZE)) {
+            *result = MM_NO_MEMSLOT;
+        } else if (waits()) {
+            *result = MM_WAIT;
+        } else {
+            frames[pinned] = pfn(pages[pinned].v);
+            pinned++;
+        }
     }
-    if (waits()) {
-        return MM_WAIT;
+    vfake.pins += pinned;
+    return pinned;
+}
+
+enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *frame,
+                         struct mm_waiter *waiter)
+{
+    enum mm_result result;
+
+    space_pin_pages(space, &page, 1, how, frame, waiter, &result);
+    return result;
+}
+
+void space_unpin_pages(struct space *space, const gfn_t *pages, unsigned count, bool written,
+                       const struct space_block *block)
+{
+    (void)space;
+    (void)written;
+    (void)block;
+    for (unsigned i = 0; i < count; i++) {
+        if (vfake.pins-- == 0 || !owned(gfn_to_gpa(pages[i]), PAGE_SIZE)) {
+            abort();
+        }
     }
-    vfake.pins++;
-    *frame = pfn(page.v);
-    return MM_OK;
 }
 
 void space_unpin(struct space *space, gfn_t page, bool written)
 {
-    (void)space;
-    (void)written;
-    if (vfake.pins-- == 0 || !owned(gfn_to_gpa(page), PAGE_SIZE)) {
-        abort();
-    }
-}
-
-void space_unpin_copy(struct space *space, gfn_t page, bool written,
-                      const struct space_block *block)
-{
-    (void)block;
-    space_unpin(space, page, written);
+    space_unpin_pages(space, &page, 1, written, NULL);
 }
 
 /* Devices here have disks that no page is known to be a copy of: the rest is never called. */

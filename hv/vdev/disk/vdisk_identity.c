@@ -184,19 +184,34 @@ static bool makes_copies(const struct vdisk *disk, const struct vdisk_io *io)
     return is_on(disk) && io->good && !io->mixed;
 }
 
+/* So many of its pages, from that one on, are copies of blocks that a flush has covered, or of such
+ * that none has. */
+static unsigned run_of_copies(const struct vdisk *disk, const struct vdisk_io *io, unsigned from,
+                              bool unflushed)
+{
+    unsigned i = from + 1;
+
+    while (i < io->pins && is_unflushed(disk, io->block.block + i) == unflushed) {
+        i++;
+    }
+    return i - from;
+}
+
 void vdisk_identity_unpin(struct vdisk *disk, struct vdisk_io *io)
 {
     bool copies = makes_copies(disk, io), written = io->block.op == BLOCK_READ;
+    unsigned run = io->pins;
 
-    for (unsigned i = 0; i < io->pins; i++) {
+    for (unsigned i = 0; i < io->pins; i += run) {
         struct space_block at = {.disk = (unsigned)disk->identity.number,
                                  .block = io->block.block + i};
 
         if (copies) { /* of those that were pinned as such: whole pages over whole blocks */
-            at.epoch = is_unflushed(disk, at.block) ? disk->identity.epoch : 0;
-            space_unpin_copy(disk->space, io->pinned[i], written, &at);
-        } else {
-            space_unpin(disk->space, io->pinned[i], written);
+            bool unflushed = is_unflushed(disk, at.block);
+
+            at.epoch = unflushed ? disk->identity.epoch : 0;
+            run = run_of_copies(disk, io, i, unflushed);
         }
+        space_unpin_pages(disk->space, &io->pinned[i], run, written, copies ? &at : NULL);
     }
 }

@@ -87,11 +87,33 @@ static uint32_t fitting(const struct vdisk *disk, const struct vdisk_request *re
     return (uint32_t)ALIGN_DOWN(bytes, unit);
 }
 
-static bool pin(struct vdisk *disk, struct vdisk_request *request, struct vdisk_io *io,
-                gpa_t address, uint32_t bytes)
+/* Lists the pages that a piece of so many bytes, and whole pages right behind it, are in; behind
+ * those that the I/O has, and at most as many as `room`. */
+static unsigned list_pages(const struct vdisk_request *request, struct vdisk_io *io, uint32_t bytes,
+                           unsigned room)
 {
-    unsigned how = request->op == VDISK_WRITE ? ACCESS_READ : ACCESS_WRITE;
-    gfn_t page = gpa_to_gfn(address);
+    struct vdisk_place place = request->place;
+    uint64_t left = request->left;
+    unsigned count = 0;
+    gpa_t address;
+
+    vdisk_piece(request, &place, left, &address);
+    do {
+        io->pinned[io->pins + count++] = gpa_to_gfn(address);
+        vdisk_advance(request, &place, bytes);
+        left -= bytes;
+    } while (bytes == PAGE_SIZE && count < room && left != 0 &&
+             vdisk_piece(request, &place, left, &address) == PAGE_SIZE);
+    return count;
+}
+
+/* Pins pages that have been listed, and returns how many.  *on: the others can be had, too. */
+static unsigned pin(struct vdisk *disk, struct vdisk_request *request, struct vdisk_io *io,
+                    uint32_t bytes, unsigned count, bool *on)
+{
+    unsigned how = request->op == VDISK_WRITE ? ACCESS_READ : ACCESS_WRITE, pinned;
+    gfn_t *page = &io->pinned[io->pins];
+    enum mm_result result;
 
     if (bytes == PAGE_SIZE && request->op == VDISK_READ) {
         how |= SPACE_PIN_OVERWRITE; /* what it holds need not be read in */
@@ -99,28 +121,32 @@ static bool pin(struct vdisk *disk, struct vdisk_request *request, struct vdisk_
     if (bytes == PAGE_SIZE && request->next % BLOCK_SECTORS == 0) {
         how |= SPACE_PIN_COPY;
     }
-    if (!vdisk_got(
-            disk, request,
-            space_pin(disk->space, page, how, &io->block.page[io->block.pages], &disk->waiter),
-            page)) {
-        return false;
-    }
-    io->pinned[io->pins++] = page;
-    disk->pins++;
-    return true;
+    pinned = space_pin_pages(disk->space, page, count, how, &io->block.page[io->block.pages],
+                             &disk->waiter, &result);
+    io->pins += pinned;
+    disk->pins += pinned;
+    *on = vdisk_got(disk, request, result, result == MM_OK ? page[0] : page[pinned]);
+    return pinned;
 }
 
-/* Appends the piece at the request's place.  False: the I/O is as long as it can be now. */
+/* Appends what is at the request's place: part of a page, or whole pages as long as they follow one
+ * another.  False: the I/O is as long as it can be now. */
 static bool append(struct vdisk *disk, struct vdisk_request *request, struct vdisk_io *io)
 {
-    gpa_t address;
+    unsigned room = MIN(BLOCK_MAX_PAGES - io->block.pages, VDISK_PINS - disk->pins), pinned;
     uint32_t bytes, before;
+    gpa_t address;
+    bool on;
 
-    if (request->left == 0 || io->block.pages == BLOCK_MAX_PAGES || disk->pins == VDISK_PINS) {
+    if (request->left == 0 || room == 0) {
         return false;
     }
     bytes = fitting(disk, request, io, &address);
-    if (bytes == 0 || !pin(disk, request, io, address, bytes)) {
+    if (bytes == 0) {
+        return false;
+    }
+    pinned = pin(disk, request, io, bytes, list_pages(request, io, bytes, room), &on);
+    if (pinned == 0) {
         return false;
     }
     before = address.v & (PAGE_SIZE - 1);
@@ -128,11 +154,13 @@ static bool append(struct vdisk *disk, struct vdisk_request *request, struct vdi
         io->block.offset = (uint8_t)(before / BLOCK_SECTOR_BYTES);
     }
     io->block.cut = (uint8_t)((PAGE_SIZE - before - bytes) / BLOCK_SECTOR_BYTES);
-    io->block.pages++;
-    request->next += bytes / BLOCK_SECTOR_BYTES;
-    request->left -= bytes;
-    vdisk_advance(request, &request->place, bytes);
-    return true;
+    io->block.pages += pinned;
+    for (unsigned i = 0; i < pinned; i++) {
+        vdisk_advance(request, &request->place, bytes);
+    }
+    request->next += (uint64_t)pinned * bytes / BLOCK_SECTOR_BYTES;
+    request->left -= (uint64_t)pinned * bytes;
+    return on;
 }
 
 static void begin_at(struct vdisk_io *io, enum block_op op, uint64_t sector)
