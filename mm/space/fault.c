@@ -382,8 +382,6 @@ static enum mm_result page_in(const struct fault *fault, struct place from)
 static enum mm_result bring_in(const struct fault *fault, struct place from)
 {
     switch (from.kind) {
-    case PLACE_FRAME:
-        return MM_OK; /* another CPU was faster, or an old translation */
     case PLACE_HOLE:
         return fill_hole(fault);
     case PLACE_READING:
@@ -405,39 +403,54 @@ static enum mm_result bring_in(const struct fault *fault, struct place from)
     return from.kind == PLACE_DISK ? fault_from_disk(fault, from) : page_in(fault, from);
 }
 
+/* As fault_page(), of a page that is in no frame. */
+static __attribute__((noinline)) enum mm_result bring_page(struct fault *fault, uint64_t **entry,
+                                                           unsigned *level)
+{
+    struct space *space = fault->space;
+
+    fault->entry = *entry;
+    if (*level > 1) {
+        if (large_possible(fault, *level) && fill_large(fault)) {
+            *entry = table_leaf(&space->table, fault->page, level);
+            return MM_OK;
+        }
+        fault->entry = NULL;
+        if (wait_may_take(fault->waiter)) {
+            fault->entry =
+                table_leaf_alloc(&space->table, fault->page, wait_promise(fault->waiter));
+        }
+        *level = 1;
+        *entry = fault->entry;
+        if (fault->entry == NULL) {
+            return wait_frame(fault);
+        }
+    }
+    return bring_in(fault, entry_place(space, table_entry_get(fault->entry), 1));
+}
+
 enum mm_result fault_page(struct space *space, gfn_t page, unsigned how, const void *content,
                           struct mm_waiter *waiter, uint64_t **entry, unsigned *level)
 {
-    struct fault fault = {
-        .space = space, .page = page, .how = how, .content = content, .waiter = waiter};
+    const struct memslot *memslot = space_find_memslot(space, page.v);
 
-    fault.memslot = space_find_memslot(space, page.v);
-    if (fault.memslot == NULL) {
+    if (memslot == NULL) {
         return MM_NO_MEMSLOT;
     }
     if (space->owner.closed) {
         return MM_LOST;
     }
-    fault.entry = table_leaf(&space->table, page, level);
-    if (*level > 1 && entry_kind(space, table_entry_get(fault.entry), *level) != PLACE_FRAME) {
-        if (large_possible(&fault, *level) && fill_large(&fault)) {
-            *entry = table_leaf(&space->table, page, level);
-            return MM_OK;
-        }
-        fault.entry = NULL;
-        if (wait_may_take(waiter)) {
-            fault.entry = table_leaf_alloc(&space->table, page, wait_promise(waiter));
-        }
-        *level = 1;
-        if (fault.entry == NULL) {
-            return wait_frame(&fault);
-        }
+    *entry = table_leaf(&space->table, page, level);
+    if (entry_kind(space, table_entry_get(*entry), *level) == PLACE_FRAME) {
+        return MM_OK; /* and if it is one that faulted: another CPU was faster */
     }
-    *entry = fault.entry;
-    if (*level > 1) {
-        return MM_OK;
-    }
-    return bring_in(&fault, entry_place(space, table_entry_get(fault.entry), 1));
+    return bring_page(&(struct fault){.space = space,
+                                      .memslot = memslot,
+                                      .page = page,
+                                      .how = how,
+                                      .content = content,
+                                      .waiter = waiter},
+                      entry, level);
 }
 
 enum mm_result space_fault(struct space *space, gfn_t page, unsigned access,

@@ -93,17 +93,14 @@ static enum mm_result bring(struct space *space, struct piece *piece, unsigned h
     return result;
 }
 
-/* Not all by memcpy(): newlib's writes what is long past the cache, though it is read next, and
- * takes more than two instructions for a word. */
+/* Not by memcpy(): newlib's writes what is long past the cache, though it is read next, and takes
+ * more than two instructions for a word. */
 static void copy(void *to, const void *from, size_t bytes)
 {
     size_t words = bytes / sizeof(uint64_t);
 
-    if (bytes % sizeof(uint64_t) != 0) {
-        memcpy(to, from, bytes);
-        return;
-    }
     __asm__ volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(words) : : "memory");
+    memcpy(to, from, bytes % sizeof(uint64_t));
 }
 
 static void read_piece(const struct piece *piece, char *to)

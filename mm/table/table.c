@@ -9,17 +9,13 @@
 #include "mm/env.h"
 #include "mm/frame/frame.h"
 #include "mm/frame/frame_alloc.h"
+#include "mm/table/descend.h"
 
 #define HOLE 0ull /* the entry */
 
 static uint64_t *entries_of(pfn_t self)
 {
     return mm_frame_ptr(self);
-}
-
-static unsigned index_of(uint64_t page, unsigned level)
-{
-    return (unsigned)(page >> (TABLE_INDEX_BITS * (level - 1))) & (TABLE_ENTRIES - 1);
 }
 
 static enum entry_class class_of(const struct table *table, uint64_t value, unsigned level)
@@ -49,25 +45,10 @@ bool table_init(struct table *table, const struct table_format *format)
 }
 
 /* The way down to one page: its entry at level `down`, or the one above that decides it. */
-static inline __attribute__((always_inline)) uint64_t *
-descend(const struct table *table, gfn_t page, unsigned down, unsigned *level)
+static uint64_t *descend(const struct table *table, gfn_t page, unsigned down, unsigned *level)
 {
-    const struct table_format *format = table->format;
-    pfn_t self = table->root;
-
     ASSERT(page.v < TABLE_GFN_LIMIT);
-    for (unsigned at = format->levels; at > down; at--) {
-        uint64_t *entry = &entries_of(self)[index_of(page.v, at)];
-        uint64_t value = table_entry_get(entry);
-
-        if (format->classify(value, at) != ENTRY_TABLE) {
-            *level = at;
-            return entry;
-        }
-        self = format->pfn(value, at);
-    }
-    *level = down;
-    return &entries_of(self)[index_of(page.v, down)];
+    return table->format->descend(table->root, page, down, level);
 }
 
 uint64_t *table_leaf(const struct table *table, gfn_t page, unsigned *level)
@@ -96,7 +77,7 @@ static uint64_t *grow(struct table *table, uint64_t *entry, unsigned level, gfn_
         }
     }
     for (unsigned at = down; at < level; at++) {
-        uint64_t *slot = &entries_of(made[at])[index_of(page.v, at)];
+        uint64_t *slot = &entries_of(made[at])[table_index(page.v, at)];
 
         fill_table(entries_of(made[at]), inherited);
         if (at == down) {
@@ -256,7 +237,7 @@ static bool scan_entries(struct walk *walk, pfn_t self, unsigned level)
     struct table_scan *scan = walk->scan;
     uint64_t span = table_level_pages(level);
 
-    for (unsigned i = index_of(walk->next, level); i < TABLE_ENTRIES && walk->next < walk->end;
+    for (unsigned i = table_index(walk->next, level); i < TABLE_ENTRIES && walk->next < walk->end;
          i++) {
         uint64_t *entry = &entries_of(self)[i];
         uint64_t value = table_entry_get(entry);

@@ -2,6 +2,7 @@
 #include "tests/unit/fake_format.h"
 
 #include "base/log.h"
+#include "mm/table/descend.h"
 
 #define FAKE_VALID      BIT(0) /* keeps a present entry from being 0 */
 #define FAKE_ABSENT     BIT(2)
@@ -90,6 +91,11 @@ static uint64_t absent_payload(uint64_t entry)
     return FIELD_GET(FAKE_PAYLOAD, entry);
 }
 
+static uint64_t *descend(pfn_t root, gfn_t page, unsigned down, unsigned *level)
+{
+    return table_descend(classify, entry_pfn, root, page, down, level);
+}
+
 const struct table_format fake_format = {
     .name = "fake",
     .levels = TABLE_LEVELS,
@@ -105,4 +111,5 @@ const struct table_format fake_format = {
     .flags = entry_flags,
     .absent_kind = absent_kind,
     .absent_payload = absent_payload,
+    .descend = descend,
 };

@@ -4,6 +4,7 @@
 #include "arch/x86/svm/npt_format.h"
 
 #include "arch/x86/hw/paging.h"
+#include "mm/table/descend.h"
 
 /* Not present: bit 0 is clear and all others are ignored by hardware. */
 #define NPT_ABSENT_KIND    BITS(4, 1)
@@ -66,6 +67,11 @@ static uint64_t absent_payload(uint64_t entry)
     return FIELD_GET(NPT_ABSENT_PAYLOAD, entry);
 }
 
+static uint64_t *descend(pfn_t root, gfn_t page, unsigned down, unsigned *level)
+{
+    return table_descend(classify, entry_pfn, root, page, down, level);
+}
+
 const struct table_format npt_format = {
     .name = "NPT",
     .levels = TABLE_LEVELS,
@@ -79,6 +85,7 @@ const struct table_format npt_format = {
     .flags = entry_flags,
     .absent_kind = absent_kind,
     .absent_payload = absent_payload,
+    .descend = descend,
     .accessed_bit = PTE_A,
     .dirty_bit = PTE_D,
 };

@@ -3,6 +3,7 @@
 #include "arch/x86/vmx/ept_format.h"
 
 #include "arch/x86/hw/paging.h"
+#include "mm/table/descend.h"
 
 #define EPT_READ     BIT(0)
 #define EPT_WRITE    BIT(1)
@@ -75,6 +76,11 @@ static uint64_t absent_payload(uint64_t entry)
     return FIELD_GET(EPT_ABSENT_PAYLOAD, entry);
 }
 
+static uint64_t *descend(pfn_t root, gfn_t page, unsigned down, unsigned *level)
+{
+    return table_descend(classify, entry_pfn, root, page, down, level);
+}
+
 const struct table_format ept_format = {
     .name = "EPT",
     .levels = TABLE_LEVELS,
@@ -88,6 +94,7 @@ const struct table_format ept_format = {
     .flags = entry_flags,
     .absent_kind = absent_kind,
     .absent_payload = absent_payload,
+    .descend = descend,
     .accessed_bit = EPT_ACCESSED,
     .dirty_bit = EPT_DIRTY,
 };
