@@ -69,16 +69,19 @@ static void watch(const struct walk *walk, struct frame *frame)
     frame->flags |= FRAME_WATCHED;
 }
 
-/* A leaf of one page, if there is a frame for the table: if not, more is held than need be. */
-static void make_small(struct walk *walk)
+/* A leaf of one page, if there is a frame for the table: if not, more is held than need be.  True:
+ * it was a part of a large one. */
+static bool make_small(struct walk *walk)
 {
     pfn_t first = walk_frame(walk);
 
-    if (walk->level > 1 && !(frame_get(first)->flags & FRAME_PINNED)) {
-        (void)space_split_large(walk->space, gfn(walk->page), first);
-        walk->entry = NULL;
-        walk_to(walk, walk->page);
+    if (walk->level == 1 || (frame_get(first)->flags & FRAME_PINNED)) {
+        return false;
     }
+    (void)space_split_large(walk->space, gfn(walk->page), first);
+    walk->entry = NULL;
+    walk_to(walk, walk->page);
+    return true;
 }
 
 /* Goes to the page.  False: it is not in a frame, or may not be used. */
@@ -108,19 +111,13 @@ static enum mm_result bring(struct walk *walk, gfn_t page, unsigned how, struct 
     return fault_page(walk->space, page, access, content, waiter, &walk->entry, &walk->level);
 }
 
-/* The walk is at a page that is there.  `short_of`: space_may_run_short(). */
-static pfn_t pin_here(struct walk *walk, unsigned how, bool short_of)
+/* The walk is at a page that is there. */
+static pfn_t pin_here(const struct walk *walk, bool watched)
 {
-    bool copy = how & SPACE_PIN_COPY && short_of;
-    pfn_t first;
+    pfn_t first = walk_frame(walk);
 
-    if (how & SPACE_PIN_LASTING || copy) {
-        make_small(walk);
-    }
-    first = walk_frame(walk);
     pin_frame(walk->space, first);
-    /* Where memory never runs short, what a flush would cost is not worth it. */
-    if (copy && walk->space->identities.disks != 0) {
+    if (watched) {
         watch(walk, frame_get(first));
     }
     return pfn(first.v + (walk->page & (table_level_pages(walk->level) - 1)));
@@ -131,17 +128,21 @@ unsigned space_pin_pages(struct space *space, const gfn_t *pages, unsigned count
 {
     struct walk walk = {.space = space};
     unsigned pinned = 0;
-    bool came = false, short_of;
+    bool copy, last = false;
 
     *result = MM_OK;
     spin_lock(&space->lock);
-    short_of = space_may_run_short(space);
-    while (pinned < count && !came) {
-        came = !find(&walk, pages[pinned].v);
-        if (came && (*result = bring(&walk, pages[pinned], how, waiter)) != MM_OK) {
+    /* Where memory never runs short, what splits and flushes cost is not worth it. */
+    copy = how & SPACE_PIN_COPY && space_may_run_short(space);
+    while (pinned < count && !last) {
+        last = !find(&walk, pages[pinned].v);
+        if (last && (*result = bring(&walk, pages[pinned], how, waiter)) != MM_OK) {
             break;
         }
-        frames[pinned++] = pin_here(&walk, how, short_of);
+        if (how & SPACE_PIN_LASTING || copy) {
+            last |= make_small(&walk);
+        }
+        frames[pinned++] = pin_here(&walk, copy && space->identities.disks != 0);
     }
     spin_unlock(&space->lock);
     return pinned;

@@ -147,9 +147,9 @@ enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *f
                          struct mm_waiter *waiter);
 /*
  * The same for pages in that order, as many as are in their frames anyhow: the first one that had
- * to come is the last one of the call, since the waiter's turn is for one.  Returns how many are
- * pinned now, frames[] of each; *result of the one behind them, which cannot be had now, or MM_OK:
- * call again for the rest, if there is any.
+ * to come is the last one of the call, since the waiter's turn is for one, and so is one for which
+ * a large page had to be split.  Returns how many are pinned now, frames[] of each; *result of the
+ * one behind them, which cannot be had now, or MM_OK: call again for the rest, if there is any.
  */
 unsigned space_pin_pages(struct space *space, const gfn_t *pages, unsigned count, unsigned how,
                          pfn_t *frames, struct mm_waiter *waiter, enum mm_result *result);

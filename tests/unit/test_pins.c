@@ -147,6 +147,8 @@ static void large(void)
     assert_int_equal(frame_get(pfn(ALIGN_DOWN(frame_at(1), REGION_PAGES)))->pins, 6);
     space_unpin_pages(space, pages, 7, true, NULL);
     assert_int_equal(space->pins, 0);
+    assert_int_equal(pin(7, ACCESS_READ | SPACE_PIN_LASTING, MM_OK), 1); /* the work of a split */
+    space_unpin_pages(space, pages, 1, true, NULL);
     assert_int_equal(pin(7, ACCESS_READ | SPACE_PIN_LASTING, MM_OK), 7);
     assert_int_equal(frame_get(pfn(frame_at(1)))->pins, 1);
     assert_false(frame_get(pfn(frame_at(2)))->flags & FRAME_PINNED);
