@@ -6,7 +6,7 @@
  *     vdisk_take() -> filled in by the device -> vdisk_submit()
  *         |
  *      waiting, first come first served
- *         |   page by page: pinned, put into an I/O (at most VDISK_IOS, VDISK_PINS pages)
+ *         |   pages are pinned and put into an I/O (at most VDISK_IOS, VDISK_PINS pages)
  *      I/Os in flight  -- block_poll() --> unpinned
  *         |   the last one has ended
  *      answered: the status is written into guest memory
@@ -16,11 +16,12 @@
  * Nothing is copied, but for memory that the disk cannot address: sectors that lie across pages or
  * at odd addresses go through one page, piece by piece (vdisk_bounce.c).
  *
- * Why every request ends, memory short or not: pages are pinned one at a time.  One that has to be
- * waited for (MM_WAIT) sends what has been gathered before it; so whoever waits holds no pin but
- * those of I/Os in flight, and these end by themselves, by an answer or by the driver's time-outs
- * (drivers/disk_queue.h).  Each page that has come is pinned, sent and done with before the next
- * one is asked for, so however small the memory is, each step moves at least one page.
+ * Why every request ends, memory short or not: those that are there are pinned together, and one
+ * that has to come is asked for alone.  If it has to be waited for (MM_WAIT), what has been
+ * gathered before it is sent; so whoever waits holds no pin but those of I/Os in flight, and these
+ * end by themselves, by an answer or by the driver's time-outs (drivers/disk_queue.h).  Each page
+ * that has come is pinned, sent and done with before the next one is asked for, so however small
+ * the memory is, each step moves at least one page.
  *
  * A request fails as a whole if some of it fails; what it has moved until then is moved.
  *
