@@ -233,10 +233,16 @@ static void begin_stall(struct vcpu *vcpu)
     atomic_store(&vcpu->stalled_since_ns, now);
 }
 
+/* It runs again.  Perhaps it was not woken by its waiter but by a stop request or by chance: it
+ * will ask again. */
 static void end_stall(struct vcpu *vcpu)
 {
+    if (atomic_load_explicit(&vcpu->stalled_since_ns, memory_order_relaxed) == 0) {
+        return; /* it did not wait for memory: the lock of all who do is none of its business */
+    }
     atomic_store(&vcpu->stall, vcpu_stall_ns(vcpu, arch_clock_ns()));
     atomic_store(&vcpu->stalled_since_ns, 0);
+    waiter_stop(&vcpu->waiter);
 }
 
 static enum leave run_once(struct vcpu *vcpu)
@@ -244,8 +250,6 @@ static enum leave run_once(struct vcpu *vcpu)
     enum leave leave;
 
     end_stall(vcpu);
-    /* Not woken by its waiter but by a stop request or by chance: it will ask again. */
-    waiter_stop(&vcpu->waiter);
     vcpu->pauses = 0;
     vcpu->called_sibling = false;
     machine_backend()->load(vcpu);
