@@ -148,15 +148,6 @@ unsigned space_pin_pages(struct space *space, const gfn_t *pages, unsigned count
     return pinned;
 }
 
-enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *frame,
-                         struct mm_waiter *waiter)
-{
-    enum mm_result result;
-
-    space_pin_pages(space, &page, 1, how, frame, waiter, &result);
-    return result;
-}
-
 /* The walk's page, of a frame of its own, is that block, if nobody has written to it beside the
  * transfer that ends. */
 static bool note_copy(const struct walk *walk, struct frame *frame, const struct space_block *block)
@@ -204,9 +195,4 @@ void space_unpin_pages(struct space *space, const gfn_t *pages, unsigned count, 
         at.block++;
     }
     spin_unlock(&space->lock);
-}
-
-void space_unpin(struct space *space, gfn_t page, bool written)
-{
-    space_unpin_pages(space, &page, 1, written, NULL);
 }

@@ -137,30 +137,43 @@ bool space_owns(const struct space *space, gfn_t page);
 #define SPACE_PIN_COPY      BIT(10) /* it may end as a copy: all of it is a block then */
 
 /*
- * Holds the page in its frame until space_unpin(): a device, or the hypervisor by mm_frame_ptr(),
- * may use its bytes at any time, with no lock.  `how`: ACCESS_* as in space_fault(), and the above.
- * On MM_OK *frame is where it is.  The caller bounds how many pins it has: those of requests to a
- * disk end with them, and lasting ones are part of what admission reckons for a VM.  It does not
- * hold one while it waits for another (MM_WAIT): then all could be waiting.
- */
-enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *frame,
-                         struct mm_waiter *waiter);
-/*
- * The same for pages in that order, as many as are in their frames anyhow: the first one that had
- * to come is the last one of the call, since the waiter's turn is for one, and so is one for which
- * a large page had to be split.  Returns how many are pinned now, frames[] of each; *result of the
- * one behind them, which cannot be had now, or MM_OK: call again for the rest, if there is any.
+ * Holds pages in their frames until space_unpin_pages(): a device, or the hypervisor by
+ * mm_frame_ptr(), may use their bytes at any time, with no lock.  `how`: ACCESS_* as in
+ * space_fault(), and the above.  As many of them, in that order, as are in their frames anyhow: the
+ * first one that had to come is the last one of the call, since the waiter's turn is for one, and
+ * so is one for which a large page had to be split.  Returns how many are pinned now, frames[] of
+ * each; *result of the one behind them, which cannot be had now, or MM_OK: call again for the rest,
+ * if there is any.
+ *
+ * The caller bounds how many pins it has: those of requests to a disk end with them, and lasting
+ * ones are part of what admission reckons for a VM.  It does not hold one while it waits for
+ * another (MM_WAIT): then all could be waiting.
  */
 unsigned space_pin_pages(struct space *space, const gfn_t *pages, unsigned count, unsigned how,
                          pfn_t *frames, struct mm_waiter *waiter, enum mm_result *result);
-/* Ends a pin.  `written`: its bytes may have changed.  Also when the space is closed, which is not
- * drained before.  Any CPU; locks below RANK_SPACE may be held. */
-void space_unpin(struct space *space, gfn_t page, bool written);
-/* The same for pages: each that nobody else has written to since is a copy of a block, the first
- * one of that block, the next one of the next, and so on.  They may be dropped when the disk has
- * been flushed up to its epoch; 0: at once.  NULL: none is a copy. */
+/* Of one page. */
+static inline enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *frame,
+                                       struct mm_waiter *waiter)
+{
+    enum mm_result result;
+
+    space_pin_pages(space, &page, 1, how, frame, waiter, &result);
+    return result;
+}
+/*
+ * Ends pins.  `written`: their bytes may have changed.  With a block, each page that nobody else
+ * has written to since is a copy of one: the first page of that block, the next one of the next,
+ * and so on.  They may be dropped when the disk has been flushed up to its epoch; 0: at once. NULL:
+ * none is a copy.  Also when the space is closed, which is not drained before.  Any CPU; locks
+ * below RANK_SPACE may be held.
+ */
 void space_unpin_pages(struct space *space, const gfn_t *pages, unsigned count, bool written,
                        const struct space_block *block);
+/* Of one page, which is no copy. */
+static inline void space_unpin(struct space *space, gfn_t page, bool written)
+{
+    space_unpin_pages(space, &page, 1, written, NULL);
+}
 
 /*
  * Disk identity (mm/space/identity.h).

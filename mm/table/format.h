@@ -3,11 +3,14 @@
  * Contract: what a second-level table entry looks like.  Supplied by arch/x86/vmx/ept_format.c,
  * arch/x86/svm/npt_format.c and tests/unit/fake_format.c.
  *
- * All functions but descend() are pure.  An entry is 64 bits; a table has 512 of them; level 1
- * decides 4 KiB, level 2 2 MiB, level 3 1 GiB, level 4 512 GiB.  An entry is one of TABLE   points
- * to a table of the next lower level LEAF    maps a frame (level 1) or a naturally aligned block of
- * frames (level 2, 3) ABSENT  an access faults; 4 bits of kind and 56 bits of payload belong to
- * software The entry 0 is ABSENT of kind 0, payload 0.
+ * All functions but descend() are pure.
+ *
+ * An entry is 64 bits; a table has 512 of them; level 1 decides 4 KiB, level 2 2 MiB, level 3
+ * 1 GiB, level 4 512 GiB.  An entry is one of
+ *     TABLE   points to a table of the next lower level
+ *     LEAF    maps a frame (level 1) or a naturally aligned block of frames (level 2, 3)
+ *     ABSENT  an access faults; 4 bits of kind and 56 bits of payload belong to software
+ * The entry 0 is ABSENT of kind 0, payload 0.
  *
  * Hardware sets the accessed flag of TABLE and LEAF entries and the dirty flag of LEAF entries at
  * any moment: change a live entry only with the atomic helpers of mm/table/table.h.

@@ -205,15 +205,6 @@ unsigned space_pin_pages(struct space *space, const gfn_t *pages, unsigned count
     return pinned;
 }
 
-enum mm_result space_pin(struct space *space, gfn_t page, unsigned how, pfn_t *frame,
-                         struct mm_waiter *waiter)
-{
-    enum mm_result result;
-
-    space_pin_pages(space, &page, 1, how, frame, waiter, &result);
-    return result;
-}
-
 void space_unpin_pages(struct space *space, const gfn_t *pages, unsigned count, bool written,
                        const struct space_block *block)
 {
@@ -225,11 +216,6 @@ void space_unpin_pages(struct space *space, const gfn_t *pages, unsigned count, 
             abort();
         }
     }
-}
-
-void space_unpin(struct space *space, gfn_t page, bool written)
-{
-    space_unpin_pages(space, &page, 1, written, NULL);
 }
 
 /* Devices here have disks that no page is known to be a copy of: the rest is never called. */
